@@ -1,0 +1,117 @@
+"""Every error of the project, as a tree; each has an exit code for the shell and a hint for the reader.
+
+    MeteringError                 1   the root: catch this to catch all of ours
+    ├── ConfigError               4   config.toml or a CSV file is faulty; carries every fault at once
+    ├── CredentialsError          5   a key was refused, or its file is readable by others
+    ├── IncompleteError           3   something owed could not be read, or a close was refused
+    ├── StoreBusyError           75   another process holds the store
+    ├── JournalDamagedError       1   the journal's hash chain does not hold
+    ├── StoreDamagedError         1   the store contradicts the journal
+    ├── PageRefusedError          1   an answer of Neon's that may not be counted
+    ├── NeonError                 1   Neon could not be asked, or answered no
+    │   ├── UnavailableError      3   403, 404: this source shows nothing (which is not zero)
+    │   └── UnreachableError      3   network, deadline, 429 or 5xx beyond all retries
+    ├── ExactnessError            1   a number outgrew what is computed exactly
+    └── UsageError                2   a command was called wrongly
+
+This module may be imported by all and imports nothing of the project.
+"""
+
+from dataclasses import dataclass
+
+
+class MeteringError(Exception):
+    """The root. `hint` says what to do about it, in one sentence."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong in the user's files: where it stands, what is wrong, what would be right."""
+
+    where: str
+    """A key such as `plans[0].prices[2].unit_price`, or `subscriptions.csv row 3 (line 4), plan`."""
+    what: str
+    right: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.right}" if self.right else "")
+
+
+class ConfigError(MeteringError):
+    """The configuration is faulty: all faults at once."""
+
+    exit_code = 4
+
+    def __init__(self, faults: list[Fault], *, hint: str = "") -> None:
+        super().__init__("\n".join(str(fault) for fault in faults), hint=hint)
+        self.faults = faults
+
+
+class CredentialsError(MeteringError):
+    """A key is missing, refused by Neon, or kept where others can read it."""
+
+    exit_code = 5
+
+
+class IncompleteError(MeteringError):
+    """What could be done was done; something owed is missing."""
+
+    exit_code = 3
+
+
+class StoreBusyError(MeteringError):
+    """Another process writes to the store; `process_id` names it (0 when it could not be read)."""
+
+    exit_code = 75
+
+    def __init__(self, message: str, *, process_id: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.process_id = process_id
+
+
+class JournalDamagedError(MeteringError):
+    """A record of the journal does not match its hash, or records are missing."""
+
+
+class StoreDamagedError(MeteringError):
+    """The store holds something that the journal does not give."""
+
+
+class PageRefusedError(MeteringError):
+    """A page holds a number that may not be trusted; nothing of it counts."""
+
+
+class NeonError(MeteringError):
+    """Neon could not be asked, or answered no. `status` is 0 where no answer came."""
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class UnavailableError(NeonError):
+    """403 or 404: the source shows nothing to this key. That is unknown, never zero."""
+
+    exit_code = 3
+
+
+class UnreachableError(NeonError):
+    """All retries are spent, or the deadline passed."""
+
+    exit_code = 3
+
+
+class ExactnessError(MeteringError):
+    """A number is larger than the exact types hold; nothing was rounded."""
+
+
+class UsageError(MeteringError):
+    """A command was called with arguments that cannot be."""
+
+    exit_code = 2
