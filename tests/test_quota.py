@@ -1,0 +1,360 @@
+"""Quotas: percent, level, forecast and crossings, exactly at their boundaries."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from metering import quota
+from metering.errors import ExactnessError
+from metering.period import Period
+
+NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
+OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+def counter(
+    project="p1", observed_at=NOW, period=(OCTOBER.start, OCTOBER.end), limits=None, **counters
+) -> quota.Counter:
+    return quota.Counter(
+        project_id=project,
+        observed_at=observed_at,
+        period_start=period[0],
+        period_end=period[1],
+        counters=counters,
+        limits=limits or {},
+    )
+
+
+def history(project="p1", observed_at=NOW, **sums) -> list[tuple]:
+    return [(project, name, value, observed_at) for name, value in sums.items()]
+
+
+def readings(counters=(), sums=(), branches=(), plans=None, projects=None) -> quota.Readings:
+    names = projects or [("p1", "acme-cust7-pro-1", "cust7", "pro")]
+    return quota.Readings(
+        projects=pl.DataFrame(names, schema=quota.PROJECTS, orient="row"),
+        counters=quota.counters_frame(counters),
+        history=pl.DataFrame(list(sums), schema=quota.HISTORY, orient="row"),
+        branches=pl.DataFrame(list(branches), schema=quota.BRANCHES, orient="row"),
+        plan_limits=quota.plan_limits_frame(plans or {}),
+    )
+
+
+def rows(*args, thresholds=(80, 95), now=NOW, include_unlimited=False, **kwargs) -> list[dict]:
+    facts = readings(*args, **kwargs)
+    return quota.rows(quota.evaluated(facts, thresholds, now, include_unlimited=include_unlimited))
+
+
+def one(*args, **kwargs) -> dict:
+    (row,) = rows(*args, **kwargs)
+    return row
+
+
+def compute(used, limit, **kwargs) -> dict:
+    return one([counter(compute_time_seconds=used, limits={"compute_time_seconds": limit})], **kwargs)
+
+
+def test_a_row_has_every_key_of_the_contract_with_numbers_as_decimal_strings():
+    assert compute(90000, 108000) == {
+        "project_id": "p1",
+        "project_name": "acme-cust7-pro-1",
+        "customer": "cust7",
+        "plan": "pro",
+        "quota": "compute_time_seconds",
+        "used": "90000",
+        "limit": "108000",
+        "limit_source": "neon",
+        "unit": "CU-second",
+        "percent": "83.33",
+        "threshold_percent": 80,
+        "level": "warning",
+        "source": "counter",
+        "observed_at": "2026-10-16T12:00:00Z",
+        "period": {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"},
+        "forecast": {"percent_at_period_end": "166.66", "reaches_100_at": "2026-10-19T14:24:00Z"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("used", "percent", "level", "threshold"),
+    [
+        (0, "0.00", "ok", None),
+        (1, "0.00", "ok", None),
+        (79_999_999, "79.99", "ok", None),
+        (80_000_000, "80.00", "warning", 80),
+        (94_999_999, "94.99", "warning", 80),
+        (95_000_000, "95.00", "critical", 95),
+        (99_999_999, "99.99", "critical", 95),
+        (100_000_000, "100.00", "exceeded", 100),
+        (123_456_789, "123.45", "exceeded", 100),
+    ],
+)
+def test_levels_change_exactly_at_the_threshold_and_never_by_rounding_up(used, percent, level, threshold):
+    row = compute(used, 100_000_000)
+    assert (row["percent"], row["level"], row["threshold_percent"]) == (percent, level, threshold)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "used", "level", "threshold"),
+    [
+        ((80,), 79, "ok", None),
+        ((80,), 80, "critical", 80),
+        ((80,), 100, "exceeded", 100),
+        ((50, 80, 95), 49, "ok", None),
+        ((50, 80, 95), 50, "warning", 50),
+        ((50, 80, 95), 80, "warning", 80),
+        ((50, 80, 95), 95, "critical", 95),
+        ((95, 80), 80, "warning", 80),
+        ((), 99, "ok", None),
+        ((), 100, "exceeded", 100),
+    ],
+)
+def test_the_first_threshold_warns_and_the_last_is_critical_however_many_there_are(thresholds, used, level, threshold):
+    row = compute(used, 100, thresholds=thresholds)
+    assert (row["level"], row["threshold_percent"]) == (level, threshold)
+
+
+def test_a_quota_of_zero_or_none_is_unlimited_and_has_no_row_unless_asked_for():
+    unlimited = [counter(compute_time_seconds=5, limits={"compute_time_seconds": 0})]
+    assert rows(unlimited) == []
+    shown = rows(unlimited, include_unlimited=True)
+    assert [row["quota"] for row in shown] == sorted(quota.QUOTAS)
+    first = shown[1]
+    assert (first["level"], first["used"], first["limit"], first["percent"]) == ("unlimited", "5", None, None)
+    assert (first["limit_source"], first["threshold_percent"], first["forecast"]) == (None, None, None)
+
+
+def test_the_plan_gives_the_limit_where_neon_has_none_and_neon_wins_where_both_do():
+    plans = {"pro": {"compute_time_seconds": 200}}
+    absent = one([counter(compute_time_seconds=100)], plans=plans)
+    zero = one([counter(compute_time_seconds=100, limits={"compute_time_seconds": 0})], plans=plans)
+    both = one([counter(compute_time_seconds=100, limits={"compute_time_seconds": 400})], plans=plans)
+    assert [(row["limit"], row["limit_source"], row["percent"]) for row in (absent, zero, both)] == [
+        ("200", "plan", "50.00"),
+        ("200", "plan", "50.00"),
+        ("400", "neon", "25.00"),
+    ]
+
+
+def test_used_is_never_less_than_the_history_since_the_periods_start():
+    limits = {"compute_time_seconds": 100, "data_transfer_bytes": 100}
+    facts = [counter(compute_time_seconds=50, data_transfer_bytes=70, limits=limits)]
+    later = datetime(2026, 10, 16, 13, tzinfo=UTC)
+    sums = history(compute_time_seconds=60, data_transfer_bytes=60, observed_at=later)
+    by_history, by_counter = rows(facts, sums)
+    assert (by_history["used"], by_history["source"], by_history["observed_at"]) == (
+        "60",
+        "history",
+        "2026-10-16T13:00:00Z",
+    )
+    assert (by_counter["used"], by_counter["source"], by_counter["observed_at"]) == (
+        "70",
+        "counter",
+        "2026-10-16T12:00:00Z",
+    )
+
+
+def test_history_of_other_quotas_is_not_believed():
+    limits = {"written_data_bytes": 100}
+    row = one([counter(written_data_bytes=10, limits=limits)], history(written_data_bytes=99))
+    assert (row["used"], row["source"]) == ("10", "counter")
+
+
+@pytest.mark.parametrize(
+    ("moved", "level", "percent"),
+    [(1, "unknown", "1.00"), (79, "unknown", "79.00"), (80, "warning", "80.00"), (100, "exceeded", "100.00")],
+)
+def test_a_counter_of_zero_while_history_moves_is_unknown_below_the_first_threshold(moved, level, percent):
+    row = compute(0, 100, sums=history(compute_time_seconds=moved))
+    assert (row["level"], row["percent"], row["source"]) == (level, percent, "history")
+
+
+def test_a_counter_of_zero_and_a_history_of_zero_is_simply_zero():
+    row = compute(0, 100, sums=history(compute_time_seconds=0))
+    assert (row["level"], row["percent"], row["source"]) == ("ok", "0.00", "counter")
+
+
+def test_without_counter_and_history_nothing_is_known():
+    row = one([counter(limits={"compute_time_seconds": 100})])
+    assert (row["level"], row["used"], row["percent"], row["source"]) == ("unknown", None, None, None)
+    assert (row["threshold_percent"], row["forecast"]) == (None, None)
+
+
+def test_a_project_never_read_is_judged_by_its_history_and_its_plan():
+    row = one(sums=history(compute_time_seconds=96), plans={"pro": {"compute_time_seconds": 100}})
+    assert (row["level"], row["source"], row["period"]["start"]) == ("critical", "history", "2026-10-01T00:00:00Z")
+
+
+def test_the_newest_reading_of_a_project_counts():
+    limits = {"compute_time_seconds": 100}
+    earlier = datetime(2026, 10, 16, 11, tzinfo=UTC)
+    old = counter(compute_time_seconds=90, limits=limits, observed_at=earlier)
+    new = counter(compute_time_seconds=20, limits=limits)
+    assert one([new, old])["used"] == "20"
+
+
+def test_the_size_is_the_largest_branch_in_the_calendar_month_and_has_no_forecast():
+    facts = [counter(limits={"logical_size_bytes": 1000}, period=(datetime(2026, 10, 10, tzinfo=UTC), OCTOBER.end))]
+    row = one(facts, branches=[("p1", 300, NOW), ("p1", 800, NOW), ("p1", None, NOW)])
+    assert (row["used"], row["percent"], row["level"], row["source"]) == ("800", "80.00", "warning", "counter")
+    assert (row["period"]["start"], row["forecast"], row["unit"]) == ("2026-10-01T00:00:00Z", None, "byte")
+
+
+def test_branches_that_are_not_measured_yet_leave_the_size_unknown():
+    row = one([counter(limits={"logical_size_bytes": 1000})], branches=[("p1", None, NOW)])
+    assert (row["level"], row["used"]) == ("unknown", None)
+
+
+def test_the_counter_of_a_period_that_is_over_says_nothing_about_the_new_one():
+    limits = {"compute_time_seconds": 100}
+    end = OCTOBER.end
+    facts = [counter(compute_time_seconds=99, limits=limits)]
+    before = one(facts, now=datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC))
+    after = one(facts, now=end)
+    assert (before["level"], before["period"]["start"]) == ("critical", "2026-10-01T00:00:00Z")
+    assert (after["level"], after["used"], after["period"]["start"]) == ("unknown", None, "2026-11-01T00:00:00Z")
+
+
+def test_neons_own_period_is_used_where_it_is_running():
+    facts = [
+        counter(
+            compute_time_seconds=1,
+            limits={"compute_time_seconds": 100},
+            period=(datetime(2026, 10, 10, 1, 39, 32, tzinfo=UTC), OCTOBER.end),
+        )
+    ]
+    assert one(facts)["period"]["start"] == "2026-10-10T01:39:32Z"
+    assert quota.billing_periods(quota.counters_frame(facts), NOW).rows() == [
+        ("p1", datetime(2026, 10, 10, 1, 39, 32, tzinfo=UTC), OCTOBER.end)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("observed_at", "used"),
+    [(datetime(2026, 10, 1, tzinfo=UTC), "7"), (datetime(2026, 9, 30, 23, 59, 59, tzinfo=UTC), None)],
+)
+def test_a_period_of_the_year_one_is_replaced_by_the_month_in_which_the_counter_was_read(observed_at, used):
+    year_one = (datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC))
+    limits = {"compute_time_seconds": 100}
+    row = one([counter(compute_time_seconds=7, limits=limits, period=year_one, observed_at=observed_at)])
+    assert (row["used"], row["period"]["start"]) == (used, "2026-10-01T00:00:00Z")
+
+
+def test_numbers_beyond_63_bits_stay_exact():
+    row = compute(2**100 - 1, 2**100)
+    assert (row["used"], row["percent"], row["level"]) == (str(2**100 - 1), "99.99", "critical")
+
+
+def test_a_number_that_would_not_be_exact_is_an_error_and_never_another_number():
+    with pytest.raises(ExactnessError):
+        compute(2**110, 100)
+
+
+def test_rows_are_sorted_by_project_and_quota_whatever_the_order_of_the_readings():
+    limits = {"written_data_bytes": 10, "active_time_seconds": 10}
+    names = [("p2", None, None, None), ("p1", None, None, None)]
+    facts = [
+        counter(project=project, written_data_bytes=1, active_time_seconds=1, limits=limits) for project in ("p2", "p1")
+    ]
+    assert [(row["project_id"], row["quota"]) for row in rows(facts, projects=names)] == [
+        ("p1", "active_time_seconds"),
+        ("p1", "written_data_bytes"),
+        ("p2", "active_time_seconds"),
+        ("p2", "written_data_bytes"),
+    ]
+
+
+# -- forecast
+
+
+@pytest.mark.parametrize(
+    ("used", "at", "expected"),
+    [
+        (50, datetime(2026, 10, 16, 12, tzinfo=UTC), {"percent_at_period_end": "100.00", "reaches_100_at": None}),
+        (
+            51,
+            datetime(2026, 10, 16, 12, tzinfo=UTC),
+            {"percent_at_period_end": "102.00", "reaches_100_at": "2026-10-31T09:24:43Z"},
+        ),
+        (0, datetime(2026, 10, 16, 12, tzinfo=UTC), {"percent_at_period_end": "0.00", "reaches_100_at": None}),
+        (100, datetime(2026, 10, 16, 12, tzinfo=UTC), {"percent_at_period_end": "200.00", "reaches_100_at": None}),
+        (50, datetime(2026, 10, 1, 5, 59, 59, tzinfo=UTC), None),
+        (
+            1,
+            datetime(2026, 10, 1, 6, tzinfo=UTC),
+            {"percent_at_period_end": "124.00", "reaches_100_at": "2026-10-26T00:00:00Z"},
+        ),
+        (50, OCTOBER.end, None),
+    ],
+)
+def test_the_forecast_is_a_straight_line_from_the_periods_start(used, at, expected):
+    assert quota.forecast(used, 100, OCTOBER, at) == expected
+
+
+# -- crossings
+
+
+def crossed(row_list, recorded=(), thresholds=(80, 95)) -> list[tuple[int, str]]:
+    found = quota.crossings(row_list, recorded, thresholds)
+    return [(crossing.key.threshold_percent, crossing.status) for crossing in found]
+
+
+def test_nothing_crosses_just_below_the_threshold_and_one_thing_crosses_at_it():
+    assert crossed([compute(79_999, 100_000)]) == []
+    assert crossed([compute(80_000, 100_000)]) == [(80, "send")]
+
+
+def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others_as_superseded():
+    (low, high) = quota.crossings([compute(99, 100)], (), (80, 95))
+    assert (low.key.threshold_percent, low.status, low.reason) == (
+        80,
+        "superseded",
+        "99.00 % is at or above 80 %, told by the alert for 95 %",
+    )
+    assert (high.key.threshold_percent, high.status, high.reason) == (95, "send", "99.00 % is at or above 95 %")
+
+
+def test_a_full_quota_crosses_100():
+    assert crossed([compute(100, 100)]) == [(80, "superseded"), (95, "superseded"), (100, "send")]
+
+
+def test_what_is_recorded_never_crosses_again():
+    row = compute(96, 100)
+    recorded = {quota.key_of(row, 80), quota.key_of(row, 95)}
+    assert crossed([row], recorded) == []
+    assert crossed([compute(100, 100)], recorded) == [(100, "send")]
+
+
+def test_a_threshold_added_later_is_superseded_by_a_higher_one_already_sent():
+    recorded = {quota.key_of(compute(96, 100), 95)}
+    assert crossed([compute(91, 100)], recorded, thresholds=(90, 95)) == [(90, "superseded")]
+
+
+def test_a_changed_limit_or_a_new_period_arms_again():
+    recorded = {quota.key_of(compute(80, 100), 80)}
+    assert crossed([compute(160, 200)], recorded) == [(80, "send")]
+    november = datetime(2026, 11, 16, tzinfo=UTC)
+    later = one(
+        [
+            counter(
+                compute_time_seconds=80,
+                limits={"compute_time_seconds": 100},
+                observed_at=november,
+                period=(OCTOBER.end, datetime(2026, 12, 1, tzinfo=UTC)),
+            )
+        ],
+        now=november,
+    )
+    assert crossed([later], recorded) == [(80, "send")]
+
+
+def test_an_unknown_row_crosses_nothing_and_a_stuck_counter_crosses_what_history_reaches():
+    assert crossed([one([counter(limits={"compute_time_seconds": 100})])]) == []
+    assert crossed([compute(0, 100, sums=history(compute_time_seconds=79))]) == []
+    assert crossed([compute(0, 100, sums=history(compute_time_seconds=80))]) == [(80, "send")]
+
+
+def test_an_unlimited_row_crosses_nothing():
+    unlimited = rows([counter(compute_time_seconds=5)], include_unlimited=True)
+    assert crossed(unlimited) == []
