@@ -1,0 +1,208 @@
+"""config.toml -> a frozen Config, or every fault of it at once, each naming its key.
+
+Reads the file, the two CSV files that it names and the environment that it is given. Must not know what a plan costs
+anybody (faults inside a rate card come from the caller's `card_faults`), and reads no secret but through `secret`.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from metering.config_checks import contradictions, twice
+from metering.config_layers import defaults, layered
+from metering.config_models import (
+    EVENTS,
+    Config,
+    CustomersConfig,
+    Divisor,
+    InvoicesConfig,
+    Meter,
+    NeonConfig,
+    Organization,
+    Plan,
+    Price,
+    QuotaConfig,
+    ScheduleConfig,
+    SellerConfig,
+    StoreConfig,
+    Tier,
+    Webhook,
+)
+from metering.config_rows import Customer, Subscription, currency_faults, customer_rows, subscription_rows
+from metering.config_secret import Secret, secret
+from metering.config_values import WrittenFloat, closest, faults_of
+from metering.errors import ConfigError, Fault
+
+__all__ = [
+    "EVENTS",
+    "CardFaults",
+    "Config",
+    "Customer",
+    "CustomersConfig",
+    "Divisor",
+    "InvoicesConfig",
+    "Meter",
+    "NeonConfig",
+    "Organization",
+    "Plan",
+    "Price",
+    "QuotaConfig",
+    "ScheduleConfig",
+    "Secret",
+    "SellerConfig",
+    "StoreConfig",
+    "Subscription",
+    "Tier",
+    "Webhook",
+    "WrittenFloat",
+    "parse_price",
+    "read",
+    "secret",
+]
+
+CardFaults = Callable[[Config], list[Fault]]
+"""What the caller knows to be wrong inside plans and meters; sees only the entries that are sound in themselves."""
+
+_NO_OVERRIDES: Mapping[str, str] = {}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "store": StoreConfig,
+    "neon": NeonConfig,
+    "schedule": ScheduleConfig,
+    "customers": CustomersConfig,
+    "seller": SellerConfig,
+    "invoices": InvoicesConfig,
+    "quota": QuotaConfig,
+}
+_LISTS: dict[str, type[BaseModel]] = {
+    "organizations": Organization,
+    "webhooks": Webhook,
+    "meters": Meter,
+    "plans": Plan,
+}
+
+
+def read(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] = _NO_OVERRIDES,
+    card_faults: CardFaults | None = None,
+) -> Config:
+    """The configuration of a file, with the environment and then `overrides` (dotted keys) laid over it.
+
+    Raises ConfigError with all faults.
+    """
+    path = path.absolute()
+    known = {name: Config.model_fields[name].annotation for name in (*_SECTIONS, *_LISTS)}
+    layers = layered(_file_data(path), environ, overrides, known)
+    faults = list(layers.faults)
+    config, positions = _draft(path, layers.data, faults)
+    plan_ids = {str(entry["id"]) for entry in _entries(layers.data, "plans") if "id" in entry}
+    faults.extend(contradictions(config, positions, plan_ids))
+    for name, attribute in (("organizations", "id"), ("webhooks", "url"), ("meters", "id"), ("plans", "id")):
+        faults.extend(twice(_entries(layers.data, name), name, attribute))
+    config = _with_rows(config, plan_ids, faults)
+    if card_faults:
+        faults.extend(_at_position(fault, positions) for fault in card_faults(config))
+    if faults:
+        raise ConfigError(faults)
+    origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}
+    return config.model_copy(update={"origins": origins})
+
+
+def parse_price(values: Mapping[str, object]) -> Price:
+    """One price of the `price` command, by the same rules as `[[plans.prices]]`; meter and valid_from may be absent.
+
+    Raises ConfigError with all faults. Give the JSON reader `parse_float=WrittenFloat`, so that a float
+    is quoted as it was written.
+    """
+    try:
+        return Price.model_validate({"meter": "price", "valid_from": "1970-01-01", **values})
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, Price, ())) from None
+
+
+def _file_data(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n"), parse_float=WrittenFloat)
+    except FileNotFoundError:
+        fault = Fault(where=str(path), what="does not exist", right="write one with: metering init")
+    except OSError as error:
+        fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        fault = Fault(where=f"{path} line {line}", what="is not UTF-8", right="save the file as UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        # "Invalid value (at line 3, column 7)", or "(at end of document)"
+        what, _, place = str(error).removesuffix(")").rpartition(" (at ")
+        fault = Fault(where=f"{path}, {place}", what=f"is not TOML: {what}")
+    raise ConfigError([fault], hint="metering init writes a commented config.toml" if "init" in fault.right else "")
+
+
+def _entries(data: Mapping[str, object], name: str) -> list[dict[str, object]]:
+    entries = data.get(name, [])
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Config, dict[str, list[int]]]:
+    """What of the data is sound in itself, as a Config, and at which position each of its list entries stands."""
+    values: dict[str, object] = {}
+    positions: dict[str, list[int]] = {}
+    for name in data:
+        if name not in _SECTIONS and name not in _LISTS:
+            faults.append(Fault(where=name, what="is not a known key", right=closest(name, [*_SECTIONS, *_LISTS])))
+    for name, model in _SECTIONS.items():
+        section = _sound(model, data.get(name, {}), (name,), path.parent, faults)
+        if section:
+            values[name] = section
+    for name, model in _LISTS.items():
+        raw = data.get(name, [])
+        if not isinstance(raw, list):
+            faults.append(Fault(where=name, what="is not a list of tables", right=f"write [[{name}]] above each entry"))
+            continue
+        found = [(index, _sound(model, entry, (name, index), path.parent, faults)) for index, entry in enumerate(raw)]
+        values[name] = tuple(entry for _, entry in found if entry)
+        positions[name] = [index for index, entry in found if entry]
+    return Config(path=path).model_copy(update=values), positions
+
+
+def _sound(
+    model: type[BaseModel], raw: object, where: tuple[str | int, ...], directory: Path, faults: list[Fault]
+) -> BaseModel | None:
+    """One table as its model, its relative paths counted from the directory; None where it is faulty."""
+    try:
+        entry = model.model_validate(raw)
+        return entry.model_copy(update={name: directory / value for name, value in entry if isinstance(value, Path)})
+    except ValidationError as error:
+        faults.extend(faults_of(error, model, where))
+        return None
+
+
+def _with_rows(config: Config, plan_ids: set[str], faults: list[Fault]) -> Config:
+    """The configuration with the rows of the CSV files that it names."""
+    customers: list[Customer] = []
+    subscriptions: list[Subscription] = []
+    files = config.customers.file, config.customers.subscriptions
+    if files[0]:
+        customers, found = customer_rows(files[0])
+        faults.extend(found)
+    if files[1]:
+        subscriptions, found = subscription_rows(files[1], plan_ids)
+        faults.extend(found)
+    names = files[0].name if files[0] else "", files[1].name if files[1] else ""
+    currency_of_plan = {plan.id: plan.currency for plan in config.plans}
+    faults.extend(currency_faults(customers, subscriptions, currency_of_plan, names))
+    return config.model_copy(update={"customer_rows": tuple(customers), "subscription_rows": tuple(subscriptions)})
+
+
+def _at_position(fault: Fault, positions: Mapping[str, list[int]]) -> Fault:
+    """A fault of `plans[0]` of the sound entries, told with its position in the file."""
+    match = re.match(r"(\w+)\[(\d+)\]", fault.where)
+    if not match or match[1] not in positions:
+        return fault
+    return replace(fault, where=f"{match[1]}[{positions[match[1]][int(match[2])]}]{fault.where[match.end() :]}")

@@ -1,0 +1,199 @@
+"""The settings: their names, their defaults, and what each value may be on its own.
+
+Frozen models that plans, prices and the rest travel in through the whole program. Must not know files, layers or which
+values contradict each other.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from metering.config_rows import Customer, Subscription
+from metering.config_values import (
+    Count,
+    Currency,
+    EnvironmentName,
+    FilePath,
+    Flag,
+    FreeText,
+    Identifier,
+    Markup,
+    Moment,
+    NotNegative,
+    Positive,
+    Text,
+    Whole,
+    named,
+)
+
+EVENTS = (
+    "quota.threshold_reached",
+    "quota.exceeded",
+    "invoice.finalized",
+    "invoice.voided",
+    "poll.stalled",
+    "poll.recovered",
+)
+"""What a webhook can be told."""
+
+QuotaName = Literal[
+    "active_time_seconds", "compute_time_seconds", "written_data_bytes", "data_transfer_bytes", "logical_size_bytes"
+]
+
+
+class StoreConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where the store, the journal and the reports live (absolute once read)."""
+
+    directory: FilePath = Path("var")
+
+
+class NeonConfig(BaseModel, frozen=True, extra="forbid"):
+    """How Neon's API is reached. Rates are per account and minute, the timeout counts a whole request."""
+
+    base_url: Text = "https://console.neon.tech/api/v2"
+    history_requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 30
+    requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 300
+    timeout_seconds: Annotated[Whole, Field(ge=1, le=600)] = 30
+    max_retries: Annotated[Whole, Field(ge=0, le=100)] = 6
+
+
+class Organization(BaseModel, frozen=True, extra="forbid"):
+    """An organization of Neon's. Organizations of one `account` share a rate limit."""
+
+    id: Identifier
+    api_key_env: EnvironmentName | None = None
+    api_key_file: FilePath | None = None
+    plan: Text | None = None
+    sponsored: Flag = False
+    default_plan: Identifier | None = None
+    account: Text = "main"
+
+
+class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
+    """When polls and closes are due; `close_day` 0 closes by hand only."""
+
+    poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
+    settle_hours: Annotated[Whole, Field(ge=1, le=8784)] = 36
+    close_day: Annotated[Whole, Field(ge=0, le=28)] = 3
+
+
+class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
+    """Who pays for which project (paths absolute once read)."""
+
+    file: FilePath | None = None
+    subscriptions: FilePath | None = None
+    project_name_pattern: Text | None = None
+
+
+class SellerConfig(BaseModel, frozen=True, extra="forbid"):
+    """Who issues the invoices."""
+
+    name: FreeText = ""
+    address: FreeText = ""
+    country: FreeText = ""
+    tax_id: FreeText = ""
+
+
+class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
+    """How invoices are numbered and rounded."""
+
+    number: Text = "INV-{year}-{number:06d}"
+    rounding: Literal["half_up", "half_even"] = "half_up"
+    prorate: Literal["second", "day", "none"] = "second"
+    due_days: Annotated[Whole, Field(ge=0, le=3650)] = 30
+
+
+class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
+    """At which percentages of a quota somebody is told; 100 always counts beside them."""
+
+    thresholds_percent: Annotated[tuple[Annotated[Whole, Field(ge=1, le=99)], ...], Field(min_length=1)] = (80, 95)
+
+
+class Webhook(BaseModel, frozen=True, extra="forbid"):
+    """An endpoint that alerts are sent to; `events` are names or patterns such as `quota.*`."""
+
+    url: Text
+    secret_env: EnvironmentName | None = None
+    secret_file: FilePath | None = None
+    events: Annotated[tuple[Text, ...], Field(min_length=1)] = ("quota.*", "invoice.*", "poll.*")
+    allow_private_network: Flag = False
+
+
+class Divisor(BaseModel, frozen=True, extra="forbid"):
+    """What turns a metric's raw unit into the meter's unit, for pages read from a moment on."""
+
+    valid_from: Moment
+    divisor: Positive
+
+
+class Meter(BaseModel, frozen=True, extra="forbid"):
+    """A billable thing: the sum of some of Neon's metrics, in a unit."""
+
+    id: Identifier
+    metrics: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+    unit: Text
+    divisors: Annotated[tuple[Divisor, ...], Field(min_length=1)]
+
+
+class Tier(BaseModel, frozen=True, extra="forbid"):
+    """A band of the quantity after the allowance, up to and including `up_to`; without it, endless."""
+
+    up_to: Positive | None = None
+    unit_price: NotNegative
+    flat_fee: NotNegative = Decimal(0)
+
+
+class Price(BaseModel, frozen=True, extra="forbid"):
+    """What one meter costs from a date on; amounts in the plan's currency, quantities in the meter's unit."""
+
+    meter: Identifier
+    valid_from: Moment
+    model: Literal["per_unit", "graduated", "volume", "package", "cost_plus"]
+    scope: Literal["project", "customer"] = "project"
+    included: NotNegative = Decimal(0)
+    included_per_hour: NotNegative | None = None
+    tiers: tuple[Tier, ...] = ()
+    unit_price: NotNegative | None = None
+    package_size: Positive | None = None
+    package_price: NotNegative | None = None
+    markup_percent: Markup | None = None
+    minimum: NotNegative | None = None
+    maximum: NotNegative | None = None
+    flat_fee_at_zero: Flag = False
+
+
+class Plan(BaseModel, frozen=True, extra="forbid"):
+    """An offer: prices and quotas in one currency. Fees are per month; `minimum` is per customer and month."""
+
+    id: Identifier
+    name: Text
+    currency: Currency
+    base_fee: NotNegative = Decimal(0)
+    base_fee_scope: Literal["project", "customer"] = "project"
+    minimum: NotNegative = Decimal(0)
+    quota: dict[QuotaName, Count] = {}
+    prices: tuple[Price, ...] = ()
+
+    _named = model_validator(mode="before")(named)
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Everything the user decided. Paths are absolute; `origins` says where each value came from, by its key."""
+
+    path: Path
+    store: StoreConfig = StoreConfig()
+    neon: NeonConfig = NeonConfig()
+    organizations: tuple[Organization, ...] = ()
+    schedule: ScheduleConfig = ScheduleConfig()
+    customers: CustomersConfig = CustomersConfig()
+    seller: SellerConfig = SellerConfig()
+    invoices: InvoicesConfig = InvoicesConfig()
+    quota: QuotaConfig = QuotaConfig()
+    webhooks: tuple[Webhook, ...] = ()
+    meters: tuple[Meter, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    customer_rows: tuple[Customer, ...] = ()
+    subscription_rows: tuple[Subscription, ...] = ()
+    origins: dict[str, str] = {}

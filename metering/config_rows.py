@@ -1,0 +1,217 @@
+"""customers.csv and subscriptions.csv -> rows, or every fault of them at once, each naming file, row and key.
+
+Knows the columns of the two files and which rows contradict each other; must not know the rest of the configuration:
+plan ids and their currencies are given.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from metering.config_values import Currency, FreeText, Identifier, Moment, Percent, Text, closest, faults_of, named
+from metering.errors import Fault
+from metering.period import rfc3339
+
+
+class Customer(BaseModel, frozen=True, extra="forbid"):
+    """Who pays. A customer without a row of its own has its id as name, its plan's currency and no tax."""
+
+    id: Text
+    name: FreeText
+    currency: Currency | None = None
+    tax_rate_percent: Percent | None = None
+    tax_name: Text | None = None
+    email: Text | None = None
+    address: FreeText | None = None
+    tax_id: Text | None = None
+    country: Text | None = None
+    locale: Text | None = None
+    line: int = 0
+    """Where its row begins in customers.csv; 0 for one without a row."""
+
+    _named = model_validator(mode="before")(named)
+
+
+class Subscription(BaseModel, frozen=True, extra="forbid"):
+    """A customer's dated choice of a plan for a project: [valid_from, valid_to), open where None."""
+
+    project_id: Text
+    customer: Text
+    plan: Identifier
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    line: int = 0
+    """Where its row begins in subscriptions.csv."""
+
+
+Row = TypeVar("Row", Customer, Subscription)
+
+_CUSTOMER_COLUMNS = ("customer", *(name for name in Customer.model_fields if name not in {"id", "line"}))
+_SUBSCRIPTION_COLUMNS = tuple(name for name in Subscription.model_fields if name != "line")
+_FIELD_OF_COLUMN = {"customer": "id"}
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+class _Table:
+    """A CSV file as it stands: where each record begins, and the faults of its form."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
+        self.name = path.name
+        self.faults: list[Fault] = []
+        self.records: list[tuple[str, int, dict[str, str]]] = []
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            self.fault(
+                str(path), f"cannot be read: {error.strerror}", "write the file, or take the key that names it out"
+            )
+            return
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            self.fault(f"{self.name} line {line}", "is not UTF-8", "save the file as UTF-8")
+            return
+        try:
+            self._read(text, columns, required)
+        except csv.Error as error:
+            self.fault(self.name, f"is not CSV: {error}", "close every quote and write a quote inside one twice")
+
+    def fault(self, where: str, what: str, right: str = "") -> None:
+        self.faults.append(Fault(where=where, what=what, right=right))
+
+    def _read(self, text: str, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        if not self._is_header(header, columns, required):
+            return
+        first_line, row = reader.line_num + 1, 0
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                row += 1
+                where = f"{self.name} row {row} (line {first_line})"
+                if len(cells) == len(header):
+                    filled = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
+                    self.records.append((where, first_line, filled))
+                else:
+                    self.fault(where, f"has {len(cells)} fields", f"the header has {len(header)}; quote commas")
+            first_line = reader.line_num + 1
+
+    def _is_header(self, header: list[str], columns: tuple[str, ...], required: tuple[str, ...]) -> bool:
+        where = f"{self.name} line 1"
+        if len(header) == 1 and ";" in header[0]:
+            self.fault(where, "is separated by semicolons", "save the file with commas between the fields")
+            return False
+        for name in dict.fromkeys(header):
+            if name not in columns:
+                self.fault(where, f"{name!r} is not a known column", f"{closest(name, columns)}")
+            elif header.count(name) > 1:
+                self.fault(where, f"the column {name} stands there {header.count(name)} times", "once is right")
+        for name in required:
+            if name not in header:
+                self.fault(
+                    where, f"the column {name} is missing", f"the first line names the columns: {','.join(columns)}"
+                )
+        return not self.faults
+
+
+def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
+    """The customers of a CSV file in its order, and its faults; a customer named twice is one."""
+    table = _Table(path, _CUSTOMER_COLUMNS, ("customer",))
+    rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
+    first: dict[str, Customer] = {}
+    for where, row in rows:
+        if row.id in first:
+            table.fault(f"{where}, customer", f"{row.id!r} stands in line {first[row.id].line} already", "keep one row")
+        first.setdefault(row.id, row)
+    return list(first.values()), table.faults
+
+
+def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault]]:
+    """The subscriptions of a CSV file in its order, and its faults: unknown plans, empty and overlapping times."""
+    table = _Table(path, _SUBSCRIPTION_COLUMNS, ("project_id", "customer", "plan"))
+    sound = []
+    for where, row in _parsed(table, Subscription, {}):
+        sound.append(row)
+        if row.plan not in plan_ids:
+            table.fault(f"{where}, plan", f"there is no plan {row.plan!r}", closest(row.plan, plan_ids))
+        if row.valid_from and row.valid_to and row.valid_to <= row.valid_from:
+            right = f"write a time after valid_from, {rfc3339(row.valid_from)}"
+            table.fault(f"{where}, valid_to", f"{rfc3339(row.valid_to)} is no later than valid_from", right)
+            sound.pop()
+    table.faults.extend(_overlaps(table, sound))
+    return sound, table.faults
+
+
+def _parsed(table: _Table, model: type[Row], field_of: Mapping[str, str]) -> list[tuple[str, Row]]:
+    column_of = {field: column for column, field in field_of.items()}
+    out = []
+    for where, line, cells in table.records:
+        values: dict[str, object] = {field_of.get(column, column): cell for column, cell in cells.items()}
+        try:
+            out.append((where, model.model_validate({**values, "line": line})))
+        except ValidationError as error:
+            for fault in faults_of(error, model, ()):
+                column = column_of.get(fault.where, fault.where)
+                table.fault(f"{where}, {column}", fault.what, fault.right)
+    return out
+
+
+def _overlaps(table: _Table, rows: list[Subscription]) -> Iterator[Fault]:
+    where = {line: where for where, line, _ in table.records}
+    for project_id, group in groupby(sorted(rows, key=attrgetter("project_id")), attrgetter("project_id")):
+        reaching: Subscription | None = None
+        # From the earliest start: only the row that reaches furthest so far can overlap the next one.
+        for row in sorted(group, key=_start):
+            if reaching and _begins_before_end(row, reaching):
+                yield Fault(
+                    where=f"{where[max(row.line, reaching.line)]}, project_id",
+                    what=f"{project_id} has two subscriptions at once: lines {min(row.line, reaching.line)} and"
+                    f" {max(row.line, reaching.line)}",
+                    right="end one with valid_to no later than the other's valid_from",
+                )
+            if not reaching or (reaching.valid_to and (not row.valid_to or row.valid_to > reaching.valid_to)):
+                reaching = row
+
+
+def _start(row: Subscription) -> tuple[datetime, int]:
+    return row.valid_from or _EVER, row.line
+
+
+def _begins_before_end(row: Subscription, earlier: Subscription) -> bool:
+    return row.valid_from is None or earlier.valid_to is None or row.valid_from < earlier.valid_to
+
+
+def currency_faults(
+    customers: list[Customer],
+    subscriptions: list[Subscription],
+    currency_of_plan: Mapping[str, str],
+    names: tuple[str, str],
+) -> Iterator[Fault]:
+    """Customers whose currency is not their plan's, and customers with plans of two; `names` are the files'."""
+    own = {row.id: row for row in customers}
+    seen: dict[str, Subscription] = {}
+    for row in subscriptions:
+        currency = currency_of_plan.get(row.plan)
+        if currency is None:
+            continue
+        customer, first = own.get(row.customer), seen.setdefault(row.customer, row)
+        if customer and customer.currency and customer.currency != currency:
+            yield Fault(
+                where=f"{names[1]} line {row.line}, plan",
+                what=f"plan {row.plan!r} is in {currency}, but customer {row.customer!r} pays in {customer.currency}"
+                f" ({names[0]} line {customer.line}, currency)",
+                right="an invoice has one currency",
+            )
+        elif currency_of_plan[first.plan] != currency:
+            yield Fault(
+                where=f"{names[1]} line {row.line}, plan",
+                what=f"plan {row.plan!r} is in {currency}, but customer {row.customer!r} has plan {first.plan!r} in"
+                f" {currency_of_plan[first.plan]} (line {first.line})",
+                right="an invoice has one currency",
+            )
