@@ -1,0 +1,93 @@
+"""What a report of a month is made from, and the ways in which all its parts group and add rows.
+
+A noun: plain rows in, plain rows out. Must not know what the report shows, files, templates, the store or the clock.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from metering.figures import exact_sum
+from metering.money import Rounding
+from metering.period import Period
+
+# Rows are plain dictionaries with the keys of the public interface; this is the one place that says so.
+Row = Mapping[str, Any]
+Table = list[dict[str, Any]]
+Key = TypeVar("Key")
+
+COST_CURRENCY = "USD"
+"""Neon's price list is in US dollars; there are no exchange rates here, so a margin exists in this currency alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a report of a month is made from; money, quantities and values are decimal strings.
+
+    `invoices` and `previous_invoices` (of the month before) are invoice objects of the public interface; a credit note
+    has `"kind": "credit_note"`, the number that it cancels in `credits`, and amounts below zero. `usage`, `quotas`,
+    `unassigned`, `unpriced` and `coverage` are as their commands print them. `alerts`: alert_id, type, project_id,
+    project_name, customer, quota, threshold_percent, percent, observed_at, status. `costs` (what Neon charges us):
+    organization, project_id, customer, plan, meter, quantity, unit, amount, currency. `days`: day, meter, quantity.
+    `cost_notes` are sentences about costs that could not be known.
+    """
+
+    month: Period
+    as_of: datetime
+    seller: Mapping[str, str | None]
+    invoices: Sequence[Row]
+    previous_invoices: Sequence[Row]
+    usage: Sequence[Row]
+    previous_usage: Sequence[Row]
+    coverage: Row
+    quotas: Sequence[Row]
+    alerts: Sequence[Row]
+    unassigned: Sequence[Row]
+    unpriced: Sequence[Row]
+    costs: Sequence[Row]
+    days: Sequence[Row]
+    rounding: Rounding = "half_up"
+    thresholds_percent: tuple[int, ...] = (80, 95)
+    cost_notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})
+        assert not foreign, f"Neon charges in {COST_CURRENCY}, not in {foreign}"
+
+
+def counts_as_revenue(invoice: Row) -> bool:
+    """Whether an invoice adds to revenue: neither a void one does, nor the credit note that cancels it."""
+    return bool(invoice["status"] != "void" and invoice.get("kind") != "credit_note")
+
+
+def counted(invoices: Iterable[Row]) -> list[Row]:
+    """The invoices that add to revenue."""
+    return [invoice for invoice in invoices if counts_as_revenue(invoice)]
+
+
+def lines_of(invoices: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """Every line of the counted invoices, with its invoice's customer and currency."""
+    for invoice in counted(invoices):
+        for line in invoice["lines"]:
+            yield {**line, "customer": invoice["customer"]["id"], "currency": invoice["currency"]}
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Key -> its rows, both in the order of the rows."""
+    groups: defaultdict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return dict(groups)
+
+
+def column_sum(rows: Iterable[Row], column: str) -> Fraction:
+    """The exact sum of a column of decimal strings."""
+    return exact_sum(row[column] for row in rows)
+
+
+def distinct(rows: Iterable[Row], column: str) -> list[str]:
+    """The values of a column, sorted, each once, without null."""
+    return sorted({row[column] for row in rows} - {None})
