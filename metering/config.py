@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from metering.config_checks import contradictions, twice
+from metering.config_checks import contradictions
+from metering.config_faults import closest, faults_of
 from metering.config_layers import defaults, layered
 from metering.config_models import (
-    EVENTS,
     Config,
     CustomersConfig,
     Divisor,
@@ -32,9 +32,10 @@ from metering.config_models import (
     Tier,
     Webhook,
 )
+from metering.config_patterns import EVENTS
 from metering.config_rows import Customer, Subscription, currency_faults, customer_rows, subscription_rows
 from metering.config_secret import Secret, secret
-from metering.config_values import WrittenFloat, closest, faults_of
+from metering.config_values import WrittenFloat
 from metering.errors import ConfigError, Fault
 
 __all__ = [
@@ -101,12 +102,11 @@ def read(
     layers = layered(_file_data(path), environ, overrides, known)
     faults = list(layers.faults)
     config, positions = _draft(path, layers.data, faults)
-    plan_ids = {str(entry["id"]) for entry in _entries(layers.data, "plans") if "id" in entry}
-    faults.extend(contradictions(config, positions, plan_ids))
-    for name, attribute in (("organizations", "id"), ("webhooks", "url"), ("meters", "id"), ("plans", "id")):
-        faults.extend(twice(_entries(layers.data, name), name, attribute))
-    config = _with_rows(config, plan_ids, faults)
-    if card_faults:
+    plan_ids = _plan_ids(layers.data)
+    faults.extend(contradictions(layers.data, plan_ids))
+    config = _with_rows(config, layers.data, plan_ids, faults)
+    # A card names meters: where one of these is faulty, what the card says about it would mislead.
+    if card_faults and not any(fault.where.startswith("meters") for fault in faults):
         faults.extend(_at_position(fault, positions) for fault in card_faults(config))
     if faults:
         raise ConfigError(faults)
@@ -144,9 +144,11 @@ def _file_data(path: Path) -> dict[str, object]:
     raise ConfigError([fault], hint="metering init writes a commented config.toml" if "init" in fault.right else "")
 
 
-def _entries(data: Mapping[str, object], name: str) -> list[dict[str, object]]:
-    entries = data.get(name, [])
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+def _plan_ids(data: Mapping[str, object]) -> set[str]:
+    """The ids of all plans, also of those that are faulty otherwise: references to them are sound."""
+    plans = data.get("plans")
+    tables = [plan for plan in plans if isinstance(plan, dict)] if isinstance(plans, list) else []
+    return {str(plan["id"]) for plan in tables if "id" in plan}
 
 
 def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Config, dict[str, list[int]]]:
@@ -183,25 +185,31 @@ def _sound(
         return None
 
 
-def _with_rows(config: Config, plan_ids: set[str], faults: list[Fault]) -> Config:
+def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], faults: list[Fault]) -> Config:
     """The configuration with the rows of the CSV files that it names."""
     customers: list[Customer] = []
     subscriptions: list[Subscription] = []
-    files = config.customers.file, config.customers.subscriptions
-    if files[0]:
-        customers, found = customer_rows(files[0])
+    customers_file, subscriptions_file = (_named_file(config, data, name) for name in ("file", "subscriptions"))
+    if customers_file:
+        customers, found = customer_rows(customers_file)
         faults.extend(found)
-    if files[1]:
-        subscriptions, found = subscription_rows(files[1], plan_ids)
+    if subscriptions_file:
+        subscriptions, found = subscription_rows(subscriptions_file, plan_ids)
         faults.extend(found)
-    names = files[0].name if files[0] else "", files[1].name if files[1] else ""
     currency_of_plan = {plan.id: plan.currency for plan in config.plans}
-    faults.extend(currency_faults(customers, subscriptions, currency_of_plan, names))
+    faults.extend(currency_faults(customers, subscriptions, currency_of_plan))
     return config.model_copy(update={"customer_rows": tuple(customers), "subscription_rows": tuple(subscriptions)})
 
 
+def _named_file(config: Config, data: Mapping[str, object], name: str) -> Path | None:
+    # From the raw data: a fault in another key of [customers] must not hide the faults of its files.
+    table = data.get("customers")
+    value = table.get(name) if isinstance(table, dict) else None
+    return config.path.parent / value if isinstance(value, str) and value.strip() else None
+
+
 def _at_position(fault: Fault, positions: Mapping[str, list[int]]) -> Fault:
-    """A fault of `plans[0]` of the sound entries, told with its position in the file."""
+    """A fault of `plans[0]` among the sound entries, told with its position in the file."""
     match = re.match(r"(\w+)\[(\d+)\]", fault.where)
     if not match or match[1] not in positions:
         return fault

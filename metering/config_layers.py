@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from metering.config_values import WrittenFloat, closest, inner, key, keys_of, step
+from metering.config_faults import closest, inner, key, keys_of, step
+from metering.config_values import WrittenFloat
 from metering.errors import Fault
 
 PREFIX = "METERING_"

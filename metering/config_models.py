@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from metering.config_patterns import BaseUrl, EventPattern, NamePattern, NumberPattern, Thresholds, WebhookUrl
 from metering.config_rows import Customer, Subscription
 from metering.config_values import (
     Count,
@@ -23,20 +24,11 @@ from metering.config_values import (
     Moment,
     NotNegative,
     Positive,
+    Some,
     Text,
     Whole,
     named,
 )
-
-EVENTS = (
-    "quota.threshold_reached",
-    "quota.exceeded",
-    "invoice.finalized",
-    "invoice.voided",
-    "poll.stalled",
-    "poll.recovered",
-)
-"""What a webhook can be told."""
 
 QuotaName = Literal[
     "active_time_seconds", "compute_time_seconds", "written_data_bytes", "data_transfer_bytes", "logical_size_bytes"
@@ -52,7 +44,7 @@ class StoreConfig(BaseModel, frozen=True, extra="forbid"):
 class NeonConfig(BaseModel, frozen=True, extra="forbid"):
     """How Neon's API is reached. Rates are per account and minute, the timeout counts a whole request."""
 
-    base_url: Text = "https://console.neon.tech/api/v2"
+    base_url: BaseUrl = "https://console.neon.tech/api/v2"
     history_requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 30
     requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 300
     timeout_seconds: Annotated[Whole, Field(ge=1, le=600)] = 30
@@ -84,7 +76,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
 
     file: FilePath | None = None
     subscriptions: FilePath | None = None
-    project_name_pattern: Text | None = None
+    project_name_pattern: NamePattern | None = None
 
 
 class SellerConfig(BaseModel, frozen=True, extra="forbid"):
@@ -99,7 +91,7 @@ class SellerConfig(BaseModel, frozen=True, extra="forbid"):
 class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
     """How invoices are numbered and rounded."""
 
-    number: Text = "INV-{year}-{number:06d}"
+    number: NumberPattern = "INV-{year}-{number:06d}"
     rounding: Literal["half_up", "half_even"] = "half_up"
     prorate: Literal["second", "day", "none"] = "second"
     due_days: Annotated[Whole, Field(ge=0, le=3650)] = 30
@@ -108,16 +100,16 @@ class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
 class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
     """At which percentages of a quota somebody is told; 100 always counts beside them."""
 
-    thresholds_percent: Annotated[tuple[Annotated[Whole, Field(ge=1, le=99)], ...], Field(min_length=1)] = (80, 95)
+    thresholds_percent: Thresholds = (80, 95)
 
 
 class Webhook(BaseModel, frozen=True, extra="forbid"):
     """An endpoint that alerts are sent to; `events` are names or patterns such as `quota.*`."""
 
-    url: Text
+    url: WebhookUrl
     secret_env: EnvironmentName | None = None
     secret_file: FilePath | None = None
-    events: Annotated[tuple[Text, ...], Field(min_length=1)] = ("quota.*", "invoice.*", "poll.*")
+    events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
     allow_private_network: Flag = False
 
 
@@ -132,9 +124,9 @@ class Meter(BaseModel, frozen=True, extra="forbid"):
     """A billable thing: the sum of some of Neon's metrics, in a unit."""
 
     id: Identifier
-    metrics: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+    metrics: Some[Identifier]
     unit: Text
-    divisors: Annotated[tuple[Divisor, ...], Field(min_length=1)]
+    divisors: Some[Divisor]
 
 
 class Tier(BaseModel, frozen=True, extra="forbid"):

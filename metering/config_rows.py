@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from metering.config_values import Currency, FreeText, Identifier, Moment, Percent, Text, closest, faults_of, named
+from metering.config_faults import closest, faults_of
+from metering.config_values import Currency, FreeText, Identifier, Moment, Percent, Text, named
 from metering.errors import Fault
 from metering.period import rfc3339
 
@@ -34,7 +35,8 @@ class Customer(BaseModel, frozen=True, extra="forbid"):
     country: Text | None = None
     locale: Text | None = None
     line: int = 0
-    """Where its row begins in customers.csv; 0 for one without a row."""
+    place: str = ""
+    """Where the row stands, for faults: `customers.csv row 3 (line 4)`; empty for a customer without a row."""
 
     _named = model_validator(mode="before")(named)
 
@@ -48,13 +50,15 @@ class Subscription(BaseModel, frozen=True, extra="forbid"):
     valid_from: Moment | None = None
     valid_to: Moment | None = None
     line: int = 0
-    """Where its row begins in subscriptions.csv."""
+    place: str = ""
+    """Where the row stands, for faults: `subscriptions.csv row 3 (line 4)`; `line` is where it begins."""
 
 
 Row = TypeVar("Row", Customer, Subscription)
 
-_CUSTOMER_COLUMNS = ("customer", *(name for name in Customer.model_fields if name not in {"id", "line"}))
-_SUBSCRIPTION_COLUMNS = tuple(name for name in Subscription.model_fields if name != "line")
+_PLACE = ("line", "place")
+_CUSTOMER_COLUMNS = ("customer", *(name for name in Customer.model_fields if name not in {"id", *_PLACE}))
+_SUBSCRIPTION_COLUMNS = tuple(name for name in Subscription.model_fields if name not in _PLACE)
 _FIELD_OF_COLUMN = {"customer": "id"}
 _EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -125,9 +129,11 @@ def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
     table = _Table(path, _CUSTOMER_COLUMNS, ("customer",))
     rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
     first: dict[str, Customer] = {}
-    for where, row in rows:
+    for row in rows:
         if row.id in first:
-            table.fault(f"{where}, customer", f"{row.id!r} stands in line {first[row.id].line} already", "keep one row")
+            table.fault(
+                f"{row.place}, customer", f"{row.id!r} stands in line {first[row.id].line} already", "keep one row"
+            )
         first.setdefault(row.id, row)
     return list(first.values()), table.faults
 
@@ -136,25 +142,25 @@ def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription
     """The subscriptions of a CSV file in its order, and its faults: unknown plans, empty and overlapping times."""
     table = _Table(path, _SUBSCRIPTION_COLUMNS, ("project_id", "customer", "plan"))
     sound = []
-    for where, row in _parsed(table, Subscription, {}):
+    for row in _parsed(table, Subscription, {}):
         sound.append(row)
         if row.plan not in plan_ids:
-            table.fault(f"{where}, plan", f"there is no plan {row.plan!r}", closest(row.plan, plan_ids))
+            table.fault(f"{row.place}, plan", f"there is no plan {row.plan!r}", closest(row.plan, plan_ids))
         if row.valid_from and row.valid_to and row.valid_to <= row.valid_from:
             right = f"write a time after valid_from, {rfc3339(row.valid_from)}"
-            table.fault(f"{where}, valid_to", f"{rfc3339(row.valid_to)} is no later than valid_from", right)
+            table.fault(f"{row.place}, valid_to", f"{rfc3339(row.valid_to)} is no later than valid_from", right)
             sound.pop()
-    table.faults.extend(_overlaps(table, sound))
+    table.faults.extend(_overlaps(sound))
     return sound, table.faults
 
 
-def _parsed(table: _Table, model: type[Row], field_of: Mapping[str, str]) -> list[tuple[str, Row]]:
+def _parsed(table: _Table, model: type[Row], field_of: Mapping[str, str]) -> list[Row]:
     column_of = {field: column for column, field in field_of.items()}
     out = []
     for where, line, cells in table.records:
         values: dict[str, object] = {field_of.get(column, column): cell for column, cell in cells.items()}
         try:
-            out.append((where, model.model_validate({**values, "line": line})))
+            out.append(model.model_validate({**values, "line": line, "place": where}))
         except ValidationError as error:
             for fault in faults_of(error, model, ()):
                 column = column_of.get(fault.where, fault.where)
@@ -162,19 +168,16 @@ def _parsed(table: _Table, model: type[Row], field_of: Mapping[str, str]) -> lis
     return out
 
 
-def _overlaps(table: _Table, rows: list[Subscription]) -> Iterator[Fault]:
-    where = {line: where for where, line, _ in table.records}
+def _overlaps(rows: list[Subscription]) -> Iterator[Fault]:
     for project_id, group in groupby(sorted(rows, key=attrgetter("project_id")), attrgetter("project_id")):
         reaching: Subscription | None = None
-        # From the earliest start: only the row that reaches furthest so far can overlap the next one.
+        # From the earliest start on, only the row that reaches furthest so far can overlap the next one.
         for row in sorted(group, key=_start):
-            if reaching and _begins_before_end(row, reaching):
-                yield Fault(
-                    where=f"{where[max(row.line, reaching.line)]}, project_id",
-                    what=f"{project_id} has two subscriptions at once: lines {min(row.line, reaching.line)} and"
-                    f" {max(row.line, reaching.line)}",
-                    right="end one with valid_to no later than the other's valid_from",
-                )
+            if reaching and (reaching.valid_to is None or _start(row)[0] < reaching.valid_to):
+                first, second = sorted((row, reaching), key=attrgetter("line"))
+                what = f"{project_id} has two subscriptions at once: lines {first.line} and {second.line}"
+                right = "end one with valid_to no later than the other's valid_from"
+                yield Fault(where=f"{second.place}, project_id", what=what, right=right)
             if not reaching or (reaching.valid_to and (not row.valid_to or row.valid_to > reaching.valid_to)):
                 reaching = row
 
@@ -183,35 +186,25 @@ def _start(row: Subscription) -> tuple[datetime, int]:
     return row.valid_from or _EVER, row.line
 
 
-def _begins_before_end(row: Subscription, earlier: Subscription) -> bool:
-    return row.valid_from is None or earlier.valid_to is None or row.valid_from < earlier.valid_to
-
-
 def currency_faults(
-    customers: list[Customer],
-    subscriptions: list[Subscription],
-    currency_of_plan: Mapping[str, str],
-    names: tuple[str, str],
+    customers: list[Customer], subscriptions: list[Subscription], currency_of_plan: Mapping[str, str]
 ) -> Iterator[Fault]:
-    """Customers whose currency is not their plan's, and customers with plans of two; `names` are the files'."""
-    own = {row.id: row for row in customers}
-    seen: dict[str, Subscription] = {}
+    """Customers whose currency is not their plan's, and customers with plans of two."""
+    own = {row.id: row for row in customers if row.currency}
+    first: dict[str, Subscription] = {}
     for row in subscriptions:
         currency = currency_of_plan.get(row.plan)
         if currency is None:
             continue
-        customer, first = own.get(row.customer), seen.setdefault(row.customer, row)
-        if customer and customer.currency and customer.currency != currency:
-            yield Fault(
-                where=f"{names[1]} line {row.line}, plan",
-                what=f"plan {row.plan!r} is in {currency}, but customer {row.customer!r} pays in {customer.currency}"
-                f" ({names[0]} line {customer.line}, currency)",
-                right="an invoice has one currency",
-            )
-        elif currency_of_plan[first.plan] != currency:
-            yield Fault(
-                where=f"{names[1]} line {row.line}, plan",
-                what=f"plan {row.plan!r} is in {currency}, but customer {row.customer!r} has plan {first.plan!r} in"
-                f" {currency_of_plan[first.plan]} (line {first.line})",
-                right="an invoice has one currency",
-            )
+        earlier, customer = first.setdefault(row.customer, row), own.get(row.customer)
+        if customer and customer.currency != currency:
+            other = f"pays in {customer.currency} ({customer.place})"
+        elif currency_of_plan[earlier.plan] != currency:
+            other = f"has plan {earlier.plan!r} in {currency_of_plan[earlier.plan]} (line {earlier.line})"
+        else:
+            continue
+        yield Fault(
+            where=f"{row.place}, plan",
+            what=f"plan {row.plan!r} is in {currency}, but customer {row.customer!r} {other}",
+            right="an invoice has one currency",
+        )

@@ -1,0 +1,102 @@
+"""Where in the configuration something is wrong, and what it should be: pydantic's errors in the user's words.
+
+Knows how keys are written (`plans[0].prices[1].unit_price`) and how to walk the models' annotations. Must not know
+any single setting.
+"""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Union
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from metering.config_values import shown
+from metering.errors import Fault
+
+
+def key(parts: Iterable[str | int]) -> str:
+    """`("plans", 0, "prices", 1)` as `plans[0].prices[1]`."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def inner(annotation: object) -> object:
+    """A field's annotation without `Annotated` and without `| None`: a model, a plain type, or tuple[...]/dict[...]."""
+    if typing.get_origin(annotation) is Annotated:
+        return inner(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in {Union, types.UnionType}:
+        return inner(next(arg for arg in typing.get_args(annotation) if arg is not type(None)))
+    return annotation
+
+
+def step(annotation: object, part: str | int) -> object | None:
+    """The annotation below this one at a key or a list position; None where there is none."""
+    annotation = inner(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return field.annotation if field else None
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple and isinstance(part, int):
+        return typing.cast("object", arguments[0])
+    return typing.cast("object", arguments[1]) if origin is dict else None
+
+
+def keys_of(annotation: object) -> list[str]:
+    """The keys that a model has; of anything else, none."""
+    found = inner(annotation)
+    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
+
+
+def closest(unknown: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown key or name: the closest of the known ones, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(unknown.lower(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known here: {', '.join(names)}" if names else ""
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], where: tuple[str | int, ...]) -> list[Fault]:
+    """Errors of pydantic's for one model as faults whose keys start at `where`."""
+    return [_fault(detail, model, where) for detail in error.errors(include_url=False)]
+
+
+def _fault(detail: ErrorDetails, model: type[BaseModel], where: tuple[str | int, ...]) -> Fault:
+    is_key = detail["loc"][-1:] == ("[key]",)
+    place = detail["loc"][:-1] if is_key else detail["loc"]
+    what, right = _explained(detail, place, model)
+    if is_key:
+        names = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        what, right = "is not a known key", closest(str(place[-1]), names)
+    return Fault(where=key(where + place), what=what, right=right)
+
+
+def _explained(detail: ErrorDetails, place: tuple[str | int, ...], model: type[BaseModel]) -> tuple[str, str]:
+    context: Mapping[str, object] = detail.get("ctx", {})
+    given = shown(detail["input"])
+    known = closest(str(place[-1]), _known_keys(model, place[:-1])) if place else ""
+    told = {
+        "refused": (str(context.get("what")), str(context.get("right"))),
+        "missing": ("is missing", "this key must be given"),
+        "extra_forbidden": ("is not a known key", known),
+        "literal_error": (f"is {given}", f"write one of {context.get('expected')}"),
+        "greater_than_equal": (f"is {given}", f"write {context.get('ge')} or more"),
+        "less_than_equal": (f"is {given}", f"write {context.get('le')} or less"),
+        "tuple_type": (f"is {given}, not a list", "write it in [ ]"),
+        "dict_type": (f"is {given}, not a table", "write { key = value } or a [section]"),
+        "model_type": (f"is {given}, not a table", "write { key = value } or a [section]"),
+    }
+    return told.get(detail["type"], (detail["msg"], ""))
+
+
+def _known_keys(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
+    annotation: object | None = model
+    for part in place:
+        annotation = step(annotation, part)
+    return keys_of(annotation)

@@ -1,0 +1,134 @@
+"""Addresses, name patterns, number patterns and event patterns: text that is wrong in more than one way.
+
+Pure. Must not know whether an address answers, or whose key is sent there.
+"""
+
+import ipaddress
+import re
+import string
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, PlainValidator
+
+from metering.config_faults import closest
+from metering.config_values import Some, Whole, one_line, refuse
+
+EVENTS = (
+    "quota.threshold_reached",
+    "quota.exceeded",
+    "invoice.finalized",
+    "invoice.voided",
+    "poll.stalled",
+    "poll.recovered",
+)
+"""What a webhook can be told."""
+
+_NUMBER_SPEC = re.compile(r"(0?[1-9][0-9]?)?d?")
+
+
+def url_parts(text: str) -> SplitResult:
+    """The parts of an http(s) address without user, query or fragment; refuses others without repeating them."""
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        refuse("is no address", "write https://host/path")
+    if parts.scheme not in {"https", "http"} or not host or port == 0:
+        refuse("is no https address", "write https://host/path")
+    if parts.username is not None or parts.password is not None:
+        refuse("holds a user or a password", "leave out the part before the @")
+    if parts.fragment or any(character.isspace() for character in text) or not text.isascii():
+        refuse("holds a blank, a # or a letter that addresses do not have", "write https://host/path")
+    return parts
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether the host is this machine, by its literal address or the name `localhost`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(value: object) -> str:
+    text = one_line(value)
+    parts = url_parts(text)
+    if parts.query:
+        refuse("has a query", "leave out the ? and what follows")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        refuse("would send the key in the clear", "write https://; http:// is for a sandbox on this machine")
+    return text.rstrip("/")
+
+
+def _webhook_url(value: object) -> str:
+    text = one_line(value)
+    url_parts(text)
+    return text
+
+
+def _name_pattern(value: object) -> str:
+    text = one_line(value)
+    try:
+        compiled = re.compile(text)
+    except re.error as error:
+        refuse(f"is not a regular expression: {error}", "write it in 'single quotes', as Python's re reads it")
+    for group in ("customer", "plan"):
+        if group not in compiled.groupindex:
+            refuse(f"has no group {group}", f"write (?P<{group}>…) around that part")
+    return text
+
+
+def _number_pattern(value: object) -> str:
+    text, right = one_line(value), 'write it like "INV-{year}-{number:06d}"'
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
+    except ValueError as error:
+        refuse(f"is not a pattern: {error}", right)
+    for name, spec, conversion in fields:
+        if name not in {"year", "number"}:
+            refuse(f"{{{name}}} is unknown", "only {year} and {number} can be filled in")
+        if conversion or not _NUMBER_SPEC.fullmatch(spec or ""):
+            refuse(f"{{{name}:{spec}}} cannot be filled in", "write digits as in {number:06d}")
+    for name in ("year", "number"):
+        if [field[0] for field in fields].count(name) != 1:
+            refuse(f"must hold {{{name}}} once, or two invoices share a number", right)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.sub(r"\{[^{}]*\}", "0", text)):
+        refuse("makes no file name", "use letters, digits, dots, dashes and underscores")
+    if text.startswith("CN-"):
+        refuse("looks like a credit note's number", "begin with something else than CN-")
+    return text
+
+
+def _event_pattern(value: object) -> str:
+    pattern = one_line(value)
+    if not any(fnmatchcase(event, pattern) for event in EVENTS):
+        refuse(f"{pattern!r} names no event", closest(pattern, [*EVENTS, "quota.*", "invoice.*", "poll.*"]))
+    return pattern
+
+
+def _threshold(value: int) -> int:
+    if not 1 <= value <= 99:
+        refuse(f"is {value}", "write 1 to 99; 100 always counts as exceeded")
+    return value
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(first >= second for first, second in pairwise(values)):
+        refuse(f"{list(values)} does not ascend", f"write {sorted(set(values))}")
+    return values
+
+
+BaseUrl = Annotated[str, PlainValidator(_base_url)]
+"""https, or http on this machine; no slash at its end."""
+WebhookUrl = Annotated[str, PlainValidator(_webhook_url)]
+NamePattern = Annotated[str, PlainValidator(_name_pattern)]
+"""A regular expression with the groups customer and plan."""
+NumberPattern = Annotated[str, PlainValidator(_number_pattern)]
+"""A format with {year} and {number} that makes distinct file names."""
+EventPattern = Annotated[str, PlainValidator(_event_pattern)]
+Thresholds = Annotated[Some[Annotated[Whole, AfterValidator(_threshold)]], AfterValidator(_ascending)]
