@@ -1,0 +1,147 @@
+"""The report's tables as rows of plain cells, and those as CSV and Parquet.
+
+A noun: the report and its invoices in, texts and bytes out. Knows which column holds text and which a number, so that a
+name that looks like a formula is never taken for one, and a number never for text. Must not know files.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from metering.errors import ExactnessError
+from metering.figures import money_text, visible
+from metering.report_facts import Row, Table, column_sum
+
+TEXT, NUMBER = "text", "number"
+PARQUET_PLACES = 12
+"""Parquet numbers are decimal(38, 12) in every month, so that months can be read together."""
+
+_MONEY = "subtotal:n tax:n total:n"
+_COMPARED = "previous_subtotal:n change:n change_percent:n"
+_MARGIN = "neon_cost:n margin:n margin_percent:n"
+# Table -> its columns in order; `:n` marks numbers.
+_COLUMNS = {
+    "totals": f"currency invoices:n customers:n {_MONEY} {_COMPARED}",
+    "billed": "currency kind meter lines:n quantity:n unit amount:n share_percent:n",
+    "plans": f"currency plan customers:n projects:n base_fees:n usage:n amount:n share_percent:n {_MARGIN}",
+    "customers": f"customer customer_name currency plans projects:n invoices status {_MONEY} {_COMPARED} {_MARGIN}",
+    "meters": "meter unit projects:n quantity:n previous_quantity:n change_percent:n",
+    "days": "day meter unit quantity:n has_gap",
+    "costs": "meter unit quantity:n amount:n currency share_percent:n",
+    "projects": f"project_id project_name customer plans currency amount:n {_MARGIN}",
+    "usage": "organization project_id project_name customer plan metric value:n meter quantity:n unit",
+    "quotas": (
+        "project_id project_name customer plan quota used:n limit:n percent:n threshold_percent:n level source observed_at"
+    ),
+    "alerts": "alert_id type project_id project_name customer quota threshold_percent:n percent:n observed_at status",
+    "gaps": "organization start end hours:n reason",
+    "unassigned": "project_id metric value:n",
+    "unpriced": "project_id metric value:n reason",
+    "invoices": f"number kind status customer customer_name currency start end issued_at due_at {_MONEY} as_of",
+    "lines": (
+        "number status customer key kind project_id plan meter description from to "
+        "quantity:n unit unit_price:n amount:n currency"
+    ),
+}
+COLUMNS: dict[str, dict[str, str]] = {
+    table: {name: NUMBER if mark else TEXT for name, _, mark in (column.partition(":") for column in columns.split())}
+    for table, columns in _COLUMNS.items()
+}
+"""Table -> column -> `text` or `number`; every table is a file, whether it has rows or not."""
+
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def tables(report: Row, invoices: Sequence[Row]) -> dict[str, Table]:
+    """Every table of `COLUMNS` with its rows, in the report's order; cells are text, or None."""
+    source = {
+        **report,
+        "days": [{**day, **_named(meter, "meter", "unit")} for meter in report["meters"] for day in meter["days"]],
+        "costs": [{**row, "currency": report["costs"]["currency"]} for row in report["costs"]["meters"]],
+        "gaps": report["coverage"]["gaps"],
+        "invoices": [_invoice(invoice) for invoice in invoices],
+        "lines": [_line(invoice, line) for invoice in invoices for line in invoice["lines"]],
+    }
+    return {
+        name: [{column: _cell(row.get(column)) for column in columns} for row in source[name]]
+        for name, columns in COLUMNS.items()
+    }
+
+
+def _named(row: Row, *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _invoice(invoice: Row) -> dict[str, Any]:
+    return {
+        "kind": "invoice",
+        **invoice,
+        **invoice["period"],
+        "customer": invoice["customer"]["id"],
+        "customer_name": invoice["customer"]["name"],
+        "tax": money_text(column_sum(invoice["taxes"], "amount"), invoice["currency"]),
+    }
+
+
+def _line(invoice: Row, line: Row) -> dict[str, Any]:
+    return {**line, **_named(invoice, "number", "status", "currency"), "customer": invoice["customer"]["id"]}
+
+
+def _cell(value: object) -> str | None:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+def csv_text(columns: Row, rows: Iterable[Row]) -> str:
+    r"""RFC 4180 with a header and `\r\n`: text is quoted and guarded against formulas, numbers stand bare."""
+    lines = [",".join(f'"{name}"' for name in columns)]
+    lines += [",".join(_csv_cell(row[name], kind) for name, kind in columns.items()) for row in rows]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _csv_cell(value: str | None, kind: str) -> str:
+    if value is None:
+        return ""
+    if kind == NUMBER and _NUMBER_TEXT.fullmatch(value):
+        return value
+    return '"' + guarded(visible(value)).replace('"', '""') + '"'
+
+
+def guarded(text: str) -> str:
+    """The text as a spreadsheet shows it: with an apostrophe in front where it would begin a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def parquet_bytes(columns: Row, rows: Sequence[Row]) -> bytes:
+    """A Parquet file: numbers as decimal(38, 12), texts as they are; ExactnessError for a number that does not fit."""
+    series = [_series(name, kind, [row[name] for row in rows]) for name, kind in columns.items()]
+    buffer = io.BytesIO()
+    pl.DataFrame(series).write_parquet(buffer, compression="zstd", statistics=True)
+    return buffer.getvalue()
+
+
+def _series(name: str, kind: str, values: list[str | None]) -> pl.Series:
+    if kind == TEXT:
+        return pl.Series(name, [None if value is None else visible(value) for value in values], dtype=pl.String)
+    numbers = [None if value is None else Decimal(value) for value in values]
+    for number in numbers:
+        if number is not None and not _fits(number):
+            raise ExactnessError(
+                f"{name} {number:f} does not fit decimal(38, {PARQUET_PLACES})",
+                hint="take the CSV or JSON report, which hold any number",
+            )
+    return pl.Series(name, numbers, dtype=pl.Decimal(38, PARQUET_PLACES))
+
+
+def _fits(number: Decimal) -> bool:
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int), "a figure is finite"
+    return -exponent <= PARQUET_PLACES and number.adjusted() < 38 - PARQUET_PLACES
