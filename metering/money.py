@@ -43,7 +43,7 @@ MINOR_UNITS: dict[str, int] = (
 
 
 def parse_decimal(text: str, *, signed: bool = False) -> Decimal:
-    """A plain decimal as written (`20.00` keeps its zeros); ValueError for exponents, blanks, signs, NaN, other digits."""
+    """A plain decimal as written (`20.00` keeps its zeros); ValueError for exponents, blanks, signs, NaN, floats."""
     if not isinstance(text, str) or not _DECIMAL.fullmatch(text) or len(text) > DIGITS_MAX:
         raise ValueError(f"{str(text)[:40]!r} is not a plain decimal number; write it like 12 or 0.50")
     if text.startswith("-") and not signed:
@@ -66,7 +66,8 @@ def round_amount(value: Fraction, currency: str, mode: Rounding = "half_up") -> 
 def _rounded(numerator: int, denominator: int, mode: Rounding) -> int:
     whole, rest = divmod(abs(numerator), denominator)
     is_up = 2 * rest > denominator or (2 * rest == denominator and (mode == "half_up" or whole % 2 == 1))
-    return (whole + is_up) * (-1 if numerator < 0 else 1)
+    magnitude = whole + 1 if is_up else whole
+    return -magnitude if numerator < 0 else magnitude
 
 
 def rounded_amounts(numerator: pl.Expr, denominator: pl.Expr, digits: int, mode: Rounding) -> pl.Expr:
@@ -91,7 +92,7 @@ def _fixed(number: int, places: int) -> str:
 
 def parse_amount(text: str, currency: str) -> int:
     """The inverse of `amount_text`; ValueError when it has more digits than the currency."""
-    value = Fraction(parse_decimal(text, signed=True)) * 10 ** minor_units(currency)
+    value: Fraction = Fraction(parse_decimal(text, signed=True)) * 10 ** minor_units(currency)
     if value.denominator != 1:
         raise ValueError(f"{text!r} has more digits than {currency} has")
     return value.numerator
@@ -99,7 +100,9 @@ def parse_amount(text: str, currency: str) -> int:
 
 def quantity_text(value: Fraction) -> str:
     """At most 12 places, half away from zero, without trailing zeros or exponent."""
-    return _trimmed(_fixed(_rounded(value.numerator * 10**QUANTITY_PLACES, value.denominator, "half_up"), QUANTITY_PLACES))
+    return _trimmed(
+        _fixed(_rounded(value.numerator * 10**QUANTITY_PLACES, value.denominator, "half_up"), QUANTITY_PLACES)
+    )
 
 
 def exact_text(value: Fraction) -> str:
