@@ -141,6 +141,8 @@ def _file_data(path: Path) -> dict[str, object]:
         # "Invalid value (at line 3, column 7)", or "(at end of document)"
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")
         fault = Fault(where=f"{path}, {place}", what=f"is not TOML: {what}")
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; tables nested without end
+        fault = Fault(where=str(path), what=f"is not TOML that can be read: {error}")
     raise ConfigError([fault], hint="metering init writes a commented config.toml" if "init" in fault.right else "")
 
 

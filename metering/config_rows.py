@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from metering.config_faults import closest, faults_of
 from metering.config_values import Currency, FreeText, Identifier, Moment, Percent, Text, named
 from metering.errors import Fault
+from metering.money import MINOR_UNITS
 from metering.period import rfc3339
 
 
@@ -135,6 +136,9 @@ def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
                 f"{row.place}, customer", f"{row.id!r} stands in line {first[row.id].line} already", "keep one row"
             )
         first.setdefault(row.id, row)
+        if row.currency and row.currency not in MINOR_UNITS:
+            right = "write an ISO 4217 code such as USD"
+            table.fault(f"{row.place}, currency", f"{row.currency!r} is no currency in use", right)
     return list(first.values()), table.faults
 
 

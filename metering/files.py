@@ -1,4 +1,7 @@
-"""Where `sql/` and `reports/` live: beside the package in a checkout, inside it in an installed wheel."""
+"""Where `sql/`, `reports/` and the commented `config.toml` live.
+
+Beside the package in a checkout, inside it in an installed wheel.
+"""
 
 from pathlib import Path
 
@@ -11,3 +14,11 @@ def data_directory(name: str) -> Path:
     directory = inside if inside.is_dir() else beside
     assert directory.is_dir(), f"the installation lacks {name}/"
     return directory
+
+
+def data_file(name: str) -> Path:
+    """A file that stands at the top of a checkout, and inside the package in an installed wheel."""
+    inside, beside = _PACKAGE / name, _PACKAGE.parent / name
+    file = inside if inside.is_file() else beside
+    assert file.is_file(), f"the installation lacks {name}"
+    return file
