@@ -207,7 +207,7 @@ def _steps(
     run = ["customer", "plan", "meter", "project_id", "segment_no"]
     so_far = pl.col("used").cum_sum().over(run)
     return (
-        rows.sort(*run, "version_rank")
+        rows.sort(*run, "version_rank", "start")
         .with_columns(after=so_far, before=so_far - pl.col("used"))
         .with_columns(is_first=pl.int_range(pl.len()).over(run) == 0)
         .pipe(_reduced_shares)
@@ -407,7 +407,9 @@ def _one_by_one(rows: pl.DataFrame, prices: Mapping[int, Price], costs: Mapping[
     """The same rows in Python integers of any size."""
     out: list[tuple[object, ...]] = []
     spent: dict[tuple[object, ...], Fraction] = {}
-    for row in rows.sort("project_id", "segment_no", "customer", "plan", "meter", "version_rank").iter_rows(named=True):
+    for row in rows.sort("project_id", "segment_no", "customer", "plan", "meter", "version_rank", "start").iter_rows(
+        named=True
+    ):
         run = (row["project_id"], row["segment_no"], row["customer"], row["plan"], row["meter"])
         before = spent.get(run, Fraction(0))
         spent[run] = before + costs.get(row["piece_no"], Fraction(0))

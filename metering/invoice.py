@@ -1,0 +1,473 @@
+"""Charges -> lines, taxes, totals; an adjustment as the difference of two ratings.
+
+Knows the printed shape of an invoice and the one rounding per line. Must not know where usage came from, how an invoice
+is numbered or when it is issued: the caller fills that in. Amounts are whole minor units until they are printed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from itertools import groupby
+
+import polars as pl
+
+from metering.config import Customer, Meter, Plan, Price
+from metering.errors import ConfigError, Fault
+from metering.money import (
+    INT128_SAFE,
+    Rounding,
+    amount_text,
+    minor_units,
+    parse_amount,
+    parse_decimal,
+    quantity_text,
+    round_amount,
+    rounded_amounts,
+)
+from metering.period import Period, rfc3339
+from metering.ratecard import Prorate, counted
+from metering.rating import rounded, tiers_of
+
+Json = dict[str, object]
+
+CENT_DIGITS = 4
+"""Most digits that a currency has (CLF, UYW): what the guard on vectorised rounding allows for."""
+NAMES = {
+    "compute": "Compute",
+    "storage": "Storage",
+    "storage_root": "Root branch storage",
+    "storage_child": "Child branch storage",
+    "instant_restore": "Instant restore",
+    "snapshots": "Snapshots",
+    "public_transfer": "Public transfer",
+    "private_transfer": "Private transfer",
+    "extra_branches": "Extra branches",
+}
+"""What a line calls a meter of the built-in catalogue; another is called by its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What lines are made from, beside the charges: the rate card as rated."""
+
+    plans: Mapping[str, Plan]
+    prices: Mapping[int, Price]
+    meters: Mapping[str, Meter]
+    rounding: Rounding = "half_up"
+    prorate: Prorate = "second"
+
+
+def rates(
+    plans: Iterable[Plan],
+    prices: Mapping[int, Price],
+    meters: Iterable[Meter],
+    *,
+    rounding: Rounding = "half_up",
+    prorate: Prorate = "second",
+) -> Rates:
+    """Rates from lists as config and ratecard give them."""
+    return Rates(
+        plans={plan.id: plan for plan in plans},
+        prices=prices,
+        meters={meter.id: meter for meter in meters},
+        rounding=rounding,
+        prorate=prorate,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Particulars:
+    """What the caller knows of a month's invoices beside their figures, by customer where it differs.
+
+    `adjustments`: lines of `adjustments()` for closed months. `currencies`: of customers without a plan. `coverage`:
+    {"hours", "covered_hours", "complete"}.
+    """
+
+    adjustments: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    coverage: Mapping[str, Json] = field(default_factory=dict)
+    as_of: datetime | None = None
+    rate_card_sha256: str | None = None
+
+
+def invoices(  # noqa: PLR0913, PLR0917 - time, usage, prices and people are separate facts
+    month: Period,
+    segments: pl.DataFrame,
+    charges: pl.DataFrame,
+    card: Rates,
+    customers: Iterable[Customer],
+    particulars: Particulars,
+) -> list[Json]:
+    """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
+
+    `segments` and `charges` as ratecard.py and rating.py make them. A customer without any line gets none. Raises
+    ConfigError where a customer would need two currencies.
+    """
+    by_customer = lines(month, segments, charges, card)
+    for customer, added in particulars.adjustments.items():
+        by_customer.setdefault(customer, []).extend(added)
+    known = {customer.id: customer for customer in customers}
+    currencies = _currencies(segments, card, known, particulars.currencies)
+    return [
+        {
+            "number": None,
+            "status": "draft",
+            "customer": {"id": customer, "name": known[customer].name if customer in known else customer},
+            "currency": currencies[customer],
+            "period": {"start": rfc3339(month.start), "end": rfc3339(month.end)},
+            "issued_at": None,
+            "due_at": None,
+            "lines": sorted(by_customer[customer], key=lambda line: str(line["key"])),
+            **totals(by_customer[customer], currencies[customer], known.get(customer), card.rounding),
+            "coverage": particulars.coverage.get(customer),
+            "as_of": rfc3339(particulars.as_of) if particulars.as_of else None,
+            "rate_card_sha256": particulars.rate_card_sha256,
+        }
+        for customer in sorted(by_customer)
+        if by_customer[customer]
+    ]
+
+
+def totals(invoice_lines: Iterable[Json], currency: str, customer: Customer | None, mode: Rounding) -> Json:
+    """subtotal, taxes (once per rate, on the rounded base) and total of the lines."""
+    subtotal = sum(parse_amount(str(line["amount"]), currency) for line in invoice_lines)
+    taxes: list[Json] = []
+    tax = 0
+    if customer is not None and customer.tax_rate_percent is not None:
+        rate = customer.tax_rate_percent
+        tax = round_amount(Fraction(subtotal, 10 ** minor_units(currency)) * Fraction(rate) / 100, currency, mode)
+        taxes.append(
+            {
+                "name": customer.tax_name or "Tax",
+                "rate_percent": f"{rate:f}",
+                "base": amount_text(subtotal, currency),
+                "amount": amount_text(tax, currency),
+            }
+        )
+    return {
+        "subtotal": amount_text(subtotal, currency),
+        "taxes": taxes,
+        "total": amount_text(subtotal + tax, currency),
+    }
+
+
+def _currencies(
+    segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
+) -> dict[str, str]:
+    """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
+    out = {**given, **{name: row.currency for name, row in known.items() if row.currency}}
+    faults: list[Fault] = []
+    for customer, plan in segments.select("customer", "plan").unique().sort("customer", "plan").iter_rows():
+        currency = card.plans[plan].currency
+        if out.setdefault(customer, currency) != currency:
+            what = f"plan {plan!r} is in {currency}, other charges of {customer!r} are in {out[customer]}"
+            faults.append(Fault(where=f"customer {customer}", what=what, right="an invoice has one currency"))
+    if faults:
+        raise ConfigError(faults)
+    return out
+
+
+def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:
+    """Usage, base fee and minimum lines of every customer, unsorted."""
+    out: dict[str, list[Json]] = defaultdict(list)
+    for customer, line in _usage_lines(charges, card):
+        out[customer].append(line)
+    for customer, line in _base_fee_lines(month, segments, card):
+        out[customer].append(line)
+    for customer, line in list(_minimum_lines(month, segments, out, card)):
+        out[customer].append(line)
+    return out
+
+
+def _usage_lines(charges: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Json]]:
+    rows = _with_amounts(charges, card)
+    for piece_no, group in groupby(rows.iter_rows(named=True), key=lambda row: row["piece_no"]):
+        parts = list(group)
+        price, plan = card.prices[parts[0]["price_no"]], card.plans[parts[0]["plan"]]
+        assert all(part["price_no"] == parts[0]["price_no"] for part in parts), piece_no
+        amounts = [part["minor"] for part in parts]
+        if None in amounts or parts[-1]["kind"] == "adjusting":
+            amounts = rounded(
+                price,
+                [part["kind"] for part in parts],
+                [Fraction(part["amount_num"], part["amount_den"]) for part in parts],
+                is_first=parts[0]["is_first"],
+                currency=plan.currency,
+                mode=card.rounding,
+            )
+        for part, amount in zip(parts, amounts, strict=True):
+            if amount or part["quantity_num"]:
+                yield part["customer"], _usage_line(part, amount, price, plan, card)
+
+
+def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
+    """The charges in order with `minor`, the rounded amount; null where it must be computed one by one."""
+    digits = pl.DataFrame(
+        [(plan.id, 10 ** minor_units(plan.currency)) for plan in card.plans.values()],
+        schema={"plan": pl.String, "units": pl.Int128},
+        orient="row",
+    )
+    most = INT128_SAFE // (4 * 10**CENT_DIGITS)
+    is_narrow = (pl.col("amount_num").abs() < most) & (pl.col("amount_den") < most)
+    num = pl.when(is_narrow).then(pl.col("amount_num") * pl.col("units")).otherwise(0)
+    den = pl.when(is_narrow).then("amount_den").otherwise(1)
+    amount = rounded_amounts(num.cast(pl.Int128), den.cast(pl.Int128), 0, card.rounding)
+    return (
+        charges.join(digits, on="plan", how="left")
+        .with_columns(minor=pl.when(is_narrow).then(amount))
+        .sort("piece_no", "kind", "tier", descending=[False, True, False])
+    )
+
+
+def _usage_line(part: Mapping[str, object], amount: int, price: Price, plan: Plan, card: Rates) -> Json:
+    start, meter, grain = part["start"], card.meters[str(part["meter"])], str(part["grain"])
+    tier, top, bottom = part["tier"], part["quantity_num"], part["quantity_den"]
+    assert isinstance(start, datetime) and isinstance(part["end"], datetime)
+    assert isinstance(tier, int) and isinstance(top, int) and isinstance(bottom, int)
+    quantity = Fraction(top, bottom)
+    is_adjusting = part["kind"] == "adjusting"
+    kind = ("minimum" if amount > 0 else "discount") if is_adjusting else "usage"
+    owner = part["project_id"] or part["customer"]
+    line: Json = {
+        "key": f"{owner}/{meter.id}/{plan.id}/{rfc3339(start)}/{kind if is_adjusting else tier}",
+        "kind": kind,
+        "project_id": part["project_id"],
+        "plan": plan.id,
+        "meter": meter.id,
+        "description": _description(part, price, meter, kind),
+        "from": rfc3339(start),
+        "to": rfc3339(part["end"]),
+        "quantity": quantity_text(quantity),
+        "unit": meter.unit,
+        "unit_price": None if is_adjusting else _unit_price(price, tier, part, quantity),
+        "amount": amount_text(amount, plan.currency),
+        "grain": grain,
+    }
+    if price.included_per_hour is not None and grain != "hourly":
+        line["reduced_grain"] = True
+    if price.model == "package" and not is_adjusting:
+        line["package_size"] = f"{price.package_size:f}"
+    return line
+
+
+def _unit_price(price: Price, tier: int, part: Mapping[str, object], quantity: Fraction) -> str | None:
+    """As written in the card; for cost_plus what a unit came to, null without a quantity."""
+    if price.model != "cost_plus":
+        return f"{tiers_of(price)[tier - 1].unit_price:f}"
+    top, bottom = part["amount_num"], part["amount_den"]
+    assert isinstance(top, int) and isinstance(bottom, int)
+    return quantity_text(Fraction(top, bottom) / quantity) if quantity else None
+
+
+def _description(part: Mapping[str, object], price: Price, meter: Meter, kind: str) -> str:
+    text = NAMES.get(meter.id, meter.id)
+    if kind == "minimum":
+        return f"{text}: minimum"
+    if kind == "discount":
+        return f"{text}: above the maximum"
+    numbers = part["share_num"], part["share_den"]
+    assert isinstance(numbers[0], int) and isinstance(numbers[1], int)
+    included = Fraction(price.included) * Fraction(numbers[0], numbers[1])
+    if included:
+        text += f" beyond {quantity_text(included)} {_units(meter)} included"
+    if price.included_per_hour is not None:
+        text += f" beyond {price.included_per_hour:f} included each hour"
+    if price.model == "cost_plus":
+        text += f" at cost plus {price.markup_percent:f} %"
+    tier = part["tier"]
+    if price.model in {"graduated", "volume"} and len(price.tiers) > 1 and isinstance(tier, int):
+        low = price.tiers[tier - 2].up_to if tier > 1 else None
+        text += f", tier {tier}" + (f" above {low:f} {_units(meter)}" if low is not None else "")
+    return text
+
+
+def _units(meter: Meter) -> str:
+    """The unit behind a number: `100 CU-hours`, `2 GB-months`, `5 GB`."""
+    return meter.unit + "s" if meter.unit.endswith(("hour", "month")) else meter.unit
+
+
+def _base_fee_lines(month: Period, segments: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Json]]:
+    """Each plan's fee for the time that its subscription and the project existed, rounded cumulatively."""
+    begin, finish = counted(pl.col("start"), pl.col("end"), month, card.prorate)
+    rows = segments.with_columns(fee_from=begin, fee_to=finish)
+    by_project = [plan.id for plan in card.plans.values() if plan.base_fee and plan.base_fee_scope == "project"]
+    by_customer = [plan.id for plan in card.plans.values() if plan.base_fee and plan.base_fee_scope == "customer"]
+    owned = rows.filter(pl.col("plan").is_in(by_project)).sort("project_id", "plan", "start")
+    for (project, plan), group in groupby(
+        owned.iter_rows(named=True), key=lambda row: (row["project_id"], row["plan"])
+    ):
+        yield from _fee_parts(card.plans[plan], project, _spans(group), month, card.rounding)
+    paid = rows.filter(pl.col("plan").is_in(by_customer)).sort("customer", "plan", "start", "end")
+    for (_, plan), group in groupby(paid.iter_rows(named=True), key=lambda row: (row["customer"], row["plan"])):
+        yield from _fee_parts(card.plans[plan], None, _united(group), month, card.rounding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """A stretch of time that a base fee is due for: as printed, and in the seconds that count."""
+
+    customer: str
+    start: datetime
+    end: datetime
+    fee_from: datetime
+    fee_to: datetime
+
+
+def _spans(rows: Iterable[Mapping[str, object]]) -> list[_Span]:
+    return [_Span(**{name: row[name] for name in _Span.__slots__}) for row in rows]  # type: ignore[arg-type]
+
+
+def _united(rows: Iterable[Mapping[str, object]]) -> list[_Span]:
+    """The union of a customer's time in one plan over all its projects; rows come sorted by start."""
+    out: list[_Span] = []
+    for span in _spans(rows):
+        if out and span.start <= out[-1].end:
+            last = out.pop()
+            out.append(
+                _Span(
+                    customer=last.customer,
+                    start=last.start,
+                    end=max(last.end, span.end),
+                    fee_from=last.fee_from,
+                    fee_to=max(last.fee_to, span.fee_to),
+                )
+            )
+        else:
+            out.append(span)
+    return out
+
+
+def _fee_parts(
+    plan: Plan, project: str | None, spans: Sequence[_Span], month: Period, mode: Rounding
+) -> Iterator[tuple[str, Json]]:
+    fee, counted_to, charged = Fraction(plan.base_fee), month.start, 0
+    counted_seconds = 0
+    for span in spans:
+        # Time is counted once: where proration moves bounds onto each other, the earlier part has it.
+        begin = max(span.fee_from, counted_to)
+        seconds = max(0, int((span.fee_to - begin).total_seconds()))
+        counted_to = max(counted_to, span.fee_to)
+        counted_seconds += seconds
+        due = round_amount(fee * Fraction(counted_seconds, month.seconds), plan.currency, mode)
+        amount, charged = due - charged, due
+        if not amount and not seconds:
+            continue
+        yield (
+            span.customer,
+            {
+                "key": f"{project or span.customer}/base_fee/{plan.id}/{rfc3339(span.start)}/1",
+                "kind": "base_fee",
+                "project_id": project,
+                "plan": plan.id,
+                "meter": None,
+                "description": plan.name,
+                "from": rfc3339(span.start),
+                "to": rfc3339(span.end),
+                "quantity": quantity_text(Fraction(seconds, month.seconds)),
+                "unit": "month",
+                "unit_price": f"{plan.base_fee:f}",
+                "amount": amount_text(amount, plan.currency),
+            },
+        )
+
+
+def _minimum_lines(
+    month: Period, segments: pl.DataFrame, by_customer: Mapping[str, Sequence[Json]], card: Rates
+) -> Iterator[tuple[str, Json]]:
+    """What a plan's lines lack to its least amount, for every customer who had the plan at all in the month."""
+    with_minimum = [plan.id for plan in card.plans.values() if plan.minimum]
+    held = segments.filter(pl.col("plan").is_in(with_minimum)).select("customer", "plan").unique()
+    for customer, plan_id in held.sort("customer", "plan").iter_rows():
+        plan = card.plans[plan_id]
+        own = (line for line in by_customer.get(customer, ()) if line["plan"] == plan_id)
+        charged = sum(parse_amount(str(line["amount"]), plan.currency) for line in own)
+        missing = round_amount(Fraction(plan.minimum), plan.currency, card.rounding) - charged
+        if missing > 0:
+            yield (
+                customer,
+                {
+                    "key": f"{customer}/minimum/{plan.id}/{rfc3339(month.start)}/1",
+                    "kind": "minimum",
+                    "project_id": None,
+                    "plan": plan.id,
+                    "meter": None,
+                    "description": f"{plan.name}: minimum of {amount_text(charged + missing, plan.currency)} a month",
+                    "from": rfc3339(month.start),
+                    "to": rfc3339(month.end),
+                    "quantity": "1",
+                    "unit": "month",
+                    "unit_price": amount_text(missing, plan.currency),
+                    "amount": amount_text(missing, plan.currency),
+                },
+            )
+
+
+def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], currency: str) -> list[Json]:
+    """(What a closed month would cost now) - (what was billed for it), one line per project, plan and meter.
+
+    Both are lines of one customer and one closed month: of its invoice and of the adjustments made since, and the month
+    rated anew. Base fees never change afterwards and are left out. Below zero it is a credit. Sorted by key.
+    """
+    billed, rerated = _by_group(billed_lines, currency), _by_group(rerated_lines, currency)
+    out: list[Json] = []
+    for group in sorted(billed.keys() | rerated.keys(), key=str):
+        old, new = billed.get(group), rerated.get(group)
+        amount = (new.amount if new else 0) - (old.amount if old else 0)
+        if amount:
+            quantity = (new.quantity if new else Fraction(0)) - (old.quantity if old else Fraction(0))
+            found = [side for side in (old, new) if side]
+            start, end = min(side.start for side in found), max(side.end for side in found)
+            out.append(_adjustment(group, found[-1], (start, end), quantity, amount_text(amount, currency)))
+    return sorted(out, key=lambda line: str(line["key"]))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sum:
+    owner: str
+    unit: object
+    description: str
+    amount: int = 0
+    quantity: Fraction = Fraction(0)
+    start: str
+    end: str
+
+
+_Group = tuple[object, object, object]
+
+
+def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum]:
+    out: dict[_Group, _Sum] = {}
+    for line in invoice_lines:
+        if line["kind"] == "base_fee":
+            continue
+        start, end = str(line["from"]), str(line["to"])
+        group = (line["project_id"], line["plan"], line["meter"])
+        name = NAMES.get(str(line["meter"]), str(line["meter"] or "Minimum"))
+        owner = str(line["key"]).split("/", 1)[0]
+        held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
+        held.amount += parse_amount(str(line["amount"]), currency)
+        held.quantity += Fraction(parse_decimal(str(line["quantity"]), signed=True)) if line["meter"] else Fraction(0)
+        # RFC 3339 in UTC with whole seconds sorts as text.
+        held.start, held.end = min(held.start, start), max(held.end, end)
+    return out
+
+
+def _adjustment(group: _Group, side: _Sum, period: tuple[str, str], quantity: Fraction, amount: str) -> Json:
+    project, plan, meter = group
+    start, end = period
+    return {
+        "key": f"{side.owner}/{meter or 'minimum'}/{plan}/{start}/adjustment",
+        "kind": "adjustment",
+        "project_id": project,
+        "plan": plan,
+        "meter": meter,
+        "description": f"{side.description}: correction of {start[:7]}",
+        "from": start,
+        "to": end,
+        "quantity": quantity_text(quantity),
+        "unit": side.unit,
+        "unit_price": None,
+        "amount": amount,
+    }
