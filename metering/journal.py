@@ -1,0 +1,259 @@
+"""The journal: everything that came in or was promised, append-only, fsynced, hash-chained. The truth.
+
+A segment file `journal/0000000001.journal` is named after its first record's sequence number. It starts with
+`METERJ1\\n` and the 32-byte hash that the chain had before it. A record is
+
+    "REC " · header length (u32) · body length (u32) · header (JSON) · body (a zstd frame, or nothing) · hash (32 bytes)
+
+where hash = sha256(previous hash · everything of this record before its hash). The header holds `seq`, `kind`, `at`
+(RFC 3339, when it was written by the business clock) and `data`. Knows nothing of what the records mean.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import zstandard
+
+from metering.errors import JournalDamagedError, MeteringError
+from metering.period import rfc3339
+
+MAGIC = b"METERJ1\n"
+RECORD = b"REC "
+HASH_BYTES = 32
+FILE_HEADER_BYTES = len(MAGIC) + HASH_BYTES
+SEGMENT_BYTES = 64 * 1024 * 1024
+GENESIS = bytes(HASH_BYTES)
+_LENGTHS = struct.Struct(">4sII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One journalled fact. `data` is JSON, `body` the bytes as they came (a page), `hash` its place in the chain."""
+
+    seq: int
+    kind: str
+    at: str
+    data: dict[str, Any]
+    packed: bytes
+    hash: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The body, unpacked."""
+        return zstandard.decompress(self.packed) if self.packed else b""
+
+
+class Journal:
+    """Open for appending. Opening repairs a torn tail (a record that was being written when the power went)."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory = directory
+        self._packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        self._broken = False
+        segments = _whole_segments(directory)
+        if not segments:
+            self.seq, self.hash = 0, GENESIS
+            self._file = self._new_segment()
+            return
+        start, end, last = _find_end(segments[-1])
+        self.seq = last.seq if last else int(segments[-1].stem) - 1
+        self.hash = last.hash if last else start
+        _cut_torn_tail(segments[-1], end)
+        self._file = segments[-1].open("ab")
+
+    def close(self) -> None:
+        """Closes the file; every append was already durable."""
+        self._file.close()
+
+    def append(self, kind: str, data: dict[str, Any], *, at: datetime, body: bytes = b"", sync: bool = True) -> Record:
+        """Writes one record and, unless told otherwise, makes it durable before it returns.
+
+        A failed write is taken back (a full disk leaves the file as it was); after a failed fsync nothing that
+        this process believes about the file can be trusted, so it refuses to go on.
+        """
+        if self._broken:
+            raise MeteringError("the journal could not be written earlier", hint="end this process and start it anew")
+        if self._file.tell() >= SEGMENT_BYTES:
+            self._file.close()
+            self._file = self._new_segment()
+        seq, text = self.seq + 1, rfc3339(at)
+        header = msgspec.json.encode({"seq": seq, "kind": kind, "at": text, "data": data})
+        packed = self._packer.compress(body) if body else b""
+        content = _LENGTHS.pack(RECORD, len(header), len(packed)) + header + packed
+        digest = hashlib.sha256(self.hash + content).digest()
+        self._write(content + digest, sync=sync)
+        self.seq, self.hash = seq, digest
+        return Record(seq=seq, kind=kind, at=text, data=data, packed=packed, hash=digest)
+
+    def sync(self) -> None:
+        """Makes everything appended so far durable."""
+        try:
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+        except OSError:
+            self._broken = True
+            raise
+
+    def read(self, after: int = 0) -> Iterator[Record]:
+        """The records with a higher sequence number, in order, each checked against the chain."""
+        self._file.flush()
+        return read(self.directory, after=after)
+
+    def _write(self, content: bytes, *, sync: bool) -> None:
+        end = self._file.tell()
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError:
+            os.ftruncate(self._file.fileno(), end)
+            self._file = (self.directory / Path(self._file.name).name).open("ab")
+            raise
+        if sync:
+            self.sync()
+
+    def _new_segment(self) -> BinaryIO:
+        path = self.directory / f"{self.seq + 1:010d}.journal"
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        file = os.fdopen(descriptor, "ab")
+        file.write(MAGIC + self.hash)
+        file.flush()
+        os.fsync(file.fileno())
+        sync_directory(self.directory)
+        return file
+
+
+def read(directory: Path, *, after: int = 0) -> Iterator[Record]:
+    """The journal's records with a higher sequence number, each checked; raises JournalDamagedError at a fault."""
+    segments = [path for path in _segments(directory)]
+    firsts = [int(path.stem) for path in segments]
+    begin = max((i for i, first in enumerate(firsts) if first <= after + 1), default=0)
+    expected: bytes | None = None
+    for path in segments[begin:]:
+        with path.open("rb") as file:
+            start = _file_header(file, path)
+            if expected is not None and start != expected:
+                raise JournalDamagedError(f"{path.name} does not continue the segment before it", hint=_HINT)
+            expected = start
+            for record in _records(file, path, start, int(path.stem)):
+                expected = record.hash
+                if record.seq > after:
+                    yield record
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the directory's names durable (a new file is not, until its directory is synced)."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_HINT = "restore the journal from a backup; the store still holds what it holds"
+
+
+class _Torn(Exception):
+    """The file ends inside a record."""
+
+
+def _segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("??????????.journal"))
+
+
+def _whole_segments(directory: Path) -> list[Path]:
+    """The segments, less a last one whose file header was never finished: it holds nothing yet."""
+    segments = _segments(directory)
+    if segments and segments[-1].stat().st_size < FILE_HEADER_BYTES:
+        segments[-1].unlink()
+        sync_directory(directory)
+        segments.pop()
+    return segments
+
+
+def _file_header(file: BinaryIO, path: Path) -> bytes:
+    head = file.read(FILE_HEADER_BYTES)
+    if len(head) < FILE_HEADER_BYTES or not head.startswith(MAGIC):
+        raise JournalDamagedError(f"{path.name} does not begin like a journal segment", hint=_HINT)
+    return head[len(MAGIC) :]
+
+
+def _records(file: BinaryIO, path: Path, previous: bytes, first: int) -> Iterator[Record]:
+    seq = first
+    while True:
+        try:
+            record = _next_record(file, path, previous, seq)
+        except _Torn:
+            raise JournalDamagedError(f"{path.name} ends inside record {seq}", hint=_HINT) from None
+        if record is None:
+            return
+        yield record
+        previous, seq = record.hash, seq + 1
+
+
+def _next_record(file: BinaryIO, path: Path, previous: bytes, seq: int) -> Record | None:
+    head = file.read(_LENGTHS.size)
+    if not head:
+        return None
+    if len(head) < _LENGTHS.size:
+        raise _Torn
+    magic, header_bytes, body_bytes = _LENGTHS.unpack(head)
+    if magic != RECORD:
+        raise _Torn if not (head + file.read()).strip(b"\0") else _damaged(path, seq)
+    rest = file.read(header_bytes + body_bytes + HASH_BYTES)
+    if len(rest) < header_bytes + body_bytes + HASH_BYTES:
+        raise _Torn
+    content, digest = rest[:-HASH_BYTES], rest[-HASH_BYTES:]
+    if hashlib.sha256(previous + head + content).digest() != digest:
+        # Blocks that never reached the disk read as zeros; anything else was written and changed afterwards.
+        raise _Torn if digest == GENESIS and not file.read(1) else _damaged(path, seq)
+    header = msgspec.json.decode(content[:header_bytes])
+    if header["seq"] != seq:
+        raise _damaged(path, seq)
+    return Record(
+        seq=seq,
+        kind=header["kind"],
+        at=header["at"],
+        data=header["data"],
+        packed=content[header_bytes:],
+        hash=digest,
+    )
+
+
+def _damaged(path: Path, seq: int) -> JournalDamagedError:
+    return JournalDamagedError(f"record {seq} in {path.name} does not match its hash", hint=_HINT)
+
+
+def _find_end(path: Path) -> tuple[bytes, int, Record | None]:
+    """(hash before the segment, offset behind its last whole record, that record)."""
+    with path.open("rb") as file:
+        start = previous = _file_header(file, path)
+        seq, last, end = int(path.stem), None, file.tell()
+        while True:
+            try:
+                record = _next_record(file, path, previous, seq)
+            except _Torn:
+                return start, end, last
+            if record is None:
+                return start, end, last
+            previous, seq, last, end = record.hash, seq + 1, record, file.tell()
+
+
+def _cut_torn_tail(path: Path, end: int) -> None:
+    """Moves bytes behind the last whole record aside (they were never acknowledged) and cuts the file there."""
+    size = path.stat().st_size
+    if size == end:
+        return
+    with path.open("r+b") as file:
+        file.seek(end)
+        path.with_name(f"torn-{path.stem}-{end}.bin").write_bytes(file.read())
+        file.truncate(end)
+        os.fsync(file.fileno())
+    sync_directory(path.parent)

@@ -1,0 +1,92 @@
+"""Journal and store as one thing: a fact is journalled, then landed; on opening, the store takes what it lacks.
+
+`open_ledger` is the only way to write. Everything that the store holds comes from the journal, so a store that is
+lost, stale or damaged costs time and no data.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from metering import store as door
+from metering.errors import StoreDamagedError
+from metering.journal import GENESIS, Journal, read
+from metering.landing import Landing
+from metering.store import Store
+
+JOURNAL = "journal"
+
+
+class Ledger:
+    """Open for writing; the caller holds the lock. `clock` gives the business time of each record."""
+
+    def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
+        self.directory = directory
+        self.clock = clock
+        self.journal = Journal(directory / JOURNAL)
+        self.store: Store = door.open_writer(directory)
+        self.landing = Landing(self.store)
+        self._catch_up()
+
+    def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
+        """Journals a fact, durably, and lands it. Returns its sequence number.
+
+        History pages may wait in memory until `flush` or the next record of another kind: the journal has them.
+        """
+        record = self.journal.append(kind, data, at=self.clock(), body=body)
+        self.landing.apply(record)
+        return record.seq
+
+    def flush(self) -> None:
+        """Lands what waits."""
+        self.landing.flush()
+
+    def close(self) -> None:
+        """Lands what waits and publishes the readers' copy."""
+        self.landing.flush()
+        self.journal.close()
+        door.publish(self.store, self.directory)
+
+    def _catch_up(self) -> None:
+        row = self.store.connection.execute("select seq, hash from position").fetchone()
+        assert row is not None
+        seq, digest = row
+        if seq > self.journal.seq:
+            raise StoreDamagedError(
+                f"the store holds record {seq}, the journal ends at {self.journal.seq}",
+                hint="the journal lost records: restore it from a backup",
+            )
+        if seq == self.journal.seq:
+            if digest != self.journal.hash.hex():
+                raise StoreDamagedError("the store was made from another journal", hint="run `metering rebuild`")
+            return
+        for record in self.journal.read(after=seq):
+            self.landing.apply(record)
+        self.landing.flush()
+
+
+@contextmanager
+def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledger]:
+    """Takes the lock, opens journal and store, replays what the store lacks; publishes the snapshot at the end.
+
+    Raises StoreBusyError (another process writes), JournalDamagedError, StoreDamagedError.
+    """
+    with door.lock(directory):
+        ledger = Ledger(directory, clock)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def replay(directory: Path, target: Store) -> tuple[int, str]:
+    """Lands a whole journal in an empty store; returns the last record's (seq, hash)."""
+    landing = Landing(target)
+    seq, digest = 0, GENESIS.hex()
+    for record in read(directory / JOURNAL):
+        landing.apply(record)
+        seq, digest = record.seq, record.hash.hex()
+    landing.flush()
+    return seq, digest

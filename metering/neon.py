@@ -1,0 +1,286 @@
+"""The door to Neon: one GET with a rate budget, retries and a deadline; walks through pages. Knows no store.
+
+Facts: Neon's API allows about 50 consumption requests a minute and account, 700 of all others, shared with the
+console; answers 423, 429 and 5xx may be asked again, 401, 403, 404 and 406 may not. A walk ends where the cursor is
+absent, where a page brings nothing, or where a known cursor comes back with nothing new.
+"""
+
+import asyncio
+import random
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from metering import __version__, pages
+from metering.config import NeonConfig, Secret
+from metering.errors import CredentialsError, NeonError, PageRefusedError, UnavailableError, UnreachableError
+
+RETRYABLE = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
+MAX_BODY_BYTES = 256 * 1024 * 1024
+MAX_WAIT_SECONDS = 900.0
+MAX_PAGES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A 200, as received. Times are the business clock's."""
+
+    path: str
+    params: dict[str, str]
+    sent_at: datetime
+    received_at: datetime
+    request_id: str
+    server_date: datetime | None
+    body: bytes
+
+
+class RateBudget:
+    """A token bucket on the monotonic clock: at most `per_minute` + burst requests in any 60 seconds.
+
+    A 429 halves the rate (never below a tenth); every answered request brings a fiftieth of it back.
+    """
+
+    def __init__(
+        self,
+        per_minute: int,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.limit = per_minute / 60
+        self.rate = self.limit
+        self.burst = max(1.0, min(10.0, per_minute / 3))
+        self.tokens = self.burst
+        self.spent = 0
+        self._monotonic, self._sleep = monotonic, sleep
+        self._at = monotonic()
+        self._turn = asyncio.Lock()
+
+    async def take(self) -> None:
+        """Waits for one request's worth of budget; callers are served in order."""
+        async with self._turn:
+            self._refill()
+            if self.tokens < 1:
+                await self._sleep((1 - self.tokens) / self.rate)
+                self._refill()
+            self.tokens -= 1
+            self.spent += 1
+
+    def slow_down(self) -> None:
+        """After a 429: half the rate, and nothing left of the burst."""
+        self._refill()
+        self.rate = max(self.rate / 2, self.limit / 10)
+        self.tokens = min(self.tokens, 0.0)
+
+    def recover(self) -> None:
+        """After an answer: a little faster again, up to the configured rate."""
+        self._refill()
+        self.rate = min(self.limit, self.rate + self.limit / 50)
+
+    def _refill(self) -> None:
+        now = self._monotonic()
+        self.tokens = min(self.burst, self.tokens + (now - self._at) * self.rate)
+        self._at = now
+
+
+class Neon:
+    """The API as one account's key sees it. Both budgets belong to the account, not to a key or an organization."""
+
+    def __init__(
+        self,
+        config: NeonConfig,
+        *,
+        clock: Callable[[], datetime],
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._clock, self._sleep = clock, sleep
+        self.history_budget = RateBudget(config.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
+        self.other_budget = RateBudget(config.requests_per_minute, monotonic=monotonic, sleep=sleep)
+        self.requests = 0
+        self._jitter = random.Random(0)  # noqa: S311 - spreads retries, guards nothing
+        self._client = httpx.AsyncClient(
+            base_url=config.base_url.rstrip("/") + "/",
+            timeout=httpx.Timeout(config.timeout_seconds),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"metering/{__version__}"},
+        )
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def get(self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False) -> Answer:
+        """One 200 answer whose body is JSON.
+
+        Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries spent), NeonError
+        (other answers), PageRefusedError (a 200 that calls itself JSON and is not). No message holds the key.
+        """
+        budget = self.history_budget if history else self.other_budget
+        fault = "never asked"
+        for attempt in range(self.config.max_retries + 1):
+            await budget.take()
+            self.requests += 1
+            wait: float | None = None
+            sent_at = self._clock()
+            try:
+                async with asyncio.timeout(self.config.timeout_seconds):
+                    response, body = await self._send(path, params, key)
+            except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
+                fault = f"{type(error).__name__}: {error}".rstrip(": ")
+            else:
+                if response.status_code == 200 and (why := _unfinished(body)) is None:
+                    budget.recover()
+                    return self._answer(path, params, sent_at, response, body)
+                if response.status_code == 200:
+                    fault = f"200 with an unreadable body ({why})"
+                elif response.status_code in RETRYABLE:
+                    fault = f"{response.status_code} {_message(body)}".strip()
+                    wait = retry_after(response.headers.get("retry-after"), self._clock())
+                    if response.status_code == 429:
+                        budget.slow_down()
+                else:
+                    raise _final(path, response.status_code, _message(body))
+            if attempt < self.config.max_retries:
+                await self._sleep(self._backoff(attempt) if wait is None else wait)
+        raise UnreachableError(
+            f"GET {path} failed {self.config.max_retries + 1} times, last with {fault}",
+            hint="what was read stays; the next poll asks again",
+        )
+
+    async def walk(
+        self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False
+    ) -> AsyncIterator[Answer]:
+        """Every page of a list, in order. Raises NeonError where the cursor goes in circles."""
+        cursor: str | None = None
+        cursors: set[str] = set()
+        items: set[str] = set()
+        for _ in range(MAX_PAGES):
+            asked = dict(params) if cursor is None else {**params, "cursor": cursor}
+            answer = await self.get(path, asked, key, history=history)
+            page = _page_end(answer)
+            yield answer
+            is_new = bool(set(page.items) - items)
+            items.update(page.items)
+            if page.cursor is None or not page.items:
+                return
+            if page.cursor in cursors:
+                if not is_new:
+                    return
+                raise NeonError(f"GET {path} sent the cursor {page.cursor!r} twice", hint="the walk counts as broken")
+            cursors.add(page.cursor)
+            cursor = page.cursor
+        raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
+
+    async def _send(self, path: str, params: Mapping[str, str], key: Secret) -> tuple[httpx.Response, bytes]:
+        headers = {"Authorization": f"Bearer {key.reveal()}"}
+        async with self._client.stream("GET", path.lstrip("/"), params=dict(params), headers=headers) as response:
+            return response, await _read(response)
+
+    def _answer(
+        self, path: str, params: Mapping[str, str], sent_at: datetime, response: httpx.Response, body: bytes
+    ) -> Answer:
+        return Answer(
+            path=path,
+            params=dict(params),
+            sent_at=sent_at,
+            received_at=self._clock(),
+            request_id=response.headers.get("x-neon-ret-request-id", ""),
+            server_date=_http_date(response.headers.get("date")),
+            body=body,
+        )
+
+    def _backoff(self, attempt: int) -> float:
+        return float(min(30.0, 0.5 * 2**attempt) * (0.5 + self._jitter.random() / 2))
+
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from 0 to 15 minutes; None where the header is absent or says nothing readable."""
+    if text is None:
+        return None
+    text = text.strip()
+    if text.lstrip("-").isdigit() and len(text) < 20:
+        return min(MAX_WAIT_SECONDS, max(0.0, float(int(text))))
+    if text.lstrip("-").isdigit():
+        return 0.0 if text.startswith("-") else MAX_WAIT_SECONDS
+    moment = _http_date(text)
+    return None if moment is None else min(MAX_WAIT_SECONDS, max(0.0, (moment - now).total_seconds()))
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The whole body, unpacked by us: the client's own decoder takes a gzip stream that was cut for a whole one."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
+    if encoding not in {"identity", "gzip", "deflate"}:
+        raise NeonError(f"the answer is encoded as {encoding!r}, which was not asked for")
+    unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        part = unpacker.decompress(chunk, MAX_BODY_BYTES - size + 1) if unpacker else chunk
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise NeonError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+        parts.append(part)
+    if unpacker and not unpacker.eof:
+        raise EOFError("the compressed answer was cut short")
+    return b"".join(parts)
+
+
+def _unfinished(body: bytes) -> str | None:
+    """Why a 200's body should be asked for again: it was cut, or a gateway's page came instead. None: it is whole."""
+    text = body.strip()
+    if not text.startswith((b"{", b"[")):
+        return "not JSON"
+    if not text.endswith((b"}", b"]")):
+        return "cut short"
+    try:
+        pages.envelope(body)
+    except PageRefusedError as error:
+        return "cut short" if "truncated" in str(error) else None
+    return None
+
+
+def _page_end(answer: Answer) -> pages.Envelope:
+    try:
+        return pages.envelope(answer.body)
+    except PageRefusedError:
+        return pages.Envelope(items=(), cursor=None)
+
+
+def _message(body: bytes) -> str:
+    """The message of an error body, short and on one line; empty where it is not one."""
+    try:
+        found = pages.error_message(body)
+    except PageRefusedError:
+        return ""
+    return " ".join(found.split())[:300]
+
+
+def _final(path: str, status: int, message: str) -> Exception:
+    text = f"GET {path} was answered {status}" + (f": {message}" if message else "")
+    if status == 401:
+        return CredentialsError(text, hint="the key was revoked or mistyped; set a valid one and poll again")
+    if status in {403, 404}:
+        return UnavailableError(text, status=status, hint="the key may not see it; this is unknown, not zero")
+    if status == 406:
+        return NeonError(text, status=status, hint="the window lies outside what Neon keeps at this granularity")
+    return NeonError(text, status=status)

@@ -1,0 +1,213 @@
+"""The door to DuckDB: migrate, query by file name, insert frames, one transaction, a snapshot for readers.
+
+The database is an index of the journal: it may be deleted at any time and is built anew. The session zone is UTC.
+Only the holder of the lock file opens `metering.duckdb`; everybody else reads `snapshot.duckdb`, a copy that is
+replaced by rename, so that readers neither wait nor block. Knows nothing of what the tables mean.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from metering.errors import StoreBusyError, StoreDamagedError
+from metering.files import data_directory
+from metering.journal import sync_directory
+
+DATABASE = "metering.duckdb"
+SNAPSHOT = "snapshot.duckdb"
+LOCK_PATIENCE_SECONDS = 0.5
+
+
+class Store:
+    """An open database. Values cross the border as polars frames; HUGEINT arrives as Decimal(38, 0)."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def query(self, name: str, **parameters: Any) -> pl.DataFrame:
+        """Runs `sql/queries/NAME.sql` with named parameters."""
+        return self.connection.sql(_text("queries", name), params=parameters or None).pl()
+
+    def check(self, name: str) -> pl.DataFrame:
+        """Runs `sql/checks/NAME.sql`; rows are faults."""
+        return self.connection.sql(_text("checks", name)).pl()
+
+    def insert(self, table: str, frame: pl.DataFrame) -> None:
+        """Appends the frame's rows by column name."""
+        if frame.is_empty():
+            return
+        assert table.isidentifier()
+        self.connection.register("incoming", frame)
+        try:
+            self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608 - a table of ours
+        finally:
+            self.connection.unregister("incoming")
+
+    @contextmanager
+    def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
+        """Makes frames visible to queries under their names."""
+        for name, frame in frames.items():
+            self.connection.register(name, frame)
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.connection.unregister(name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it, or nothing."""
+        self.connection.execute("begin")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("rollback")
+            raise
+        self.connection.execute("commit")
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Holds the store's lock file; raises StoreBusyError, naming the holder, within a second."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / "lock"
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    until = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            holder = int(text) if text.isdigit() else 0
+            raise StoreBusyError(
+                f"process {holder} holds the store ({path})",
+                process_id=holder,
+                hint="wait for it to end; reading commands work meanwhile",
+            ) from None
+        else:
+            return
+
+
+def open_writer(directory: Path) -> Store:
+    """Opens and migrates the database; the caller holds the lock."""
+    path = directory / DATABASE
+    try:
+        connection = duckdb.connect(str(path))
+        path.chmod(0o600)
+        _prepare(connection)
+        migrate(connection)
+    except duckdb.Error as error:
+        raise StoreDamagedError(
+            f"{path} cannot be opened: {str(error).splitlines()[0]}",
+            hint="`metering rebuild` builds it anew from the journal",
+        ) from None
+    return Store(connection)
+
+
+@contextmanager
+def open_reader(directory: Path) -> Iterator[Store]:
+    """The last published snapshot, read only; an empty store where none was published yet."""
+    path = directory / SNAPSHOT
+    if path.exists():
+        connection = duckdb.connect(str(path), read_only=True)
+        _prepare(connection)
+    else:
+        connection = duckdb.connect(":memory:")
+        _prepare(connection)
+        migrate(connection)
+    try:
+        yield Store(connection)
+    finally:
+        connection.close()
+
+
+def in_memory() -> Store:
+    """A migrated store that no file keeps."""
+    connection = duckdb.connect(":memory:")
+    _prepare(connection)
+    migrate(connection)
+    return Store(connection)
+
+
+def publish(store: Store, directory: Path) -> None:
+    """Closes the database and puts a copy in the readers' place by rename."""
+    store.connection.execute("checkpoint")
+    store.connection.close()
+    temporary = directory / (SNAPSHOT + ".tmp")
+    shutil.copyfile(directory / DATABASE, temporary)
+    temporary.chmod(0o600)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(directory / SNAPSHOT)
+    sync_directory(directory)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Runs the migrations that this database lacks, then (re)creates the views."""
+    connection.execute(
+        "create table if not exists migration (name varchar primary key, sha256 varchar not null, seq integer not null)"
+    )
+    done = dict(connection.execute("select name, sha256 from migration").fetchall())
+    files = sorted((data_directory("sql") / "migrations").glob("*.sql"))
+    if unknown := sorted(set(done) - {file.name for file in files}):
+        raise StoreDamagedError(
+            f"the store was made by a newer version (it knows {unknown[0]})", hint="install that version again"
+        )
+    pending = [file for file in files if file.name not in done]
+    for file in files:
+        if file.name in done and done[file.name] != _sha256(file):
+            raise StoreDamagedError(f"migration {file.name} is not the one that made this store")
+    for file in pending:
+        connection.execute("begin")
+        connection.execute(file.read_text())
+        connection.execute(
+            "insert into migration select $name, $sha256, count(*) + 1 from migration",
+            {"name": file.name, "sha256": _sha256(file)},
+        )
+        connection.execute("commit")
+    for view in sorted((data_directory("sql") / "views").glob("*.sql")):
+        connection.execute(view.read_text())
+    if pending:
+        connection.execute("checkpoint")
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+_TEXTS: dict[tuple[str, str], str] = {}
+
+
+def _text(folder: str, name: str) -> str:
+    """The statement in `sql/FOLDER/NAME.sql`, read once."""
+    if (folder, name) not in _TEXTS:
+        _TEXTS[folder, name] = (data_directory("sql") / folder / f"{name}.sql").read_text()
+    return _TEXTS[folder, name]
