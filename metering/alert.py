@@ -1,0 +1,351 @@
+"""Alerts: record each crossing once with the message for every endpoint, deliver what is due, record how it went.
+
+Knows the events, their JSON and who is told. An alert and its outbox rows are one record of the journal, so a crash
+leaves both or neither; its id comes from what it is about, so nothing is told twice. A crash between sending and
+recording sends again with the same id and bytes: receivers drop what they have seen. Must not compute a percentage or
+open a socket.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import polars as pl
+
+from metering import notify
+from metering.config import Config, Secret, Webhook
+from metering.errors import CredentialsError, UsageError
+from metering.ledger import Ledger
+from metering.period import parse_time, rfc3339
+from metering.quota import EXCEEDED_PERCENT, QUOTAS, Crossing, CrossingKey, crossings
+from metering.store import Store
+
+LARGEST_BODY_BYTES = 20_000
+"""Standard Webhooks asks for less; names are clipped so that no alert comes near."""
+LONGEST_TEXT = 300
+ALERTS_PER_RECORD = 500
+MOST_PER_ENDPOINT = 5_000
+"""So many messages are read for one endpoint and run; the rest stays due."""
+
+Row = Mapping[str, Any]
+"""A quota row as `quota.rows` writes it."""
+
+
+# -- events
+
+
+def event_id(*parts: object) -> str:
+    """Derive an id from what an event is about: the same facts give the same id, on any day and after any rebuild."""
+    text = json.dumps([str(part) for part in parts], ensure_ascii=True)
+    return "alert_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def crossing_id(key: CrossingKey) -> str:
+    """Give the alert id of a crossing."""
+    return event_id(key.project_id, key.quota, rfc3339(key.period_start), key.limit, key.threshold_percent)
+
+
+def event_type(threshold_percent: int) -> str:
+    """Name the event of a threshold."""
+    return "quota.exceeded" if threshold_percent >= EXCEEDED_PERCENT else "quota.threshold_reached"
+
+
+def body(kind: str, data: Mapping[str, Any], now: datetime) -> str:
+    """Write a message as it is sent, byte for byte, at every attempt."""
+    text = json.dumps({"type": kind, "timestamp": rfc3339(now), "data": data}, ensure_ascii=False)
+    # A lone surrogate in a name has no UTF-8 form.
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
+    assert len(text.encode()) < LARGEST_BODY_BYTES, f"{kind} outgrew a webhook"
+    return text
+
+
+def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[str, Any]:
+    """Write the `data` of a quota event (contract 5.5), with names of any length clipped."""
+    row, key = crossing.row, crossing.key
+    customer = row["customer"]
+    name = None if customer is None else customer_names.get(str(customer), str(customer))
+    data: dict[str, Any] = {
+        "alert_id": crossing_id(key),
+        "project": {"id": row["project_id"], "name": _clipped(row["project_name"])},
+        "customer": {"id": _clipped(customer), "name": _clipped(name)},
+        "plan": _clipped(row["plan"]),
+        "quota": key.quota,
+        "threshold_percent": key.threshold_percent,
+        "effect_at_limit": QUOTAS[key.quota].effect_at_limit,
+    }
+    data |= {name: row[name] for name in ("percent", "used", "limit", "unit", "period", "observed_at", "forecast")}
+    return data | {"source": row["source"], "limit_source": row["limit_source"], "summary": summary(data)}
+
+
+def summary(data: Mapping[str, Any]) -> str:
+    """Tell it in two sentences: who, how much of what until when, what happens at the limit."""
+    project, customer = data["project"], data["customer"]
+    who = f"Project {project['name'] or project['id']}" + (f" of {customer['name']}" if customer["name"] else "")
+    used = f"{data['used']} of {data['limit']} {data['unit']}s, {data['percent']} %"
+    until = data["period"]["end"]
+    reached = "all" if data["threshold_percent"] >= EXCEEDED_PERCENT else f"{data['threshold_percent']} %"
+    when = f"as of {data['observed_at']}; the period ends {until}"
+    return f"{who} has used {reached} of its {data['quota']} quota: {used}, {when}. At 100 %: {data['effect_at_limit']}"
+
+
+def _clipped(text: object) -> str | None:
+    if text is None:
+        return None
+    whole = str(text)
+    return whole if len(whole) <= LONGEST_TEXT else whole[: LONGEST_TEXT - 1] + "…"
+
+
+# -- recording
+
+
+def evaluate(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) -> list[Crossing]:
+    """Record what the quota rows cross for the first time, with an outbox row for each endpoint that wants to know.
+
+    Returns the crossings recorded. Evaluating the same rows again records nothing.
+    """
+    reached = [row for row in rows if row["threshold_percent"] is not None]
+    if not reached:
+        return []
+    since = min(parse_time(row["period"]["start"]) for row in reached)
+    found = crossings(reached, _recorded(ledger.store, since), config.quota.thresholds_percent)
+    names = {customer.id: customer.name for customer in config.customer_rows}
+    alerts = [_alert_of(crossing, names, config.webhooks, now) for crossing in found]
+    for start in range(0, len(alerts), ALERTS_PER_RECORD):
+        ledger.record("alert", {"alerts": alerts[start : start + ALERTS_PER_RECORD]})
+    return found
+
+
+def _recorded(store: Store, since: datetime) -> set[CrossingKey]:
+    return {
+        CrossingKey(
+            project_id=row["project_id"],
+            quota=row["quota"],
+            period_start=row["period_start"],
+            limit=int(row["quota_limit"]),
+            threshold_percent=row["threshold_percent"],
+        )
+        for row in store.query("alert_keys", since=since).iter_rows(named=True)
+    }
+
+
+def _alert_of(
+    crossing: Crossing, names: Mapping[str, str], webhooks: Sequence[Webhook], now: datetime
+) -> dict[str, Any]:
+    key, kind = crossing.key, event_type(crossing.key.threshold_percent)
+    return {
+        "alert_id": crossing_id(key),
+        "event_type": kind,
+        "status": crossing.status,
+        "reason": crossing.reason,
+        "project_id": key.project_id,
+        "quota": key.quota,
+        "period_start": rfc3339(key.period_start),
+        "quota_limit": str(key.limit),
+        "threshold_percent": key.threshold_percent,
+        "body": body(kind, quota_data(crossing, names), now),
+        "endpoints": subscribers(webhooks, kind) if crossing.status == "send" else [],
+        "due_at": rfc3339(now),
+    }
+
+
+def subscribers(webhooks: Iterable[Webhook], kind: str) -> list[str]:
+    """Give the URLs, each once and sorted, of the endpoints that want events of a type; `quota.*` is a pattern."""
+    wanted = {hook.url for hook in webhooks if any(fnmatchcase(kind, pattern) for pattern in hook.events)}
+    return sorted(wanted)
+
+
+def announce(  # noqa: PLR0913 - an event is just these
+    ledger: Ledger, kind: str, data: Mapping[str, Any], identity: Sequence[object], *, config: Config, now: datetime
+) -> str | None:
+    """Record another event (`invoice.finalized`, `poll.stalled`, …) for delivery; returns its alert id.
+
+    `identity` is what makes it this event and no other: announced again it returns None and records nothing.
+    """
+    alert_id = event_id(kind, *identity)
+    if is_recorded(ledger.store, alert_id):
+        return None
+    alert = {
+        "alert_id": alert_id,
+        "event_type": kind,
+        "status": "send",
+        "reason": "",
+        **dict.fromkeys(("project_id", "quota", "period_start", "quota_limit", "threshold_percent")),
+        "body": body(kind, {"alert_id": alert_id, **data}, now),
+        "endpoints": subscribers(config.webhooks, kind),
+        "due_at": rfc3339(now),
+    }
+    ledger.record("alert", {"alerts": [alert]})
+    return alert_id
+
+
+def is_recorded(store: Store, alert_id: str) -> bool:
+    """Whether the alert exists."""
+    return not store.query("alert_known", alert_id=alert_id).is_empty()
+
+
+def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
+    """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their URLs.
+
+    An endpoint that had answered 410 is told again from here on. Raises UsageError where there is no such alert.
+    """
+    known = ledger.store.query("alert_known", alert_id=alert_id)
+    if known.is_empty():
+        raise UsageError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
+    urls = subscribers(config.webhooks, known.get_column("event_type").item())
+    if not urls:
+        raise UsageError("no webhook wants events of this type", hint="add one to [[webhooks]] in the configuration")
+    ledger.record("resend", {"alert_id": alert_id, "endpoints": urls, "due_at": rfc3339(now)})
+    return urls
+
+
+# -- delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """What one run did: attempts by outcome, and why endpoints could not be spoken to at all."""
+
+    outcomes: Mapping[str, int]
+    faults: tuple[str, ...] = ()
+
+
+def endpoints(config: Config, secrets: Mapping[str, Secret]) -> tuple[dict[str, notify.Endpoint], tuple[str, ...]]:
+    """Give the endpoints that have a usable secret, by URL as `secrets` is, and a sentence for each that has none."""
+    ready: dict[str, notify.Endpoint] = {}
+    faults: list[str] = []
+    for hook in config.webhooks:
+        try:
+            keys = notify.keys(secrets[hook.url].reveal())
+        except KeyError:
+            faults.append(f"{hook.url}: no secret")
+        except CredentialsError as error:
+            faults.append(f"{hook.url}: {error}")
+        else:
+            ready[hook.url] = notify.Endpoint(url=hook.url, keys=keys, allow_private_network=hook.allow_private_network)
+    return ready, tuple(faults)
+
+
+def deliver_due(
+    ledger: Ledger, config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+) -> Deliveries:
+    """Send what is due at `now` (business time) and record each attempt before the next; `clock` is the real time.
+
+    Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
+    """
+    ready, faults = endpoints(config, secrets)
+    due = ledger.store.query("outbox_due", now=now, most=MOST_PER_ENDPOINT)
+    made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
+    queues = [(ready[url], messages) for url, messages in _queues(due).items() if url in ready]
+    outcomes: Counter[str] = Counter()
+
+    def record(endpoint: notify.Endpoint, message: notify.Message, attempt: notify.Attempt) -> None:
+        attempts = made[message.event_id, endpoint.url] + 1
+        data = delivery(message.event_id, endpoint.url, attempts, attempt, now)
+        ledger.record("delivery", data)
+        outcomes[data["outcome"]] += 1
+
+    if queues:
+        asyncio.run(notify.deliver_queues(queues, clock, record))
+    return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
+
+
+def _queues(due: pl.DataFrame) -> dict[str, list[notify.Message]]:
+    queues: dict[str, list[notify.Message]] = {}
+    for row in due.iter_rows(named=True):
+        message = notify.Message(event_id=row["alert_id"], body=row["body"].encode())
+        queues.setdefault(row["endpoint"], []).append(message)
+    return queues
+
+
+def delivery(alert_id: str, url: str, attempts: int, attempt: notify.Attempt, now: datetime) -> dict[str, Any]:
+    """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
+    again = attempt.outcome in ("retry", "refused")
+    following = notify.next_attempt(attempts, now, attempt.retry_after) if again else None
+    is_last = attempt.outcome == "retry" and following is None
+    return {
+        "alert_id": alert_id,
+        "endpoint": url,
+        "attempt": attempts,
+        "outcome": "failed" if is_last else attempt.outcome,
+        "status": attempt.status,
+        "error": attempt.error,
+        "next_attempt_at": None if following is None else rfc3339(following),
+    }
+
+
+def test_event(
+    config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+) -> list[tuple[str, notify.Attempt]]:
+    """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
+
+    Raises CredentialsError where an endpoint has no usable secret.
+    """
+    ready, faults = endpoints(config, secrets)
+    if faults:
+        raise CredentialsError("\n".join(faults))
+    alert_id = event_id("webhook.test", rfc3339(clock()))
+    data = {"alert_id": alert_id, "summary": "A test of this endpoint: nothing happened."}
+    message = notify.Message(event_id=alert_id, body=body("webhook.test", data, now).encode())
+    seen: list[tuple[str, notify.Attempt]] = []
+    queues = [(endpoint, [message]) for endpoint in ready.values()]
+    asyncio.run(notify.deliver_queues(queues, clock, lambda to, _message, attempt: seen.append((to.url, attempt))))
+    return sorted(seen, key=lambda pair: pair[0])
+
+
+# -- reading
+
+
+def log(store: Store) -> list[dict[str, Any]]:
+    """Every alert in the order recorded, with what its message said and where it stands at each endpoint."""
+    deliveries: dict[str, list[dict[str, Any]]] = {}
+    for row in store.query("alert_deliveries").iter_rows(named=True):
+        shown = {name: _shown(value) for name, value in row.items() if name != "alert_id"}
+        deliveries.setdefault(row["alert_id"], []).append(shown)
+    return [_logged(row, deliveries.get(row["alert_id"], [])) for row in store.query("alert_log").iter_rows(named=True)]
+
+
+_FROM_BODY = ("plan", "quota", "threshold_percent", "percent", "used", "limit", "unit", "period", "observed_at")
+
+
+def _logged(row: Row, deliveries: list[dict[str, Any]]) -> dict[str, Any]:
+    data = json.loads(row["body"])["data"]
+    project, customer = data.get("project") or {}, data.get("customer") or {}
+    return {
+        "alert_id": row["alert_id"],
+        "type": row["event_type"],
+        "status": row["status"],
+        "reason": row["reason"],
+        "recorded_at": rfc3339(row["recorded_at"]),
+        "project_id": project.get("id"),
+        "project_name": project.get("name"),
+        "customer": customer.get("id"),
+        **{name: data.get(name) for name in _FROM_BODY},
+        "summary": data.get("summary"),
+        "deliveries": deliveries,
+    }
+
+
+def _shown(value: object) -> object:
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def attempts(store: Store) -> list[dict[str, Any]]:
+    """Every delivery attempt, by alert and in order."""
+    return [
+        {name: _shown(value) for name, value in row.items()}
+        for row in store.query("alert_attempts").iter_rows(named=True)
+    ]
+
+
+def outbox_depth(store: Store) -> list[dict[str, Any]]:
+    """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
+    return [
+        {name: _shown(value) for name, value in row.items()}
+        for row in store.query("outbox_depth").iter_rows(named=True)
+    ]
