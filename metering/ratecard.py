@@ -206,13 +206,18 @@ def segments(  # noqa: PLR0913, PLR0917 - eight facts decide it, and each is one
     `subscriptions` decide alone for their project; else the pattern, else the organization's default plan.
     """
     mapped = pl.concat([_subscribed(subscriptions), _seen(sightings, subscriptions, organizations, pattern, plans)])
+    existing = mapped.join(existence.unique("project_id"), on="project_id").with_columns(
+        pl.max_horizontal("from", pl.col("exists_from").dt.truncate("1s")).alias("from"),
+        pl.min_horizontal("to", pl.col("exists_to").dt.truncate("1s")).alias("to"),
+    )
+    return runs(existing.select(*_MAPPED), month, prorate)
+
+
+def runs(rows: pl.DataFrame, month: Period, prorate: Prorate) -> pl.DataFrame:
+    """SEGMENTS of rows project_id, customer, plan, from, to (null = open) that do not overlap within a project."""
     start, end = pl.lit(month.start, dtype=Moment), pl.lit(month.end, dtype=Moment)
     clipped = (
-        mapped.join(existence.select("project_id", "exists_from", "exists_to").unique("project_id"), on="project_id")
-        .with_columns(
-            start=pl.max_horizontal(start, "from", pl.col("exists_from").dt.truncate("1s")),
-            end=pl.min_horizontal(end, "to", pl.col("exists_to").dt.truncate("1s")),
-        )
+        rows.with_columns(start=pl.max_horizontal(start, "from"), end=pl.min_horizontal(end, "to"))
         .filter(pl.col("start") < pl.col("end"))
         .sort("project_id", "start")
     )
