@@ -84,10 +84,12 @@ def _private_text(path: Path) -> str:
         if path.is_symlink():
             raise CredentialsError(f"{path} is a symbolic link", hint="name the file itself") from None
         raise CredentialsError(f"{path} cannot be read: {error.strerror}", hint=f"see: ls -l {path}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CredentialsError(f"{path} is not a regular file", hint="name a file that holds the key")
         if status.st_mode & 0o077:
             raise CredentialsError(f"{path} can be read by group or others", hint=f"chmod 600 {path}")
-        return file.read(_MOST_BYTES).decode("utf-8", errors="replace")
+        return os.read(descriptor, _MOST_BYTES).decode("utf-8", errors="replace")
+    finally:
+        os.close(descriptor)
