@@ -121,8 +121,8 @@ def test_a_crossing_is_recorded_with_the_message_of_the_contract(ledger):
             "limit_source": "neon",
             "summary": "Project acme-cust7-pro-1756684800 of Customer Seven has used 80 % of its compute_time_seconds "
             "quota: 83 of 100 CU-seconds, 83.00 %, as of 2026-10-16T11:45:00Z; the period ends 2026-11-01T00:00:00Z. "
-            "At 100 %: Neon suspends all computes of the project; they do not start again on connection until the billing period "
-            "ends or the quota is raised or removed.",
+            "At 100 %: Neon suspends all computes of the project; they do not start again on connection until the "
+            "billing period ends or the quota is raised or removed.",
         },
     }
     assert states(ledger) == [(URL, "pending", 0)]
