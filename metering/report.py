@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def write(report: Row, invoices: Sequence[Row], directory: Path, formats: Iterab
     _refuse_unknown(asked)
     files: dict[str, bytes] = {}
     if "html" in asked:
-        files |= _html_files(report, invoices)
+        files |= _html_files(report, invoices, has_csv="csv" in asked)
     if "json" in asked:
         files["report.json"] = _json_bytes(report)
     if asked & {"csv", "parquet"}:
@@ -82,14 +83,21 @@ def invoice_file(invoice: Row) -> str:
     return f"{file_stem(number)}.html" if number else f"draft-{file_stem(invoice['customer']['id'])}.html"
 
 
-def _html_files(report: Row, invoices: Sequence[Row]) -> dict[str, bytes]:
+def _html_files(report: Row, invoices: Sequence[Row], *, has_csv: bool) -> dict[str, bytes]:
     names = [f"invoices/{invoice_file(invoice)}" for invoice in invoices]
     assert len(set(names)) == len(names), "two invoices of a month have two names"
     pages = dict(zip(names, _pages(report, invoices), strict=True))
     pages["report.html"] = (
         _environment()
         .get_template("report.html.j2")
-        .render(**report, links=_links(invoices), charts=charts, rows_shown=ROWS_SHOWN, tables=list(COLUMNS))
+        .render(
+            **report,
+            links=_links(invoices),
+            charts=charts,
+            rows_shown=ROWS_SHOWN,
+            tables=list(COLUMNS),
+            has_csv=has_csv,
+        )
     )
     return {name: text.encode("utf-8") for name, text in pages.items()}
 
@@ -156,11 +164,18 @@ def _environment() -> Environment:
         amount=_amount,
         amount_change=lambda text, currency: figures.printed_change(text, minor_units(currency)),
         number=figures.printed,
+        short=lambda text: figures.printed(text, 1 if "." in text else 0),
         change=figures.printed_change,
         day=figures.printed_day,
         moment=figures.printed_moment,
-        words=lambda text: text.replace("_", " "),
+        words=_words,
+        sentence=_sentence,
         quantity=_quantity,
+        label=_label,
+        labelled=lambda rows: [(_label(row), row["amount"]) for row in rows],
+        hidden=lambda rows, shown: figures.printed(str(len(rows) - shown)),
+        largest_change=_largest_change,
+        is_above_zero=lambda text: Decimal(text) > 0,
     )
     environment.globals.update(span=figures.printed_span)
     return environment
@@ -174,6 +189,26 @@ def _finalized(value: Any) -> Any:
 def _amount(text: str, currency: str) -> str:
     """Money with the currency's digits; Neon's cost may have more and is shortened here alone."""
     return figures.printed(text, minor_units(currency))
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
+def _sentence(text: str) -> str:
+    """`public_transfer` as `Public transfer`."""
+    return _words(text)[:1].upper() + _words(text)[1:]
+
+
+def _label(row: Row) -> str:
+    """What a row of amounts is about: its meter, else its plan, else its kind of line."""
+    return _sentence(row.get("meter") or row.get("plan") or row.get("kind") or "no plan")
+
+
+def _largest_change(rows: Sequence[Row], currency: str) -> str:
+    """The change that a list's bars are measured against; those of another currency have their own."""
+    changes = [str(row["change"]) for row in rows if row["currency"] == currency]
+    return max(changes, key=lambda text: abs(Decimal(text)))
 
 
 def _quantity(text: str) -> Markup:

@@ -59,6 +59,7 @@ def _head(facts: Facts) -> dict[str, Any]:
         "month": month_name(facts.month),
         "title": printed_month(facts.month),
         "period": {"start": rfc3339(facts.month.start), "end": rfc3339(facts.month.end)},
+        "days": len(list(days(facts.month))),
         "as_of": rfc3339(facts.as_of),
         "is_open": is_open,
         "is_draft": is_open or statuses["draft"] > 0,
