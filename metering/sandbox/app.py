@@ -71,9 +71,15 @@ def create_app(
     ]
     routes = [sandbox.route("GET", path, handler, is_history=True) for path, handler in history_routes]
     routes += [sandbox.route(method, path, handler) for method, path, handler in others]
-    app = Starlette(routes=[*routes, *_controls(sandbox)])
+    app = Starlette(routes=[*routes, *_controls(sandbox)], exception_handlers={HTTPException: _refusal})
     app.state.sandbox = sandbox
     return app
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    """What no route of the API answers: an error in the API's form all the same."""
+    assert isinstance(error, HTTPException)
+    return _plain({"code": "", "message": error.detail}, error.status_code)
 
 
 def _history(kind: str, known: Sequence[str], page: Page) -> Callable[[Sandbox, Call], Reply]:

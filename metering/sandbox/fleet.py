@@ -164,7 +164,7 @@ def _activity(rank: int, is_sponsored: bool, digest: bytes) -> str:
 
 
 def _created_at(rank: int, start: datetime, digest: bytes) -> datetime:
-    reach = 75 * 86400 if rank % 4 == 3 else 2 * 86400
+    reach = 90 * 86400 if rank % 4 == 3 else 2 * 86400
     return start + timedelta(seconds=1 + number_from(digest, 0, reach))
 
 
