@@ -5,7 +5,6 @@ any single setting.
 """
 
 import difflib
-import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -68,12 +67,8 @@ def faults_of(error: ValidationError, model: type[BaseModel], where: tuple[str |
 
 
 def _fault(detail: ErrorDetails, model: type[BaseModel], where: tuple[str | int, ...]) -> Fault:
-    is_key = detail["loc"][-1:] == ("[key]",)
-    place = detail["loc"][:-1] if is_key else detail["loc"]
+    place = tuple(part for part in detail["loc"] if part != "[key]")
     what, right = _explained(detail, place, model)
-    if is_key:
-        names = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
-        what, right = "is not a known key", closest(str(place[-1]), names)
     return Fault(where=key(where + place), what=what, right=right)
 
 

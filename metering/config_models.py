@@ -10,7 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from metering.config_patterns import BaseUrl, EventPattern, NamePattern, NumberPattern, Thresholds, WebhookUrl
+from metering.config_patterns import (
+    BaseUrl,
+    EventPattern,
+    NamePattern,
+    NumberPattern,
+    QuotaName,
+    Thresholds,
+    WebhookUrl,
+)
 from metering.config_rows import Customer, Subscription
 from metering.config_values import (
     Count,
@@ -29,10 +37,6 @@ from metering.config_values import (
     Whole,
     named,
 )
-
-QuotaName = Literal[
-    "active_time_seconds", "compute_time_seconds", "written_data_bytes", "data_transfer_bytes", "logical_size_bytes"
-]
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):

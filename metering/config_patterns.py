@@ -1,4 +1,4 @@
-"""Addresses, name patterns, number patterns and event patterns: text that is wrong in more than one way.
+"""Addresses, patterns of names, numbers and events, and the lists of names that text must be one of.
 
 Pure. Must not know whether an address answers, or whose key is sent there.
 """
@@ -25,6 +25,15 @@ EVENTS = (
     "poll.recovered",
 )
 """What a webhook can be told."""
+
+QUOTAS = (
+    "active_time_seconds",
+    "compute_time_seconds",
+    "written_data_bytes",
+    "data_transfer_bytes",
+    "logical_size_bytes",
+)
+"""What Neon can limit, by its own names."""
 
 _NUMBER_SPEC = re.compile(r"(0?[1-9][0-9]?)?d?")
 
@@ -111,6 +120,13 @@ def _event_pattern(value: object) -> str:
     return pattern
 
 
+def _quota_name(value: object) -> str:
+    name = one_line(value)
+    if name not in QUOTAS:
+        refuse("is not a known key", closest(name, QUOTAS))
+    return name
+
+
 def _threshold(value: int) -> int:
     if not 1 <= value <= 99:
         refuse(f"is {value}", "write 1 to 99; 100 always counts as exceeded")
@@ -131,4 +147,5 @@ NamePattern = Annotated[str, PlainValidator(_name_pattern)]
 NumberPattern = Annotated[str, PlainValidator(_number_pattern)]
 """A format with {year} and {number} that makes distinct file names."""
 EventPattern = Annotated[str, PlainValidator(_event_pattern)]
+QuotaName = Annotated[str, PlainValidator(_quota_name)]
 Thresholds = Annotated[Some[Annotated[Whole, AfterValidator(_threshold)]], AfterValidator(_ascending)]

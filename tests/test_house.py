@@ -83,6 +83,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "init",
             "month",
             "poll",
+            "quota_status",
             "quotas",
             "reconcile",
             "report",
