@@ -159,7 +159,6 @@ NO_ANY = LAYERS["ground"][1] | {
     "ratecard",
     "rating",
     "price_lines",
-    "quota",
     "invoice",
     "cost",
 }
