@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
+from typing import cast
 
 import polars as pl
 
@@ -183,6 +185,7 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
 
 def _usage_lines(charges: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Json]]:
     rows = _with_amounts(charges, card)
+    wording: dict[tuple[object, ...], str] = {}
     for piece_no, group in groupby(rows.iter_rows(named=True), key=lambda row: row["piece_no"]):
         parts = list(group)
         price, plan = card.prices[parts[0]["price_no"]], card.plans[parts[0]["plan"]]
@@ -199,7 +202,10 @@ def _usage_lines(charges: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Json
             )
         for part, amount in zip(parts, amounts, strict=True):
             if amount or part["quantity_num"]:
-                yield part["customer"], _usage_line(part, amount, price, plan, card)
+                said = tuple(part[name] for name in _SAID)
+                if said not in wording:
+                    wording[said] = _description(part, price, card.meters[part["meter"]])
+                yield part["customer"], _usage_line(part, amount, wording[said], card)
 
 
 def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
@@ -221,27 +227,31 @@ def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
     )
 
 
-def _usage_line(part: Mapping[str, object], amount: int, price: Price, plan: Plan, card: Rates) -> Json:
-    start, meter, grain = part["start"], card.meters[str(part["meter"])], str(part["grain"])
+_SAID = ("price_no", "kind", "tier", "share_num", "share_den")
+"""What a description depends on: few of these are told apart among many lines."""
+
+
+def _usage_line(part: Mapping[str, object], amount: int, description: str, card: Rates) -> Json:
+    price, plan = card.prices[cast("int", part["price_no"])], card.plans[str(part["plan"])]
+    start, end = _time_text(part["start"]), _time_text(part["end"])
+    meter, grain = card.meters[str(part["meter"])], str(part["grain"])
     tier, top, bottom = part["tier"], part["quantity_num"], part["quantity_den"]
-    assert isinstance(start, datetime) and isinstance(part["end"], datetime)
     assert isinstance(tier, int) and isinstance(top, int) and isinstance(bottom, int)
-    quantity = Fraction(top, bottom)
     is_adjusting = part["kind"] == "adjusting"
     kind = ("minimum" if amount > 0 else "discount") if is_adjusting else "usage"
     owner = part["project_id"] or part["customer"]
     line: Json = {
-        "key": f"{owner}/{meter.id}/{plan.id}/{rfc3339(start)}/{kind if is_adjusting else tier}",
+        "key": f"{owner}/{meter.id}/{plan.id}/{start}/{kind if is_adjusting else tier}",
         "kind": kind,
         "project_id": part["project_id"],
         "plan": plan.id,
         "meter": meter.id,
-        "description": _description(part, price, meter, kind),
-        "from": rfc3339(start),
-        "to": rfc3339(part["end"]),
-        "quantity": quantity_text(quantity),
+        "description": f"{NAMES.get(meter.id, meter.id)}: {_ADJUSTED[kind]}" if is_adjusting else description,
+        "from": start,
+        "to": end,
+        "quantity": quantity_text(Fraction(top, bottom)),
         "unit": meter.unit,
-        "unit_price": None if is_adjusting else _unit_price(price, tier, part, quantity),
+        "unit_price": None if is_adjusting else _unit_price(price, tier, part),
         "amount": amount_text(amount, plan.currency),
         "grain": grain,
     }
@@ -252,21 +262,25 @@ def _usage_line(part: Mapping[str, object], amount: int, price: Price, plan: Pla
     return line
 
 
-def _unit_price(price: Price, tier: int, part: Mapping[str, object], quantity: Fraction) -> str | None:
+_ADJUSTED = {"minimum": "minimum", "discount": "above the maximum"}
+
+
+@lru_cache(maxsize=4096)
+def _time_text(moment: datetime) -> str:
+    return rfc3339(moment)
+
+
+def _unit_price(price: Price, tier: int, part: Mapping[str, object]) -> str | None:
     """As written in the card; for cost_plus what a unit came to, null without a quantity."""
     if price.model != "cost_plus":
         return f"{tiers_of(price)[tier - 1].unit_price:f}"
-    top, bottom = part["amount_num"], part["amount_den"]
-    assert isinstance(top, int) and isinstance(bottom, int)
-    return quantity_text(Fraction(top, bottom) / quantity) if quantity else None
+    numbers = [part[name] for name in ("quantity_num", "quantity_den", "amount_num", "amount_den")]
+    q_num, q_den, a_num, a_den = (number for number in numbers if isinstance(number, int))
+    return quantity_text(Fraction(a_num * q_den, a_den * q_num)) if q_num else None
 
 
-def _description(part: Mapping[str, object], price: Price, meter: Meter, kind: str) -> str:
+def _description(part: Mapping[str, object], price: Price, meter: Meter) -> str:
     text = NAMES.get(meter.id, meter.id)
-    if kind == "minimum":
-        return f"{text}: minimum"
-    if kind == "discount":
-        return f"{text}: above the maximum"
     numbers = part["share_num"], part["share_den"]
     assert isinstance(numbers[0], int) and isinstance(numbers[1], int)
     included = Fraction(price.included) * Fraction(numbers[0], numbers[1])

@@ -92,10 +92,12 @@ def _fixed(number: int, places: int) -> str:
 
 def parse_amount(text: str, currency: str) -> int:
     """The inverse of `amount_text`; ValueError when it has more digits than the currency."""
-    value: Fraction = Fraction(parse_decimal(text, signed=True)) * 10 ** minor_units(currency)
-    if value.denominator != 1:
+    digits = minor_units(currency)
+    parse_decimal(text, signed=True)
+    whole, _, part = text.partition(".")
+    if part[digits:].strip("0"):
         raise ValueError(f"{text!r} has more digits than {currency} has")
-    return value.numerator
+    return int(whole + part[:digits].ljust(digits, "0"))
 
 
 def quantity_text(value: Fraction) -> str:
