@@ -1,20 +1,63 @@
 """Quotas: from counters and history to percent, level, forecast and the thresholds that were crossed.
 
-Knows what Neon's quota fields mean: unit, period, what happens when one is full. Must not know where the readings
-come from, what an alert looks like on the wire, or the clock: frames and `now` in, rows and crossings out. Every number
-is an exact integer until it is printed.
+Must not know where the readings come from, what an alert looks like on the wire, or the clock: frames and `now` in,
+rows and crossings out. Every number is an exact integer until it is printed.
 
     readings -> evaluated() -> rows() -> crossings()
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import polars as pl
 
 from metering.errors import ExactnessError
 from metering.period import HOUR, Period, month_of, parse_time, rfc3339
+from metering.quota_readings import (
+    BRANCHES,
+    COUNTERS,
+    HISTORY,
+    PLAN_LIMITS,
+    PROJECTS,
+    QUOTAS,
+    TIME,
+    Counter,
+    Quota,
+    Readings,
+    billing_periods,
+    counters_frame,
+    counters_long,
+    latest_counters,
+    plan_limits_frame,
+)
+
+__all__ = [
+    "BRANCHES",
+    "COUNTERS",
+    "HISTORY",
+    "PLAN_LIMITS",
+    "PROJECTS",
+    "QUOTAS",
+    "Counter",
+    "Crossing",
+    "CrossingKey",
+    "Quota",
+    "Readings",
+    "billing_periods",
+    "counters_frame",
+    "counters_long",
+    "crossings",
+    "evaluated",
+    "forecast",
+    "key_of",
+    "level",
+    "plan_limits_frame",
+    "rows",
+    "threshold_reached",
+]
 
 EXCEEDED_PERCENT = 100
 FORECAST_AFTER = 6 * HOUR
@@ -22,145 +65,6 @@ FORECAST_AFTER = 6 * HOUR
 
 _LARGEST = 2**110
 """Beyond it `used * 10000` would leave Int128; larger numbers raise instead of wrapping."""
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""Neon answers some writes with a period that starts in the year 1; no start before this one is believed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
-    """One quota field of a Neon project."""
-
-    name: str
-    unit: str
-    has_history: bool
-    """Whether the consumption history measures the same thing, so that it can stand in for a counter that lags."""
-    effect_at_limit: str
-
-
-_SUSPENDED = (
-    "Neon suspends all computes of the project; they do not start again on connection until the billing period ends "
-    "or the quota is raised or removed."
-)
-QUOTAS: Mapping[str, Quota] = {
-    quota.name: quota
-    for quota in (
-        Quota(name="active_time_seconds", unit="second", has_history=False, effect_at_limit=_SUSPENDED),
-        Quota(name="compute_time_seconds", unit="CU-second", has_history=True, effect_at_limit=_SUSPENDED),
-        Quota(name="data_transfer_bytes", unit="byte", has_history=True, effect_at_limit=_SUSPENDED),
-        Quota(
-            name="logical_size_bytes",
-            unit="byte",
-            has_history=False,
-            effect_at_limit="Writes to the full branch fail until data is deleted or the quota is raised or removed.",
-        ),
-        Quota(name="written_data_bytes", unit="byte", has_history=False, effect_at_limit=_SUSPENDED),
-    )
-}
-
-Schema = Mapping[str, pl.DataType | type[pl.DataType]]
-_TIME = pl.Datetime("us", "UTC")
-PROJECTS: Schema = {"project_id": pl.String, "project_name": pl.String, "customer": pl.String, "plan": pl.String}
-"""One row per project to judge, with the plan in force at `now`; name, customer and plan may be null."""
-COUNTERS: Schema = {
-    "project_id": pl.String,
-    "quota": pl.String,
-    "counter": pl.Int128,
-    "neon_limit": pl.Int128,
-    "period_start": _TIME,
-    "period_end": _TIME,
-    "observed_at": _TIME,
-}
-"""Readings of `GET /projects/{id}`, one row per project and quota.
-
-Counter null = absent from the answer; limit null or 0 = none at Neon."""
-HISTORY: Schema = {"project_id": pl.String, "quota": pl.String, "history": pl.Int128, "observed_at": _TIME}
-"""Sums of the consumption history since the start that `billing_periods` gives for the project."""
-BRANCHES: Schema = {"project_id": pl.String, "logical_size": pl.Int128, "observed_at": _TIME}
-"""One row per branch of the latest listing; size in bytes, null = not measured yet."""
-PLAN_LIMITS: Schema = {"plan": pl.String, "quota": pl.String, "plan_limit": pl.Int128}
-"""The quotas that our plans promise, in the quota's unit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """One project as `GET /projects/{id}` showed it; limits are its `settings.quota`."""
-
-    project_id: str
-    observed_at: datetime
-    period_start: datetime | None
-    period_end: datetime | None
-    counters: Mapping[str, int | None]
-    limits: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
-    """All that quotas are judged by, as frames of the schemas above."""
-
-    projects: pl.DataFrame
-    counters: pl.DataFrame
-    history: pl.DataFrame
-    branches: pl.DataFrame
-    plan_limits: pl.DataFrame
-
-
-def counters_frame(readings: Iterable[Counter]) -> pl.DataFrame:
-    """Counters as a frame of schema COUNTERS; quota fields that this version does not know are left out."""
-    lines = [
-        (
-            one.project_id,
-            name,
-            one.counters.get(name),
-            one.limits.get(name),
-            one.period_start,
-            one.period_end,
-            one.observed_at,
-        )
-        for one in readings
-        for name in QUOTAS
-    ]
-    return pl.DataFrame(lines, schema=COUNTERS, orient="row")
-
-
-def plan_limits_frame(quotas_by_plan: Mapping[str, Mapping[str, int]]) -> pl.DataFrame:
-    """`{"pro": {"compute_time_seconds": 2700000}}` as a frame of schema PLAN_LIMITS."""
-    lines = [(plan, quota, limit) for plan, limits in quotas_by_plan.items() for quota, limit in limits.items()]
-    return pl.DataFrame(lines, schema=PLAN_LIMITS, orient="row")
-
-
-# -- which period a counter belongs to
-
-
-def billing_periods(counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Give the running billing period of each project that has counters: project_id, period_start, period_end.
-
-    It is Neon's own where the counters name one that holds `now`, otherwise the UTC calendar month. A project that is
-    not in the answer has the calendar month too. History is to be summed from this start.
-    """
-    latest = _latest_counters(counters, now).filter(pl.col("quota") != "logical_size_bytes")
-    return latest.select("project_id", "period_start", "period_end").unique("project_id", keep="any").sort("project_id")
-
-
-def _latest_counters(counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Keep the newest reading per project and quota; the counter of a period that is over becomes null."""
-    month = month_of(now)
-    is_named = pl.col("period_start") >= _EARLIEST
-    is_running = (is_named & (pl.col("period_start") <= now) & (pl.col("period_end") > now)).fill_null(value=False)
-    # Without bounds of its own a reading can only be trusted for the month in which it was taken.
-    is_undated = ~is_named.fill_null(value=False) & (pl.col("observed_at") >= month.start)
-    return (
-        counters.sort("observed_at")
-        .unique(["project_id", "quota"], keep="last", maintain_order=True)
-        .with_columns(
-            counter=pl.when(is_running | is_undated).then("counter"),
-            period_start=pl.when(is_running)
-            .then(pl.col("period_start").dt.truncate("1s"))
-            .otherwise(pl.lit(month.start, _TIME)),
-            period_end=pl.when(is_running)
-            .then(pl.col("period_end").dt.truncate("1s"))
-            .otherwise(pl.lit(month.end, _TIME)),
-        )
-    )
 
 
 # -- used of limit
@@ -189,14 +93,15 @@ def _with_limit(readings: Readings, now: datetime, *, include_unlimited: bool) -
     neon, plan = pl.col("neon_limit"), pl.col("plan_limit")
     is_size = pl.col("quota") == "logical_size_bytes"
     frame = (
-        readings.projects.join(names, how="cross")
-        .join(_latest_counters(readings.counters, now), on=["project_id", "quota"], how="left")
+        readings.projects.unique("project_id", keep="last", maintain_order=True)
+        .join(names, how="cross")
+        .join(latest_counters(readings.counters, now), on=["project_id", "quota"], how="left")
         .join(readings.plan_limits, on=["plan", "quota"], how="left")
         .with_columns(
             limit=pl.when(neon > 0).then(neon).when(plan > 0).then(plan),
             limit_source=pl.when(neon > 0).then(pl.lit("neon")).when(plan > 0).then(pl.lit("plan")),
-            period_start=pl.when(~is_size).then("period_start").fill_null(pl.lit(month.start, _TIME)),
-            period_end=pl.when(~is_size).then("period_end").fill_null(pl.lit(month.end, _TIME)),
+            period_start=pl.when(~is_size).then("period_start").fill_null(pl.lit(month.start, TIME)),
+            period_end=pl.when(~is_size).then("period_end").fill_null(pl.lit(month.end, TIME)),
         )
     )
     return frame if include_unlimited else frame.filter(pl.col("limit").is_not_null())
@@ -284,52 +189,36 @@ def level(thresholds_percent: Sequence[int]) -> pl.Expr:
 
 def rows(frame: pl.DataFrame) -> list[dict[str, object]]:
     """Write the contract's quota objects in the frame's order: decimal strings, times as RFC 3339."""
-    return [_row(record) for record in _records(frame)]
+    # A fleet shares few instants, and writing one costs more than the rest of its row.
+    written = cache(rfc3339)
+    return [_row(record, written) for record in frame.select(_COLUMNS).iter_rows(named=True)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    project_id: str
-    project_name: str | None
-    customer: str | None
-    plan: str | None
-    quota: str
-    used: int | None
-    limit: int | None
-    limit_source: str | None
-    percent_hundredths: int | None
-    threshold_percent: int | None
-    level: str
-    source: str | None
-    observed_at: datetime | None
-    period_start: datetime
-    period_end: datetime
+_COLUMNS = (
+    *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source", "percent_hundredths"),
+    *("threshold_percent", "level", "source", "observed_at", "period_start", "period_end"),
+)
 
 
-def _records(frame: pl.DataFrame) -> Iterator[_Record]:
-    for values in frame.select(list(_Record.__dataclass_fields__)).iter_rows(named=True):
-        yield _Record(**values)
-
-
-def _row(record: _Record) -> dict[str, object]:
-    period = Period(start=record.period_start, end=record.period_end)
+def _row(record: Mapping[str, Any], written: Callable[[datetime], str]) -> dict[str, object]:
+    observed_at, start, end = record["observed_at"], record["period_start"], record["period_end"]
     return {
-        "project_id": record.project_id,
-        "project_name": record.project_name,
-        "customer": record.customer,
-        "plan": record.plan,
-        "quota": record.quota,
-        "used": _digits(record.used),
-        "limit": _digits(record.limit),
-        "limit_source": record.limit_source,
-        "unit": QUOTAS[record.quota].unit,
-        "percent": _percent(record.percent_hundredths),
-        "threshold_percent": record.threshold_percent,
-        "level": record.level,
-        "source": record.source,
-        "observed_at": None if record.observed_at is None else rfc3339(record.observed_at),
-        "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
-        "forecast": _forecast_of(record, period),
+        "project_id": record["project_id"],
+        "project_name": record["project_name"],
+        "customer": record["customer"],
+        "plan": record["plan"],
+        "quota": record["quota"],
+        "used": _digits(record["used"]),
+        "limit": _digits(record["limit"]),
+        "limit_source": record["limit_source"],
+        "unit": QUOTAS[record["quota"]].unit,
+        "percent": _percent(record["percent_hundredths"]),
+        "threshold_percent": record["threshold_percent"],
+        "level": record["level"],
+        "source": record["source"],
+        "observed_at": None if observed_at is None else written(observed_at),
+        "period": {"start": written(start), "end": written(end)},
+        "forecast": _forecast_of(record),
     }
 
 
@@ -341,13 +230,14 @@ def _percent(hundredths: int | None) -> str | None:
     return None if hundredths is None else f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
-def _forecast_of(record: _Record, period: Period) -> dict[str, str | None] | None:
+def _forecast_of(record: Mapping[str, Any]) -> dict[str, str | None] | None:
     # A size does not grow from zero at the month's start, so a line from there would be made up.
-    if record.level == "unknown" or record.quota == "logical_size_bytes":
+    if record["level"] == "unknown" or record["quota"] == "logical_size_bytes":
         return None
-    if record.used is None or record.limit is None or record.observed_at is None:
+    if record["used"] is None or record["limit"] is None:
         return None
-    return forecast(record.used, record.limit, period, record.observed_at)
+    period = Period(start=record["period_start"], end=record["period_end"])
+    return forecast(record["used"], record["limit"], period, record["observed_at"])
 
 
 def forecast(used: int, limit: int, period: Period, observed_at: datetime) -> dict[str, str | None] | None:

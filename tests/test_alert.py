@@ -10,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from metering import alert, alert_rows, notify, store
+from metering import ledger as ledger_door
 from metering.config import Config, Secret, Webhook
 from metering.config_rows import Customer
 from metering.errors import CredentialsError, UsageError
@@ -260,7 +261,7 @@ def test_delivered_and_disabled_are_final():
 
 
 def tell(ledger, outcome, made=1, url=URL, **kwargs):
-    alert_id = alert.log(ledger.store)[0]["alert_id"]
+    alert_id = next(one["alert_id"] for one in alert.log(ledger.store) if one["status"] == "send")
     ledger.record("delivery", alert.delivery(alert_id, url, made, notify.Attempt(outcome=outcome, **kwargs), NOW))
 
 
@@ -342,6 +343,23 @@ def test_a_rebuild_from_the_records_gives_the_same_rows(ledger):
     for record in ledger.records:
         apply(rebuilt, record)
     assert dump(rebuilt) == dump(ledger.store)
+
+
+def test_neither_a_restart_nor_a_rebuild_tells_anything_again(tmp_path):
+    def clock():
+        return NOW
+
+    with ledger_door.open_ledger(tmp_path, clock) as first:
+        assert len(alert.evaluate(first, [row("99")], config(), NOW)) == 2
+        tell(first, "delivered", status=200)
+        before = dump(first.store)
+    with ledger_door.open_ledger(tmp_path, clock) as second:
+        assert alert.evaluate(second, [row("99")], config(), NOW) == []
+    (tmp_path / "metering.duckdb").unlink()
+    with ledger_door.open_ledger(tmp_path, clock) as third:
+        assert alert.evaluate(third, [row("99")], config(), NOW) == []
+        assert due(third, NOW + timedelta(days=9)) == []
+        assert dump(third.store) == before
 
 
 # -- delivery over a real socket

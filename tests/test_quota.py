@@ -1,6 +1,8 @@
 """Quotas: percent, level, forecast and crossings, exactly at their boundaries."""
 
+import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -263,6 +265,36 @@ def test_rows_are_sorted_by_project_and_quota_whatever_the_order_of_the_readings
         ("p2", "active_time_seconds"),
         ("p2", "written_data_bytes"),
     ]
+
+
+def test_one_row_per_project_as_the_store_keeps_it_gives_the_same_readings():
+    limits = {"compute_time_seconds": 2**62, "logical_size_bytes": 7}
+    facts = [
+        counter(compute_time_seconds=5, written_data_bytes=2**63, limits=limits),
+        counter(project="p2", active_time_seconds=0, period=(None, None)),
+    ]
+    wide = pl.DataFrame(
+        {
+            "project_id": ["p1", "p1", "p2"],
+            "observed_at": [NOW - quota.FORECAST_AFTER, NOW, NOW],
+            "period_start": [OCTOBER.start, OCTOBER.start, None],
+            "period_end": [OCTOBER.end, OCTOBER.end, None],
+            "active_time_seconds": [9, None, 0],
+            "compute_time_seconds": [4, 5, None],
+            "written_data_bytes": pl.Series([Decimal(1), Decimal(2**63), None], dtype=pl.Decimal(38, 0)),
+            "limits": ['{"active_time_seconds": 9}', json.dumps(limits | {"unheard_of": 1}), None],
+        },
+        schema_overrides={name: pl.Datetime("us", "UTC") for name in ("observed_at", "period_start", "period_end")},
+    )
+    known = pl.col("counter").is_not_null() | pl.col("neon_limit").is_not_null()
+    expected = quota.counters_frame(facts).filter(known).sort("project_id", "quota")
+    assert quota.counters_long(wide).sort("project_id", "quota").equals(expected)
+
+
+def test_a_project_listed_twice_has_one_row_per_quota():
+    names = [("p1", "old", "cust7", "pro"), ("p1", "new", "cust7", "pro")]
+    row = one([counter(compute_time_seconds=1, limits={"compute_time_seconds": 10})], projects=names)
+    assert row["project_name"] == "new"
 
 
 # -- forecast
