@@ -35,10 +35,9 @@ class Asker:
         whole = {**DAY_HOURLY, "org_id": PAID_ORGANIZATION, "metrics": EIGHT, "limit": "100", **params}
         return self.get(path, key=key, **{name: value for name, value in whole.items() if value is not None})
 
-    def walk(self, **params: Any) -> list[dict[str, Any]]:
-        """All projects of a history walk."""
+    def walk(self, *, cursor: str | None = None, **params: Any) -> list[dict[str, Any]]:
+        """All projects of a history walk, from the cursor on."""
         out: list[dict[str, Any]] = []
-        cursor = None
         while True:
             page = self.history(**params, cursor=cursor).json()
             out += page["projects"]
