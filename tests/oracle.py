@@ -116,7 +116,12 @@ def answer(line):
             continue
         exact += a
         cents += number(away(a, places).lstrip("-")) * (-1 if a < 0 else 1)
-        entry = {"tier": i, "quantity": short(away(Fraction(q), 12)), "unit_price": unit(price, i), "amount": away(a, places)}
+        entry = {
+            "tier": i,
+            "quantity": short(away(Fraction(q), 12)),
+            "unit_price": unit(price, i),
+            "amount": away(a, places),
+        }
         if price["model"] == "package":
             entry["package_size"] = price["package_size"]
         lines.append(entry)

@@ -1,5 +1,6 @@
 """Laws of rating: what holds for every price, quantity and split, against an oracle that shares no code."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,7 +33,9 @@ sizes = st.one_of(st.integers(1, 50).map(str), texts(50, 2)).filter(lambda text:
 
 
 @st.composite
-def prices(draw: st.DrawFn, models: tuple[str, ...] = ("per_unit", "graduated", "volume", "package"), bounds: bool = True):
+def prices(
+    draw: st.DrawFn, models: tuple[str, ...] = ("per_unit", "graduated", "volume", "package"), bounds: bool = True
+):
     model = draw(st.sampled_from(models))
     price: dict[str, object] = {"model": model}
     if model == "per_unit":
@@ -94,7 +97,7 @@ def test_steps_of_usage_sum_to_the_whole_price(price, cuts, share):
 
     whole = rating.exact_parts(model, share=Fraction(share), after=ends[-1])
     steps = rating.exact_parts(model, share=Fraction(share), after=ends[0])
-    for before, after in zip(ends, ends[1:], strict=False):
+    for before, after in itertools.pairwise(ends):
         steps += rating.exact_parts(model, share=Fraction(share), before=before, after=after)
 
     assert sum(part.amount for part in steps) == sum(part.amount for part in whole)
@@ -154,7 +157,8 @@ def test_prices_times_k_cost_k_times_as_much(price, quantity, factor):
 
 @MANY
 @given(
-    value=st.fractions(-(10**12), 10**12, max_denominator=10**9) | st.integers(-4000, 4000).map(lambda n: Fraction(n, 400)),
+    value=st.fractions(-(10**12), 10**12, max_denominator=10**9)
+    | st.integers(-4000, 4000).map(lambda n: Fraction(n, 400)),
     currency=currencies,
     mode=st.sampled_from(["half_up", "half_even"]),
 )

@@ -14,7 +14,26 @@ def test_a_plain_decimal_keeps_its_digits(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " 1", "1 ", "+1", "-1", "1e3", "1E3", ".5", "5.", "1,5", "1_000", "NaN", "Infinity", "-", "0x1", "１", "1\n", "1" * 1001],
+    [
+        "",
+        " 1",
+        "1 ",
+        "+1",
+        "-1",
+        "1e3",
+        "1E3",
+        ".5",
+        "5.",
+        "1,5",
+        "1_000",
+        "NaN",
+        "Infinity",
+        "-",
+        "0x1",
+        "１",
+        "1\n",
+        "1" * 1001,
+    ],
 )
 def test_anything_else_is_no_decimal(text):
     with pytest.raises(ValueError, match=r"plain decimal|below zero"):
@@ -70,8 +89,7 @@ def test_the_vectorised_rounding_takes_ties_of_both_signs():
 
 @pytest.mark.parametrize(
     ("minor", "currency", "text"),
-    [(549, "USD", "5.49"), (5, "USD", "0.05"), (0, "USD", "0.00"), (-5, "USD", "-0.05"), (7, "JPY", "7"), (1, "KWD", "0.001")]
-    + [(-100, "CLF", "-0.0100"), (0, "JPY", "0"), (10**32, "USD", "1" + "0" * 30 + ".00")],
+    [(549, "USD", "5.49"), (5, "USD", "0.05"), (0, "USD", "0.00"), (-5, "USD", "-0.05"), (7, "JPY", "7"), (1, "KWD", "0.001"), (-100, "CLF", "-0.0100"), (0, "JPY", "0"), (10 ** 32, "USD", "1" + "0" * 30 + ".00")],
 )
 def test_an_amount_has_exactly_its_currencys_digits(minor, currency, text):
     assert money.amount_text(minor, currency) == text

@@ -1,0 +1,66 @@
+"""Short ways to write plans, subscriptions and frames in tests: one line each, literals in."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from metering import meters, ratecard, rating
+from metering.config import Organization, Plan, Price, Subscription
+from metering.period import month_of
+
+SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
+PATTERN = r"(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-(?P<created>\d+)"
+
+
+def at(day: int, hour: int = 0, minute: int = 0, second: int = 0, *, month: int = 9) -> datetime:
+    return datetime(2026, month, day, hour, minute, second, tzinfo=UTC)
+
+
+def price(meter="compute", valid_from="2026-01-01", **keys) -> Price:
+    return Price.model_validate({"meter": meter, "valid_from": valid_from, "model": "per_unit", **keys})
+
+
+def plan(name="pro", *prices, **keys) -> Plan:
+    return Plan.model_validate({"id": name, "name": name.title(), "currency": "USD", "prices": prices, **keys})
+
+
+def subscription(project, customer, plan_id, valid_from=None, valid_to=None) -> Subscription:
+    return Subscription(project_id=project, customer=customer, plan=plan_id, valid_from=valid_from, valid_to=valid_to)
+
+
+def organization(name="org-1", default_plan=None, **keys) -> Organization:
+    return Organization(id=name, api_key_env="KEY", default_plan=default_plan, **keys)
+
+
+def existence(**projects) -> pl.DataFrame:
+    """existence(a=(from, to)): null is unbounded."""
+    rows = [(project, *bounds) for project, bounds in projects.items()]
+    schema = {"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def sightings(*rows) -> pl.DataFrame:
+    """(project, organization, seen_at, name) each."""
+    schema = {"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def segments(exists, *, seen=(), subscriptions=(), organizations=(), plans=(), prorate="second", month=SEPTEMBER):
+    return ratecard.segments(
+        month, exists, sightings(*seen), list(subscriptions), list(organizations), PATTERN, list(plans), prorate
+    )
+
+
+def used_frame(values) -> pl.DataFrame:
+    """{piece_no: used} or {piece_no: (used, grain)}."""
+    rows = [(number, *(value if isinstance(value, tuple) else (value, "hourly"))) for number, value in values.items()]
+    return pl.DataFrame(rows, schema={"piece_no": pl.Int64, "used": pl.Int128, "grain": pl.String}, orient="row")
+
+
+def charged(segment_rows, plans, values, costs=None):
+    """Charges and prices for usage given by (project, meter, start): values in the meter's 1/denominator."""
+    pieces, prices = ratecard.pieces(segment_rows, plans, meters.built_in())
+    numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
+    used = used_frame({numbers[key]: value for key, value in values.items()})
+    by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}
+    return rating.charges(pieces, used, prices, segment_rows, by_number), prices

@@ -1,0 +1,246 @@
+from fractions import Fraction
+
+import polars as pl
+import pytest
+from card import at, charged, existence, plan, price, segments, subscription, used_frame
+
+from metering import meters, ratecard, rating
+from metering.config import Price
+from metering.errors import ExactnessError
+
+HOUR = 3600
+GRADUATED = {"model": "graduated", "tiers": [{"up_to": "1000", "unit_price": "0.16"}, {"unit_price": "0.12"}]}
+
+
+def one_project(*plans, exists=(None, None), rows=None):
+    rows = rows or [subscription("a", "c", plans[0].id)]
+    return segments(existence(a=exists), subscriptions=rows, plans=plans)
+
+
+def told(charges: pl.DataFrame):
+    """[(start's day, tier, quantity, amount)]"""
+    columns = ("start", "tier", "quantity_num", "quantity_den", "amount_num", "amount_den")
+    return [(s.day, t, Fraction(a, b), Fraction(c, d)) for s, t, a, b, c, d in charges.select(columns).iter_rows()]
+
+
+def test_usage_within_the_allowance_gives_no_charge():
+    pro = plan("pro", price(included="100", **GRADUATED))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 100 * HOUR})
+
+    assert charges.is_empty()
+    assert charges.schema == pl.Schema(rating.CHARGES)
+
+
+def test_one_second_beyond_the_allowance_is_charged_exactly():
+    pro = plan("pro", price(included="100", **GRADUATED))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 100 * HOUR + 1})
+
+    assert told(charges) == [(1, 1, Fraction(1, 3600), Fraction(16, 360000))]
+
+
+def test_tiers_continue_across_a_price_change():
+    dearer = {"model": "graduated", "tiers": [{"up_to": "1000", "unit_price": "0.20"}, {"unit_price": "0.15"}]}
+    pro = plan("pro", price(included="100", **GRADUATED), price(included="100", valid_from="2026-09-11", **dearer))
+
+    usage = {("a", "compute", at(1)): 700 * HOUR, ("a", "compute", at(11)): 600 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert told(charges) == [
+        (1, 1, Fraction(600), Fraction(96)),
+        (11, 1, Fraction(400), Fraction(80)),
+        (11, 2, Fraction(200), Fraction(30)),
+    ]
+
+
+def test_each_price_version_has_its_own_allowance_over_the_whole_segment():
+    pro = plan(
+        "pro", price(included="100", unit_price="1"), price(included="150", unit_price="2", valid_from="2026-09-11")
+    )
+
+    usage = {("a", "compute", at(1)): 120 * HOUR, ("a", "compute", at(11)): 100 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    # 220 used, 120 before: beyond 150 lie 70 now and none before.
+    assert told(charges) == [(1, 1, Fraction(20), Fraction(20)), (11, 1, Fraction(70), Fraction(140))]
+
+
+def test_a_change_of_plan_starts_tiers_and_a_share_of_the_allowance_anew():
+    pro, team = plan("pro", price(included="30", unit_price="1")), plan("team", price(included="30", unit_price="2"))
+    rows = [subscription("a", "c", "pro", None, at(11)), subscription("a", "c", "team", at(11))]
+
+    usage = {("a", "compute", at(1)): 15 * HOUR, ("a", "compute", at(11)): 15 * HOUR}
+    charges, _ = charged(one_project(pro, team, rows=rows), [pro, team], usage)
+
+    # 10 of 30 days: 10 included of 15; 20 of 30 days: 20 included of 15.
+    assert told(charges) == [(1, 1, Fraction(5), Fraction(5))]
+
+
+def test_a_share_to_the_second_is_exact():
+    pro = plan("pro", price(included="1", unit_price="1"))
+    rows = [subscription("a", "c", "pro", None, at(11, 0, 0, 1)), subscription("a", "d", "pro", at(11, 0, 0, 1))]
+
+    charges, _ = charged(one_project(pro, rows=rows), [pro], {("a", "compute", at(1)): HOUR})
+
+    assert told(charges) == [(1, 1, 1 - Fraction(864001, 2592000), 1 - Fraction(864001, 2592000))]
+
+
+def test_a_flat_fee_due_at_zero_is_due_once_over_two_versions():
+    tiers = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "5"}], "flat_fee_at_zero": True}
+    pro = plan("pro", price(**tiers), price(valid_from="2026-09-11", **tiers))
+
+    charges, _ = charged(one_project(pro), [pro], {})
+
+    assert told(charges) == [(1, 1, Fraction(0), Fraction(5))]
+
+
+def test_a_minimum_is_due_once_over_two_versions_and_used_up_by_the_second():
+    keys = {"unit_price": "1", "minimum": "5"}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): 3 * HOUR, ("a", "compute", at(11)): 4 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert told(charges) == [
+        (1, 1, Fraction(3), Fraction(3)),
+        (1, 0, Fraction(0), Fraction(2)),
+        (11, 1, Fraction(4), Fraction(4)),
+        (11, 0, Fraction(0), Fraction(-2)),
+    ]
+
+
+def test_a_package_begun_before_a_price_change_is_not_begun_again():
+    keys = {"model": "package", "package_size": "10", "package_price": "1.00"}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): 12 * HOUR, ("a", "compute", at(11)): 8 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert told(charges) == [(1, 1, Fraction(12), Fraction(2)), (11, 1, Fraction(8), Fraction(0))]
+
+
+def test_a_volume_price_may_give_money_back_after_a_price_change():
+    keys = {"model": "volume", "tiers": [{"up_to": "10", "unit_price": "10"}, {"unit_price": "5"}]}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): 10 * HOUR, ("a", "compute", at(11)): 6 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert told(charges) == [
+        (1, 1, Fraction(10), Fraction(100)),
+        (11, 1, Fraction(-10), Fraction(-100)),
+        (11, 2, Fraction(16), Fraction(80)),
+    ]
+
+
+def test_customer_scope_fills_one_allowance_by_all_projects_of_the_customer_in_the_plan():
+    pro = plan("pro", price(included="10", unit_price="1", scope="customer"))
+    owned = segments(
+        existence(a=(None, None), b=(at(16), None), x=(None, None)),
+        subscriptions=[subscription("a", "c", "pro"), subscription("b", "c", "pro"), subscription("x", "d", "pro")],
+        plans=[pro],
+    )
+
+    usage = {
+        ("a", "compute", at(1)): 7 * HOUR,
+        ("b", "compute", at(16)): (7 * HOUR, "daily"),
+        ("x", "compute", at(1)): 7 * HOUR,
+    }
+    charges, _ = charged(owned, [pro], usage)
+
+    assert told(charges) == [(1, 1, Fraction(4), Fraction(4))]
+    assert charges.select("project_id", "customer", "grain").rows() == [(None, "c", "daily")]
+
+
+def test_a_customers_allowance_has_the_share_of_the_union_of_its_projects_time():
+    pro, team = plan("pro", price(included="30", unit_price="1", scope="customer")), plan("team")
+    owned = segments(
+        existence(a=(None, None), b=(None, None)),
+        subscriptions=[
+            subscription("a", "c", "pro", None, at(11)),
+            subscription("a", "c", "team", at(11)),
+            subscription("b", "c", "pro", None, at(6)),
+            subscription("b", "c", "team", at(6)),
+        ],
+        plans=[pro, team],
+    )
+
+    charges, _ = charged(owned, [pro, team], {("a", "compute", at(1)): 8 * HOUR, ("b", "compute", at(1)): 8 * HOUR})
+
+    assert told(charges) == [(1, 1, Fraction(6), Fraction(6))]
+
+
+def test_cost_plus_adds_the_markup_to_the_cost_of_the_same_usage():
+    pro = plan("pro", price(model="cost_plus", markup_percent="25"))
+
+    key = ("a", "compute", at(1))
+    charges, _ = charged(one_project(pro), [pro], {key: 10 * HOUR}, {key: Fraction(106, 100)})
+
+    assert told(charges) == [(1, 1, Fraction(10), Fraction(1325, 1000))]
+
+
+def test_a_minimum_of_cost_plus_counts_over_both_versions():
+    keys = {"model": "cost_plus", "markup_percent": "0", "minimum": "5"}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    first, second = ("a", "compute", at(1)), ("a", "compute", at(11))
+    charges, _ = charged(
+        one_project(pro), [pro], {first: HOUR, second: HOUR}, {first: Fraction(3), second: Fraction(4)}
+    )
+
+    assert sum(amount for *_, amount in told(charges)) == 7
+
+
+@pytest.mark.parametrize("value", [2**62, 2**63, 2**64, 2**100])
+def test_a_value_beyond_64_bits_is_exact(value):
+    pro = plan("pro", price(unit_price="0.16"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): value})
+
+    assert told(charges) == [(1, 1, Fraction(value, 3600), Fraction(value * 16, 360000))]
+
+
+@pytest.mark.parametrize("value", [2**126, 2**127 - 1])
+def test_a_value_that_could_leave_128_bits_is_refused_and_never_wrapped(value):
+    pro = plan("pro", price(unit_price="0.16"))
+
+    with pytest.raises(ExactnessError):
+        charged(one_project(pro), [pro], {("a", "compute", at(1)): value})
+
+
+def test_a_charge_that_does_not_fit_names_its_project_and_meter():
+    pro = plan("pro", price(unit_price="0.123456789012345678901234567890123456789"))
+
+    with pytest.raises(ExactnessError, match="a for compute"):
+        charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**100 + 1})
+
+
+def test_a_price_with_more_digits_than_128_bits_takes_the_exact_path():
+    pro = plan("pro", price(unit_price="0.0000000000000000000000000000000000001"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): HOUR})
+
+    assert told(charges) == [(1, 1, Fraction(1), Fraction(1, 10**37))]
+
+
+def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none():
+    pro = plan("pro", price(unit_price="1"))
+    owned = one_project(pro)
+    pieces, prices = ratecard.pieces(owned, [pro], meters.built_in())
+
+    assert rating.charges(pieces, used_frame({}), prices, owned).is_empty()
+    assert rating.charges(pieces, used_frame({99: HOUR}), prices, owned).is_empty()
+
+
+def test_rounding_lines_keeps_the_maximum():
+    bounded = Price.model_validate(
+        {"meter": "m", "valid_from": "2026-01-01", "model": "per_unit", "unit_price": "1", "maximum": "10"}
+    )
+    amounts = [Fraction("3.335"), Fraction("3.335"), Fraction("3.33"), Fraction(0)]
+
+    cents = rating.rounded(
+        bounded, ["usage"] * 3 + ["adjusting"], amounts, is_first=True, currency="USD", mode="half_up"
+    )
+
+    assert cents == [334, 334, 333, -1]
