@@ -41,6 +41,7 @@ _ZEROS = (0,) * 24
 _NOTHING = (_ZEROS,) * 8
 _FINAL_SECONDS = 20 * 3600
 _REFRESH_SECONDS = 900
+_DAYS_KEPT = 40  # bounds the memory of large fleets: a month with its neighbours
 _EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 _FAR_SECONDS = 1 << 40
 
@@ -72,7 +73,7 @@ def root_size(project: Project, day: int) -> int:
 
 
 class Consumption:
-    """The hours of one project; days are computed when first asked for and kept."""
+    """The hours of one project; days are computed when asked for and kept for a while."""
 
     __slots__ = ("_days", "_end", "_start", "_sums", "exact_hours", "project")
 
@@ -88,6 +89,8 @@ class Consumption:
         """The final raw hours of a day (days since 1970), zero outside the project's life."""
         found = self._days.get(day)
         if found is None:
+            if len(self._days) == _DAYS_KEPT:
+                del self._days[next(iter(self._days))]
             found = self._days[day] = self._clipped(day)
         return found
 
