@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from metering.figures import printed, printed_day, printed_moment
+from metering.figures import printed, printed_day, printed_moment, visible
 from metering.period import Period, parse_time
 
 Row = Mapping[str, Any]
@@ -31,7 +31,7 @@ def _place(value: Length) -> str:
 
 def _rect(css: str, box: tuple[Length, Length, Length, Length], tip: str = "") -> Markup:
     """A rectangle at (x, y, width, height); the tip shows under a mouse."""
-    body = Markup("<title>{}</title>").format(tip) if tip else Markup()
+    body = Markup("<title>{}</title>").format(visible(tip)) if tip else Markup()
     return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}">{}</rect>').format(
         css, *map(_place, box), body
     )
@@ -39,10 +39,11 @@ def _rect(css: str, box: tuple[Length, Length, Length, Length], tip: str = "") -
 
 def _described(css: str, box: tuple[int, int], words: tuple[str, str, str], parts: Sequence[Markup]) -> Markup:
     """A chart of its own: `words` are an id that is unique on the page, a title and a description."""
+    chart_id, title, text = map(visible, words)
     return Markup(
         '<svg class="chart {css}" viewBox="0 0 {w} {h}" preserveAspectRatio="none" role="img" '
         'aria-labelledby="{id}-t {id}-d"><title id="{id}-t">{title}</title><desc id="{id}-d">{text}</desc>{parts}</svg>'
-    ).format(css=css, w=box[0], h=box[1], id=words[0], title=words[1], text=words[2], parts=Markup().join(parts))
+    ).format(css=css, w=box[0], h=box[1], id=chart_id, title=title, text=text, parts=Markup().join(parts))
 
 
 def _decorative(css: str, box: tuple[int, int], parts: Sequence[Markup]) -> Markup:

@@ -77,9 +77,9 @@ def printed_day(text: str) -> str:
 
 
 def printed_moment(text: str) -> str:
-    """`1 Sep 2026, 03:00 UTC`."""
+    """`1 Sep 2026, 03:00 UTC`; seconds only where there are some."""
     moment = parse_time(text)
-    return f"{_short_day(moment)}, {moment:%H:%M} UTC"
+    return f"{_short_day(moment)}, {moment:{'%H:%M:%S' if moment.second else '%H:%M'}} UTC"
 
 
 def printed_month(month: Period) -> str:

@@ -1,4 +1,4 @@
-"""A month of a made-up platform: sixty customers, three plans, a hundred projects; the facts that a report is made from.
+"""A month of a made-up platform: sixty customers, three plans, ninety projects; what a report is made from.
 
 Every figure is a function of the seed, drawn as whole numbers; the invoices are added up here by hand, with integers.
 """
@@ -20,17 +20,22 @@ SELLER = {
     "tax_id": "BE0123456749",
 }
 NAMES = (
-    "Northwind Analytics, Brightleaf, Harbour & Sons, Kestrel Labs, Oakline Studio, Pixel Foundry, Quarry Data, Riverbend Health, "
-    "Solstice Games, Tandem Logistics, Umbra Security, Vesper Music, Willow Finance, Yonder Travel, Zephyr Robotics, Alder Books, "
-    "Beacon Legal, Cobalt Retail, Delta Kitchens, Ember Energy, Fjord Maps, Granite Insurance, Hazel Care, Indigo Learning, "
-    "Juniper Homes, Kite Mobility, Lumen Research, Marble Design, Nimbus Weather, Opal Events, Pine Street Bakery, Quill Press, "
-    "Rowan Biotech, Saffron Foods, Thistle Media, Upland Farms, Velvet Cinema, Wharf Shipping, Xenon Optics, Yarrow Clinics, "
-    "Zinc Works, Aster Mobile, Birch Payments, Cedar Schools, Dune Sports, Elm Recruiting, Fern Gardens, Glacier Water, Heron Air, "
-    "Iris Vision, Jasper Tools, Kelp Ocean, Lark Radio, Moss Housing, Nectar Coffee, Orchid Beauty, Pebble Toys, Quartz Watches, "
-    "Raven Games, Société Générale d’Épices"
-).split(", ")
+    """
+Northwind Analytics, Brightleaf, Harbour & Sons, Kestrel Labs, Oakline Studio, Pixel Foundry, Quarry Data,
+Riverbend Health, Solstice Games, Tandem Logistics, Umbra Security, Vesper Music, Willow Finance, Yonder Travel,
+Zephyr Robotics, Alder Books, Beacon Legal, Cobalt Retail, Delta Kitchens, Ember Energy, Fjord Maps, Granite
+Insurance, Hazel Care, Indigo Learning, Juniper Homes, Kite Mobility, Lumen Research, Marble Design, Nimbus
+Weather, Opal Events, Pine Street Bakery, Quill Press, Rowan Biotech, Saffron Foods, Thistle Media, Upland
+Farms, Velvet Cinema, Wharf Shipping, Xenon Optics, Yarrow Clinics, Zinc Works, Aster Mobile, Birch Payments,
+Cedar Schools, Dune Sports, Elm Recruiting, Fern Gardens, Glacier Water, Heron Air, Iris Vision, Jasper Tools,
+Kelp Ocean, Lark Radio, Moss Housing, Nectar Coffee, Orchid Beauty, Pebble Toys, Quartz Watches, Raven Games,
+Société Générale d’Épices
+""".replace("\n", " ")
+    .strip()
+    .split(", ")
+)
 PLANS = {
-    # base fee in cents, compute price per CU-hour in hundredths of a cent, included CU-hours, storage price, included GB-months
+    # Base fee in cents; compute price in hundredths of a cent, CU-hours included; the same of storage, GB-months.
     "starter": (900, 1900, 20, 4500, 5),
     "pro": (2900, 1600, 100, 4000, 20),
     "scale": (9900, 1400, 400, 3500, 100),
@@ -89,7 +94,8 @@ def _fleet(rng: random.Random) -> list[dict[str, Any]]:
         customer = f"cust{index + 1:03d}"
         plan = rng.choices(list(PLANS), weights=[5, 4, 1])[0]
         for number in range(rng.choice([1, 1, 1, 2, 3])):
-            project_id = f"{rng.choice(['calm', 'wild', 'late', 'soft'])}-{rng.choice(['dawn', 'lake', 'sun', 'leaf'])}-{rng.randrange(10**7, 10**8)}"
+            first, second = rng.choice(["calm", "wild", "late", "soft"]), rng.choice(["dawn", "lake", "sun", "leaf"])
+            project_id = f"{first}-{second}-{rng.randrange(10**7, 10**8)}"
             fleet.append(
                 {
                     "customer": customer,
