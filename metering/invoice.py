@@ -291,9 +291,8 @@ def _description(part: Mapping[str, object], price: Price, meter: Meter) -> str:
     if price.model == "cost_plus":
         text += f" at cost plus {price.markup_percent:f} %"
     tier = part["tier"]
-    if price.model in {"graduated", "volume"} and len(price.tiers) > 1 and isinstance(tier, int):
-        low = price.tiers[tier - 2].up_to if tier > 1 else None
-        text += f", tier {tier}" + (f" above {low:f} {_units(meter)}" if low is not None else "")
+    if isinstance(tier, int) and tier > 1:
+        text += f", tier {tier} above {price.tiers[tier - 2].up_to:f} {_units(meter)}"
     return text
 
 

@@ -89,7 +89,17 @@ def test_the_vectorised_rounding_takes_ties_of_both_signs():
 
 @pytest.mark.parametrize(
     ("minor", "currency", "text"),
-    [(549, "USD", "5.49"), (5, "USD", "0.05"), (0, "USD", "0.00"), (-5, "USD", "-0.05"), (7, "JPY", "7"), (1, "KWD", "0.001"), (-100, "CLF", "-0.0100"), (0, "JPY", "0"), (10 ** 32, "USD", "1" + "0" * 30 + ".00")],
+    [
+        (549, "USD", "5.49"),
+        (5, "USD", "0.05"),
+        (0, "USD", "0.00"),
+        (-5, "USD", "-0.05"),
+        (7, "JPY", "7"),
+        (0, "JPY", "0"),
+        (1, "KWD", "0.001"),
+        (-100, "CLF", "-0.0100"),
+        (10**32, "USD", "1" + "0" * 30 + ".00"),
+    ],
 )
 def test_an_amount_has_exactly_its_currencys_digits(minor, currency, text):
     assert money.amount_text(minor, currency) == text

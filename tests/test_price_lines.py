@@ -104,8 +104,8 @@ TIERS = '[{"up_to": "10", "unit_price": "1"}, {"unit_price": "2"}]'
             "tiers[0].up_to",
         ),
         (
-            '{"price": {"model": "volume", "tiers": [{"up_to": "5", "unit_price": "1"}, {"up_to": "5", "unit_price": "1"},'
-            ' {"unit_price": "1"}]}, "quantity": "1"}',
+            '{"price": {"model": "volume", "tiers": [{"up_to": "5", "unit_price": "1"},'
+            ' {"up_to": "5", "unit_price": "1"}, {"unit_price": "1"}]}, "quantity": "1"}',
             "tiers[1].up_to",
         ),
         ('{"price": {"model": "package", "package_size": "0", "package_price": "1"}, "quantity": "1"}', "package_size"),
@@ -116,7 +116,8 @@ TIERS = '[{"up_to": "10", "unit_price": "1"}, {"unit_price": "2"}]'
             "maximum",
         ),
         (
-            '{"price": {"model": "per_unit", "unit_price": "1", "included": "2", "included_per_hour": "1"}, "hourly": []}',
+            '{"price": {"model": "per_unit", "unit_price": "1", "included": "2", "included_per_hour": "1"},'
+            ' "hourly": []}',
             "included_per_hour",
         ),
         ('{"price": {"model": "per_unit", "unit_price": "1", "included_per_hour": "1"}, "quantity": "1"}', "hourly"),
