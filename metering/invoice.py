@@ -6,7 +6,7 @@ is numbered or when it is issued: the caller fills that in. Amounts are whole mi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -79,53 +79,48 @@ def rates(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Particulars:
-    """What the caller knows of a month's invoices beside their figures, by customer where it differs.
-
-    `adjustments`: lines of `adjustments()` for closed months. `currencies`: of customers without a plan. `coverage`:
-    {"hours", "covered_hours", "complete"}.
-    """
-
-    adjustments: Mapping[str, Sequence[Json]] = field(default_factory=dict)
-    currencies: Mapping[str, str] = field(default_factory=dict)
-    coverage: Mapping[str, Json] = field(default_factory=dict)
-    as_of: datetime | None = None
-    rate_card_sha256: str | None = None
+_NONE: Mapping[str, Json] = {}
 
 
-def invoices(  # noqa: PLR0913, PLR0917 - time, usage, prices and people are separate facts
+def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate facts
     month: Period,
     segments: pl.DataFrame,
     charges: pl.DataFrame,
     card: Rates,
     customers: Iterable[Customer],
-    particulars: Particulars,
+    *,
+    as_of: datetime | None = None,
+    coverage: Mapping[str, Json] = _NONE,
+    rate_card_sha256: str | None = None,
+    corrections: Mapping[str, Sequence[Json]] | None = None,
+    currencies: Mapping[str, str] | None = None,
 ) -> list[Json]:
     """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
 
-    `segments` and `charges` as ratecard.py and rating.py make them. A customer without any line gets none. Raises
-    ConfigError where a customer would need two currencies.
+    `segments` and `charges` as ratecard.py and rating.py make them. By customer: `coverage` ({"hours",
+    "covered_hours", "complete"}), `corrections` (lines of `adjustments()` for closed months) and `currencies` (of
+    customers who hold no plan any more). A customer without any line gets no invoice. Raises ConfigError where a
+    customer would need two currencies.
     """
     by_customer = lines(month, segments, charges, card)
-    for customer, added in particulars.adjustments.items():
+    for customer, added in (corrections or {}).items():
         by_customer.setdefault(customer, []).extend(added)
     known = {customer.id: customer for customer in customers}
-    currencies = _currencies(segments, card, known, particulars.currencies)
+    currency = _currencies(segments, card, known, currencies or {})
     return [
         {
             "number": None,
             "status": "draft",
             "customer": {"id": customer, "name": known[customer].name if customer in known else customer},
-            "currency": currencies[customer],
+            "currency": currency[customer],
             "period": {"start": rfc3339(month.start), "end": rfc3339(month.end)},
             "issued_at": None,
             "due_at": None,
             "lines": sorted(by_customer[customer], key=lambda line: str(line["key"])),
-            **totals(by_customer[customer], currencies[customer], known.get(customer), card.rounding),
-            "coverage": particulars.coverage.get(customer),
-            "as_of": rfc3339(particulars.as_of) if particulars.as_of else None,
-            "rate_card_sha256": particulars.rate_card_sha256,
+            **totals(by_customer[customer], currency[customer], known.get(customer), card.rounding),
+            "coverage": coverage.get(customer),
+            "as_of": rfc3339(as_of) if as_of else None,
+            "rate_card_sha256": rate_card_sha256,
         }
         for customer in sorted(by_customer)
         if by_customer[customer]

@@ -16,7 +16,7 @@ NOTHING = pl.DataFrame(schema=rating.CHARGES)
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):
     charges, prices = charged(owned, plans, usage)
     card = invoice.rates(plans, prices, meters.built_in(), rounding=rounding, prorate=prorate)
-    return invoice.invoices(SEPTEMBER, owned, charges, card, list(customers), invoice.Particulars(**particulars))
+    return invoice.invoices(SEPTEMBER, owned, charges, card, list(customers), **particulars)
 
 
 def alone(*plans, exists=(None, None), rows=None, prorate="second"):
@@ -376,9 +376,8 @@ def test_an_adjustment_goes_to_the_next_invoice_even_of_a_customer_without_a_pla
     [line] = invoice.adjustments([usage_line("a", "10.00")], [usage_line("a", "9.00")], "EUR")
     card = invoice.rates([], {}, meters.built_in())
     empty = segments(existence(), plans=[])
-    particulars = invoice.Particulars(adjustments={"c": [line]}, currencies={"c": "EUR"})
 
-    [draft] = invoice.invoices(SEPTEMBER, empty, NOTHING, card, [], particulars)
+    [draft] = invoice.invoices(SEPTEMBER, empty, NOTHING, card, [], corrections={"c": [line]}, currencies={"c": "EUR"})
 
     assert (draft["currency"], draft["total"], draft["lines"][0]["kind"]) == ("EUR", "-1.00", "adjustment")
 
