@@ -31,7 +31,8 @@ def rate_line(text: str, rounding: Rounding = "half_up") -> str:
         answer = {"error": "is not JSON: nested too deeply"}
     except ValueError as error:
         answer = {"error": str(error)}
-    return json.dumps(answer, ensure_ascii=False)
+    # ASCII only: half a surrogate pair in a key must not break the terminal.
+    return json.dumps(answer)
 
 
 def is_error(answer: str) -> bool:

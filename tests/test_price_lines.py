@@ -139,3 +139,20 @@ def test_all_faults_of_a_price_come_at_once():
     assert "price.unit_price" in error
     assert "price.tiers" in error
     assert "price.maximum" in error
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\u0000", "\\u202e", "…"])
+def test_an_odd_key_is_named_in_plain_ascii(name):
+    answer = rate_line('{"' + name + '": 1, ' + PER_UNIT + ', "quantity": "1"}')
+
+    assert is_error(answer)
+    assert answer.isascii()
+
+
+@pytest.mark.parametrize("digits", [999, 5000])
+def test_a_number_of_thousands_of_digits_is_answered_or_refused_but_never_fails(digits):
+    ones = "1" * digits
+    for price, quantity in [('"unit_price": "' + ones + '"', '"2"'), ('"unit_price": "2"', '"' + ones + '"')]:
+        answer = json.loads(rate_line('{"price": {"model": "per_unit", ' + price + '}, "quantity": ' + quantity + "}"))
+
+        assert answer.get("exact") == "2" * digits or "error" in answer
