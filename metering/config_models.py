@@ -49,8 +49,8 @@ class NeonConfig(BaseModel, frozen=True, extra="forbid"):
     """How Neon's API is reached. Rates are per account and minute, the timeout counts a whole request."""
 
     base_url: BaseUrl = "https://console.neon.tech/api/v2"
-    history_requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 30
-    requests_per_minute: Annotated[Whole, Field(ge=1, le=700)] = 300
+    history_requests_per_minute: Annotated[Whole, Field(ge=1, le=60_000)] = 30
+    requests_per_minute: Annotated[Whole, Field(ge=1, le=60_000)] = 300
     timeout_seconds: Annotated[Whole, Field(ge=1, le=600)] = 30
     max_retries: Annotated[Whole, Field(ge=0, le=100)] = 6
 

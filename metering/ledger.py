@@ -50,9 +50,7 @@ class Ledger:
         door.publish(self.store, self.directory)
 
     def _catch_up(self) -> None:
-        row = self.store.connection.execute("select seq, hash from position").fetchone()
-        assert row is not None
-        seq, digest = row
+        ((seq, digest),) = self.store.connection.execute("select seq, hash from position").fetchall()
         if seq > self.journal.seq:
             raise StoreDamagedError(
                 f"the store holds record {seq}, the journal ends at {self.journal.seq}",

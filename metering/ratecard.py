@@ -371,22 +371,22 @@ def canonical(card: Card) -> bytes:
     for plan in sorted(card.plans, key=lambda plan: plan.id):
         prices = sorted(plan.prices, key=lambda price: (price.meter, price.valid_from))
         whole = plan.model_copy(update={"prices": tuple(prices)})
-        plans.append(_plain(whole.model_copy(update={"quota": {}})))
-    document = {"meters": _plain(card.meters), "plans": plans, "prorate": card.prorate, "rounding": card.rounding}
+        plans.append(plain(whole.model_copy(update={"quota": {}})))
+    document = {"meters": plain(card.meters), "plans": plans, "prorate": card.prorate, "rounding": card.rounding}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """A model as JSON knows it, every key given, decimals with their digits as written."""
     match value:
         case BaseModel():
-            return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+            return {name: plain(getattr(value, name)) for name in type(value).model_fields}
         case Decimal():
             return f"{value:f}"
         case datetime():
             return rfc3339(value)
         case tuple():
-            return [_plain(entry) for entry in value]
+            return [plain(entry) for entry in value]
         case _:
             return value
 

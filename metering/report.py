@@ -1,7 +1,7 @@
 """Writes a month's report and its invoices as files: HTML through `reports/`, CSV, JSON and Parquet.
 
-A verb: everything is rendered in memory first, then each file appears whole (temporary name, fsync, rename), readable by
-its owner alone. Knows file names and formats; every figure was made in report_data before, and what a file is called
+A verb: everything is rendered in memory first, then each file appears whole (temporary name, fsync, rename), readable
+by its owner alone. Knows file names and formats; every figure was made in report_data before, and what a file is called
 never follows a name that a customer chose.
 """
 
@@ -53,7 +53,10 @@ def write(report: Row, invoices: Sequence[Row], directory: Path, formats: Iterab
         _replace(directory / name, content)
     if "html" in asked:
         _remove_stale_drafts(directory / "invoices", files)
-    return [directory / name for name in sorted(files)]
+    paths = [directory / name for name in sorted(files)]
+    for parent in sorted({path.parent for path in paths}):
+        _sync_directory(parent)
+    return paths
 
 
 def _refuse_unknown(asked: set[str]) -> None:
@@ -219,7 +222,7 @@ def _quantity(text: str) -> Markup:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Puts the file in place whole: a reader sees the old one or the new one, also after a power cut."""
+    """Puts the file in place whole: a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
@@ -231,11 +234,15 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes the renames in it last through a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _remove_stale_drafts(directory: Path, files: Mapping[str, bytes]) -> None:

@@ -5,8 +5,9 @@ difference. It belongs to what is in force at its start, and where nothing is, t
 (contract 5.3). Pure: frames in, frames out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -206,14 +207,12 @@ def by_metric(rows: pl.DataFrame, keys: Sequence[str]) -> list[dict[str, Any]]:
     return summed.sort(*keys, "metric").to_dicts()
 
 
+def quantity(value: int, meter: Meter, read_at: datetime) -> Fraction:
+    """A value as the API told it at that moment, in the meter's unit, exactly."""
+    return Fraction(value * scale(meter, read_at), denominator(meter))
+
+
 def unpriced_reason(metric: str, meters: Sequence[Meter]) -> str:
     """Why no price took a metric's usage."""
     return "not_in_plan" if meter_for(metric, (), meters) else "no_meter"
 
-
-def names_of_meters(plans: Mapping[str, Sequence[str]], meters: Sequence[Meter]) -> dict[tuple[str, str], Meter | None]:
-    """(plan, metric) -> the meter that the plan prices, else the first of the catalogue that knows the metric."""
-    metrics = {metric for meter in meters for metric in meter.metrics}
-    return {
-        (plan, metric): meter_for(metric, priced, meters) for plan, priced in plans.items() for metric in metrics
-    }

@@ -1,0 +1,186 @@
+"""What the commands share: options, configuration, the business clock, and how data is printed."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from metering.errors import UsageError
+from metering.period import parse_time, rfc3339
+
+if TYPE_CHECKING:
+    from metering.config import Config, Secret
+    from metering.errors import CredentialsError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Clock = Callable[[], datetime]
+Json = dict[str, Any]
+
+
+def with_config(function: Function) -> Function:
+    """--config PATH."""
+    option = click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="METERING_CONFIG",
+        default=Path("config.toml"),
+        show_default="./config.toml",
+        help="The configuration file; METERING_CONFIG names it too.",
+    )
+    return option(function)
+
+
+def with_format(function: Function) -> Function:
+    """--format table|json|csv."""
+    option = click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json", "csv"]),
+        default=None,
+        help="How to print. Default: table on a terminal, json when piped.",
+    )
+    return option(function)
+
+
+def real_time() -> datetime:
+    """What the clock on the wall says."""
+    return datetime.now(UTC)
+
+
+def business_clock() -> Clock:
+    """The real time, or METERING_NOW, standing still; announced on stderr."""
+    text = os.environ.get("METERING_NOW")
+    if not text:
+        return real_time
+    try:
+        moment = parse_time(text)
+    except ValueError as error:
+        raise UsageError(f"METERING_NOW is not a time: {error}", hint="write 2026-10-15T12:00:00Z") from None
+    click.echo(f"metering: rehearsing at {rfc3339(moment)} (METERING_NOW)", err=True)
+    return lambda: moment
+
+
+def read_config(path: Path) -> "Config":
+    """The configuration with all of its faults found at once."""
+    from metering import config, meters, ratecard
+
+    return config.read(
+        path,
+        environ=os.environ,
+        card_faults=lambda found: ratecard.faults(found.plans, meters.catalogue(found.meters)),
+    )
+
+
+def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
+    """Each organization's key, or why it has none."""
+    from metering.config import secret
+    from metering.errors import CredentialsError
+
+    found: dict[str, Any] = {}
+    for organization in config.organizations:
+        try:
+            found[organization.id] = secret(organization.api_key_env, organization.api_key_file, os.environ)
+        except CredentialsError as error:
+            found[organization.id] = error
+    return found
+
+
+def webhook_secrets(config: "Config") -> "dict[str, Secret]":
+    """The signing secret of each endpoint that has one; delivery tells of those that have none."""
+    from metering.config import secret
+    from metering.errors import CredentialsError
+
+    found = {}
+    for hook in config.webhooks:
+        try:
+            found[hook.url] = secret(hook.secret_env, hook.secret_file, os.environ)
+        except CredentialsError:
+            continue
+    return found
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    click.echo(f"metering: {text}", err=True)
+
+
+def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None) -> None:
+    """Prints the document as JSON, or its rows as CSV or an aligned table."""
+    form = form or ("table" if sys.stdout.isatty() else "json")
+    if form == "json":
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    elif form == "csv":
+        click.echo(_csv(rows), nl=False)
+    else:
+        click.echo(_table(rows))
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, str]:
+    """Nested members as dotted columns, everything as text; lists are left out."""
+    out: dict[str, str] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            out.update({f"{name}.{inner}": text for inner, text in flat(value).items()})
+        elif not isinstance(value, list):
+            out[name] = "" if value is None else "true" if value is True else "false" if value is False else str(value)
+    return out
+
+
+def _columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """RFC 4180 with LF; text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    flats = [flat(row) for row in rows]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _columns(flats), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _harmless(text) for name, text in row.items()} for row in flats)
+    return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    if text[:1] in "=+@\t\r＝＋－＠" and text or (text[:1] == "-" and not _is_number(text)):
+        return "'" + text
+    return text
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "(nothing)"
+    flats = [{name: _printable(text) for name, text in flat(row).items()} for row in rows]
+    names = _columns(flats)
+    cells = [names, *([row.get(name, "") for name in names] for row in flats)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    is_right = [all(_is_number(line[i]) for line in cells[1:] if line[i]) for i in range(len(names))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, is_right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _printable(text: str) -> str:
+    """Control characters and direction marks of a name do not reach the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def finish(code: int) -> None:
+    """Ends the command with this exit code."""
+    click.get_current_context().exit(code)
+

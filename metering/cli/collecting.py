@@ -1,0 +1,160 @@
+"""Commands that write what they see: check, poll, backfill, tick, run."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from metering.cli.base import (
+    Json,
+    api_keys,
+    business_clock,
+    emit,
+    finish,
+    note,
+    read_config,
+    real_time,
+    webhook_secrets,
+    with_config,
+    with_format,
+)
+from metering.errors import UsageError
+from metering.period import Period, parse_time, rfc3339
+
+if TYPE_CHECKING:
+    from metering.config import Config
+    from metering.poll import Report
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[[str, int], None]]:
+    """Counts pages on a terminal's stderr; shows nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda what, count: None
+        return
+    counts: dict[str, int] = {}
+
+    def show(what: str, count: int) -> None:
+        counts[what] = counts.get(what, 0) + count
+        click.echo(f"\r\x1b[K{what}: {counts[what]} answers", nl=False, err=True)
+
+    yield show
+    click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@click.command()
+@with_config
+@with_format
+def poll(config_path: Path, form: str | None) -> None:
+    """One polling cycle now: inventory, history, quota counters."""
+    from metering import cycle, ledger
+
+    config, clock = read_config(config_path), business_clock()
+    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
+        report = cycle.poll(books, config, api_keys(config), progress=progress)
+    _tell(report, clock(), form)
+
+
+@click.command()
+@click.option("--from", "start", help="RFC 3339; default: as far back as Neon answers.")
+@click.option("--to", "end", help="RFC 3339; default: now.")
+@with_config
+@with_format
+def backfill(start: str | None, end: str | None, config_path: Path, form: str | None) -> None:
+    """Reads as far back as the API allows: hourly where it still can, daily and monthly beyond."""
+    from metering import cycle, ledger
+
+    config, clock = read_config(config_path), business_clock()
+    since, until = _moment("--from", start), _moment("--to", end)
+    if since and until and since >= until:
+        raise UsageError("--from is not before --to")
+    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
+        report = cycle.backfill(books, config, api_keys(config), start=since, end=until, progress=progress)
+    _tell(report, clock(), form)
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text + "T00:00:00Z" if len(text) == len("2026-10-01") else text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint="write 2026-10-01 or 2026-10-01T00:00:00Z") from None
+
+
+@click.command()
+@with_config
+def tick(config_path: Path) -> None:
+    """What cron calls: poll, evaluate quotas, deliver webhooks, close and report what is due."""
+    config, clock = read_config(config_path), business_clock()
+    finish(one_tick(config, clock))
+
+
+def one_tick(config: "Config", clock: Callable[[], datetime]) -> int:
+    """A tick in a ledger of its own; faults go to stderr. Returns the exit code."""
+    from metering import cycle, ledger
+    from metering.cli.money import write_report
+
+    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
+
+        def report_on(period: Period) -> None:
+            write_report(books.store, config, period, clock(), {"html", "csv", "json"})
+
+        done = cycle.tick(
+            books,
+            config,
+            api_keys(config),
+            webhook_secrets(config),
+            real_time=real_time,
+            write_report=report_on,
+            progress=progress,
+        )
+    for fault in (*(done.report.faults if done.report else ()), *done.faults, *done.notes):
+        note(fault)
+    return _code(done.report) or (3 if done.faults else 0)
+
+
+def _code(report: "Report | None") -> int:
+    if report is None:
+        return 0
+    return 5 if report.is_refused else 3 if report.faults else 0
+
+
+def _tell(report: "Report", now: datetime, form: str | None) -> None:
+    """Prints what was read, changed and missing; ends with the contract's exit code."""
+    for fault in report.faults:
+        note(fault)
+    document: Json = {
+        "as_of": rfc3339(now),
+        "outcome": report.outcome,
+        "requests": str(report.requests),
+        "pages": str(report.pages),
+        "changes": str(report.changes),
+        "organizations": report.organizations,
+        "faults": report.faults,
+        "notes": report.notes,
+    }
+    rows = [
+        {"organization": row["organization"], **{k: v for k, v in walk.items() if k != "grain"}}
+        for row in report.organizations
+        for walk in row["walks"]
+    ]
+    emit(document, rows, form)
+    finish(_code(report))
+
+
+@click.command()
+@with_config
+def run(config_path: Path) -> None:
+    """The same as a service: ticks when polls are due; SIGTERM ends it within 10 seconds."""
+    from metering import service
+
+    config, clock = read_config(config_path), business_clock()
+    service.run(config.schedule, lambda: one_tick(read_config(config_path), clock), note)
+
+
+COMMANDS: list[click.Command] = [poll, backfill, tick, run]

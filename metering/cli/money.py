@@ -1,0 +1,95 @@
+"""Commands about money: price, close, report."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from metering.cli.base import business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.period import Period, parse_month, rfc3339
+
+if TYPE_CHECKING:
+    from metering.config import Config
+    from metering.store import Store
+
+
+@click.command()
+def price() -> None:
+    """Rates quantities, read as JSON lines from stdin, against the price in each line."""
+    from metering import price_lines
+
+    has_error = False
+    for line in sys.stdin.buffer:
+        text = line.decode("utf-8", errors="replace")
+        if not text.strip():
+            continue
+        answer = price_lines.rate_line(text)
+        has_error |= price_lines.is_error(answer)
+        click.echo(answer)
+    finish(1 if has_error else 0)
+
+
+@click.command()
+@click.argument("month")
+@click.option("--dry-run", is_flag=True, help="Show what would be issued; change nothing.")
+@click.option("--allow-incomplete", metavar="REASON", help="Close over gaps; the reason is recorded.")
+@with_config
+@with_format
+def close(
+    month: str, dry_run: bool, allow_incomplete: str | None, config_path: Path, form: str | None
+) -> None:
+    """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
+    from metering import close as closing
+    from metering import cycle, ledger
+    from metering.cli.reading import invoice_head
+
+    config, clock = read_config(config_path), business_clock()
+    now = clock()
+    period = parse_month(month, now)
+    if allow_incomplete is not None and not allow_incomplete.strip():
+        raise click.UsageError("--allow-incomplete needs a reason")
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        done = closing.close(books, config, period, now, allow_incomplete=allow_incomplete, dry_run=dry_run)
+        if not dry_run:
+            cycle.announce_invoices(books, config, done.invoices, now)
+    for customer, reason in sorted(done.parked.items()):
+        note(f"{customer} is parked: {reason}")
+    document = {
+        "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
+        "issued": done.issued,
+        "parked": [{"customer": name, "reason": reason} for name, reason in sorted(done.parked.items())],
+        "invoices": done.invoices,
+        "unassigned": done.unassigned,
+        "unpriced": done.unpriced,
+    }
+    emit(document, [invoice_head(invoice) for invoice in done.invoices], form)
+    finish(3 if done.parked else 0)
+
+
+@click.command()
+@click.argument("month")
+@click.option("--format", "formats", default="html,csv,json", show_default=True, help="html, csv, json, parquet.")
+@with_config
+def report(month: str, formats: str, config_path: Path) -> None:
+    """The month for finance, as files under reports/MONTH/ of the store; prints their paths."""
+    from metering import store
+
+    config, now = read_config(config_path), business_clock()()
+    period = parse_month(month, now)
+    asked = {name.strip() for name in formats.split(",") if name.strip()}
+    with store.open_reader(config.store.directory) as found:
+        paths = write_report(found, config, period, now, asked)
+    for path in paths:
+        click.echo(str(path))
+
+
+def write_report(store: "Store", config: "Config", period: Period, now: datetime, formats: set[str]) -> list[Path]:
+    """The report's files, written."""
+    from metering import month_report
+
+    return month_report.write(store, config, period, now, formats)
+
+
+COMMANDS: list[click.Command] = [price, close, report]

@@ -1,0 +1,158 @@
+"""Commands that read the published snapshot: usage, quota, alerts list, invoices, invoice, status."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metering.cli.base import (
+    Json,
+    business_clock,
+    emit,
+    finish,
+    read_config,
+    real_time,
+    webhook_secrets,
+    with_config,
+    with_format,
+)
+from metering.period import parse_month
+
+if TYPE_CHECKING:
+    from metering.config import Config
+
+
+@click.command()
+@click.argument("month")
+@click.option("--by", type=click.Choice(["day", "hour"]), help="A row per day or hour.")
+@click.option("--project", help="Only this project.")
+@with_config
+@with_format
+def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
+    """Usage per organization, project and metric, with coverage."""
+    from metering import month as months
+    from metering import store, terms
+
+    config, now = read_config(config_path), business_clock()()
+    period = parse_month(month, now)
+    with store.open_reader(config.store.directory) as found:
+        wanted = months.Month(store=found, terms=terms.of(config), period=period, now=now)
+        document = months.usage_json(wanted, by=by, project=project)
+    emit(document, document["usage"], form)
+
+
+@click.command()
+@click.option("--all", "include_unlimited", is_flag=True, help="Also quotas without a limit.")
+@with_config
+@with_format
+def quota(include_unlimited: bool, config_path: Path, form: str | None) -> None:
+    """Percentage of every quota, its level and forecast."""
+    from metering import quota_status, store, terms
+    from metering.period import rfc3339
+
+    config, now = read_config(config_path), business_clock()()
+    with store.open_reader(config.store.directory) as found:
+        rows = quota_status.quota_rows(
+            found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
+        )
+    emit({"as_of": rfc3339(now), "quotas": rows}, rows, form)
+
+
+@click.command()
+@click.argument("month")
+@with_config
+@with_format
+def invoices(month: str, config_path: Path, form: str | None) -> None:
+    """The invoices of a month; drafts are computed for a month that is not closed."""
+    from metering import close, store
+
+    config, now = read_config(config_path), business_clock()()
+    with store.open_reader(config.store.directory) as found:
+        document = close.month_invoices(found, config, parse_month(month, now), now)
+    emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form)
+
+
+def invoice_head(invoice: Json) -> Json:
+    names = ("number", "status", "customer", "currency", "subtotal", "total", "issued_at", "due_at")
+    return {**{name: invoice[name] for name in names}, "lines": str(len(invoice["lines"]))}
+
+
+@click.command()
+@click.argument("number")
+@with_config
+@with_format
+def invoice(number: str, config_path: Path, form: str | None) -> None:
+    """One issued invoice."""
+    from metering import close, store
+
+    config = read_config(config_path)
+    with store.open_reader(config.store.directory) as found:
+        document = close.invoice(found, number)
+    emit(document, document["lines"], form)
+
+
+@click.command()
+@with_config
+@with_format
+def status(config_path: Path, form: str | None) -> None:
+    """Freshness, gaps, outbox, the last cycle, what is due next, sizes."""
+    from metering import status as state
+    from metering import store
+
+    config, now = read_config(config_path), business_clock()()
+    with store.open_reader(config.store.directory) as found:
+        document = state.status(found, config, now)
+    rows: list[Any] = [{"what": name, "value": text} for name, text in state.lines(document)]
+    emit(document, rows, form)
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["list", "resend", "test"]), default="list")
+@click.argument("alert_id", required=False)
+@with_config
+@with_format
+def alerts(action: str, alert_id: str | None, config_path: Path, form: str | None) -> None:
+    """The alert log with its deliveries; `resend ID` sends one again, `test` tries every endpoint."""
+    if (action == "resend") != (alert_id is not None):
+        raise click.UsageError("write `alerts list`, `alerts resend ID` or `alerts test`")
+    config = read_config(config_path)
+    if action == "list":
+        _list_alerts(config, form)
+    elif action == "test":
+        _test_endpoints(config, form)
+    else:
+        assert alert_id is not None
+        _resend(config, alert_id)
+
+
+def _list_alerts(config: "Config", form: str | None) -> None:
+    from metering import alert, store
+
+    with store.open_reader(config.store.directory) as found:
+        rows = alert.log(found)
+    emit({"alerts": rows}, rows, form)
+
+
+def _resend(config: "Config", alert_id: str) -> None:
+    from metering import alert, ledger
+
+    clock = business_clock()
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        for url in alert.resend(books, alert_id, config, clock()):
+            click.echo(f"due again at {url}")
+        alert.deliver_due(books, config, webhook_secrets(config), clock(), real_time)
+
+
+def _test_endpoints(config: "Config", form: str | None) -> None:
+    from metering import alert
+
+    sent = alert.test_event(config, webhook_secrets(config), business_clock()(), real_time)
+    rows = [
+        {"endpoint": url, "outcome": attempt.outcome, "status": attempt.status, "error": attempt.error}
+        for url, attempt in sent
+    ]
+    emit({"endpoints": rows}, rows, form)
+    finish(0 if all(row["outcome"] == "delivered" for row in rows) else 1)
+
+
+COMMANDS: list[click.Command] = [status, usage, quota, alerts, invoices, invoice]

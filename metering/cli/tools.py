@@ -1,0 +1,106 @@
+"""Commands around the product: init, check, demo, sandbox, verify, rebuild."""
+
+from pathlib import Path
+
+import click
+
+from metering.cli.base import (
+    api_keys,
+    business_clock,
+    emit,
+    finish,
+    note,
+    read_config,
+    real_time,
+    webhook_secrets,
+    with_config,
+    with_format,
+)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
+def init(directory: Path) -> None:
+    """Writes a commented config.toml with example customers and subscriptions; never overwrites."""
+    from metering import init as writer
+
+    click.echo(writer.write(directory))
+
+
+@click.command()
+@click.option("--send-test", is_flag=True, help="Also send a test event to every webhook.")
+@with_config
+@with_format
+def check(send_test: bool, config_path: Path, form: str | None) -> None:
+    """Everything that can be known before the first poll: configuration, credentials, store, endpoints."""
+    from metering import check as checks
+
+    config, clock = read_config(config_path), business_clock()
+    found = checks.check(config, api_keys(config), webhook_secrets(config), clock, real_time, send_test=send_test)
+    emit(found.document(), found.rows(), form)
+    for fault in found.faults:
+        note(fault)
+    finish(found.exit_code)
+
+
+@click.command()
+@click.option("--projects", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="Default: metering-demo.")
+@click.option("--seed", type=int, default=1, show_default=True)
+def demo(projects: int, directory: Path | None, seed: int) -> None:
+    """No account needed: a sandbox API, two months of usage, alerts, invoices and a report."""
+    import sys
+
+    from metering import rehearse
+
+    target = directory or Path("metering-demo")
+    finish(rehearse.demo(target, projects=projects, seed=seed, real_time=real_time, is_terminal=sys.stderr.isatty()))
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8471, show_default=True, help="0: any free one.")
+@click.option("--projects", type=click.IntRange(0, 100_000), default=200, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--now", "moment", help="The server's time (RFC 3339), standing still. Default: the real time.")
+@click.option("--fault", "faults", multiple=True, help="What to get wrong, such as 429:0.1 or truncate:0.02.")
+def sandbox(port: int, projects: int, seed: int, moment: str | None, faults: tuple[str, ...]) -> None:
+    """The sandbox Neon API alone: a server for rehearsals and for other people's clients."""
+    from metering import sandbox as server
+    from metering.errors import UsageError
+    from metering.period import parse_time
+
+    try:
+        clock = server.Clock.at(parse_time(moment)) if moment else server.Clock(real_time)
+    except ValueError as error:
+        raise UsageError(f"--now: {error}") from None
+    server.main(port=port, projects=projects, seed=seed, clock=clock, faults=faults)
+
+
+@click.command()
+@with_config
+def verify(config_path: Path) -> None:
+    """Re-derives everything: hash chain, store against journal, final invoices rated again to the same bytes."""
+    from metering import audit, ledger
+
+    config, clock = read_config(config_path), business_clock()
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        found = audit.verify(config.store.directory, books.store)
+    click.echo(f"{found.records} journal records, {found.tables} tables, {found.invoices} invoices checked")
+    for fault in found.faults:
+        note(fault)
+    click.echo("everything agrees" if not found.faults else f"{len(found.faults)} faults")
+    finish(1 if found.faults else 0)
+
+
+@click.command()
+@with_config
+def rebuild(config_path: Path) -> None:
+    """Builds the store anew from the journal."""
+    from metering import audit
+
+    config = read_config(config_path)
+    records = audit.rebuild(config.store.directory)
+    click.echo(f"rebuilt from {records} journal records")
+
+
+COMMANDS: list[click.Command] = [init, check, demo, sandbox, verify, rebuild]

@@ -1,0 +1,92 @@
+"""Every quota of every project as it stands now: the store's counters and history handed to quota.py."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from metering import quota
+from metering.month import Month
+from metering.period import month_of
+from metering.store import Store
+from metering.terms import Terms
+
+_HISTORY_OF = {
+    "compute_unit_seconds": "compute_time_seconds",
+    "public_network_transfer_bytes": "data_transfer_bytes",
+    "private_network_transfer_bytes": "data_transfer_bytes",
+}
+"""Metric -> the quota that counts the same thing (facts 6)."""
+
+
+def quota_rows(
+    store: Store,
+    terms: Terms,
+    thresholds_percent: tuple[int, ...],
+    now: datetime,
+    *,
+    include_unlimited: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of `quota`, in the contract's shape, sorted by project and quota."""
+    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+    found = store.query("quota_counters")
+    counters = quota.counters_frame(_counter(row) for row in found.iter_rows(named=True))
+    readings = quota.Readings(
+        projects=_projects(month, found),
+        counters=counters,
+        history=_history(month, counters, now),
+        branches=found.filter(pl.col("branches_observed_at").is_not_null()).select(
+            "project_id",
+            pl.col("logical_size_bytes").cast(pl.Int128).alias("logical_size"),
+            pl.col("branches_observed_at").alias("observed_at"),
+        ),
+        plan_limits=quota.plan_limits_frame({plan.id: plan.quota for plan in terms.card.plans}),
+    )
+    frame = quota.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
+    return quota.rows(frame)
+
+
+def _counter(row: dict[str, Any]) -> quota.Counter:
+    names = ("active_time_seconds", "compute_time_seconds", "written_data_bytes", "data_transfer_bytes")
+    return quota.Counter(
+        project_id=row["project_id"],
+        observed_at=row["observed_at"],
+        period_start=row["period_start"],
+        period_end=row["period_end"],
+        counters={name: None if row[name] is None else int(row[name]) for name in names},
+        limits=json.loads(row["limits"]),
+    )
+
+
+def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
+    """The listed projects with their name now and the customer and plan in force now."""
+    in_force = month.segments.filter((pl.col("start") <= month.now) & (pl.col("end") > month.now))
+    names = pl.DataFrame(
+        list(month.names().items()), schema={"project_id": pl.String, "project_name": pl.String}, orient="row"
+    )
+    return (
+        found.select("project_id")
+        .join(names, on="project_id", how="left")
+        .join(in_force.select("project_id", "customer", "plan"), on="project_id", how="left")
+        .select(pl.col(name).cast(kind) for name, kind in quota.PROJECTS.items())
+    )
+
+
+def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Sums since each project's billing period began; periods that began inside the month are summed by buckets."""
+    rows = month.sums.filter(pl.col("metric").is_in(list(_HISTORY_OF)))
+    periods = quota.billing_periods(counters, now).select("project_id", "period_start")
+    late = periods.filter(pl.col("period_start") > month.period.start)
+    wanted = rows.select("project_id", "metric").unique().join(late, on="project_id", how="semi")
+    if wanted.height:
+        buckets = month.buckets(wanted).join(late, on="project_id").filter(pl.col("start") >= pl.col("period_start"))
+        rows = pl.concat([rows.join(late, on="project_id", how="anti"), buckets.drop("period_start")])
+    observed = month.store.query("history_read_at")
+    return (
+        rows.with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))
+        .join(observed, on="organization", how="left")
+        .group_by("project_id", "quota")
+        .agg(history=pl.col("value").sum(), observed_at=pl.col("observed_at").max())
+        .select(pl.col(name).cast(kind) for name, kind in quota.HISTORY.items())
+    )

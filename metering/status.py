@@ -1,0 +1,75 @@
+"""How it stands: freshness per organization, gaps, outbox, the last cycle, what comes next, sizes on disk."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from metering import schedule, terms
+from metering.config import Config
+from metering.month import Month
+from metering.period import month_of, previous_month, rfc3339
+from metering.store import Store
+
+Json = dict[str, Any]
+
+
+def status(store: Store, config: Config, now: datetime) -> Json:
+    """Everything that `status` prints."""
+    last = store.query("last_cycle").to_dicts()
+    slot = schedule.slot_start(now, config.schedule.poll_minutes)
+    month = previous_month(now)
+    return {
+        "as_of": rfc3339(now),
+        "last_cycle": _shown(last[0]) if last else None,
+        "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
+        "close_due_from": rfc3339(month.end + timedelta(hours=config.schedule.settle_hours)),
+        "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
+        "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
+        "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
+        "revised_to_zero": [_shown(row) for row in store.query("revised_to_zero").iter_rows(named=True)],
+        "size_bytes": _sizes(config.store.directory),
+    }
+
+
+def lines(document: Json) -> Iterator[tuple[str, str]]:
+    """The document as (what, value) for a table."""
+    for name, value in document.items():
+        if isinstance(value, list):
+            for entry in value:
+                yield name, ", ".join(f"{key} {text}" for key, text in entry.items())
+        elif isinstance(value, dict):
+            for key, text in value.items():
+                yield f"{name}.{key}", str(text)
+        else:
+            yield name, str(value)
+
+
+def _gaps(store: Store, config: Config, period: Any, now: datetime) -> list[dict[str, str]]:
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    until = now - timedelta(hours=1)
+    return month.coverage.gaps(until)
+
+
+def _shown(row: Json) -> Json:
+    out: Json = {}
+    for name, value in row.items():
+        if name == "faults":
+            out[name] = json.loads(value)
+        elif isinstance(value, datetime):
+            out[name] = rfc3339(value)
+        else:
+            out[name] = None if value is None else value if isinstance(value, bool) else str(value)
+    return out
+
+
+def _sizes(directory: Path) -> dict[str, str]:
+    def size(*paths: Path) -> str:
+        return str(sum(path.stat().st_size for path in paths if path.is_file()))
+
+    return {
+        "journal": size(*(directory / "journal").glob("*")),
+        "store": size(*directory.glob("metering.duckdb*")),
+        "snapshot": size(directory / "snapshot.duckdb"),
+    }

@@ -1,0 +1,88 @@
+"""The terms of a month: plans, meters, customers and subscriptions, everything but usage that a figure depends on.
+
+They are frozen when a month is closed, so that its invoices can be rated again to the same bytes after the
+configuration has changed. Reads no file: the caller has read the configuration.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from metering import ratecard
+from metering.config import Config, Customer, Organization, Plan, Subscription
+from metering.meters import catalogue
+from metering.ratecard import Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """`card` rates, the rest says whose project it is and who pays."""
+
+    card: Card
+    customers: tuple[Customer, ...]
+    subscriptions: tuple[Subscription, ...]
+    organizations: tuple[Organization, ...]
+    pattern: str | None
+
+    def plan(self, plan_id: str) -> Plan:
+        """The plan of that id; asserts that there is one."""
+        return next(plan for plan in self.card.plans if plan.id == plan_id)
+
+
+def of(config: Config) -> Terms:
+    """The terms in force by a configuration."""
+    return Terms(
+        card=Card(
+            plans=config.plans,
+            meters=catalogue(config.meters),
+            rounding=config.invoices.rounding,
+            prorate=config.invoices.prorate,
+        ),
+        customers=tuple(sorted(config.customer_rows, key=lambda row: row.id)),
+        subscriptions=tuple(
+            sorted(config.subscription_rows, key=lambda row: (row.project_id, str(row.valid_from or ""), row.customer))
+        ),
+        organizations=tuple(sorted(config.organizations, key=lambda row: row.id)),
+        pattern=config.customers.project_name_pattern,
+    )
+
+
+def document(terms: Terms) -> dict[str, Any]:
+    """The terms as JSON knows them; where a row stood in its file and how a key is found are no part of them."""
+    return {
+        "card": json.loads(ratecard.canonical(terms.card)),
+        "customers": [_row(row) for row in terms.customers],
+        "subscriptions": [_row(row) for row in terms.subscriptions],
+        "organizations": [
+            {"id": row.id, "default_plan": row.default_plan, "sponsored": row.sponsored, "plan": row.plan}
+            for row in terms.organizations
+        ],
+        "pattern": terms.pattern,
+    }
+
+
+def _row(row: Customer | Subscription) -> dict[str, Any]:
+    """A CSV row without the place where it stood."""
+    found = ratecard.plain(row)
+    assert isinstance(found, dict)
+    return {name: value for name, value in found.items() if name not in {"line", "place"}}
+
+
+def from_document(found: dict[str, Any]) -> Terms:
+    """The terms whose `document` this is."""
+    return Terms(
+        card=ratecard.from_canonical(json.dumps(found["card"]).encode()),
+        customers=tuple(Customer.model_validate(row) for row in found["customers"]),
+        subscriptions=tuple(Subscription.model_validate(row) for row in found["subscriptions"]),
+        organizations=tuple(
+            Organization.model_validate({**row, "api_key_env": "FROZEN"}) for row in found["organizations"]
+        ),
+        pattern=found["pattern"],
+    )
+
+
+def sha256(terms: Terms) -> str:
+    """The hash that an invoice names as its rate card."""
+    text = json.dumps(document(terms), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,2 @@
+-- One issued document.
+select number, month, customer, status, document from invoice where number = $number
