@@ -1,8 +1,8 @@
 """Writes a month's report and its invoices as files: HTML through `reports/`, CSV, JSON and Parquet.
 
-A verb: everything is rendered in memory first, then each file appears whole (temporary name, fsync, rename), readable
-by its owner alone. Knows file names and formats; every figure was made in report_data before, and what a file is called
-never follows a name that a customer chose.
+A verb: one file after the other is rendered and appears whole (temporary name, fsync, rename), readable by its owner
+alone; the page that links to all of them comes last. Knows file names and formats; every figure was made in report_data
+before, and what a file is called never follows a name that a customer chose.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,30 @@ def write(report: Row, invoices: Sequence[Row], directory: Path, formats: Iterab
     """
     asked = set(formats)
     _refuse_unknown(asked)
-    files: dict[str, bytes] = {}
-    if "html" in asked:
-        files |= _html_files(report, invoices, has_csv="csv" in asked)
-    if "json" in asked:
-        files["report.json"] = _json_bytes(report)
-    if asked & {"csv", "parquet"}:
-        files |= _table_files(report, invoices, asked)
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in sorted(files.items()):
-        _replace(directory / name, content)
+    paths = []
+    for name, content in _files(report, invoices, asked):
+        paths.append(directory / name)
+        _replace(paths[-1], content)
     if "html" in asked:
-        _remove_stale_drafts(directory / "invoices", files)
-    paths = [directory / name for name in sorted(files)]
+        _remove_stale_drafts(directory / "invoices", set(paths))
     for parent in sorted({path.parent for path in paths}):
         _sync_directory(parent)
-    return paths
+    return sorted(paths)
+
+
+def _files(report: Row, invoices: Sequence[Row], asked: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file, made when it is asked for: ten thousand invoices need not fit into memory."""
+    if "json" in asked:
+        yield "report.json", _json_bytes(report)
+    if asked & {"csv", "parquet"}:
+        yield from _table_files(report, invoices, asked)
+    if "html" in asked:
+        names = [f"invoices/{invoice_file(invoice)}" for invoice in invoices]
+        assert len(set(names)) == len(names), "two invoices of a month have two names"
+        for name, text in zip(names, invoice_pages(report, invoices), strict=True):
+            yield name, text.encode("utf-8")
+        yield "report.html", _report_page(report, invoices, has_csv="csv" in asked).encode("utf-8")
 
 
 def _refuse_unknown(asked: set[str]) -> None:
@@ -65,11 +73,6 @@ def _refuse_unknown(asked: set[str]) -> None:
         if name in _LATER_FORMATS:
             raise UsageError(f"the format {name} is not available yet", hint=known)
         raise UsageError(f"{name[:40]!r} is not a format of a report", hint=known)
-
-
-def invoice_html(invoice: Row, report: Row) -> str:
-    """One invoice as a self-contained page; `report` gives the seller, the rounding and names of projects."""
-    return _pages(report, [invoice])[0]
 
 
 def file_stem(name: str) -> str:
@@ -86,26 +89,14 @@ def invoice_file(invoice: Row) -> str:
     return f"{file_stem(number)}.html" if number else f"draft-{file_stem(invoice['customer']['id'])}.html"
 
 
-def _html_files(report: Row, invoices: Sequence[Row], *, has_csv: bool) -> dict[str, bytes]:
-    names = [f"invoices/{invoice_file(invoice)}" for invoice in invoices]
-    assert len(set(names)) == len(names), "two invoices of a month have two names"
-    pages = dict(zip(names, _pages(report, invoices), strict=True))
-    pages["report.html"] = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            **report,
-            links=_links(invoices),
-            charts=charts,
-            rows_shown=ROWS_SHOWN,
-            tables=list(COLUMNS),
-            has_csv=has_csv,
-        )
-    )
-    return {name: text.encode("utf-8") for name, text in pages.items()}
+def _report_page(report: Row, invoices: Sequence[Row], *, has_csv: bool) -> str:
+    template = _environment().get_template("report.html.j2")
+    beside = {"links": _links(invoices), "tables": list(COLUMNS), "has_csv": has_csv}
+    return template.render(**report, **beside, charts=charts, rows_shown=ROWS_SHOWN)
 
 
-def _pages(report: Row, invoices: Sequence[Row]) -> list[str]:
+def invoice_pages(report: Row, invoices: Sequence[Row]) -> Iterator[str]:
+    """Each invoice as a self-contained page; `invoices` are all of the report's month, since projects move."""
     template = _environment().get_template("invoice.html.j2")
     names = {row["project_id"]: row["project_name"] for row in report["usage"]}
     payers = grouped(
@@ -119,14 +110,9 @@ def _pages(report: Row, invoices: Sequence[Row]) -> list[str]:
     # A project that moved to another customer inside the month: its usage cannot be shown to one of them as theirs.
     moved = {project for project, rows in payers.items() if len({row["customer"] for row in rows}) > 1}
     usage = grouped((row for row in report["usage"] if row["project_id"] not in moved), lambda row: row["customer"])
-    return [
-        template.render(
-            **sheet(invoice, [dict(row) for row in usage.get(invoice["customer"]["id"], [])], names),
-            seller=report["seller"],
-            report=report["report"],
-        )
-        for invoice in invoices
-    ]
+    for invoice in invoices:
+        used = [dict(row) for row in usage.get(invoice["customer"]["id"], [])]
+        yield template.render(**sheet(invoice, used, names), seller=report["seller"], report=report["report"])
 
 
 def _links(invoices: Sequence[Row]) -> dict[str, str]:
@@ -143,14 +129,12 @@ def _json_bytes(report: Row) -> bytes:
     return (json.dumps(report, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _table_files(report: Row, invoices: Sequence[Row], asked: set[str]) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def _table_files(report: Row, invoices: Sequence[Row], asked: set[str]) -> Iterator[tuple[str, bytes]]:
     for name, rows in tables(report, invoices).items():
         if "csv" in asked:
-            files[f"{name}.csv"] = csv_text(COLUMNS[name], rows).encode("utf-8")
+            yield f"{name}.csv", csv_text(COLUMNS[name], rows).encode("utf-8")
         if "parquet" in asked:
-            files[f"{name}.parquet"] = parquet_bytes(COLUMNS[name], rows)
-    return files
+            yield f"{name}.parquet", parquet_bytes(COLUMNS[name], rows)
 
 
 def _environment() -> Environment:
@@ -245,9 +229,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_stale_drafts(directory: Path, files: Mapping[str, bytes]) -> None:
-    if not directory.is_dir():
-        return
+def _remove_stale_drafts(directory: Path, written: set[Path]) -> None:
     for path in sorted(directory.glob("draft-*.html")):
-        if f"invoices/{path.name}" not in files:
+        if path not in written:
             path.unlink()

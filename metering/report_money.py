@@ -81,8 +81,9 @@ def margin(facts: Facts) -> dict[str, Any]:
     here = payers.get(COST_CURRENCY, set())
     others = sorted(payers.keys() - {COST_CURRENCY})
     elsewhere = {customer for currency in others for customer in payers[currency]} - here
+    anyone = here | elsewhere
     cost_elsewhere = column_sum((row for row in facts.costs if row["customer"] in elsewhere), "amount")
-    cost_of_nobody = column_sum((row for row in facts.costs if row["customer"] not in here | elsewhere), "amount")
+    cost_of_nobody = column_sum((row for row in facts.costs if row["customer"] not in anyone), "amount")
     cost = column_sum(facts.costs, "amount") - cost_elsewhere
     revenue = column_sum((row for row in counted(facts.invoices) if row["currency"] == COST_CURRENCY), "subtotal")
     is_known = cost_is_known(facts) and (bool(here) or not others)

@@ -11,7 +11,7 @@ import pytest
 from sample_month import SEPTEMBER, facts
 
 from metering.errors import UsageError
-from metering.report import file_stem, invoice_html, write
+from metering.report import file_stem, invoice_pages, write
 from metering.report_data import build
 from metering.report_facts import Facts
 
@@ -81,6 +81,11 @@ class Page(HTMLParser):
 def rendered(month, directory, formats=("html", "csv", "json", "parquet")):
     write(build(month), month.invoices, directory, formats)
     return directory
+
+
+def invoice_html(invoice, report):
+    (text,) = invoice_pages(report, [invoice])
+    return text
 
 
 def page(path: Path):
