@@ -284,6 +284,8 @@ class _Card:
     money: int
     package_size: int
     tiers: tuple[tuple[int, int | None, int, int], ...]
+    least: int | None
+    most: int | None
     after_max: int
 
 
@@ -293,8 +295,10 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
     bounds = [Fraction(tier.up_to) for tier in tiers if tier.up_to is not None]
     whole = (included.denominator * share_den, size.denominator, *(bound.denominator for bound in bounds))
     scale = lcm(denominator, *whole)
-    fees = [Fraction(fee) for tier in tiers for fee in (tier.unit_price, tier.flat_fee)]
-    money = lcm(*(fee.denominator for fee in fees))
+    limits = (price.minimum, price.maximum)
+    fees = [*(fee for tier in tiers for fee in (tier.unit_price, tier.flat_fee)), *limits]
+    money = lcm(*(Fraction(fee).denominator for fee in fees if fee is not None))
+    least, most = (None if limit is None else int(Fraction(limit) * money * scale) for limit in limits)
     highs = [None if tier.up_to is None else int(Fraction(tier.up_to) * scale) for tier in tiers]
     lows = [0, *(high for high in highs[:-1] if high is not None)]
     rated = tuple(
@@ -306,6 +310,7 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
     # A package is dearer per unit than its price only while it is begun: one package more bounds the rest.
     per_unit = max(price_ for _, _, price_, _ in rated) * (-(-scale // max(size_scaled, 1)) if size_scaled else 1)
     fixed = sum(flat for *_, flat in rated) + (per_unit + 1) * size_scaled + step * share_den + scale * money
+    fixed += (least or 0) + (most or 0)
     biggest = max([fixed, *(high or 0 for _, high, _, _ in rated)])
     after_max = -1 if biggest >= INT128_SAFE else (INT128_SAFE - fixed) // max(1, lift * max(1, per_unit)) // 4
     return _Card(
@@ -315,6 +320,8 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
         money=money,
         package_size=size_scaled,
         tiers=rated,
+        least=least,
+        most=most,
         after_max=after_max,
     )
 
@@ -331,6 +338,8 @@ _CARD_SCHEMA: dict[str, pl.DataType] = {
     "allowance_step": Int128,
     "amount_den": Int128,
     "package_size": Int128,
+    "least": Int128,
+    "most": Int128,
     "low": Int128,
     "high": Int128,
     "unit": Int128,
@@ -344,12 +353,13 @@ def _cards(rows: pl.DataFrame, prices: Mapping[int, Price]) -> pl.DataFrame:
     out: list[tuple[object, ...]] = []
     for number, share_den, denominator in combinations.iter_rows():
         price = prices[number]
-        if price.minimum is not None or price.maximum is not None or price.model == "cost_plus":
+        if price.model == "cost_plus":
             continue
         card = _card(price, share_den, denominator)
         if card.after_max < 0 or card.scale * card.money >= INT128_SAFE:
             continue
-        shared = (card.scale, card.lift, card.allowance_step, card.scale * card.money, card.package_size)
+        numbers = (card.scale, card.lift, card.allowance_step, card.scale * card.money, card.package_size)
+        shared = (*numbers, card.least, card.most)
         for i, tier in enumerate(card.tiers, start=1):
             out.append((number, share_den, card.after_max, i, price.model, price.flat_fee_at_zero, *shared, *tier))
     return pl.DataFrame(out, schema=_CARD_SCHEMA, orient="row")
@@ -369,10 +379,34 @@ def _vectorised(rows: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
         kind=pl.lit("usage"),
         quantity_num=_units(after) - pl.when(is_first).then(zero).otherwise(_units(before)),
         quantity_den=pl.col("scale"),
-        amount_num=_cents(after) - pl.when(is_first).then(zero).otherwise(_cents(before)),
-    )
-    return lines.filter((pl.col("quantity_num") != 0) | (pl.col("amount_num") != 0)).select(
-        pl.col(name).cast(kind) for name, kind in CHARGES.items()
+        up=_cents(after),
+        down=pl.when(is_first).then(zero).otherwise(_cents(before)),
+    ).with_columns(amount_num=pl.col("up") - pl.col("down"))
+    usage = lines.filter((pl.col("quantity_num") != 0) | (pl.col("amount_num") != 0))
+    return pl.concat([frame.select(_CHARGE_COLUMNS) for frame in (usage, _adjusting(lines))])
+
+
+_CHARGE_COLUMNS = [pl.col(name).cast(kind) for name, kind in CHARGES.items()]
+
+
+def _adjusting(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row per piece with a minimum or maximum: what the sum over its tiers lacks to the bounded amount."""
+    zero, one = pl.lit(0, dtype=Int128), pl.lit(1, dtype=Int128)
+    bounded = lines.filter(pl.col("least").is_not_null() | pl.col("most").is_not_null())
+    sums = bounded.group_by("piece_no").agg(pl.exclude("up", "down").first(), pl.col("up", "down").sum())
+
+    def within(amount: pl.Expr) -> pl.Expr:
+        raised = pl.max_horizontal(amount, "least")  # a null bound is none
+        return pl.min_horizontal(raised, "most")
+
+    base = pl.when("is_first").then(zero).otherwise(within(pl.col("down")))
+    adjusting = within(pl.col("up")) - base - (pl.col("up") - pl.col("down"))
+    return sums.with_columns(
+        kind=pl.lit("adjusting"),
+        tier=pl.lit(0, dtype=pl.Int64),
+        quantity_num=zero,
+        quantity_den=one,
+        amount_num=adjusting,
     )
 
 

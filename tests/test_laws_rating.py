@@ -136,23 +136,20 @@ def test_a_graduated_price_without_flat_fees_is_continuous_at_every_bound(price,
 @MANY
 @given(price=prices(bounds=False), quantity=quantities, factor=st.integers(1, 1000))
 def test_prices_times_k_cost_k_times_as_much(price, quantity, factor):
-    def times(value: object) -> object:
-        return f"{Decimal(str(value)) * factor:f}" if len(str(value)) < 20 else value
+    def dearer(table: dict[str, object]) -> dict[str, object]:
+        prices_of = {"unit_price", "package_price", "flat_fee"}
+        times = {key: money.exact_text(Fraction(str(table[key])) * factor) for key in prices_of & table.keys()}
+        return {**table, **times}
 
-    dearer = dict(price)
-    for key in ("unit_price", "package_price"):
-        if key in price:
-            dearer[key] = times(price[key])
+    dear = dearer(price)
     if "tiers" in price:
-        dearer["tiers"] = [
-            {key: value if key == "up_to" else times(value) for key, value in tier.items()} for tier in price["tiers"]
-        ]
+        dear["tiers"] = [dearer(tier) for tier in price["tiers"]]
 
     def total(card: dict[str, object]) -> Fraction:
         parts = rating.exact_parts(parse_price(card), share=Fraction(1), after=Fraction(quantity))
         return sum((part.amount for part in parts), Fraction(0))
 
-    assert total(dearer) == factor * total(price)
+    assert total(dear) == factor * total(price)
 
 
 @MANY
