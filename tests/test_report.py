@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -246,6 +247,13 @@ def test_an_incomplete_month_says_so_first_and_carries_the_draft_mark(tmp_path):
 
 def test_a_closed_month_carries_no_draft_mark(september):
     assert ("body", {}) in page(september / "report.html").elements
+
+
+def test_an_incomplete_month_that_was_closed_anyway_does_not_wait_for_its_hours(tmp_path):
+    closed = replace(facts(), coverage=facts(has_gaps=True).coverage)
+    text = page(rendered(closed, tmp_path, ["html"]) / "report.html").text
+    assert "Invoices were issued without them" in text
+    assert "cannot close" not in text
 
 
 def test_an_open_month_is_called_open(tmp_path):
