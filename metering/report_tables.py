@@ -35,7 +35,8 @@ _COLUMNS = {
     "projects": f"project_id project_name customer plans currency amount:n {_MARGIN}",
     "usage": "organization project_id project_name customer plan metric value:n meter quantity:n unit",
     "quotas": (
-        "project_id project_name customer plan quota used:n limit:n percent:n threshold_percent:n level source observed_at"
+        "project_id project_name customer plan quota used:n limit:n percent:n threshold_percent:n "
+        "level source observed_at"
     ),
     "alerts": "alert_id type project_id project_name customer quota threshold_percent:n percent:n observed_at status",
     "gaps": "organization start end hours:n reason",
