@@ -114,5 +114,3 @@ def rebuild(directory: Path) -> int:
         building.rmdir()
         store.publish(store.open_writer(directory), directory)
     return records
-
-

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from metering import invoice, ratecard, rating, terms as terms_of_month, usage
+from metering import cost, invoice, ratecard, rating, usage
+from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
 from metering.meters import meter_for
@@ -101,7 +102,7 @@ class Month:
     @cached_property
     def parts(self) -> pl.DataFrame:
         """Which grain counts from when to when in each organization, cut where a price changes."""
-        dated = [*self.prices.values(), *(price for plan in self.cost.plans for price in plan.prices)]
+        dated = [*self.prices.values(), *(price for plan in cost.price_list() for price in plan.prices)]
         cuts = sorted(
             {price.valid_from for price in dated if self.period.start < price.valid_from < self.period.end}
         )
@@ -152,7 +153,18 @@ class Month:
     @cached_property
     def cost(self) -> NeonCost:
         """What Neon charges us."""
-        return NeonCost(self)
+        return NeonCost(
+            store=self.store,
+            terms=self.terms,
+            period=self.period,
+            as_of_seq=self.as_of_seq,
+            sums=self.sums,
+            buckets=self.buckets,
+            segments=self.segments,
+            undivided=self.undivided,
+            pieces=self.pieces,
+            prices=self.prices,
+        )
 
     @cached_property
     def placed(self) -> pl.DataFrame:

@@ -3,66 +3,71 @@
 Organizations are taken one by one: Neon bills them apart, and a project that moved is billed by both for its part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from metering import cost, meters, rating, usage
-from metering.config import Organization
-
-if TYPE_CHECKING:
-    from metering.month import Month
+from metering.config import Organization, Price
+from metering.period import Period
+from metering.store import Store
+from metering.terms import Terms
+from metering.usage import Moment
 
 HOURLY_METRIC = "extra_branches_month"
 """Neon's branch allowance counts by the hour."""
-Moment = usage.Moment
 
 
+@dataclass(frozen=True, kw_only=True)
 class NeonCost:
-    """The cost of a month, computed when first asked for."""
+    """The cost of a month, computed when first asked for; the fields are those of a `month.Month`."""
 
-    def __init__(self, month: "Month") -> None:
-        self.month = month
-        self.plans = cost.price_list()
+    store: Store
+    terms: Terms
+    period: Period
+    as_of_seq: int
+    sums: pl.DataFrame
+    buckets: Callable[[pl.DataFrame], pl.DataFrame]
+    segments: pl.DataFrame
+    undivided: pl.Series
+    pieces: pl.DataFrame
+    prices: dict[int, Price]
 
     @cached_property
     def _bills(self) -> list[tuple[Organization, pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]]:
         found = []
-        for organization in self.month.terms.organizations:
+        for organization in self.terms.organizations:
             if not organization.sponsored:
                 pieces, billed, notes = self._bill(organization)
                 found.append((organization, pieces, billed, notes))
         return found
 
-    def _bill(
-        self, organization: Organization
-    ) -> tuple[pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]:
-        month = self.month
-        periods = self._periods(organization)
-        segments, unknown = cost.segments(month.period, periods, [organization], self.plans)
+    def _bill(self, organization: Organization) -> tuple[pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]:
+        plans = cost.price_list()
+        segments, unknown = cost.segments(self.period, self._periods(organization), [organization], plans)
         notes = [
             f"Neon's prices for the plan {plan or '(none named)'} of {name} are not known: its usage has no cost here"
             for name, plan in unknown
         ]
-        pieces, prices = cost.pieces(segments, cost.cuts_of(month.segments, month.pieces), self.plans)
+        pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), plans)
         rows = usage.assigned(self._rows(organization, segments), segments, ["project_id"], "segment_no")
         used, _ = usage.used(rows, pieces, meters.built_in())
         return pieces, cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used), notes
 
     def _periods(self, organization: Organization) -> pl.DataFrame:
-        month = self.month
-        found = month.store.query(
+        found = self.store.query(
             "neon_periods",
             organization=organization.id,
-            period_start=month.period.start,
-            period_end=month.period.end,
-            as_of_seq=month.as_of_seq,
+            period_start=self.period.start,
+            period_end=self.period.end,
+            as_of_seq=self.as_of_seq,
         )
         start = pl.max_horizontal(
-            pl.col("period_start").fill_null(month.period.start), pl.lit(month.period.start, dtype=Moment)
+            pl.col("period_start").fill_null(self.period.start), pl.lit(self.period.start, dtype=Moment)
         )
         return found.select(
             "project_id",
@@ -73,22 +78,19 @@ class NeonCost:
         ).with_columns(
             # The first period also has what lies before it: usage never falls beside the bill.
             start=pl.when(pl.col("start") == pl.col("start").min().over("project_id"))
-            .then(pl.lit(month.period.start, dtype=Moment))
+            .then(pl.lit(self.period.start, dtype=Moment))
             .otherwise("start")
         )
 
     def _rows(self, organization: Organization, segments: pl.DataFrame) -> pl.DataFrame:
         """The organization's usage, bucket by bucket where Neon's or our plan changes or an allowance is hourly."""
-        month = self.month
-        sums = month.sums.filter(pl.col("organization") == organization.id)
+        sums = self.sums.filter(pl.col("organization") == organization.id)
         divided = segments.group_by("project_id").len().filter(pl.col("len") > 1)["project_id"]
-        is_whole = pl.col("project_id").is_in(month.undivided.implode()) & ~pl.col("project_id").is_in(
-            divided.implode()
-        )
+        is_whole = pl.col("project_id").is_in(self.undivided.implode()) & ~pl.col("project_id").is_in(divided.implode())
         wanted = sums.filter(~is_whole | (pl.col("metric") == HOURLY_METRIC)).select("project_id", "metric").unique()
         if wanted.is_empty():
             return sums
-        buckets = month.buckets(wanted).filter(pl.col("organization") == organization.id)
+        buckets = self.buckets(wanted).filter(pl.col("organization") == organization.id)
         return pl.concat(
             [
                 sums.join(wanted, on=["project_id", "metric"], how="anti"),
@@ -99,11 +101,7 @@ class NeonCost:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
-        return [
-            row
-            for _, pieces, billed, _ in self._bills
-            for row in cost.rows(billed, pieces, self.month.segments)
-        ]
+        return [row for _, pieces, billed, _ in self._bills for row in cost.rows(billed, pieces, self.segments)]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -114,9 +112,7 @@ class NeonCost:
         """(piece_no of ours, Neon's cost) for the prices of model cost_plus."""
         totals: dict[int, Fraction] = {}
         for _, pieces, billed, _ in self._bills:
-            found = cost.for_cost_plus(
-                billed, pieces, self.month.pieces, self.month.prices, self.month.terms.card.meters
-            )
+            found = cost.for_cost_plus(billed, pieces, self.pieces, self.prices, self.terms.card.meters)
             for piece_no, amount in found.items():
                 totals[piece_no] = totals.get(piece_no, Fraction(0)) + amount
         yield from totals.items()

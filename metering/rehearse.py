@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from metering import close, config, cycle, meters, month_report, quota_status, ratecard, receiver, sandbox, terms
+from metering import alert, close, config, cycle, meters, month_report, quota_status, ratecard, receiver, sandbox, terms
 from metering.config import Config, Plan, Price
 from metering.errors import MeteringError
 from metering.ledger import Ledger, open_ledger
@@ -51,9 +51,7 @@ class Outcome:
     paths: list[Path]
 
 
-def demo(
-    directory: Path, *, projects: int, seed: int, real_time: Callable[[], datetime], is_terminal: bool
-) -> int:
+def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], datetime], is_terminal: bool) -> int:
     """Runs the demo into the directory and prints its summary; 1 where a sum does not agree."""
     _make_room(directory)
     step = _Steps(of=POLLS + 4, is_shown=is_terminal)
@@ -132,7 +130,7 @@ def _rehearse(
         month = previous_month(now)
         closing = close.close(books, found, month, now)
         cycle.announce_invoices(books, found, closing.invoices, now)
-        cycle.alert.deliver_due(books, found, secrets, now, real_time)
+        alert.deliver_due(books, found, secrets, now, real_time)
     step("writing the report and the invoices")
     with open_reader(found.store.directory) as store:
         paths = month_report.write(store, found, month, now, {"html", "csv", "json"})
@@ -168,7 +166,7 @@ def _outcome(
     metered = sandbox.truth_table(served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}
     truth = {
-        (row["organization"], row["project_id"], row["metric"]): row["value"]
+        (str(row["organization"]), str(row["project_id"]), str(row["metric"])): int(row["value"])
         for row in metered
         if row["organization"] not in sponsored
     }
@@ -258,7 +256,9 @@ def _tier_amounts(price: Price, quantity: Fraction) -> Iterator[Fraction]:
 
 def _hourly_of(month: Month) -> dict[tuple[str, str], int]:
     """Branches beyond the allowance per hour, day by day, since the previous month is known by days only."""
-    rows = month.buckets(month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric"))
+    rows = month.buckets(
+        month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric")
+    )
     owners = month.owners()
     plans = {plan.id: plan for plan in month.terms.card.plans}
     beyond: dict[str, Fraction] = {}
@@ -326,5 +326,3 @@ def _print(outcome: Outcome, found: Config, received: receiver.Received) -> None
 
 def _usd(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}" if cents >= 0 else f"-{-cents // 100}.{-cents % 100:02d}"
-
-

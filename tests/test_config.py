@@ -193,7 +193,10 @@ PRICE = '[[plans]]\nid = "p"\ncurrency = "USD"\n[[plans.prices]]\nmeter = "compu
         ),
         ("[neon]\nmax_retries = true", "neon.max_retries: is true, not a whole number; write digits without quotes"),
         ("[neon]\nhistory_requests_per_minute = 0", "neon.history_requests_per_minute: is 0; write 1 or more"),
-        ("[neon]\nhistory_requests_per_minute = 60001", "neon.history_requests_per_minute: is 60001; write 60000 or less"),
+        (
+            "[neon]\nhistory_requests_per_minute = 60001",
+            "neon.history_requests_per_minute: is 60001; write 60000 or less",
+        ),
         ("[schedule]\npoll_minutes = 1441", "schedule.poll_minutes: is 1441; write 1440 or less"),
         ("[schedule]\npoll_minutes = 0", "schedule.poll_minutes: is 0; write 1 or more"),
         ("[schedule]\nsettle_hours = 0", "schedule.settle_hours: is 0; write 1 or more"),

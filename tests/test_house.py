@@ -75,6 +75,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
         "read the doors, call the nouns, write the doors",
         {
             "alert",
+            "audit",
             "backtest",
             "check",
             "close",
@@ -82,14 +83,14 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "export",
             "init",
             "month",
+            "month_report",
+            "neon_cost",
             "poll",
             "quota_status",
             "quotas",
             "reconcile",
             "report",
-            "status",
             "upgrade",
-            "verify",
         },
         {"ground", "nouns", "doors", "ledger"},
     ),
@@ -99,8 +100,8 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
         {"ground"},
     ),
     "schedule": (
-        "what is due at a moment, and the rehearsal of it",
-        {"schedule", "rehearse", "web"},
+        "what is due at a moment: verbs put together into jobs, their service and their rehearsal",
+        {"schedule", "cycle", "service", "status", "rehearse", "rehearse_files", "web"},
         {"ground", "nouns", "doors", "ledger", "verbs", "sandbox"},
     ),
     "command": (
@@ -122,7 +123,7 @@ GUARDED = {
     "duckdb": ({"store", "alert_rows", "invoice_rows"}, "the database has one door; projections run behind it"),
     "uvicorn": ({"sandbox", "web", "rehearse"}, "only what serves starts a server"),
     "click": ({"cli"}, "only the command line reads argv"),
-    "apscheduler": ({"schedule"}, "the scheduler only wakes us"),
+    "apscheduler": ({"service"}, "the scheduler only wakes us"),
     "sqlite3": (set(), "DuckDB is the index, the journal the truth"),
 }
 
@@ -148,6 +149,7 @@ EXACT = {
     "invoice",
     "invoice_sheet",
     "cost",
+    "neon_cost",
     "figures",
     "report_facts",
     "report_money",

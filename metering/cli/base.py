@@ -183,4 +183,3 @@ def _printable(text: str) -> str:
 def finish(code: int) -> None:
     """Ends the command with this exit code."""
     click.get_current_context().exit(code)
-

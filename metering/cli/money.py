@@ -37,9 +37,7 @@ def price() -> None:
 @click.option("--allow-incomplete", metavar="REASON", help="Close over gaps; the reason is recorded.")
 @with_config
 @with_format
-def close(
-    month: str, dry_run: bool, allow_incomplete: str | None, config_path: Path, form: str | None
-) -> None:
+def close(month: str, dry_run: bool, allow_incomplete: str | None, config_path: Path, form: str | None) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering import close as closing
     from metering import cycle, ledger
