@@ -87,7 +87,7 @@ def test_tiers_conserve_quantity_and_lines_sum_to_the_amount(price, quantity, sh
     parts = rating.exact_parts(parse_price(price), share=Fraction(share), after=Fraction(quantity))
     left = max(Fraction(0), Fraction(quantity) - Fraction(price.get("included", "0")) * Fraction(share))
     assert sum((part.quantity for part in parts), Fraction(0)) == left
-    assert sum((Decimal(line["amount"]) for line in answer["lines"]), Decimal(0)) == Decimal(answer["amount"])
+    assert sum((Fraction(line["amount"]) for line in answer["lines"]), Fraction(0)) == Fraction(answer["amount"])
 
 
 @MANY
