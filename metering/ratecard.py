@@ -88,7 +88,17 @@ def faults(plans: Sequence[Plan], meters: Sequence[Meter]) -> list[Fault]:
             out.extend(price_faults(price, f"{where}.prices[{j}]."))
         out.extend(_version_faults(plan, where))
         out.extend(_meter_faults(plan, where, known))
+    out.extend(fault for meter in meters for fault in _divisor_faults(meter))
     return out
+
+
+def _divisor_faults(meter: Meter) -> Iterator[Fault]:
+    if len(set(meter.metrics)) < len(meter.metrics):
+        what = f"{meter.id} names a metric twice"
+        yield Fault(where=f"meters ({meter.id}).metrics", what=what, right="its usage would count twice")
+    if len({divisor.valid_from for divisor in meter.divisors}) < len(meter.divisors):
+        what = f"{meter.id} has two divisors from one date"
+        yield Fault(where=f"meters ({meter.id}).divisors", what=what, right="give one of them another date")
 
 
 def price_faults(price: Price, prefix: str = "") -> Iterator[Fault]:
@@ -207,8 +217,8 @@ def segments(  # noqa: PLR0913, PLR0917 - eight facts decide it, and each is one
     """
     mapped = pl.concat([_subscribed(subscriptions), _seen(sightings, subscriptions, organizations, pattern, plans)])
     existing = mapped.join(existence.unique("project_id"), on="project_id").with_columns(
-        pl.max_horizontal("from", pl.col("exists_from").dt.truncate("1s")).alias("from"),
-        pl.min_horizontal("to", pl.col("exists_to").dt.truncate("1s")).alias("to"),
+        pl.max_horizontal("from", pl.col("exists_from").cast(Moment).dt.truncate("1s")).alias("from"),
+        pl.min_horizontal("to", pl.col("exists_to").cast(Moment).dt.truncate("1s")).alias("to"),
     )
     return runs(existing.select(*_MAPPED), month, prorate)
 

@@ -294,3 +294,57 @@ def test_the_parts_of_a_base_fee_sum_to_the_whole(fee, cuts, mode, currency):
 
     total = sum(money.parse_amount(line["amount"], currency) for line in lines)
     assert total == money.round_amount(Fraction(fee), currency, mode)
+
+
+HOURS = SEPTEMBER.seconds // 3600
+
+
+def moment(hour: int | None) -> datetime | None:
+    return None if hour is None else SEPTEMBER.start + timedelta(hours=hour)
+
+
+@st.composite
+def subscriptions(draw: st.DrawFn) -> list[tuple[str, str, int | None, int | None]]:
+    """(customer, plan, from hour, to hour) that do not overlap, some beyond the month, some with gaps between them."""
+    cuts = sorted(draw(st.sets(st.integers(-50, HOURS + 50), min_size=1, max_size=7)))
+    bounds = [None, *cuts, None] if draw(st.booleans()) else cuts
+    rows = itertools.pairwise(bounds)
+    owners = st.tuples(st.sampled_from("cd"), st.sampled_from(["pro", "team"]))
+    return [(*draw(owners), low, high) for low, high in rows if draw(st.integers(0, 4)) > 0]
+
+
+@SLOW
+@given(rows=subscriptions(), born=st.none() | st.integers(-9, HOURS), life=st.none() | st.integers(1, HOURS))
+def test_segments_are_what_a_walk_through_every_hour_finds(rows, born, life):
+    gone = None if life is None else (born or 0) + life
+    existence = pl.DataFrame(
+        {"project_id": ["p"], "exists_from": [moment(born)], "exists_to": [moment(gone)]},
+        schema={"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment},
+    )
+    nothing = pl.DataFrame(
+        schema={"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+    )
+    chosen = [
+        Subscription(project_id="p", customer=customer, plan=plan, valid_from=moment(low), valid_to=moment(high))
+        for customer, plan, low, high in rows
+    ]
+
+    found = ratecard.segments(SEPTEMBER, existence, nothing, chosen, [], None, [])
+
+    owner_of: list[tuple[str, str] | None] = [None] * HOURS
+    for customer, plan, low, high in rows:
+        for hour in range(max(0, -99 if low is None else low), min(HOURS, 9999 if high is None else high)):
+            if (born is None or born <= hour) and (gone is None or hour < gone):
+                owner_of[hour] = (customer, plan)
+    walked: list[list[object]] = []
+    for hour, owner in enumerate(owner_of):
+        if owner and walked and walked[-1][:2] == list(owner) and walked[-1][3] == hour:
+            walked[-1][3] = hour + 1
+        elif owner:
+            walked.append([*owner, hour, hour + 1])
+    assert found.select("customer", "plan", "start", "end").rows() == [
+        (customer, plan, moment(start), moment(end)) for customer, plan, start, end in walked
+    ]
+    if walked:
+        gaps = sum(later[2] - earlier[3] for earlier, later in itertools.pairwise(walked))
+        assert found["share_num"].sum() == SEPTEMBER.seconds - gaps * 3600

@@ -6,6 +6,7 @@ import pytest
 from card import PATTERN, SEPTEMBER, at, existence, organization, plan, price, segments, subscription
 
 from metering import meters, ratecard
+from metering.config import Meter
 
 MONTH = SEPTEMBER.seconds
 TIERS = [{"up_to": "10", "unit_price": "1"}, {"unit_price": "2"}]
@@ -71,6 +72,13 @@ def test_one_meter_has_one_price_from_a_date_and_one_scope():
 
 def test_a_currency_must_be_in_use():
     assert list(told(plan("pro", currency="ZZZ"))) == ["plans[0].currency"]
+
+
+def test_a_meter_counts_a_metric_once_and_has_one_divisor_from_a_date():
+    divisor = {"valid_from": "2026-01-01", "divisor": "5"}
+    twice = Meter.model_validate({"id": "m", "metrics": ["a", "a"], "unit": "u", "divisors": [divisor, divisor]})
+
+    assert list(told(catalogue=[twice])) == ["meters (m).metrics", "meters (m).divisors"]
 
 
 def test_a_subscription_alone_decides_for_its_project_and_open_time_is_unassigned():
