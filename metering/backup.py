@@ -1,0 +1,93 @@
+"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs.
+
+It takes no lock: the journal only grows, so that what was copied of it is a whole beginning of it (a record that was
+being written is cut off), and the snapshot is replaced by rename, never written to. Restoring is copying back: the
+next command that writes builds whatever store is missing from the journal.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from metering import journal, store
+from metering.errors import MeteringError, StoreDamagedError
+from metering.journal import sync_directory
+from metering.ledger import JOURNAL
+from metering.period import rfc3339
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """What was copied: where to, the last record in it, and its size."""
+
+    path: Path
+    records: int
+    bytes: int
+
+
+def backup(directory: Path, target: Path, now: datetime) -> Backup:
+    """Copies the store directory into a new directory under `target`, verifies the copy, and names it last.
+
+    Raises MeteringError where there is nothing to copy or the name is taken, JournalDamagedError and
+    StoreDamagedError where the copy does not hold.
+    """
+    if not (directory / JOURNAL).is_dir():
+        raise MeteringError(f"{directory} has no journal", hint="nothing was polled here yet")
+    final = target / f"metering-{now:%Y%m%dT%H%M%SZ}"
+    if final.exists():
+        raise MeteringError(f"{final} exists already")
+    building = target / (final.name + ".tmp")
+    shutil.rmtree(building, ignore_errors=True)
+    (building / JOURNAL).mkdir(parents=True, mode=0o700)
+    snapshot = directory / store.SNAPSHOT
+    if snapshot.exists():
+        _copy(snapshot, building / store.SNAPSHOT)
+    for segment in sorted((directory / JOURNAL).glob("*.journal")):
+        _copy(segment, building / JOURNAL / segment.name)
+    records = _verified(building)
+    files = sorted(path for path in building.rglob("*") if path.is_file())
+    manifest = {
+        "made_at": rfc3339(now),
+        "records": records,
+        "sha256": {str(path.relative_to(building)): _sha256(path) for path in files},
+    }
+    (building / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    building.rename(final)
+    sync_directory(target)
+    return Backup(path=final, records=records, bytes=sum((final / path).stat().st_size for path in manifest["sha256"]))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _verified(building: Path) -> int:
+    """The copied journal's last record; the snapshot must be a past of it, and readable to its last block."""
+    journal.Journal(building / JOURNAL).close()
+    hashes = {record.seq: record.hash.hex() for record in journal.read(building / JOURNAL)}
+    last = max(hashes, default=0)
+    if (building / store.SNAPSHOT).exists():
+        with store.open_reader(building) as copied:
+            ((seq, digest),) = copied.connection.execute("select seq, hash from position").fetchall()
+            if seq and hashes.get(seq) != digest:
+                raise StoreDamagedError(f"the snapshot holds record {seq}, which the copied journal does not")
+            for (table,) in copied.connection.execute("select table_name from duckdb_tables()").fetchall():
+                copied.connection.execute(f"select sum(hash(t)::hugeint) from {table} as t").fetchall()  # noqa: S608
+    return last
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

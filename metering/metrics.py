@@ -1,0 +1,106 @@
+"""The state as Prometheus metrics: a text file that node_exporter picks up, and the body of `/metrics`.
+
+Read from the store at the end of a tick; a process that lives for seconds has nothing else to be scraped.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from metering import quota_status, terms
+from metering.config import Config
+from metering.coverage import gaps
+from metering.month import Month
+from metering.period import HOUR, month_of
+from metering.store import Store
+
+TEXTFILE = "metrics.prom"
+
+
+class _Totals(Collector):
+    """Counts that only grow, as the ledger has them: they survive restarts."""
+
+    def __init__(self, store: Store) -> None:
+        self._row = store.query("totals").row(0, named=True)
+
+    def collect(self) -> list[CounterMetricFamily]:
+        """One counter per total."""
+        told = {
+            "requests": "Requests made to Neon's API.",
+            "pages": "Answers received and journalled.",
+            "changes": "Changed observations landed.",
+            "cycles": "Polling cycles run.",
+            "incomplete_cycles": "Polling cycles that could not read everything.",
+            "alerts": "Alerts recorded.",
+            "delivery_attempts": "Webhook delivery attempts.",
+        }
+        return [CounterMetricFamily(f"metering_{name}", text, value=self._row[name]) for name, text in told.items()]
+
+
+def exposition(store: Store, config: Config, now: datetime) -> bytes:
+    """The metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Totals(store))
+    _freshness(registry, store)
+    _coverage(registry, store, config, now)
+    _quotas(registry, store, config, now)
+    _outbox(registry, store)
+    return generate_latest(registry)
+
+
+def write(store: Store, config: Config, now: datetime) -> Path:
+    """Writes the text file into the store directory, whole or not at all."""
+    path = config.store.directory / TEXTFILE
+    temporary = path.with_suffix(".prom.tmp")
+    temporary.write_bytes(exposition(store, config, now))
+    temporary.replace(path)
+    return path
+
+
+def _freshness(registry: CollectorRegistry, store: Store) -> None:
+    last = store.query("last_complete_poll")["started_at"].item()
+    polled = Gauge(
+        "metering_last_success_timestamp_seconds", "When the last complete polling cycle began.", registry=registry
+    )
+    polled.set(0 if last is None else int(last.timestamp()))
+    certified = Gauge(
+        "metering_certified_until_timestamp_seconds",
+        "Up to when an organization's usage is known.",
+        ["organization"],
+        registry=registry,
+    )
+    projects = Gauge("metering_projects", "Projects that inventory lists.", ["organization"], registry=registry)
+    for row in store.query("freshness").iter_rows(named=True):
+        if row["certified_until"] is not None:
+            certified.labels(row["organization"]).set(int(row["certified_until"].timestamp()))
+    for organization, count in store.query("listed_counts").iter_rows():
+        projects.labels(organization).set(count)
+
+
+def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+    month = Month(store=store, terms=terms.of(config), period=month_of(now), now=now)
+    missing = Gauge(
+        "metering_gap_hours",
+        "Hours of the running month that have ended and are not known.",
+        ["organization"],
+        registry=registry,
+    )
+    for organization, certified in sorted(month.coverage.certified.items()):
+        holes = gaps(certified, month.period, now - HOUR)
+        missing.labels(organization).set(sum(hole.hours() for hole in holes))
+
+
+def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+    levels = Gauge("metering_quotas", "Quotas by level.", ["level"], registry=registry)
+    rows = quota_status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
+    for level in ("ok", "warning", "critical", "exceeded", "unknown"):
+        levels.labels(level).set(sum(1 for row in rows if row["level"] == level))
+
+
+def _outbox(registry: CollectorRegistry, store: Store) -> None:
+    depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
+    for row in store.query("outbox_depth").iter_rows(named=True):
+        depth.labels(row["endpoint"]).set(row["pending"])
