@@ -1,7 +1,7 @@
-"""The journal: everything that came in or was promised, append-only, fsynced, hash-chained. The truth.
+r"""The journal: everything that came in or was promised, append-only, fsynced, hash-chained. The truth.
 
 A segment file `journal/0000000001.journal` is named after its first record's sequence number. It starts with
-`METERJ1\\n` and the 32-byte hash that the chain had before it. A record is
+`METERJ1\n` and the 32-byte hash that the chain had before it. A record is
 
     "REC " · header length (u32) · body length (u32) · header (JSON) · body (a zstd frame, or nothing) · hash (32 bytes)
 
@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,10 +52,17 @@ class Record:
 
 
 class Journal:
-    """Open for appending. Opening repairs a torn tail (a record that was being written when the power went)."""
+    """Open for appending. Opening repairs a torn tail (a record that was being written when the power went).
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Raises JournalDamagedError where a record changed after it was written, or is missing.
+    """
+
+    def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        assert segment_bytes > FILE_HEADER_BYTES, "a segment holds at least one record"
+        self._segment_bytes = segment_bytes
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_directory(directory.parent)
         self.directory = directory
         self._packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
         self._broken = False
@@ -67,7 +75,8 @@ class Journal:
         self.seq = last.seq if last else int(segments[-1].stem) - 1
         self.hash = last.hash if last else start
         _cut_torn_tail(segments[-1], end)
-        self._file = segments[-1].open("ab")
+        self._file = segments[-1].open("ab", buffering=0)
+        self.sync()  # a record that was written, but not yet durable when its process ended, counts from here on
 
     def close(self) -> None:
         """Closes the file; every append was already durable."""
@@ -81,61 +90,69 @@ class Journal:
         """
         if self._broken:
             raise MeteringError("the journal could not be written earlier", hint="end this process and start it anew")
-        if self._file.tell() >= SEGMENT_BYTES:
-            self._file.close()
-            self._file = self._new_segment()
+        if self._file.tell() >= self._segment_bytes:
+            self.sync()
+            full, self._file = self._file, self._new_segment()
+            full.close()
         seq, text = self.seq + 1, rfc3339(at)
         header = msgspec.json.encode({"seq": seq, "kind": kind, "at": text, "data": data})
         packed = self._packer.compress(body) if body else b""
         content = _LENGTHS.pack(RECORD, len(header), len(packed)) + header + packed
         digest = hashlib.sha256(self.hash + content).digest()
-        self._write(content + digest, sync=sync)
+        self._broken = True  # until the file and what is known of it agree again
+        self._write(content + digest)
+        if sync:
+            self.sync()
         self.seq, self.hash = seq, digest
+        self._broken = False
         return Record(seq=seq, kind=kind, at=text, data=data, packed=packed, hash=digest)
 
     def sync(self) -> None:
         """Makes everything appended so far durable."""
         try:
-            self._file.flush()
             os.fdatasync(self._file.fileno())
-        except OSError:
+        except BaseException:
             self._broken = True
             raise
 
     def read(self, after: int = 0) -> Iterator[Record]:
         """The records with a higher sequence number, in order, each checked against the chain."""
-        self._file.flush()
         return read(self.directory, after=after)
 
-    def _write(self, content: bytes, *, sync: bool) -> None:
+    def _write(self, content: bytes) -> None:
         end = self._file.tell()
         try:
-            self._file.write(content)
-            self._file.flush()
-        except OSError:
+            _write_all(self._file, content)
+        except BaseException:
             os.ftruncate(self._file.fileno(), end)
-            self._file = (self.directory / Path(self._file.name).name).open("ab")
+            self._file.seek(end)
+            self._broken = False
             raise
-        if sync:
-            self.sync()
 
-    def _new_segment(self) -> BinaryIO:
+    def _new_segment(self) -> FileIO:
         path = self.directory / f"{self.seq + 1:010d}.journal"
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-        file = os.fdopen(descriptor, "ab")
-        file.write(MAGIC + self.hash)
-        file.flush()
-        os.fsync(file.fileno())
-        sync_directory(self.directory)
+        file = FileIO(descriptor, "ab")
+        try:
+            _write_all(file, MAGIC + self.hash)
+            os.fsync(descriptor)
+            sync_directory(self.directory)
+        except BaseException:
+            # A segment that was never begun must not stand in the way of the next try.
+            file.close()
+            path.unlink()
+            raise
         return file
 
 
 def read(directory: Path, *, after: int = 0) -> Iterator[Record]:
     """The journal's records with a higher sequence number, each checked; raises JournalDamagedError at a fault."""
-    segments = [path for path in _segments(directory)]
+    segments = _segments(directory)
     firsts = [int(path.stem) for path in segments]
     begin = max((i for i, first in enumerate(firsts) if first <= after + 1), default=0)
-    expected: bytes | None = None
+    if segments and firsts[begin] > after + 1:
+        raise JournalDamagedError(f"the journal begins with record {firsts[begin]}", hint=_HINT)
+    expected = GENESIS if segments and firsts[begin] == 1 else None
     for path in segments[begin:]:
         with path.open("rb") as file:
             start = _file_header(file, path)
@@ -160,7 +177,14 @@ def sync_directory(directory: Path) -> None:
 _HINT = "restore the journal from a backup; the store still holds what it holds"
 
 
-class _Torn(Exception):
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Writes without a buffer: what a failed write left in one would be written later, behind our back."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+class _TornError(Exception):
     """The file ends inside a record."""
 
 
@@ -171,11 +195,18 @@ def _segments(directory: Path) -> list[Path]:
 def _whole_segments(directory: Path) -> list[Path]:
     """The segments, less a last one whose file header was never finished: it holds nothing yet."""
     segments = _segments(directory)
-    if segments and segments[-1].stat().st_size < FILE_HEADER_BYTES:
+    if segments and _is_unbegun(segments[-1]):
         segments[-1].unlink()
         sync_directory(directory)
         segments.pop()
     return segments
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Cut inside the file header, or a header whose block never reached the disk."""
+    with path.open("rb") as file:
+        head = file.read(FILE_HEADER_BYTES + 1)
+    return len(head) < FILE_HEADER_BYTES or not head.strip(b"\0")
 
 
 def _file_header(file: BinaryIO, path: Path) -> bytes:
@@ -190,7 +221,7 @@ def _records(file: BinaryIO, path: Path, previous: bytes, first: int) -> Iterato
     while True:
         try:
             record = _next_record(file, path, previous, seq)
-        except _Torn:
+        except _TornError:
             raise JournalDamagedError(f"{path.name} ends inside record {seq}", hint=_HINT) from None
         if record is None:
             return
@@ -203,17 +234,18 @@ def _next_record(file: BinaryIO, path: Path, previous: bytes, seq: int) -> Recor
     if not head:
         return None
     if len(head) < _LENGTHS.size:
-        raise _Torn
+        raise _TornError
     magic, header_bytes, body_bytes = _LENGTHS.unpack(head)
     if magic != RECORD:
-        raise _Torn if not (head + file.read()).strip(b"\0") else _damaged(path, seq)
+        written = (head + file.read()).rstrip(b"\0")
+        raise _TornError if RECORD.startswith(written) else _damaged(path, seq)
     rest = file.read(header_bytes + body_bytes + HASH_BYTES)
     if len(rest) < header_bytes + body_bytes + HASH_BYTES:
-        raise _Torn
+        raise _TornError
     content, digest = rest[:-HASH_BYTES], rest[-HASH_BYTES:]
     if hashlib.sha256(previous + head + content).digest() != digest:
         # Blocks that never reached the disk read as zeros; anything else was written and changed afterwards.
-        raise _Torn if digest == GENESIS and not file.read(1) else _damaged(path, seq)
+        raise _damaged(path, seq) if (digest[-1:] + file.read()).strip(b"\0") else _TornError
     header = msgspec.json.decode(content[:header_bytes])
     if header["seq"] != seq:
         raise _damaged(path, seq)
@@ -239,11 +271,33 @@ def _find_end(path: Path) -> tuple[bytes, int, Record | None]:
         while True:
             try:
                 record = _next_record(file, path, previous, seq)
-            except _Torn:
+            except _TornError:
+                if _has_record_behind(file, end):
+                    raise _damaged(path, seq) from None
                 return start, end, last
             if record is None:
                 return start, end, last
             previous, seq, last, end = record.hash, seq + 1, record, file.tell()
+
+
+def _has_record_behind(file: BinaryIO, end: int) -> bool:
+    """Whether a whole record follows a torn-looking one: then a length in it was changed, and nothing is torn.
+
+    A record can be recognized alone: the 32 bytes before it are the hash that its own hash continues.
+    """
+    file.seek(end)
+    tail = file.read()
+    at = tail.find(RECORD, HASH_BYTES)
+    while at >= 0:
+        head = tail[at : at + _LENGTHS.size]
+        if len(head) == _LENGTHS.size:
+            _, header_bytes, body_bytes = _LENGTHS.unpack(head)
+            stop = at + _LENGTHS.size + header_bytes + body_bytes
+            digest = hashlib.sha256(tail[at - HASH_BYTES : stop]).digest()
+            if stop + HASH_BYTES <= len(tail) and digest == tail[stop : stop + HASH_BYTES]:
+                return True
+        at = tail.find(RECORD, at + 1)
+    return False
 
 
 def _cut_torn_tail(path: Path, end: int) -> None:
@@ -253,7 +307,10 @@ def _cut_torn_tail(path: Path, end: int) -> None:
         return
     with path.open("r+b") as file:
         file.seek(end)
-        path.with_name(f"torn-{path.stem}-{end}.bin").write_bytes(file.read())
+        aside = os.open(path.with_name(f"torn-{path.stem}-{end}.bin"), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        with FileIO(aside, "wb") as copy:
+            _write_all(copy, file.read())
+            os.fsync(aside)
         file.truncate(end)
         os.fsync(file.fileno())
     sync_directory(path.parent)
