@@ -9,7 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from metering.period import DAY, HOUR, Period, days, floor_day, floor_hour, floor_month, merged, month_of, rfc3339, without
+from metering.period import (
+    DAY,
+    HOUR,
+    Period,
+    days,
+    floor_day,
+    floor_hour,
+    floor_month,
+    merged,
+    month_of,
+    rfc3339,
+    without,
+)
 
 HOURLY, DAILY, MONTHLY = 0, 1, 2
 GRAIN_NAMES = ("hourly", "daily", "monthly")
@@ -20,6 +32,7 @@ DAILY_REACH_DAYS = 58
 """Neon keeps daily buckets for 60 days."""
 MONTHLY_REACH_MONTHS = 11
 """Neon keeps monthly buckets for a year."""
+_FLOORS = (floor_hour, floor_day, floor_month)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,17 @@ class Window:
 
     grain: int
     period: Period
+
+
+def certified_from(grain: int, asked_from: datetime) -> datetime:
+    """The start of the first bucket of this grain that lies wholly behind `asked_from`."""
+    start = _FLOORS[grain](asked_from)
+    return start if start == asked_from else _FLOORS[grain](start + (HOUR, DAY, 31 * DAY)[grain])
+
+
+def certified_until(grain: int, first_sent_at: datetime, asked_until: datetime) -> datetime:
+    """The end of the last bucket that was asked for whole and had ended an hour before the first request."""
+    return _FLOORS[grain](min(asked_until, first_sent_at - HOUR))
 
 
 def day_of(start: datetime) -> Period:

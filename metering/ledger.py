@@ -5,7 +5,7 @@ lost, stale or damaged costs time and no data.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ class Ledger:
     def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
         self.directory = directory
         self.clock = clock
-        self.journal = Journal(directory / JOURNAL)
-        self.store: Store = door.open_writer(directory)
-        self.landing = Landing(self.store)
-        self._catch_up()
+        with ExitStack() as opened:
+            self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
+            self.store: Store = door.open_writer(directory)
+            opened.enter_context(closing(self.store.connection))
+            self.landing = Landing(self.store)
+            self._catch_up()
+            opened.pop_all()
 
     def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
         """Journals a fact, durably, and lands it. Returns its sequence number.
@@ -44,25 +47,34 @@ class Ledger:
         self.landing.flush()
 
     def close(self) -> None:
-        """Lands what waits and publishes the readers' copy."""
-        self.landing.flush()
-        self.journal.close()
-        door.publish(self.store, self.directory)
+        """Lands what waits and publishes the readers' copy. Whatever fails, nothing stays open.
+
+        A store that failed to take a record has said so where it happened: it is only closed.
+        """
+        with closing(self.store.connection), closing(self.journal):
+            if not self.landing.is_broken:
+                self.landing.flush()
+                door.publish(self.store, self.directory)
 
     def _catch_up(self) -> None:
-        ((seq, digest),) = self.store.connection.execute("select seq, hash from position").fetchall()
+        """Takes from the journal what the store lacks, once it is sure that the store was made from this journal."""
+        seq, digest = self.store.query("position").row(0)
         if seq > self.journal.seq:
             raise StoreDamagedError(
                 f"the store holds record {seq}, the journal ends at {self.journal.seq}",
                 hint="the journal lost records: restore it from a backup",
             )
         if seq == self.journal.seq:
-            if digest != self.journal.hash.hex():
-                raise StoreDamagedError("the store was made from another journal", hint="run `metering rebuild`")
+            _refuse_stranger(digest, self.journal.hash)
             return
-        for record in self.journal.read(after=seq):
-            self.landing.apply(record)
-        self.landing.flush()
+        lacking = self.journal.read(after=max(0, seq - 1))
+        _refuse_stranger(digest, next(lacking).hash if seq else GENESIS)
+        self.landing.apply_all(lacking)
+
+
+def _refuse_stranger(digest: str, expected: bytes) -> None:
+    if digest != expected.hex():
+        raise StoreDamagedError("the store was made from another journal", hint="run `metering rebuild`")
 
 
 @contextmanager
@@ -81,10 +93,5 @@ def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledg
 
 def replay(directory: Path, target: Store) -> tuple[int, str]:
     """Lands a whole journal in an empty store; returns the last record's (seq, hash)."""
-    landing = Landing(target)
-    seq, digest = 0, GENESIS.hex()
-    for record in read(directory / JOURNAL):
-        landing.apply(record)
-        seq, digest = record.seq, record.hash.hex()
-    landing.flush()
-    return seq, digest
+    last = Landing(target).apply_all(read(directory / JOURNAL))
+    return (last.seq, last.hash.hex()) if last else (0, GENESIS.hex())

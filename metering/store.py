@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,17 @@ class Store:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        self._is_in_transaction = False
 
     def query(self, name: str, **parameters: Any) -> pl.DataFrame:
         """Runs `sql/queries/NAME.sql` with named parameters."""
-        return self.connection.sql(_text("queries", name), params=parameters or None).pl()
+        frame: pl.DataFrame = self.connection.sql(_text("queries", name), params=parameters or None).pl()
+        return frame
 
     def check(self, name: str) -> pl.DataFrame:
         """Runs `sql/checks/NAME.sql`; rows are faults."""
-        return self.connection.sql(_text("checks", name)).pl()
+        frame: pl.DataFrame = self.connection.sql(_text("checks", name)).pl()
+        return frame
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
         """Appends the frame's rows by column name."""
@@ -65,14 +68,21 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it, or nothing."""
+        """All of it, or nothing. A transaction inside another is a part of it."""
+        if self._is_in_transaction:
+            yield
+            return
         self.connection.execute("begin")
+        self._is_in_transaction = True
         try:
             yield
+            self.connection.execute("commit")
         except BaseException:
-            self.connection.execute("rollback")
+            with suppress(duckdb.Error):  # what failed may have ended it already
+                self.connection.execute("rollback")
             raise
-        self.connection.execute("commit")
+        finally:
+            self._is_in_transaction = False
 
 
 @contextmanager
@@ -111,13 +121,16 @@ def _take(descriptor: int, path: Path) -> None:
 
 
 def open_writer(directory: Path) -> Store:
-    """Opens and migrates the database; the caller holds the lock."""
+    """Opens and migrates the database; the caller holds the lock. Raises StoreDamagedError."""
     path = directory / DATABASE
     try:
         connection = duckdb.connect(str(path))
-        path.chmod(0o600)
-        _prepare(connection)
-        migrate(connection)
+        with ExitStack() as opened:
+            opened.enter_context(closing(connection))
+            path.chmod(0o600)
+            _prepare(connection)
+            migrate(connection)
+            opened.pop_all()
     except duckdb.Error as error:
         raise StoreDamagedError(
             f"{path} cannot be opened: {str(error).splitlines()[0]}",
@@ -156,8 +169,8 @@ def publish(store: Store, directory: Path) -> None:
     store.connection.execute("checkpoint")
     store.connection.close()
     temporary = directory / (SNAPSHOT + ".tmp")
+    temporary.touch(mode=0o600)
     shutil.copyfile(directory / DATABASE, temporary)
-    temporary.chmod(0o600)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(directory / SNAPSHOT)

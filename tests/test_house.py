@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
         "pure: frames in, frames out; no file, no socket, no clock",
         {
             "meters",
+            "changes",
             "coverage",
             "pages",
             "usage",
@@ -68,7 +69,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "ledger": (
         "journal and store kept equal: one code path for a live poll, a restart and a rebuild",
-        {"landing", "ledger"},
+        {"landing", "ledger", "history_rows", "inventory_rows", "page_rows", "row_keys"},
         {"ground", "nouns", "doors"},
     ),
     "verbs": (

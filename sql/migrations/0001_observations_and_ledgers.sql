@@ -67,6 +67,12 @@ create table omission (
     is_applied      boolean     not null
 );
 
+-- The projects that a walk under way has listed so far. Empty between cycles.
+create table walk_project (
+    walk        uinteger not null,
+    project_key uinteger not null
+);
+
 -- Every page that was received: proof of what was seen, also when nothing had changed.
 create table page (
     seq          ubigint     primary key,

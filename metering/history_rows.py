@@ -1,0 +1,331 @@
+"""How pages of consumption history become rows: what changed, what was left out, and which hours are certified.
+
+Pages wait in one batch per walk and are compared together with what the store holds of the same buckets; the rows do
+not depend on where a batch ends. A value that a walk leaves out is staged as an omission and counts as zero once the
+walk proves complete. Asks nothing, reads no clock; the caller holds the transaction.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from metering import pages
+from metering.changes import (
+    KEYS,
+    LONG,
+    LONG_KEYS,
+    UTC_MICROSECONDS,
+    WIDE,
+    cancelled,
+    grown,
+    long_changes,
+    shrunk,
+    taken_off,
+    wide_changes,
+)
+from metering.coverage import GRAIN_NAMES, MONTHLY, certified_from, certified_until
+from metering.errors import PageRefusedError
+from metering.journal import Record
+from metering.meters import KNOWN_METRICS
+from metering.page_rows import page_frame, page_row
+from metering.period import parse_time
+from metering.row_keys import RowKeys
+from metering.store import Store
+
+BATCH_BUCKETS = 300_000
+STORED_LIMIT = 10**38
+"""A value of 39 digits may fit 128 bits, and still not the decimal in which numbers cross the database's border."""
+FLEET_SUDDENLY_SILENT = 10
+"""So many projects that reported a metric before the window make its absence from a whole answer implausible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPage:
+    """A page as parsed; `fault` says why nothing of it counts."""
+
+    record: Record
+    body: bytes
+    projects: tuple[str, ...] = ()
+    periods: tuple[pages.NeonPeriod, ...] = ()
+    buckets: pages.Buckets = field(default_factory=pages.Buckets)
+    fault: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    """Pages of one walk that wait."""
+
+    walk: int
+    grain: int  # as asked
+    start: datetime
+    end: datetime
+    wide: list[pl.DataFrame] = field(default_factory=list)
+    long: list[pl.DataFrame] = field(default_factory=list)
+    projects: dict[int, int] = field(default_factory=dict)  # project_key -> the page that listed it
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    buckets: int = 0
+
+
+def read_page(record: Record) -> ReadPage:
+    """Parses a history page; a faulty one is a page without projects."""
+    body = record.body
+    try:
+        page = pages.history(body)
+        if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
+            raise PageRefusedError("a value has more than 38 digits")
+    except (PageRefusedError, OverflowError) as error:
+        return ReadPage(record=record, body=body, fault=str(error))
+    return ReadPage(record=record, body=body, projects=page.projects, periods=page.periods, buckets=page.buckets)
+
+
+class HistoryRows:
+    """Gathers history pages; `land` writes them, `end_walk` concludes from a whole walk."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._keys = RowKeys(store)
+        self._batches: dict[int, _Batch] = {}
+
+    def has_room(self, page: ReadPage) -> bool:
+        """Whether the page may wait with the others: memory is bounded, and a project waits once per walk."""
+        if sum(batch.buckets for batch in self._batches.values()) >= BATCH_BUCKETS:
+            return False
+        batch = self._batches.get(page.record.data["walk"])
+        organization = page.record.data["organization"]
+        return batch is None or not any(
+            self._keys.project(organization, project_id) in batch.projects for project_id in page.projects
+        )
+
+    def gather(self, page: ReadPage) -> None:
+        """Lets a page wait for `land`."""
+        data = page.record.data
+        batch = self._batches.get(data["walk"])
+        if batch is None:
+            batch = self._batches[data["walk"]] = _Batch(
+                walk=data["walk"],
+                grain=data["grain"],
+                start=parse_time(data["period_start"]),
+                end=parse_time(data["period_end"]),
+            )
+        keys = [self._keys.project(data["organization"], project_id) for project_id in page.projects]
+        periods = [self._keys.neon_period(data["organization"], period) for period in page.periods]
+        frame = _frame(page.buckets, keys, periods)
+        _add_rows(batch, page, frame)
+        batch.projects.update(dict.fromkeys(keys, page.record.seq))
+        batch.buckets += frame.height
+        row = page_row(page.record, page.body, items=len(page.projects), fault=page.fault)
+        shown = {"metrics": sorted(_reported(page.buckets, frame)), "grains": sorted(set(page.buckets.grain))}
+        batch.pages.append({**row, **shown})
+
+    def land(self, *, ending: int | None = None) -> None:
+        """Writes what waits. `ending` is the walk that gets no more pages."""
+        self._keys.land()
+        for batch in self._batches.values():
+            self._land(batch, is_last=batch.walk == ending)
+        self._batches = {}
+
+    def _land(self, batch: _Batch, *, is_last: bool) -> None:
+        listed = pl.DataFrame(
+            {"project_key": batch.projects.keys(), "page_seq": batch.projects.values()},
+            schema={"project_key": pl.UInt32, "page_seq": pl.UInt64},
+        )
+        wide = pl.concat(batch.wide) if batch.wide else WIDE.to_frame()
+        long = pl.concat(batch.long) if batch.long else LONG.to_frame()
+        answered = set(wide["grain"].unique()) | set(range(batch.grain, MONTHLY + 1))
+        window = {"period_start": batch.start, "period_end": batch.end, "grains": sorted(answered)}
+        with self._store.frames(batch_projects=listed):
+            seen = self._store.query("seen_values", **window)
+            seen_others = self._store.query("seen_others", **window).cast({"value": pl.Int128})
+        changes, omitted = wide_changes(wide, seen)
+        other_changes, others_omitted = long_changes(long, seen_others)
+        into_long, into_wide = grown(omitted, long), shrunk(others_omitted, wide)
+        changes = pl.concat([changes, cancelled(into_long)])
+        other_changes = pl.concat([other_changes, taken_off(into_wide)])
+        self._store.insert("observation", changes)
+        self._store.insert("observation_other", _for_duckdb(other_changes))
+        staged = pl.concat(
+            [
+                omitted.join(into_long, on=LONG_KEYS, how="anti"),
+                others_omitted.join(into_wide, on=LONG_KEYS, how="anti"),
+            ]
+        )
+        self._stage(batch, staged, listed, wide, long)
+        if not is_last:
+            self._store.insert(
+                "walk_project", listed.select(walk=pl.lit(batch.walk, pl.UInt32), project_key="project_key")
+            )
+        counts = dict(pl.concat([changes["seq"], other_changes["seq"]]).value_counts().iter_rows())
+        self._store.insert("page", page_frame([{**row, "changes": counts.get(row["seq"], 0)} for row in batch.pages]))
+
+    def _stage(
+        self, batch: _Batch, omitted: pl.DataFrame, listed: pl.DataFrame, wide: pl.DataFrame, long: pl.DataFrame
+    ) -> None:
+        """Keeps what the walk left out so far. Of a project that stands on two pages, only what both leave out."""
+        walk = {"walk": batch.walk}
+        with self._store.frames(batch_projects=listed):
+            again = self._store.query("walk_projects", **walk)
+        if again.height:
+            omitted = omitted.join(again, on="project_key", how="anti")
+            with self._store.frames(reported=_values(wide.join(again, on="project_key", how="semi"), long)):
+                self._store.connection.execute(
+                    """delete from omission as o using reported as r
+                       where o.walk = $walk and o.project_key = r.project_key and o.grain = r.grain
+                         and o.neon_period_key = r.neon_period_key and o.timeframe_start = r.timeframe_start
+                         and o.metric = r.metric""",
+                    walk,
+                )
+        staged = omitted.join(listed, on="project_key", how="inner").select(
+            pl.lit(batch.walk, dtype=pl.UInt32).alias("walk"),
+            pl.col("page_seq").alias("seq"),
+            *LONG_KEYS,
+            "value",
+            is_applied=pl.lit(value=False),
+        )
+        self._store.insert("omission", _for_duckdb(staged))
+
+    def end_walk(self, walk: dict[str, Any], metrics: list[str], grains: list[int]) -> None:
+        """Of a complete walk, applies the omissions and certifies the hours it has proven; `walk` is a row of WALK."""
+        number = {"walk": walk["walk"]}
+        self._store.connection.execute("delete from walk_project where walk = $walk", number)
+        if walk["is_complete"]:
+            self._conclude(walk, metrics, grains[0] if grains else walk["grain"])
+        else:
+            self._store.connection.execute("delete from omission where walk = $walk", number)
+
+    def end_cycle(self) -> None:
+        """Forgets what walks left behind that never ended (the process was killed)."""
+        self._store.connection.execute("delete from omission where not is_applied")
+        self._store.connection.execute("delete from walk_project")
+
+    def _conclude(self, walk: dict[str, Any], metrics: list[str], grain: int) -> None:
+        execute, number = self._store.connection.execute, {"walk": walk["walk"]}
+        start = certified_from(grain, walk["period_start"])
+        until = certified_until(grain, walk["first_sent_at"], walk["period_end"])
+        execute(
+            """delete from omission
+               where walk = $walk and (grain <> $grain or timeframe_start < $start or timeframe_start >= $until)""",
+            {**number, "grain": grain, "start": start, "until": until},
+        )
+        missing = self._missing_metrics(walk, metrics)
+        execute(
+            "delete from omission where walk = $walk and list_contains($missing, metric)",
+            {**number, "missing": missing},
+        )
+        self._apply_omissions(number)
+        if start < until and not missing:
+            execute(
+                "insert into coverage values ($seq, $organization, $grain, $start, $until, $walk)",
+                {
+                    "seq": walk["seq"],
+                    "organization": walk["organization"],
+                    "grain": grain,
+                    "start": start,
+                    "until": until,
+                    **number,
+                },
+            )
+
+    def _apply_omissions(self, number: dict[str, int]) -> None:
+        """What a complete walk left out is taken off again."""
+        proven = self._store.query("proven_omissions", **number).cast({"value": pl.Int128})
+        if proven.is_empty():
+            return
+        is_wide = pl.col("metric").is_in(KNOWN_METRICS) & (pl.col("value") < pl.lit(pages.BIGINT_LIMIT, pl.Int128))
+        self._store.insert("observation", cancelled(proven.filter(is_wide)))
+        others = proven.filter(~is_wide)
+        self._store.insert("observation_other", _for_duckdb(taken_off(others)))
+        self._store.connection.execute("update omission set is_applied = true where walk = $walk", number)
+
+    def _missing_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
+        """Known metrics that this walk should have shown and nowhere did: unknown, until a walk shows them again.
+
+        A metric is missing where the walk leaves out, everywhere, what was above zero in hours that it certifies, or
+        where a whole fleet that reported it just before the window has fallen silent at once.
+        """
+        execute = self._store.connection.execute
+        organization = {"organization": walk["organization"]}
+        execute(
+            "delete from missing_metric where organization = $organization and list_contains($metrics, metric)",
+            {**organization, "metrics": metrics},
+        )
+        absent = [metric for metric in KNOWN_METRICS if metric not in metrics]
+        if not absent:
+            return []
+        contradicted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        reporters = self._store.query(
+            "metric_reporters",
+            **organization,
+            before=walk["period_start"],
+            since=walk["period_start"] - timedelta(hours=24),
+        ).row(0, named=True)
+        for metric in absent:
+            if metric in contradicted or (reporters[metric] or 0) >= FLEET_SUDDENLY_SILENT:
+                execute(
+                    "insert or ignore into missing_metric values ($organization, $metric, $since, $walk)",
+                    {**organization, "metric": metric, "since": walk["first_sent_at"], "walk": walk["walk"]},
+                )
+        return sorted(self._store.query("missing_metrics", **organization)["metric"])
+
+
+def grain_fault(asked: int, answered: list[int]) -> str:
+    """Why buckets of these lengths certify nothing; empty where they may. Coarser than asked is fine, mixed is not."""
+    if len(answered) > 1:
+        return "buckets of " + " and ".join(GRAIN_NAMES[grain] for grain in answered) + " length in one answer"
+    if answered and answered[0] < asked:
+        return f"{GRAIN_NAMES[answered[0]]} buckets where {GRAIN_NAMES[asked]} ones were asked for"
+    return ""
+
+
+def _frame(buckets: pages.Buckets, keys: list[int], periods: list[int]) -> pl.DataFrame:
+    """The page's buckets as WIDE less seq."""
+    if not buckets.project:
+        return WIDE.to_frame().drop("seq")
+    return pl.DataFrame(
+        {
+            "project_key": pl.Series(keys, dtype=pl.UInt32).gather(buckets.project),
+            "neon_period_key": pl.Series(periods, dtype=pl.UInt32).gather(buckets.period),
+            "grain": pl.Series(buckets.grain, dtype=pl.UInt8),
+            "timeframe_start": pl.Series(buckets.start, dtype=UTC_MICROSECONDS),
+            **{
+                metric: pl.Series(column, dtype=pl.Int64)
+                for metric, column in zip(KNOWN_METRICS, buckets.values, strict=True)
+            },
+        }
+    )
+
+
+def _reported(buckets: pages.Buckets, frame: pl.DataFrame) -> set[str]:
+    """The metrics of which the page has a value: null is "not reported"."""
+    known = {metric for metric in KNOWN_METRICS if frame[metric].null_count() < frame.height}
+    return known | {metric for _, metric, _ in buckets.others}
+
+
+def _add_rows(batch: _Batch, page: ReadPage, frame: pl.DataFrame) -> None:
+    """Adds the buckets that start inside the window that was asked for."""
+    seq = pl.lit(page.record.seq, dtype=pl.UInt64).alias("seq")
+    asked = pl.col("timeframe_start").is_between(batch.start, batch.end, closed="left")
+    if page.buckets.others:
+        rows, metrics, values = zip(*page.buckets.others, strict=True)
+        long = frame.select(KEYS)[list(rows)].with_columns(
+            metric=pl.Series(metrics, dtype=pl.String), value=pl.Series(values, dtype=pl.Int128)
+        )
+        batch.long.append(long.filter(asked).select(seq, pl.all()))
+    if frame.height:
+        batch.wide.append(frame.filter(asked).select(seq, pl.all()))
+
+
+def _values(wide: pl.DataFrame, long: pl.DataFrame) -> pl.DataFrame:
+    """Which values pages report, as LONG_KEYS."""
+    known = (
+        wide.unpivot(on=list(KNOWN_METRICS), index=list(KEYS), variable_name="metric", value_name="value")
+        .filter(pl.col("value").is_not_null())
+        .select(LONG_KEYS)
+    )
+    return pl.concat([known, long.select(LONG_KEYS)])
+
+
+def _for_duckdb(frame: pl.DataFrame) -> pl.DataFrame:
+    """Int128 does not cross the border; a decimal without scale does."""
+    return frame.with_columns(pl.col("value").cast(pl.Decimal(38, 0)))
