@@ -6,7 +6,7 @@ Lenient: unknown fields, plans, metrics and permissions are taken as they come; 
 """
 
 import json
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 
 from metering.errors import PageRefusedError
 from metering.meters import KNOWN_METRICS
-from metering.period import DAY, HOUR, floor_day, floor_hour, floor_month
+from metering.period import DAY, HOUR, floor_day, floor_hour, floor_month, next_month
 
 GRAINS = ("hourly", "daily", "monthly")
 BIGINT_LIMIT = 2**63
@@ -52,7 +52,7 @@ class _Bucket(msgspec.Struct, gc=False):
 
 class _NeonPeriod(msgspec.Struct, gc=False):
     period_id: str
-    period_plan: str = ""
+    period_plan: str | None = None
     period_start: datetime | None = None
     period_end: datetime | None = None
     consumption: list[_Bucket] | None = None
@@ -67,14 +67,22 @@ class _History(msgspec.Struct, gc=False):
     projects: list[_ProjectHistory]
 
 
+class _Quota(msgspec.Struct, gc=False):
+    active_time_seconds: int | None = None
+    compute_time_seconds: int | None = None
+    written_data_bytes: int | None = None
+    data_transfer_bytes: int | None = None
+    logical_size_bytes: int | None = None
+
+
 class _Settings(msgspec.Struct, gc=False):
-    quota: dict[str, int | None] | None = None
+    quota: _Quota | None = None
 
 
 class _Project(msgspec.Struct, gc=False):
     id: str
-    name: str = ""
-    region_id: str = ""
+    name: str | None = None
+    region_id: str | None = None
     created_at: str | None = None
     deleted_at: str | None = None
     compute_last_active_at: str | None = None
@@ -88,7 +96,7 @@ class _Project(msgspec.Struct, gc=False):
 
 
 class _Inventory(msgspec.Struct, gc=False):
-    projects: list[_Project] = []
+    projects: list[_Project]  # an answer without a list is no empty list
     unavailable_project_ids: list[str] | None = None
 
 
@@ -102,7 +110,7 @@ class _Branch(msgspec.Struct, gc=False):
 
 
 class _Branches(msgspec.Struct, gc=False):
-    branches: list[_Branch] = []
+    branches: list[_Branch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,13 +201,13 @@ def history(body: bytes) -> HistoryPage:
     periods: dict[NeonPeriod, int] = {}
     projects: dict[str, int] = {}
     for project in page.projects:
-        number = projects.setdefault(project.project_id, len(projects))
-        if number != len(projects) - 1:
-            raise PageRefusedError(f"project {project.project_id} stands twice on one page")
+        if project.project_id in projects:
+            raise PageRefusedError(f"project {_clean(project.project_id)} stands twice on one page")
+        number = projects[project.project_id] = len(projects)
         for neon_period in project.periods or ():
             period = _period(neon_period)
             _add_buckets(buckets, number, periods.setdefault(period, len(periods)), project.project_id, neon_period)
-    _refuse_repeated_keys(body, page, buckets)
+    _refuse_repeated_keys(body, page)
     _refuse_repeated_buckets(buckets, tuple(projects))
     return HistoryPage(projects=tuple(projects), periods=tuple(periods), buckets=buckets)
 
@@ -221,6 +229,7 @@ def project(body: bytes) -> ProjectFacts:
 def branch_sizes(body: bytes) -> list[int | None]:
     """The logical size of every branch of a page; None where Neon has not measured it yet."""
     sizes = [branch.logical_size for branch in _decode(_branches, body).branches]
+    _refuse_duplicates_in(body)
     for size in sizes:
         _checked("logical_size", size)
     return sizes
@@ -234,28 +243,33 @@ def time_of(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment if moment.year > 1 else None
+    return _utc(moment)
 
 
 def _decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise PageRefusedError(f"the answer is not what the API promises: {error}") from None
+        raise PageRefusedError(f"the answer is not what the API promises: {_clean(error)}") from None
+
+
+def _clean(text: object) -> str:
+    """What a page says of itself, fit for a message: printable, and not long."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)[:200])
 
 
 def _period(neon_period: _NeonPeriod) -> NeonPeriod:
     return NeonPeriod(
         period_id=neon_period.period_id,
-        plan=neon_period.period_plan,
+        plan=neon_period.period_plan or "",
         start=_utc(neon_period.period_start),
         end=_utc(neon_period.period_end),
     )
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.year <= 1:
+    """The moment in UTC; None in the years 1 and 9999, which stand for none (and where a zone may lead out of time)."""
+    if moment is None or not 1 < moment.year < 9999:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -266,14 +280,15 @@ def _add_buckets(buckets: Buckets, project: int, period: int, project_id: str, n
             continue
         start = _utc(bucket.timeframe_start)
         if start is None:
-            raise PageRefusedError(f"a bucket of project {project_id} has no timeframe_start")
+            raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_start")
         grain, aligned = _grain(start, _utc(bucket.timeframe_end), project_id)
         row: list[int | None] = [None] * len(KNOWN_METRICS)
         seen: set[str] = set()
         for metric in bucket.metrics:
             name, value = metric.metric_name, metric.value
             if name in seen:
-                raise PageRefusedError(f"metric {name} stands twice in one bucket of project {project_id}")
+                where = f"one bucket of project {_clean(project_id)}"
+                raise PageRefusedError(f"metric {_clean(name)} stands twice in {where}")
             seen.add(name)
             if value is None:
                 continue
@@ -294,22 +309,27 @@ def _add_buckets(buckets: Buckets, project: int, period: int, project_id: str, n
 def _checked(name: str, value: int | None) -> int | None:
     if value is not None and not 0 <= value < HUGEINT_LIMIT:
         fault = "is negative" if value < 0 else "is beyond 127 bits"
-        raise PageRefusedError(f"a value of {name} {fault}: {str(value)[:60]}")
+        raise PageRefusedError(f"a value of {_clean(name)} {fault}: {str(value)[:60]}")
     return value
 
 
 def _grain(start: datetime, end: datetime | None, project_id: str) -> tuple[int, datetime]:
-    """(index into GRAINS, aligned start). The bucket's own length says what it is, whatever was asked for."""
+    """(index into GRAINS, aligned start). The bucket's own length says what it is, whatever was asked for.
+
+    A bucket that reaches into a second hour, day or month belongs to neither: it is refused.
+    """
     if end is None:
-        raise PageRefusedError(f"a bucket of project {project_id} has no timeframe_end")
+        raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_end")
     length: timedelta = end - start
-    if timedelta() < length <= HOUR:
-        return 0, floor_hour(start)
-    if length <= DAY and length > timedelta():
-        return 1, floor_day(start)
-    if length > timedelta() and end - floor_month(start) <= 31 * DAY:
-        return 2, floor_month(start)
-    raise PageRefusedError(f"a bucket of project {project_id} runs from {start} to {end}")
+    if length <= HOUR:
+        grain, aligned, limit = 0, floor_hour(start), floor_hour(start) + HOUR
+    elif length <= DAY:
+        grain, aligned, limit = 1, floor_day(start), floor_day(start) + DAY
+    else:
+        grain, aligned, limit = 2, floor_month(start), next_month(start)
+    if not start < end <= limit:
+        raise PageRefusedError(f"a bucket of project {_clean(project_id)} runs from {start} to {end}")
+    return grain, aligned
 
 
 def _refuse_repeated_buckets(buckets: Buckets, projects: tuple[str, ...]) -> None:
@@ -318,49 +338,52 @@ def _refuse_repeated_buckets(buckets: Buckets, projects: tuple[str, ...]) -> Non
         seen: set[tuple[int, int, int, datetime]] = set()
         for key in zip(buckets.project, buckets.period, buckets.grain, buckets.start, strict=True):
             if key in seen:
-                raise PageRefusedError(f"project {projects[key[0]]} has the bucket of {key[3]} twice in one period")
+                name = _clean(projects[key[0]])
+                raise PageRefusedError(f"project {name} has the bucket of {key[3]} twice in one period")
             seen.add(key)
 
 
-def _refuse_repeated_keys(body: bytes, page: _History, buckets: Buckets) -> None:
+def _refuse_repeated_keys(body: bytes, page: _History) -> None:
     """Keys that stand twice in one object. The decoder keeps the last of them; we refuse.
 
-    Counting the keys is enough for an honest page, and quick; only where the counts differ is the page read
-    again, slowly, to know.
+    Counting the keys is enough for an honest page, and quick: a key that stands twice, stands once more often than
+    there are values of it. Only where a count is too high is the page read again, slowly, to know.
     """
-    metrics = sum(len(bucket.metrics or ()) for bucket in _all_buckets(page))
-    expected = {b'"project_id"': len(page.projects), b'"metric_name"': metrics, b'"value"': metrics}
-    if b"\\" in body or any(body.count(key) != count for key, count in expected.items()):
+    if b"\\" in body or any(body.count(b'"%s"' % key) > count for key, count in _key_counts(page).items()):
         _refuse_duplicates_in(body)
-        return
-    starts = sum(1 for _ in _all_buckets(page))
-    periods = sum(len(project.periods or ()) for project in page.projects)
-    structure = {
-        b'"timeframe_start"': starts,
-        b'"timeframe_end"': starts,
-        b'"metrics"': starts,
-        b'"period_id"': periods,
-        b'"consumption"': periods,
-        b'"periods"': len(page.projects),
-        b'"projects"': 1,
+
+
+def _key_counts(page: _History) -> dict[bytes, int]:
+    """How many values each key gave; one that was null is not counted, which only costs the slow reading."""
+    periods = [period for project in page.projects for period in project.periods or ()]
+    buckets = [bucket for period in periods for bucket in period.consumption or ()]
+    metrics = sum(len(bucket.metrics or ()) for bucket in buckets)
+    missing = sum(1 for bucket in buckets for metric in bucket.metrics or () if metric.value is None)
+    return {
+        b"projects": 1,
+        b"pagination": 1,
+        b"cursor": 1,
+        b"project_id": len(page.projects),
+        b"periods": sum(1 for project in page.projects if project.periods is not None),
+        b"period_id": len(periods),
+        b"period_plan": sum(1 for period in periods if period.period_plan is not None),
+        b"period_start": sum(1 for period in periods if period.period_start is not None),
+        b"period_end": sum(1 for period in periods if period.period_end is not None),
+        b"consumption": sum(1 for period in periods if period.consumption is not None),
+        b"timeframe_start": sum(1 for bucket in buckets if bucket.timeframe_start is not None),
+        b"timeframe_end": sum(1 for bucket in buckets if bucket.timeframe_end is not None),
+        b"metrics": sum(1 for bucket in buckets if bucket.metrics is not None),
+        b"metric_name": metrics,
+        b"value": metrics - missing,
     }
-    if any(body.count(key) > count for key, count in structure.items()):
-        _refuse_duplicates_in(body)
-
-
-def _all_buckets(page: _History) -> Iterator[_Bucket]:
-    for project_history in page.projects:
-        for neon_period in project_history.periods or ():
-            yield from neon_period.consumption or ()
 
 
 def _refuse_duplicates_in(body: bytes) -> None:
     def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(pairs)
         if len(out) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise PageRefusedError(f"the key {twice!r} stands twice in one object")
+            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+            raise PageRefusedError(f"the key {_clean(twice)!r} stands twice in one object")
         return out
 
     try:
@@ -370,18 +393,18 @@ def _refuse_duplicates_in(body: bytes) -> None:
 
 
 def _facts(project: _Project) -> ProjectFacts:
-    quota = (project.settings.quota or {}) if project.settings else {}
+    quota = project.settings.quota if project.settings else None
     counters = {name: _checked(name, getattr(project, name)) for name in COUNTERS}
-    limits = {name: _checked(name, value) or 0 for name, value in quota.items() if value is not None}
+    limits = {name: _checked(name, getattr(quota, name, None)) for name in QUOTAS}
     return ProjectFacts(
         project_id=project.id,
-        name=project.name,
-        region=project.region_id,
+        name=project.name or "",
+        region=project.region_id or "",
         created_at=time_of(project.created_at),
         deleted_at=time_of(project.deleted_at),
         last_active_at=time_of(project.compute_last_active_at),
         has_settings=project.settings is not None,
-        limits=limits,
+        limits={name: limit for name, limit in limits.items() if limit is not None},
         period_start=time_of(project.consumption_period_start),
         period_end=time_of(project.consumption_period_end),
         counters=counters,
@@ -392,9 +415,19 @@ class _Error(msgspec.Struct, gc=False):
     message: str = ""
 
 
+class _Auth(msgspec.Struct, gc=False):
+    auth_method: str
+
+
 _error = msgspec.json.Decoder(_Error)
+_auth = msgspec.json.Decoder(_Auth)
 
 
 def error_message(body: bytes) -> str:
     """What an error body says; raises PageRefusedError where it is none."""
     return str(_decode(_error, body).message)
+
+
+def auth_method(body: bytes) -> str:
+    """What `GET /auth` calls the key: `api_key_user`, `api_key_org`, `oauth` or another word."""
+    return str(_decode(_auth, body).auth_method)
