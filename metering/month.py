@@ -4,9 +4,12 @@ Everything is computed as it was known at one journal record (`as_of_seq`), so t
 again to the same bytes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -18,14 +21,22 @@ from metering.coverage import Certified, Coverage, selection
 from metering.meters import meter_for
 from metering.money import quantity_text
 from metering.neon_cost import NeonCost
-from metering.period import DAY, HOUR, Period, rfc3339
+from metering.period import Period, rfc3339, without
 from metering.poll import certified_of
 from metering.store import Store
 from metering.terms import Terms
-from metering.usage import USAGE, Int128, Moment
+from metering.usage import USAGE, Moment
 
 LATEST = 2**63
 Json = dict[str, Any]
+
+_HOURS: dict[str, pl.DataType] = {"organization": pl.String(), "start": Moment, "end": Moment}
+_PARTS: dict[str, pl.DataType] = {
+    "organization": pl.String(),
+    "grain": pl.UInt8(),
+    "period_start": Moment,
+    "period_end": Moment,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +111,30 @@ class Month:
         return self._rated[1]
 
     @cached_property
-    def parts(self) -> pl.DataFrame:
-        """Which grain counts from when to when in each organization, cut where a price changes."""
-        dated = [*self.prices.values(), *(price for plan in cost.price_list() for price in plan.prices)]
-        cuts = sorted(
-            {price.valid_from for price in dated if self.period.start < price.valid_from < self.period.end}
-        )
-        slices = [
-            Period(start=a, end=b) for a, b in zip([self.period.start, *cuts], [*cuts, self.period.end], strict=True)
+    def uncertified(self) -> pl.DataFrame:
+        """Hours of the running month that count although no complete walk has seen them: organization, start, end."""
+        rows = [
+            (organization, period.start, period.end)
+            for organization, certified in sorted(self.certified.items())
+            for period in without(self.period, certified.covered(self.period))
+            if self.is_open
         ]
+        return pl.DataFrame(rows, schema=_HOURS, orient="row")
+
+    @cached_property
+    def parts(self) -> pl.DataFrame:
+        """Which grain counts from when to when in each organization, cut where a price or certainty changes."""
+        dated = [*self.prices.values(), *(price for plan in cost.price_list() for price in plan.prices)]
+        changes = {price.valid_from for price in dated}
         rows = []
         for organization, certified in sorted(self.certified.items()):
+            unsure = self.uncertified.filter(pl.col("organization") == organization)
+            slices = _cut(self.period, changes.union(unsure["start"], unsure["end"]))
             for timeframes in selection(certified, self.period, is_open=self.is_open):
                 for slice_ in slices:
                     if common := timeframes.period.overlap(slice_):
                         rows.append((organization, timeframes.grain, common.start, common.end))
-        schema = {"organization": pl.String, "grain": pl.UInt8, "period_start": Moment, "period_end": Moment}
-        return pl.DataFrame(rows, schema=schema, orient="row").with_row_index("part_no")
+        return pl.DataFrame(rows, schema=_PARTS, orient="row").with_row_index("part_no")
 
     @cached_property
     def sums(self) -> pl.DataFrame:
@@ -144,6 +162,25 @@ class Month:
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
             .sort("organization", "project_id", "metric", "start")
         )
+
+    def sums_and_buckets(self, wanted: pl.DataFrame) -> pl.DataFrame:
+        """The sums, with the (project_id, metric) pairs of `wanted` bucket by bucket (`read_at`: where it matters)."""
+        if wanted.is_empty():
+            return self.sums
+        dated = pl.col("metric").is_in(self.dated_metrics)
+        buckets = self.buckets(wanted).with_columns(read_at=pl.when(dated).then("read_at"))
+        return pl.concat([self.sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
+
+    @property
+    def dated_metrics(self) -> list[str]:
+        """Metrics whose unit depends on when a page was read."""
+        dated = (meter for meter in self.terms.card.meters if len(meter.divisors) > 1)
+        return sorted({metric for meter in dated for metric in meter.metrics})
+
+    def is_partial(self, rows: pl.DataFrame) -> pl.Series:
+        """Which rows of USAGE hold observations of hours that are not certified."""
+        unsure = self.uncertified.with_columns(is_partial=pl.lit(value=True))
+        return usage.assigned(rows, unsure, ["organization"], "is_partial")["is_partial"].fill_null(value=False)
 
     @cached_property
     def undivided(self) -> pl.Series:
@@ -173,28 +210,20 @@ class Month:
         pairs = self.sums.select("project_id", "metric").unique()
         is_fine = ~pl.col("project_id").is_in(self.undivided.implode()) | pl.col("metric").is_in(fine)
         wanted = pairs.filter(is_fine).sort("project_id", "metric")
-        rows = self.sums
-        if wanted.height:
-            single = {meter.id for meter in self.terms.card.meters if len(meter.divisors) > 1}
-            dated = {metric for meter in self.terms.card.meters if meter.id in single for metric in meter.metrics}
-            buckets = self.buckets(wanted).with_columns(
-                read_at=pl.when(pl.col("metric").is_in(sorted(dated))).then("read_at")
-            )
-            rows = pl.concat([rows.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
+        rows = self.sums_and_buckets(wanted)
         return usage.assigned(rows, self.segments, ["project_id"], "segment_no")
 
     def _fine_metrics(self) -> list[str]:
         """Metrics that are needed bucket by bucket everywhere: allowances per hour, units that changed, late prices."""
         meters = {meter.id: meter for meter in self.terms.card.meters}
-        first = {}
+        first: dict[tuple[str, str], datetime] = {}
         for plan in self.terms.card.plans:
             for price in plan.prices:
                 key = (plan.id, price.meter)
                 first[key] = min(first.get(key, price.valid_from), price.valid_from)
         names = {price.meter for price in self.prices.values() if price.included_per_hour is not None}
-        names |= {meter.id for meter in meters.values() if len(meter.divisors) > 1}
         names |= {meter for (_, meter), start in first.items() if self.period.start < start < self.period.end}
-        return sorted({metric for name in names for metric in meters[name].metrics})
+        return sorted({*self.dated_metrics, *(metric for name in names for metric in meters[name].metrics)})
 
     @cached_property
     def _used(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -275,49 +304,66 @@ class Month:
         return {project: (customer, plan) for project, customer, plan in rows}
 
 
+def _cut(whole: Period, moments: Iterable[datetime]) -> list[Period]:
+    """The whole, cut at the moments inside it."""
+    cuts = sorted({moment for moment in moments if whole.start < moment < whole.end})
+    return [Period(start=a, end=b) for a, b in zip([whole.start, *cuts], [*cuts, whole.end], strict=True)]
+
+
 def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
-    """What `usage` prints: contract section 3."""
-    rows = month.sums
+    """What `usage` prints: contract section 3. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
+    pairs = month.sums.select("project_id", "metric").unique()
+    if by is None:
+        pairs = pairs.filter(pl.col("metric").is_in(month.dated_metrics))
+    rows = month.sums_and_buckets(pairs)
+    rows = rows.with_columns(partial=month.is_partial(rows))
     keys = ["organization", "project_id"]
     if by is not None:
-        pairs = rows.select("project_id", "metric").unique()
-        every = "1h" if by == "hour" else "1d"
-        rows = month.buckets(pairs).with_columns(start=pl.col("start").dt.truncate(every))
-        keys = [*keys, "start"]
+        keys += ["start", "end"]
+    if by == "day":
+        day = pl.col("start").dt.truncate("1d")
+        rows = rows.with_columns(start=day, end=pl.max_horizontal("end", day.dt.offset_by("1d")))
     if project is not None:
         rows = rows.filter(pl.col("project_id") == project)
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
         "as_of": rfc3339(month.now),
         "coverage": {**month.coverage_json(), "gaps": month.coverage.gaps(month.now)},
-        "usage": _usage_rows(month, rows, keys, by),
+        "usage": _usage_rows(month, rows, keys),
     }
 
 
-def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str], by: str | None) -> list[Json]:
+def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str]) -> list[Json]:
     names, owners = month.names(), month.owners()
     priced = {plan.id: {price.meter for price in plan.prices} for plan in month.terms.card.plans}
-    read = rows.with_columns(pl.col("value").cast(Int128))
-    out = []
-    for row in usage.by_metric(read, keys):
-        customer, plan = owners.get(row["project_id"], (None, None))
-        meter = meter_for(row["metric"], priced.get(plan or "", ()), month.terms.card.meters)
-        spans = {}
-        if by is not None:
-            spans = {"start": rfc3339(row["start"]), "end": rfc3339(row["start"] + (HOUR if by == "hour" else DAY))}
+    summed = (
+        rows.group_by(*keys, "metric", "read_at")
+        .agg(pl.col("value").sum(), pl.col("partial").any())
+        .filter(pl.col("value") != 0)
+        .sort(*keys, "metric", "read_at")
+    )
+    out: list[Json] = []
+    for _, group in groupby(summed.iter_rows(named=True), key=lambda row: [row[name] for name in (*keys, "metric")]):
+        read = list(group)
+        head: Json = read[0]
+        span: Json = {name: rfc3339(head[name]) for name in ("start", "end") if name in keys}
+        customer, plan = owners.get(head["project_id"], (None, None))
+        meter = meter_for(head["metric"], priced.get(plan or "", ()), month.terms.card.meters)
+        quantities = (usage.quantity(row["value"], meter, row["read_at"] or month.now) for row in read if meter)
         out.append(
             {
-                "organization": row["organization"],
-                "project_id": row["project_id"],
-                "project_name": names.get(row["project_id"]),
+                "organization": head["organization"],
+                "project_id": head["project_id"],
+                "project_name": names.get(head["project_id"]),
                 "customer": customer,
                 "plan": plan,
-                **spans,
-                "metric": row["metric"],
-                "value": str(row["value"]),
+                **span,
+                "metric": head["metric"],
+                "value": str(sum(row["value"] for row in read)),
                 "meter": meter.id if meter else None,
-                "quantity": quantity_text(usage.quantity(row["value"], meter, month.now)) if meter else None,
+                "quantity": quantity_text(sum(quantities, Fraction(0))) if meter else None,
                 "unit": meter.unit if meter else None,
+                "partial": any(row["partial"] for row in read),
             }
         )
     return out

@@ -56,7 +56,11 @@ def existence(facts: pl.DataFrame, month_start: datetime) -> pl.DataFrame:
     last_end = bucket_end("last_start", "last_grain")
     began = pl.when("was_used_before").then(pl.lit(month_start, dtype=Moment)).otherwise("first_start")
     start = pl.coalesce("created_at", began)
-    end = pl.when("is_listed").then(None).otherwise(pl.coalesce("deleted_at", last_end, pl.lit(month_start, dtype=Moment)))
+    end = (
+        pl.when("is_listed")
+        .then(None)
+        .otherwise(pl.coalesce("deleted_at", last_end, pl.lit(month_start, dtype=Moment)))
+    )
     return (
         facts.with_columns(exists_from=start, exists_to=end, first_end=first_end, last_end=last_end)
         .with_columns(
@@ -74,9 +78,7 @@ def undivided(segments: pl.DataFrame, spans: pl.DataFrame, month: tuple[datetime
     start, end = (pl.lit(moment, dtype=Moment) for moment in month)
     ends = (
         spans.join(
-            segments.group_by("project_id").agg(
-                count=pl.len(), first=pl.col("start").min(), last=pl.col("end").max()
-            ),
+            segments.group_by("project_id").agg(count=pl.len(), first=pl.col("start").min(), last=pl.col("end").max()),
             on="project_id",
             how="left",
         )
@@ -86,7 +88,11 @@ def undivided(segments: pl.DataFrame, spans: pl.DataFrame, month: tuple[datetime
         )
         .filter(
             pl.col("count").is_null()
-            | ((pl.col("count") == 1) & (pl.col("first") == pl.col("lived_from")) & (pl.col("last") == pl.col("lived_to")))
+            | (
+                (pl.col("count") == 1)
+                & (pl.col("first") == pl.col("lived_from"))
+                & (pl.col("last") == pl.col("lived_to"))
+            )
         )
     )
     return ends["project_id"].sort()
@@ -170,7 +176,7 @@ def _with_scale(rows: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
         (name, read_at, _scale(known[name], read_at), denominator(known[name]))
         for name, read_at in combinations.iter_rows()
     ]
-    schema = {"meter": pl.String, "read_at": Moment, "scale": Int128, "meter_den": Int128}
+    schema: dict[str, pl.DataType] = {"meter": pl.String(), "read_at": Moment, "scale": Int128, "meter_den": Int128}
     scales = pl.DataFrame(table, schema=schema, orient="row")
     return rows.join(scales, on=["meter", "read_at"], how="left", nulls_equal=True)
 
@@ -215,4 +221,3 @@ def quantity(value: int, meter: Meter, read_at: datetime) -> Fraction:
 def unpriced_reason(metric: str, meters: Sequence[Meter]) -> str:
     """Why no price took a metric's usage."""
     return "not_in_plan" if meter_for(metric, (), meters) else "no_meter"
-
