@@ -1,0 +1,324 @@
+"""Contract 5.2 from outside: which value of a bucket counts, and what `usage` and `status` say about it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plain_neon import Bucket, PlainNeon, served
+from tests.platform_desk import Desk
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with served(PlainNeon()) as neon:
+        yield Desk(directory=tmp_path, neon=neon, now="2026-10-05T12:00:00Z")
+
+
+def values(document: Json) -> dict[tuple[str, str, str], str]:
+    """(organization, project, metric) -> value."""
+    return {(row["organization"], row["project_id"], row["metric"]): row["value"] for row in document["usage"]}
+
+
+def compute(document: Json) -> list[str]:
+    return [row["value"] for row in document["usage"] if row["metric"] == "compute_unit_seconds"]
+
+
+def test_usage_has_the_contracts_keys_and_types(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("calm-dawn-12345678", "acme-cust7-pro-1756684800")
+    fleet.use("calm-dawn-12345678", "2026-10-04T05:00", compute_unit_seconds=123456, unheard_of=7)
+    desk.pattern = r"(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-(?P<created>\d+)"
+    desk.good("poll")
+    document = desk.good("usage", "current")
+    assert list(document) == ["period", "as_of", "coverage", "usage"]
+    assert document["period"] == {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}
+    assert document["as_of"] == "2026-10-05T12:00:00Z"
+    known = {
+        "organization": "org-a",
+        "project_id": "calm-dawn-12345678",
+        "project_name": "acme-cust7-pro-1756684800",
+        "customer": "cust7",
+        "plan": "pro",
+        "metric": "compute_unit_seconds",
+        "value": "123456",
+        "meter": "compute",
+        "quantity": "34.293333333333",
+        "unit": "CU-hour",
+    }
+    strange = {**known, "metric": "unheard_of", "value": "7", "meter": None, "quantity": None, "unit": None}
+    assert [{name: row[name] for name in known} for row in document["usage"]] == [known, strange]
+
+
+def test_a_month_of_before_the_first_poll_is_empty_and_uncovered(desk: Desk) -> None:
+    document = desk.good("usage", "2026-09")
+    assert document["usage"] == []
+    assert document["coverage"]["hours"] == 720
+    assert document["coverage"]["covered_hours"] == 0
+    assert document["coverage"]["complete"] is False
+    assert document["coverage"]["gaps"] == [
+        {
+            "organization": "org-a",
+            "start": "2026-09-01T00:00:00Z",
+            "end": "2026-10-01T00:00:00Z",
+            "reason": "not_read",
+        }
+    ]
+
+
+def test_an_hour_is_certified_one_hour_after_its_end_and_not_a_second_earlier(desk: Desk) -> None:
+    desk.neon.fleet("org-a").idle.append("calm-dawn-1")
+    desk.now = "2026-10-01T05:59:59Z"
+    desk.good("poll")
+    assert desk.good("usage", "2026-10")["coverage"]["covered_hours"] == 4
+    desk.now = "2026-10-01T06:00:00Z"
+    desk.good("poll")
+    assert desk.good("usage", "2026-10")["coverage"]["covered_hours"] == 5
+
+
+def test_the_last_value_observed_counts_up_and_down(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    grown = fleet.use("calm-dawn-1", "2026-10-05T05:00", compute_unit_seconds=100)
+    shrunk = fleet.use("calm-dawn-1", "2026-10-05T06:00", compute_unit_seconds=100)
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["200"]
+    grown.metrics, shrunk.metrics = {"compute_unit_seconds": 1000}, {"compute_unit_seconds": 60}
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["1060"]
+    again = desk.good("poll")
+    assert again["changes"] == "0"
+    assert compute(desk.good("usage", "current")) == ["1060"]
+
+
+def test_a_value_that_a_later_complete_read_omits_is_zero_and_listed_by_status(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    gone = fleet.use("calm-dawn-1", "2026-10-05T05:00", compute_unit_seconds=100, public_network_transfer_bytes=8)
+    fleet.use("calm-dawn-1", "2026-10-05T06:00", compute_unit_seconds=5)
+    desk.good("poll")
+    gone.metrics = {"public_network_transfer_bytes": 8}
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["5"]
+    listed = desk.good("status")["revised_to_zero"]
+    assert [(row["project_id"], row["metric"], row["value"]) for row in listed] == [
+        ("calm-dawn-1", "compute_unit_seconds", "100")
+    ]
+
+
+def test_a_broken_walk_is_never_zero_and_leaves_a_gap_with_its_reason(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=100)
+    desk.good("poll")
+    desk.neon.fail("org-a", "hourly", 500, "broken pipe in the cupboard")
+    desk.now = "2026-10-05T18:00:00Z"
+    ran = desk.run("poll")
+    assert ran.code == 3
+    assert "org-a" in ran.err
+    assert "500" in ran.err
+    document = desk.good("usage", "current")
+    assert compute(document) == ["100"]
+    gaps = document["coverage"]["gaps"]
+    assert (gaps[-1]["organization"], gaps[-1]["start"]) == ("org-a", "2026-10-05T11:00:00Z")
+    assert "500" in gaps[-1]["reason"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_403_and_404_are_a_gap_and_never_zero(desk: Desk, status: int) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("calm-dawn-1")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=100)
+    desk.good("poll")
+    desk.neon.fail("org-a", "history", status, "not for you")
+    desk.now = "2026-10-05T18:00:00Z"
+    assert desk.run("poll").code == 3
+    document = desk.good("usage", "current")
+    assert compute(document) == ["100"]
+    assert str(status) in document["coverage"]["gaps"][-1]["reason"]
+
+
+def test_the_reason_of_a_gap_is_that_of_the_walk_that_failed_though_another_went_well(desk: Desk) -> None:
+    desk.neon.fail("org-a", "hourly", 500, "hours are out")
+    assert desk.run("backfill").code == 3
+    gaps = desk.good("usage", "current")["coverage"]["gaps"]
+    assert "hours are out" in gaps[-1]["reason"]
+
+
+def test_a_sponsored_organization_is_outside_coverage(desk: Desk) -> None:
+    desk.organizations, desk.sponsored = ("org-a", "org-free"), ("org-free",)
+    desk.neon.fail("org-free", "history", 403)
+    desk.neon.fleet("org-free").project("free-bird-1")
+    desk.good("poll")
+    document = desk.good("usage", "current")
+    assert {gap["organization"] for gap in document["coverage"]["gaps"]} <= {"org-a"}
+    assert document["coverage"]["covered_hours"] == 4 * 24 + 11
+    assert not [asked for path, asked in desk.neon.asked if "history" in path and asked["org_id"] == "org-free"]
+
+
+def test_one_missing_hour_makes_the_day_count_from_its_daily_bucket(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    desk.now = "2026-10-03T06:00:00Z"
+    for hour in (5, 6):
+        fleet.use("calm-dawn-1", f"2026-10-02T{hour:02}:00", compute_unit_seconds=10)
+    fleet.use("calm-dawn-1", "2026-10-03T02:00", compute_unit_seconds=3)
+    desk.good("poll")
+    assert compute(desk.good("usage", "2026-10")) == ["23"]
+    # A pause of nine days: the hours from the 3rd on are lost to hourly, the daily buckets heal them.
+    fleet.use("calm-dawn-1", "2026-10-02", grain="daily", compute_unit_seconds=21)
+    fleet.use("calm-dawn-1", "2026-10-03", grain="daily", compute_unit_seconds=1000)
+    fleet.use("calm-dawn-1", "2026-10-11T02:00", compute_unit_seconds=7)
+    desk.now = "2026-10-12T06:00:00Z"
+    desk.good("poll")
+    document = desk.good("usage", "2026-10")
+    assert compute(document) == [str(20 + 1000 + 7)]
+    assert document["coverage"]["covered_hours"] == 11 * 24 + 5
+    by_day = desk.good("usage", "2026-10", "--by", "day")["usage"]
+    assert [(row["start"], row["end"], row["value"]) for row in by_day] == [
+        ("2026-10-02T00:00:00Z", "2026-10-03T00:00:00Z", "20"),
+        ("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", "1000"),
+        ("2026-10-11T00:00:00Z", "2026-10-12T00:00:00Z", "7"),
+    ]
+    by_hour = desk.good("usage", "2026-10", "--by", "hour")["usage"]
+    assert [(row["start"], row["end"], row["value"]) for row in by_hour] == [
+        ("2026-10-02T05:00:00Z", "2026-10-02T06:00:00Z", "10"),
+        ("2026-10-02T06:00:00Z", "2026-10-02T07:00:00Z", "10"),
+        ("2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", "1000"),
+        ("2026-10-11T02:00:00Z", "2026-10-11T03:00:00Z", "7"),
+    ]
+
+
+def test_a_month_older_than_sixty_days_counts_from_its_monthly_bucket(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-06-01", grain="monthly", compute_unit_seconds=777)
+    desk.good("backfill")
+    document = desk.good("usage", "2026-06")
+    assert compute(document) == ["777"]
+    assert document["coverage"]["complete"] is True
+    by_day = desk.good("usage", "2026-06", "--by", "day")["usage"]
+    assert [(row["start"], row["end"]) for row in by_day] == [("2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z")]
+
+
+def test_a_bucket_in_two_neon_periods_counts_in_both_parts(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=100)
+    late = Bucket(
+        grain="hourly",
+        project="calm-dawn-1",
+        start="2026-10-04T05:00",
+        metrics={"compute_unit_seconds": 11},
+        period="period-2",
+        period_start="2026-10-04T05:30",
+    )
+    fleet.buckets.append(late)
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["111"]
+
+
+def test_a_project_in_two_organizations_is_a_row_in_each(desk: Desk) -> None:
+    desk.organizations = ("org-a", "org-b")
+    desk.neon.fleet("org-a").use("calm-dawn-1", "2026-10-03T05:00", compute_unit_seconds=10)
+    desk.neon.fleet("org-b").use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=32)
+    desk.neon.fleet("org-b").project("calm-dawn-1", "late-name")
+    desk.good("poll")
+    assert values(desk.good("usage", "current")) == {
+        ("org-a", "calm-dawn-1", "compute_unit_seconds"): "10",
+        ("org-b", "calm-dawn-1", "compute_unit_seconds"): "32",
+    }
+
+
+def test_a_project_that_the_next_walk_leaves_out_keeps_its_usage(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=100)
+    fleet.use("warm-dusk-2", "2026-10-04T05:00", compute_unit_seconds=1)
+    desk.good("poll")
+    fleet.buckets = [bucket for bucket in fleet.buckets if bucket.project != "calm-dawn-1"]
+    desk.good("poll")
+    assert values(desk.good("usage", "current"))["org-a", "calm-dawn-1", "compute_unit_seconds"] == "100"
+
+
+def test_a_known_metric_absent_from_the_whole_organization_is_a_gap(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-05T02:00", compute_unit_seconds=100, root_branch_bytes_month=50)
+    desk.good("poll")
+    fleet.buckets = []
+    fleet.use("calm-dawn-1", "2026-10-05T02:00", root_branch_bytes_month=50)
+    desk.now = "2026-10-05T18:00:00Z"
+    desk.run("poll")
+    document = desk.good("usage", "current")
+    assert compute(document) == ["100"]
+    assert document["coverage"]["gaps"][-1]["reason"] == "metric_missing: compute_unit_seconds"
+
+
+def test_uncertified_hours_count_in_the_running_month_marked_partial_and_in_no_other(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-09-30T20:00", compute_unit_seconds=100)
+    fleet.use("calm-dawn-1", "2026-09-30T23:00", compute_unit_seconds=7)
+    fleet.use("warm-dusk-2", "2026-09-30T20:00", compute_unit_seconds=1)
+    desk.now = "2026-09-30T23:30:00Z"
+    desk.good("poll")
+    rows = desk.good("usage", "current")["usage"]
+    assert [(row["value"], row["partial"]) for row in rows] == [("107", True), ("1", False)]
+    desk.now = "2026-10-01T00:30:00Z"
+    assert compute(desk.good("usage", "2026-09")) == ["100", "1"]
+
+
+def test_usage_by_project_shows_only_that_project(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=100)
+    fleet.use("warm-dusk-2", "2026-10-04T05:00", compute_unit_seconds=1)
+    desk.good("poll")
+    rows = desk.good("usage", "current", "--project", "warm-dusk-2")["usage"]
+    assert [(row["project_id"], row["value"]) for row in rows] == [("warm-dusk-2", "1")]
+
+
+def test_a_value_beyond_64_bits_is_kept_to_the_digit(desk: Desk) -> None:
+    desk.neon.fleet("org-a").use("calm-dawn-1", "2026-10-04T05:00", root_branch_bytes_month=2**64 + 1)
+    desk.neon.fleet("org-a").use("calm-dawn-1", "2026-10-04T06:00", root_branch_bytes_month=1)
+    desk.good("poll")
+    (row,) = desk.good("usage", "current")["usage"]
+    assert (row["value"], row["quantity"]) == ("18446744073709551618", "18446744073.709551618")
+
+
+def test_a_meter_whose_unit_changed_uses_the_divisor_of_the_day_it_was_read(desk: Desk) -> None:
+    desk.more = """
+[[meters]]
+id = "compute"
+metrics = ["compute_unit_seconds"]
+unit = "CU-hour"
+divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-10-06, divisor = "3600000" }]
+"""
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=3600)
+    desk.good("poll")
+    fleet.use("calm-dawn-1", "2026-10-06T05:00", compute_unit_seconds=3600000)
+    desk.now = "2026-10-06T12:00:00Z"
+    desk.good("poll")
+    (row,) = desk.good("usage", "current")["usage"]
+    assert (row["value"], row["quantity"]) == ("3603600", "2")
+
+
+def test_a_renamed_project_shows_its_last_name(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    project = fleet.project("calm-dawn-1", "old")
+    fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=3600)
+    desk.good("poll")
+    project["name"] = "new"
+    desk.good("poll")
+    assert desk.good("usage", "current")["usage"][0]["project_name"] == "new"
+
+
+def test_rows_sort_by_organization_project_and_metric_and_equal_facts_give_equal_bytes(desk: Desk) -> None:
+    desk.organizations = ("org-b", "org-a")
+    for organization in ("org-a", "org-b"):
+        fleet = desk.neon.fleet(organization)
+        for name in ("zoo-1", "ant-1"):
+            fleet.use(name, "2026-10-04T05:00", root_branch_bytes_month=5, compute_unit_seconds=1)
+    desk.good("poll")
+    first = desk.run("usage", "current").out
+    desk.good("poll")
+    assert desk.run("usage", "current").out == first
+    rows = desk.good("usage", "current")["usage"]
+    keys = [(row["organization"], row["project_id"], row["metric"]) for row in rows]
+    assert keys == sorted(keys)
+    assert len(keys) == 8
