@@ -7,6 +7,7 @@ absent, where a page brings nothing, or where a known cursor comes back with not
 
 import asyncio
 import random
+import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,8 +21,11 @@ from metering import __version__, pages
 from metering.config import NeonConfig, Secret
 from metering.errors import CredentialsError, NeonError, PageRefusedError, UnavailableError, UnreachableError
 
-RETRYABLE = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
-MAX_BODY_BYTES = 256 * 1024 * 1024
+RETRYABLE = frozenset({408, 423, 425, 429, *range(500, 600)} - {501, 505})
+"""A gateway has its own numbers above 500; what it was not made for (501, 505) it will not learn."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A page of 100 projects over 168 hours has about 11 MB; a bomb may unpack to no more than this."""
+MAX_ERROR_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 900.0
 MAX_PAGES = 100_000
 
@@ -65,9 +69,12 @@ class RateBudget:
         """Waits for one request's worth of budget; callers are served in order."""
         async with self._turn:
             self._refill()
-            if self.tokens < 1:
-                await self._sleep((1 - self.tokens) / self.rate)
+            while self.tokens < 1:
+                rate = self.rate
+                await self._sleep((1 - self.tokens) / rate)
                 self._refill()
+                if self.rate >= rate:  # else a 429 slowed us while we waited
+                    break
             self.tokens -= 1
             self.spent += 1
 
@@ -105,7 +112,8 @@ class Neon:
         self.history_budget = RateBudget(config.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.other_budget = RateBudget(config.requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.requests = 0
-        self._jitter = random.Random(0)  # noqa: S311 - spreads retries, guards nothing
+        # Not seeded: two hosts of one account would retry in step. It spreads retries, and guards nothing.
+        self._jitter = random.Random()  # noqa: S311
         self._client = httpx.AsyncClient(
             base_url=config.base_url.rstrip("/") + "/",
             timeout=httpx.Timeout(config.timeout_seconds),
@@ -136,20 +144,18 @@ class Neon:
                 async with asyncio.timeout(self.config.timeout_seconds):
                     response, body = await self._send(path, params, key)
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
-                fault = f"{type(error).__name__}: {error}".rstrip(": ")
+                fault = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
             else:
-                if response.status_code == 200 and (why := _unfinished(body)) is None:
+                status, said = response.status_code, _message(body, key)
+                if status == 200 and (why := _unfinished(body)) is None:
                     budget.recover()
                     return self._answer(path, params, sent_at, response, body)
-                if response.status_code == 200:
-                    fault = f"200 with an unreadable body ({why})"
-                elif response.status_code in RETRYABLE:
-                    fault = f"{response.status_code} {_message(body)}".strip()
-                    wait = retry_after(response.headers.get("retry-after"), self._clock())
-                    if response.status_code == 429:
-                        budget.slow_down()
-                else:
-                    raise _final(path, response.status_code, _message(body))
+                if status not in RETRYABLE and status != 200:
+                    raise _final(path, status, said)
+                fault = f"{status} {said}".strip() if status != 200 else f"200 with an unreadable body ({why})"
+                wait = self._asked_to_wait(response) if status != 200 else None
+                if status == 429:
+                    budget.slow_down()
             if attempt < self.config.max_retries:
                 await self._sleep(self._backoff(attempt) if wait is None else wait)
         raise UnreachableError(
@@ -176,7 +182,8 @@ class Neon:
             if page.cursor in cursors:
                 if not is_new:
                     return
-                raise NeonError(f"GET {path} sent the cursor {page.cursor!r} twice", hint="the walk counts as broken")
+                shown = _clean(page.cursor, key)
+                raise NeonError(f"GET {path} sent the cursor {shown!r} twice", hint="the walk counts as broken")
             cursors.add(page.cursor)
             cursor = page.cursor
         raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
@@ -184,7 +191,12 @@ class Neon:
     async def _send(self, path: str, params: Mapping[str, str], key: Secret) -> tuple[httpx.Response, bytes]:
         headers = {"Authorization": f"Bearer {key.reveal()}"}
         async with self._client.stream("GET", path.lstrip("/"), params=dict(params), headers=headers) as response:
-            return response, await _read(response)
+            if response.status_code == 200:
+                return response, await _read(response, MAX_BODY_BYTES)
+            try:
+                return response, await _read(response, MAX_ERROR_BYTES)
+            except (httpx.TransportError, zlib.error, EOFError, NeonError):
+                return response, b""  # the status has said it
 
     def _answer(
         self, path: str, params: Mapping[str, str], sent_at: datetime, response: httpx.Response, body: bytes
@@ -199,6 +211,11 @@ class Neon:
             body=body,
         )
 
+    def _asked_to_wait(self, response: httpx.Response) -> float | None:
+        # A date is meant by the server's clock; ours may be standing still for a rehearsal.
+        now = _http_date(response.headers.get("date")) or self._clock()
+        return retry_after(response.headers.get("retry-after"), now)
+
     def _backoff(self, attempt: int) -> float:
         return float(min(30.0, 0.5 * 2**attempt) * (0.5 + self._jitter.random() / 2))
 
@@ -208,10 +225,9 @@ def retry_after(text: str | None, now: datetime) -> float | None:
     if text is None:
         return None
     text = text.strip()
-    if text.lstrip("-").isdigit() and len(text) < 20:
-        return min(MAX_WAIT_SECONDS, max(0.0, float(int(text))))
-    if text.lstrip("-").isdigit():
-        return 0.0 if text.startswith("-") else MAX_WAIT_SECONDS
+    if re.fullmatch(r"[+-]?[0-9]+", text):
+        # Only the first digits matter: anything longer is beyond the longest wait.
+        return min(MAX_WAIT_SECONDS, max(0.0, float(int(text[:12]))))
     moment = _http_date(text)
     return None if moment is None else min(MAX_WAIT_SECONDS, max(0.0, (moment - now).total_seconds()))
 
@@ -221,27 +237,29 @@ def _http_date(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, most: int) -> bytes:
     """The whole body, unpacked by us: the client's own decoder takes a gzip stream that was cut for a whole one."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
     if encoding not in {"identity", "gzip", "deflate"}:
-        raise NeonError(f"the answer is encoded as {encoding!r}, which was not asked for")
+        raise NeonError(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
     unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
     parts: list[bytes] = []
     size = 0
     async for chunk in response.aiter_raw():
-        part = unpacker.decompress(chunk, MAX_BODY_BYTES - size + 1) if unpacker else chunk
+        part = unpacker.decompress(chunk, most - size + 1) if unpacker else chunk
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise NeonError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+        if size > most:
+            raise NeonError(f"the answer is larger than {most} bytes")
         parts.append(part)
     if unpacker and not unpacker.eof:
         raise EOFError("the compressed answer was cut short")
+    if unpacker and unpacker.unused_data:
+        raise EOFError("something stands behind the compressed answer")
     return b"".join(parts)
 
 
@@ -266,13 +284,18 @@ def _page_end(answer: Answer) -> pages.Envelope:
         return pages.Envelope(items=(), cursor=None)
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes, key: Secret) -> str:
     """The message of an error body, short and on one line; empty where it is not one."""
     try:
-        found = pages.error_message(body)
+        return _clean(pages.error_message(body), key)
     except PageRefusedError:
         return ""
-    return " ".join(found.split())[:300]
+
+
+def _clean(text: str, key: Secret) -> str:
+    """What the other side wrote, fit for a message: without the key, on one line, printable, not long."""
+    words = " ".join(text.replace(key.reveal(), "***").split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)[:300]
 
 
 def _final(path: str, status: int, message: str) -> Exception:
