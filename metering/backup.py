@@ -34,9 +34,19 @@ class Backup:
 def backup(directory: Path, target: Path, now: datetime) -> Backup:
     """Copies the store directory into a new directory under `target`, verifies the copy, and names it last.
 
-    Raises MeteringError where there is nothing to copy or the name is taken, JournalDamagedError and
-    StoreDamagedError where the copy does not hold.
+    Raises MeteringError where there is nothing to copy, the name is taken or the target cannot be written,
+    JournalDamagedError and StoreDamagedError where the copy does not hold.
     """
+    try:
+        return _made(directory, target, now)
+    except OSError as error:
+        raise MeteringError(
+            f"the backup was not made: {error.filename or target}: {error.strerror}",
+            hint="what was begun lies beside the finished ones as a .tmp directory, and may be deleted",
+        ) from None
+
+
+def _made(directory: Path, target: Path, now: datetime) -> Backup:
     if not (directory / JOURNAL).is_dir():
         raise MeteringError(f"{directory} has no journal", hint="nothing was polled here yet")
     final = target / f"metering-{now:%Y%m%dT%H%M%SZ}"
@@ -44,7 +54,9 @@ def backup(directory: Path, target: Path, now: datetime) -> Backup:
         raise MeteringError(f"{final} exists already")
     building = target / (final.name + ".tmp")
     shutil.rmtree(building, ignore_errors=True)
-    (building / JOURNAL).mkdir(parents=True, mode=0o700)
+    target.mkdir(parents=True, exist_ok=True)
+    building.mkdir(mode=0o700)
+    (building / JOURNAL).mkdir(mode=0o700)
     snapshot = directory / store.SNAPSHOT
     if snapshot.exists():
         _copy(snapshot, building / store.SNAPSHOT)
@@ -52,15 +64,21 @@ def backup(directory: Path, target: Path, now: datetime) -> Backup:
         _copy(segment, building / JOURNAL / segment.name)
     records = _verified(building)
     files = sorted(path for path in building.rglob("*") if path.is_file())
-    manifest = {
-        "made_at": rfc3339(now),
-        "records": records,
-        "sha256": {str(path.relative_to(building)): _sha256(path) for path in files},
-    }
-    (building / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    size = sum(path.stat().st_size for path in files)
+    hashes = {str(path.relative_to(building)): _sha256(path) for path in files}
+    _write_manifest(building / MANIFEST, {"made_at": rfc3339(now), "records": records, "sha256": hashes})
+    sync_directory(building / JOURNAL)
+    sync_directory(building)
     building.rename(final)
     sync_directory(target)
-    return Backup(path=final, records=records, bytes=sum((final / path).stat().st_size for path in manifest["sha256"]))
+    return Backup(path=final, records=records, bytes=size)
+
+
+def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
+    with path.open("w") as file:
+        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,43 +1,50 @@
-"""The state as Prometheus metrics: a text file that node_exporter picks up, and the body of `/metrics`.
+"""The state as Prometheus metrics: what `metrics` prints, and a text file that each tick leaves in the store directory.
 
-Read from the store at the end of a tick; a process that lives for seconds has nothing else to be scraped.
+Read from the store; a process that lives for seconds has nothing else to be scraped. Computes no usage and no price of
+its own, and shows no name of a project or customer: the number of series must not grow with the fleet.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from metering import quota_status, terms
 from metering.config import Config
 from metering.coverage import gaps
 from metering.month import Month
-from metering.period import HOUR, month_of
+from metering.period import HOUR, month_of, previous_month
 from metering.store import Store
 
 TEXTFILE = "metrics.prom"
+LEVELS = ("ok", "warning", "critical", "exceeded", "unknown")
+_TOTALS = {
+    "requests": "Requests made to Neon's API.",
+    "pages": "Answers received and journalled.",
+    "changes": "Changed observations landed.",
+    "cycles": "Polling cycles run.",
+    "incomplete_cycles": "Polling cycles that could not read everything.",
+    "alerts": "Alerts recorded.",
+    "delivery_attempts": "Webhook delivery attempts.",
+}
+"""Column of `totals.sql` -> what it counts. They only grow: the ledger has them, so they survive restarts."""
 
 
 class _Totals(Collector):
-    """Counts that only grow, as the ledger has them: they survive restarts."""
+    """The counters, as the ledger has them."""
 
     def __init__(self, store: Store) -> None:
         self._row = store.query("totals").row(0, named=True)
 
-    def collect(self) -> list[CounterMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily]:
         """One counter per total."""
-        told = {
-            "requests": "Requests made to Neon's API.",
-            "pages": "Answers received and journalled.",
-            "changes": "Changed observations landed.",
-            "cycles": "Polling cycles run.",
-            "incomplete_cycles": "Polling cycles that could not read everything.",
-            "alerts": "Alerts recorded.",
-            "delivery_attempts": "Webhook delivery attempts.",
-        }
-        return [CounterMetricFamily(f"metering_{name}", text, value=self._row[name]) for name, text in told.items()]
+        for name, told in _TOTALS.items():
+            yield CounterMetricFamily(f"metering_{name}", told, value=self._row[name])
 
 
 def exposition(store: Store, config: Config, now: datetime) -> bytes:
@@ -81,26 +88,34 @@ def _freshness(registry: CollectorRegistry, store: Store) -> None:
 
 
 def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
-    month = Month(store=store, terms=terms.of(config), period=month_of(now), now=now)
     missing = Gauge(
         "metering_gap_hours",
-        "Hours of the running month that have ended and are not known.",
-        ["organization"],
+        "Hours that ended and are not known, in the running month and the one before.",
+        ["organization", "month"],
         registry=registry,
     )
-    for organization, certified in sorted(month.coverage.certified.items()):
-        holes = gaps(certified, month.period, now - HOUR)
-        missing.labels(organization).set(sum(hole.hours() for hole in holes))
+    for label, period in (("running", month_of(now)), ("previous", previous_month(now))):
+        month = Month(store=store, terms=terms.of(config), period=period, now=now)
+        for organization, certified in sorted(month.coverage.certified.items()):
+            holes = gaps(certified, period, now - HOUR)
+            missing.labels(organization, label).set(sum(hole.hours() for hole in holes))
 
 
 def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
     levels = Gauge("metering_quotas", "Quotas by level.", ["level"], registry=registry)
     rows = quota_status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
-    for level in ("ok", "warning", "critical", "exceeded", "unknown"):
-        levels.labels(level).set(sum(1 for row in rows if row["level"] == level))
+    counts = Counter(row["level"] for row in rows)
+    for level in LEVELS:
+        levels.labels(level).set(counts[level])
 
 
 def _outbox(registry: CollectorRegistry, store: Store) -> None:
     depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
     for row in store.query("outbox_depth").iter_rows(named=True):
-        depth.labels(row["endpoint"]).set(row["pending"])
+        depth.labels(_shown(row["endpoint"])).inc(row["pending"])
+
+
+def _shown(endpoint: str) -> str:
+    """Where messages go, without the query, which may hold a token."""
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

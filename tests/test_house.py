@@ -78,6 +78,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "alert",
             "audit",
             "backtest",
+            "backup",
             "check",
             "close",
             "explain",
@@ -102,7 +103,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "schedule": (
         "what is due at a moment: verbs put together into jobs, their service and their rehearsal",
-        {"schedule", "cycle", "service", "status", "rehearse", "rehearse_files", "web"},
+        {"schedule", "cycle", "service", "status", "metrics", "rehearse", "rehearse_files", "web"},
         {"ground", "nouns", "doors", "ledger", "verbs", "sandbox"},
     ),
     "command": (

@@ -96,7 +96,7 @@ def tick(config_path: Path) -> None:
 
 def one_tick(config: "Config", clock: Callable[[], datetime]) -> int:
     """A tick in a ledger of its own; faults go to stderr. Returns the exit code."""
-    from metering import cycle, ledger
+    from metering import cycle, ledger, metrics
     from metering.cli.money import write_report
 
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
@@ -113,6 +113,10 @@ def one_tick(config: "Config", clock: Callable[[], datetime]) -> int:
             write_report=report_on,
             progress=progress,
         )
+        try:
+            metrics.write(books.store, config, clock())
+        except OSError as error:  # what the tick did is durable; only the picture of it is missing
+            done.notes.append(f"{metrics.TEXTFILE} was not written: {error.strerror}")
     for fault in (*(done.report.faults if done.report else ()), *done.faults, *done.notes):
         note(fault)
     return _code(done.report) or (3 if done.faults else 0)

@@ -11,7 +11,7 @@ from metering.cli.base import business_clock, read_config, with_config
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @with_config
 def backup(directory: Path, config_path: Path) -> None:
-    """A consistent, verified copy of the journal and the snapshot under DIRECTORY, while the service runs."""
+    """A consistent, verified copy of journal and snapshot, in a new directory under DIRECTORY."""
     from metering import backup as copying
 
     config, now = read_config(config_path), business_clock()()
