@@ -154,16 +154,34 @@ def _currencies(
     segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
 ) -> dict[str, str]:
     """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
-    out = {**given, **{name: row.currency for name, row in known.items() if row.currency}}
-    faults: list[Fault] = []
+    out, conflicting = _one_currency(segments, card, known, given)
+    if conflicting:
+        right = "an invoice has one currency"
+        raise ConfigError([Fault(where=f"customer {name}", what=what, right=right) for name, what in conflicting.items()])
+    return out
+
+
+def conflicts(
+    segments: pl.DataFrame, card: Rates, customers: Iterable[Customer], currencies: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
+    return _one_currency(segments, card, {customer.id: customer for customer in customers}, currencies or {})[1]
+
+
+def _one_currency(
+    segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """(the currency of every customer, those with a second one and what is in it)."""
+    out, conflicting = dict(given), {}
+    for name, row in known.items():
+        if row.currency and out.setdefault(name, row.currency) != row.currency:
+            conflicting[name] = f"{name!r} pays in {row.currency}, corrections of closed months are in {out[name]}"
     for customer, plan in segments.select("customer", "plan").unique().sort("customer", "plan").iter_rows():
         currency = card.plans[plan].currency
         if out.setdefault(customer, currency) != currency:
             what = f"plan {plan!r} is in {currency}, other charges of {customer!r} are in {out[customer]}"
-            faults.append(Fault(where=f"customer {customer}", what=what, right="an invoice has one currency"))
-    if faults:
-        raise ConfigError(faults)
-    return out
+            conflicting.setdefault(customer, what)
+    return out, conflicting
 
 
 def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:

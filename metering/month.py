@@ -4,7 +4,7 @@ Everything is computed as it was known at one journal record (`as_of_seq`), so t
 again to the same bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -28,6 +28,8 @@ from metering.terms import Terms
 from metering.usage import USAGE, Moment
 
 LATEST = 2**63
+NO_LINES: Mapping[str, Sequence[dict[str, Any]]] = {}
+NO_CURRENCIES: Mapping[str, str] = {}
 Json = dict[str, Any]
 
 _HOURS: dict[str, pl.DataType] = {"organization": pl.String(), "start": Moment, "end": Moment}
@@ -48,6 +50,8 @@ class Month:
     period: Period
     now: datetime
     as_of_seq: int = LATEST
+    inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None
+    """(existence, sightings) where they are given: a closed month is rated again with its own."""
 
     @cached_property
     def is_open(self) -> bool:
@@ -72,6 +76,8 @@ class Month:
     @cached_property
     def existence(self) -> pl.DataFrame:
         """When each project existed."""
+        if self.inventory is not None:
+            return self.inventory[0]
         facts = self.store.query(
             "project_facts", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
         )
@@ -80,6 +86,8 @@ class Month:
     @cached_property
     def sightings(self) -> pl.DataFrame:
         """Names and organizations, as inventory showed them."""
+        if self.inventory is not None:
+            return self.inventory[1]
         return self.store.query("sightings", period_start=self.period.start, as_of_seq=self.as_of_seq)
 
     @cached_property
@@ -270,26 +278,45 @@ class Month:
             "grain": coverage.grain(),
         }
 
-    def drafts(self) -> list[Json]:
-        """The month's invoices as drafts, in the contract's shape."""
-        card = invoice.rates(
+    @cached_property
+    def rates(self) -> invoice.Rates:
+        """The rate card as lines are made from it."""
+        return invoice.rates(
             self.terms.card.plans,
             self.prices,
             self.terms.card.meters,
             rounding=self.terms.card.rounding,
             prorate=self.terms.card.prorate,
         )
+
+    def conflicts(self, currencies: Mapping[str, str] = NO_CURRENCIES) -> dict[str, str]:
+        """Customers whose invoice would be in two currencies, and which; `currencies` are those of corrections."""
+        return invoice.conflicts(self.segments, self.rates, self.terms.customers, currencies)
+
+    def drafts(
+        self,
+        corrections: Mapping[str, Sequence[Json]] = NO_LINES,
+        currencies: Mapping[str, str] = NO_CURRENCIES,
+    ) -> list[Json]:
+        """The month's invoices as drafts, in the contract's shape, less those in conflict.
+
+        By customer: `corrections` are adjustment lines of closed months, `currencies` theirs.
+        """
+        conflicts = self.conflicts(currencies)
+        is_sound = ~pl.col("customer").is_in(sorted(conflicts))
         coverage = self.coverage_json()
-        customers = self.segments["customer"].unique().to_list()
+        customers = {*self.segments["customer"].unique(), *corrections}
         return invoice.invoices(
             self.period,
-            self.segments,
-            self.charges,
-            card,
+            self.segments.filter(is_sound),
+            self.charges.filter(is_sound),
+            self.rates,
             self.terms.customers,
             as_of=self.now,
             coverage=dict.fromkeys(customers, coverage),
             rate_card_sha256=self.terms_sha256,
+            corrections={customer: lines for customer, lines in corrections.items() if customer not in conflicts},
+            currencies={customer: code for customer, code in currencies.items() if customer not in conflicts},
         )
 
     def names(self) -> dict[str, str | None]:

@@ -73,6 +73,17 @@ def existence(facts: pl.DataFrame, month_start: datetime) -> pl.DataFrame:
     )
 
 
+def widened(spans: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
+    """EXISTENCE that reaches as far as usage does: `used` as usage_spans.sql gives it, of any projects."""
+    first_end, last_end = bucket_end("first_start", "first_grain"), bucket_end("last_start", "last_grain")
+    is_earlier, is_later = first_end <= pl.col("exists_from"), pl.col("last_start") >= pl.col("exists_to")
+    return spans.join(used, on="project_id", how="left").select(
+        "project_id",
+        pl.when(is_earlier).then("first_start").otherwise("exists_from").alias("exists_from").cast(Moment),
+        pl.when(is_later).then(last_end).otherwise("exists_to").alias("exists_to").cast(Moment),
+    )
+
+
 def undivided(segments: pl.DataFrame, spans: pl.DataFrame, month: tuple[datetime, datetime]) -> pl.Series:
     """The projects whose usage of the month needs no cutting: one segment for as long as they existed, or none."""
     start, end = (pl.lit(moment, dtype=Moment) for moment in month)
