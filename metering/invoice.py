@@ -150,14 +150,17 @@ def totals(invoice_lines: Iterable[Json], currency: str, customer: Customer | No
     }
 
 
+_ONE_CURRENCY = "an invoice has one currency"
+
+
 def _currencies(
     segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
 ) -> dict[str, str]:
     """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
     out, conflicting = _one_currency(segments, card, known, given)
     if conflicting:
-        right = "an invoice has one currency"
-        raise ConfigError([Fault(where=f"customer {name}", what=what, right=right) for name, what in conflicting.items()])
+        found = conflicting.items()
+        raise ConfigError([Fault(where=f"customer {name}", what=what, right=_ONE_CURRENCY) for name, what in found])
     return out
 
 
