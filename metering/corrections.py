@@ -1,0 +1,269 @@
+"""What changed after a month was closed: adjustments for its customers, and voids with their credit notes.
+
+A closed month is rated again with the terms, names and existence of its closing and the usage known now; what was
+billed for it, less that, is due on the customer's next invoice. Everything here is computed as known at one journal
+record, so that an invoice with adjustments can be computed again to the same bytes. Writes only the void.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from metering import invoice, terms, usage
+from metering.coverage import Certified, selection
+from metering.errors import MeteringError
+from metering.ledger import Ledger
+from metering.month import Month
+from metering.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
+from metering.poll import certified_of
+from metering.store import Store
+
+Json = dict[str, Any]
+CREDIT_NOTE = "CN-{year}-{number:06d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """By customer: adjustment lines of all closed months, their currency, and why there can be none."""
+
+    lines: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closing:
+    """A closing as the store has it; `parked` and `settled` are customers."""
+
+    seq: int
+    month: str
+    as_of: datetime
+    as_of_seq: int
+    terms: str
+    parked: Mapping[str, str]
+    settled: Sequence[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Billed:
+    """What a customer was billed for a month: by which closing, and the lines that stand."""
+
+    closing: int | None = None
+    is_waiting: bool = False
+    lines: list[Json] = field(default_factory=list)
+    currencies: set[str] = field(default_factory=set)
+
+
+def due(store: Store, period: Period, now: datetime, as_of_seq: int) -> Corrections:
+    """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
+    closings = _closings(store, as_of_seq)
+    earlier = sorted({closing.month for closing in closings if closing.month < month_name(period)})
+    lines: defaultdict[str, list[Json]] = defaultdict(list)
+    currencies: defaultdict[str, set[str]] = defaultdict(set)
+    for name in earlier:
+        for customer, found, added in _of_month(store, name, closings, now, as_of_seq):
+            currencies[customer] |= found
+            lines[customer].extend(added)
+    conflicts = {
+        customer: f"corrections of closed months would be in {' and '.join(sorted(found))}; void and close those anew"
+        for customer, found in currencies.items()
+        if len(found) > 1
+    }
+    return Corrections(
+        lines={customer: added for customer, added in lines.items() if added and customer not in conflicts},
+        currencies={customer: min(found) for customer, found in currencies.items() if len(found) == 1},
+        conflicts=conflicts,
+    )
+
+
+def shown(store: Store, period: Period, now: datetime, as_of_seq: int) -> Corrections:
+    """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
+    known = {closing.month for closing in _closings(store, as_of_seq)}
+    is_next = {month_name(period), month_name(previous_month(period.start))} & known
+    return due(store, period, now, as_of_seq) if is_next else Corrections()
+
+
+def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
+    out = []
+    for row in store.query("closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
+        facts = json.loads(row.pop("document"))
+        out.append(_Closing(**row, parked=facts.get("parked", {}), settled=facts.get("settled", [])))
+    return out
+
+
+def _of_month(
+    store: Store, name: str, closings: Sequence[_Closing], now: datetime, as_of_seq: int
+) -> Iterator[tuple[str, set[str], list[Json]]]:
+    """(customer, currencies, adjustment lines) of one closed month, sorted by customer within each closing."""
+    period = month_of(parse_time(f"{name}-01T00:00:00Z"))
+    if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
+        return
+    mine = [closing for closing in closings if closing.month == name]
+    billed = _billed(store, name, as_of_seq)
+    waiting = _parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
+    home = {customer: found.closing or mine[0].seq for customer, found in billed.items()}
+    for closing in mine:
+        if closing is not mine[0] and closing.seq not in home.values():
+            continue
+        rated, currency_of = _rated_again(store, period, closing, now, as_of_seq)
+        for customer in sorted(rated.keys() | billed.keys()):
+            if customer in waiting or home.get(customer, mine[0].seq) != closing.seq:
+                continue
+            was = billed.get(customer, _Billed())
+            again = rated.get(customer, [])
+            currencies = was.currencies | {currency_of[line["plan"]] for line in again}
+            added: list[Json] = []
+            if len(currencies) == 1:
+                added = invoice.adjustments(was.lines, again, min(currencies))
+            if added or len(currencies) > 1:
+                yield customer, currencies, added
+
+
+def _settled_seq(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> int:
+    """A record up to which every change of the month is billed: of a later closing that took in every customer, if any.
+
+    It must have parked nobody, and no closing of the month itself and no void may have come after it.
+    """
+    own = [closing.as_of_seq for closing in closings if closing.month == name]
+    last = max([int(store.query("last_void", as_of_seq=as_of_seq).item()), *own])
+    first: dict[str, _Closing] = {}
+    for closing in closings:
+        first.setdefault(closing.month, closing)
+    whole = (c.as_of_seq for month, c in first.items() if month > name and not c.parked and c.as_of_seq >= last)
+    return max([min(own), *whole])
+
+
+def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> bool:
+    """Whether usage of the month that counts may be another than it was at `after`."""
+    if after >= as_of_seq:
+        return False
+    span = {"period_start": period.start, "period_end": period.end}
+    if store.query("is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
+        return True
+    then, known = certified_of(store, after), certified_of(store, as_of_seq)
+    return any(
+        selection(then.get(organization, Certified()), period, is_open=False)
+        != selection(certified, period, is_open=False)
+        for organization, certified in known.items()
+    )
+
+
+def _parked(mine: Iterable[_Closing]) -> set[str]:
+    """The customers that the closings of one month have left parked."""
+    out: set[str] = set()
+    for closing in mine:
+        out = (out - set(closing.settled)) | set(closing.parked)
+    return out
+
+
+def _billed(store: Store, name: str, as_of_seq: int) -> dict[str, _Billed]:
+    """Customer -> what stands for the month: lines of its own invoice, and adjustments of it on later ones.
+
+    A customer whose invoice is void waits until it is issued anew.
+    """
+    out: defaultdict[str, _Billed] = defaultdict(_Billed)
+    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+        found = out[row["customer"]]
+        is_own = row["month"] == name
+        if is_own:
+            found.is_waiting, found.closing = row["is_void"], None if row["is_void"] else row["seq"]
+        if row["is_void"]:
+            continue
+        # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
+        every = json.loads(row["document"])["lines"]
+        of_month = [
+            line for line in every if is_own != (line["kind"] == "adjustment") and line["from"].startswith(name)
+        ]
+        found.lines += of_month
+        found.currencies |= {row["currency"]} if of_month else set()
+    return out
+
+
+def _rated_again(
+    store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int
+) -> tuple[dict[str, list[Json]], dict[str, str]]:
+    """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; plan -> currency)."""
+    frozen = terms.from_document(json.loads(closing.terms))
+    then = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=closing.as_of_seq)
+    today = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=as_of_seq)
+    spans = store.query("usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
+    known = then.existence["project_id"].implode()
+    is_new = ~pl.col("project_id").is_in(known)
+    rated = Month(
+        store=store,
+        terms=frozen,
+        period=period,
+        now=now,
+        as_of_seq=as_of_seq,
+        inventory=(
+            pl.concat([usage.widened(then.existence, spans), today.existence.filter(is_new)]).sort("project_id"),
+            pl.concat([then.sightings.filter(~is_new), today.sightings.filter(is_new)]),
+        ),
+    )
+    lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
+    return lines, {plan.id: plan.currency for plan in frozen.card.plans}
+
+
+def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
+    """Voids a final invoice; returns its credit note. The month is then open for this customer: close it again.
+
+    Raises MeteringError for a number that is unknown, void already, or a credit note's.
+    """
+    store = ledger.store
+    found = store.query("invoice_by_number", number=number)
+    if found.is_empty():
+        raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
+    row = found.row(0, named=True)
+    original: Json = json.loads(row["document"])
+    if original.get("kind") == "credit_note":
+        hint = f"it cancels {original['credits']}; close the month again to issue that customer anew"
+        raise MeteringError(f"{number} is a credit note, which cannot be voided", hint=hint)
+    if row["status"] == "void":
+        month = row["month"]
+        raise MeteringError(f"{number} is void already", hint=f"`metering close {month}` issues that customer anew")
+    series = f"credit_note {now:%Y}"
+    position = int(store.query("last_position", series=series).item()) + 1
+    note_number = CREDIT_NOTE.format(year=now.year, number=position)
+    note = credit_note(original, number=note_number, reason=reason, issued_at=rfc3339(now))
+    ledger.record(
+        "void",
+        {"number": number, "reason": reason, "month": row["month"], "series": series, "position": position},
+        body=json.dumps(note, ensure_ascii=False, separators=(",", ":")).encode(),
+    )
+    return note
+
+
+def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> Json:
+    """The document that cancels an invoice: its lines and totals with the other sign."""
+    return {
+        "number": number,
+        "status": "final",
+        "kind": "credit_note",
+        "credits": original["number"],
+        "reason": reason,
+        **{name: original[name] for name in ("customer", "currency", "period")},
+        "issued_at": issued_at,
+        "due_at": None,
+        "lines": [
+            {**line, "quantity": _negated(line["quantity"]), "amount": _negated(line["amount"])}
+            for line in original["lines"]
+        ],
+        "subtotal": _negated(original["subtotal"]),
+        "taxes": [
+            {**tax, "base": _negated(tax["base"]), "amount": _negated(tax["amount"])} for tax in original["taxes"]
+        ],
+        "total": _negated(original["total"]),
+        **{name: original[name] for name in ("coverage", "as_of", "rate_card_sha256")},
+    }
+
+
+def _negated(number: str) -> str:
+    """A decimal text with the other sign; zero has none."""
+    if not number.strip("-0."):
+        return number
+    return number.removeprefix("-") if number.startswith("-") else f"-{number}"
