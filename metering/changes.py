@@ -32,7 +32,8 @@ def wide_changes(incoming: pl.DataFrame, seen: pl.DataFrame) -> tuple[pl.DataFra
     reported value less the seen one; what is not reported changes nothing here.
     """
     if seen.is_empty():
-        return incoming.filter(pl.any_horizontal(pl.col(metric) != 0 for metric in KNOWN_METRICS)), _no_omissions()
+        first = incoming.filter(pl.any_horizontal(pl.col(metric) != 0 for metric in KNOWN_METRICS))
+        return first.with_columns(pl.when(pl.col(KNOWN_METRICS) != 0).then(pl.col(KNOWN_METRICS))), _no_omissions()
     joined = incoming.join(seen, on=KEYS, how="left", suffix="_seen")
     changes = joined.filter(
         pl.any_horizontal(pl.col(metric) != _seen(metric) for metric in KNOWN_METRICS)  # null is no difference

@@ -8,10 +8,13 @@ replaced by rename, so that readers neither wait nor block. Knows nothing of wha
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from graphlib import TopologicalSorter
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ from metering.journal import sync_directory
 DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
 LOCK_PATIENCE_SECONDS = 0.5
+VIEWS = "views"
+"""The row of table `migration` that says which views the database has."""
+_COLUMN = re.compile(r"(\w+),? +-- (.+)$")
 
 
 class Store:
@@ -183,8 +189,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         "create table if not exists migration (name varchar primary key, sha256 varchar not null, seq integer not null)"
     )
     done = dict(connection.execute("select name, sha256 from migration").fetchall())
-    files = sorted((data_directory("sql") / "migrations").glob("*.sql"))
-    if unknown := sorted(set(done) - {file.name for file in files}):
+    files = _files("migrations")
+    if unknown := sorted(set(done) - {VIEWS} - {file.name for file in files}):
         raise StoreDamagedError(
             f"the store was made by a newer version (it knows {unknown[0]})", hint="install that version again"
         )
@@ -196,14 +202,58 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("begin")
         connection.execute(file.read_text())
         connection.execute(
-            "insert into migration select $name, $sha256, count(*) + 1 from migration",
-            {"name": file.name, "sha256": _sha256(file)},
+            "insert into migration select $name, $sha256, count(*) + 1 from migration where name <> $views",
+            {"name": file.name, "sha256": _sha256(file), "views": VIEWS},
         )
         connection.execute("commit")
-    for view in sorted((data_directory("sql") / "views").glob("*.sql")):
-        connection.execute(view.read_text())
-    if pending:
+    if pending or done.get(VIEWS) != _views_sha256():
+        _create_views(connection)
         connection.execute("checkpoint")
+
+
+def _views_sha256() -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in _files("views"))).hexdigest()
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates every view of sql/views anew; the comments in the file become the comments in the database."""
+    texts = {file.stem: file.read_text() for file in _files("views")}
+    connection.execute("begin")
+    for name in TopologicalSorter(
+        {name: _views_in(text, texts) - {name} for name, text in texts.items()}
+    ).static_order():
+        connection.execute(texts[name])
+        about, columns = comments(texts[name])
+        connection.execute(f"comment on view {name} is {_quoted(about)}")
+        for column, what in columns.items():
+            connection.execute(f"comment on column {name}.{column} is {_quoted(what)}")
+    connection.execute(
+        "insert or replace into migration values ($name, $sha256, 0)", {"name": VIEWS, "sha256": _views_sha256()}
+    )
+    connection.execute("commit")
+
+
+def _views_in(text: str, names: Iterable[str]) -> set[str]:
+    """The views that a statement reads."""
+    words = set(re.findall(r"\w+", re.sub(r"--.*", "", text)))
+    return words & set(names)
+
+
+def comments(view: str) -> tuple[str, dict[str, str]]:
+    """(what a view's text says about it, about each column): its first comment, and those behind its last columns."""
+    lines = view.splitlines()
+    about = " ".join(line.removeprefix("--").strip() for line in takewhile(lambda line: line.startswith("--"), lines))
+    last = max(number for number, line in enumerate(lines) if line.startswith("select"))
+    found = (_COLUMN.search(line) for line in lines[last:])
+    return about, {match[1]: match[2] for match in found if match}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((data_directory("sql") / folder).glob("*.sql"))
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
