@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metering import journal, ledger, store, terms
+from metering import corrections, journal, ledger, store, terms
 from metering.close import frozen_invoice
 from metering.errors import JournalDamagedError
 from metering.files import data_directory
@@ -80,13 +80,20 @@ def _verify_invoices(live: Store, found: Findings) -> None:
             now=closing["as_of"],
             as_of_seq=closing["as_of_seq"],
         )
-        drafts = {draft["customer"]["id"]: draft for draft in month.drafts()}
+        due = corrections.due(live, month.period, month.now, month.as_of_seq)
+        drafts = {draft["customer"]["id"]: draft for draft in month.drafts(due.lines, due.currencies)}
         for row in live.query("invoices_of_closing", seq=closing["seq"]).iter_rows(named=True):
             found.invoices += 1
             issued: dict[str, Any] = json.loads(row["document"])
             again = frozen_invoice(drafts.get(row["customer"]), issued)
             if again != row["document"]:
                 found.faults.append(f"invoice {row['number']}: rated again it differs")
+    for row in live.query("credit_notes").iter_rows(named=True):
+        found.invoices += 1
+        note, original = json.loads(row["document"]), json.loads(row["original"])
+        given = {name: note[name] for name in ("number", "reason", "issued_at")}
+        if json.dumps(corrections.credit_note(original, **given)) != json.dumps(note):
+            found.faults.append(f"credit note {row['number']}: it does not cancel {note['credits']}")
 
 
 def rebuild(directory: Path) -> int:

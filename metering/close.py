@@ -5,24 +5,32 @@ hours are missing. A customer whose invoice would be wrong is parked with the re
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from metering import corrections, parking
 from metering import terms as terms_of_month
 from metering.config import Config
+from metering.corrections import Corrections
 from metering.errors import IncompleteError, MeteringError
 from metering.ledger import Ledger
 from metering.month import Month
-from metering.period import HOUR, Period, month_name, parse_time, rfc3339
+from metering.parking import Issued, Unknown
+from metering.period import HOUR, Period, month_name, parse_time, previous_month, rfc3339
 from metering.store import Store
 
 Json = dict[str, Any]
+NOBODY: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Closing:
-    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new."""
+    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
+
+    `differences` (of a rehearsal only) are totals beside those of the month before.
+    """
 
     month: Period
     invoices: list[Json]
@@ -30,10 +38,10 @@ class Closing:
     parked: dict[str, str]
     unassigned: list[Json]
     unpriced: list[Json]
-    notes: list[str] = field(default_factory=list)
+    differences: list[Json] = field(default_factory=list)
 
 
-def close(
+def close(  # noqa: PLR0913 - what may be waived is said one by one
     ledger: Ledger,
     config: Config,
     period: Period,
@@ -41,29 +49,34 @@ def close(
     *,
     allow_incomplete: str | None = None,
     dry_run: bool = False,
+    release: Mapping[str, str] = NOBODY,
 ) -> Closing:
-    """Closes the month for every customer that it is not yet closed for."""
-    store = ledger.store
-    seq = ledger.journal.seq
+    """Closes the month for every customer that it is not yet closed for.
+
+    `release` closes it for these parked customers only, and says why. Raises IncompleteError where the month may not
+    be closed yet, MeteringError where nobody of that name is parked.
+    """
+    store, seq = ledger.store, ledger.journal.seq
     month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=seq)
-    pending = _pending(store, month)
+    pending = _released(month, release) if release else _pending(store, month)
     if pending is not None and not pending:
-        return _closing_of(month, [], {})
+        return _closing_of(month)
     if not dry_run:
         _refuse_early(month, config, now)
         _refuse_gaps(month, allow_incomplete)
-    drafts = [draft for draft in month.drafts() if pending is None or draft["customer"]["id"] in pending]
-    parked = _to_park(month, drafts)
+    due = corrections.due(store, period, now, seq)
+    drafts = [row for row in month.drafts(due.lines, due.currencies) if pending is None or row["customer"]["id"] in pending]
+    parked = _to_park(month, drafts, due, pending, release)
     drafts = [draft for draft in drafts if draft["customer"]["id"] not in parked]
     if dry_run:
-        closing = _closing_of(month, [], parked)
-        return Closing(**{**_fields(closing), "invoices": sorted([*closing.invoices, *drafts], key=_customer)})
+        return _rehearsed(month, drafts, parked)
+    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (pending or set())) - parked.keys())
+    if pending is not None and not drafts and _is_as_parked(month, pending, parked):
+        return _closing_of(month)
     series, positions = _numbers(store, config, drafts, now)
-    body = {
-        "terms": terms_of_month.document(month.terms),
-        "facts": {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced},
-        "invoices": drafts,
-    }
+    decided = {"parked": parked, "settled": settled, "released": dict(release)}
+    known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
+    body = {"terms": terms_of_month.document(month.terms), "facts": {**known, **decided}, "invoices": drafts}
     ledger.record(
         "close",
         {
@@ -72,31 +85,36 @@ def close(
             "as_of_seq": seq,
             "terms_sha256": month.terms_sha256,
             "allow_incomplete": allow_incomplete,
-            "settled": [draft["customer"]["id"] for draft in drafts],
-            "parked": parked,
+            **decided,
             "series": series,
             "positions": positions,
         },
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
     )
-    return _closing_of(month, [draft["number"] for draft in drafts], parked)
+    return _closing_of(month, [draft["number"] for draft in drafts])
 
 
 def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
     """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
     month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
     waiting = _pending(store, month)
+    drafts, parked = [], month.conflicts() if waiting is None else {}
+    if waiting is None or waiting:
+        due = corrections.shown(store, period, now, month.as_of_seq)
+        drafts = month.drafts(due.lines, due.currencies)
     if waiting is None:
-        shown = {"invoices": month.drafts(), "unassigned": month.unassigned, "unpriced": month.unpriced}
+        shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
     else:
-        closing = _closing_of(month, [], {})
-        drafts = [draft for draft in month.drafts() if draft["customer"]["id"] in waiting] if waiting else []
+        closing = _closing_of(month)
+        parked = closing.parked
+        drafts = [draft for draft in drafts if draft["customer"]["id"] in waiting]
         shown = {
             "invoices": sorted([*closing.invoices, *drafts], key=_customer),
             "unassigned": closing.unassigned,
             "unpriced": closing.unpriced,
         }
-    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown}
+    listed = [{"customer": name, "reason": reason} for name, reason in sorted(parked.items())]
+    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
 
 
 def invoice(store: Store, number: str) -> Json:
@@ -116,12 +134,32 @@ def _customer(document: Json) -> tuple[str, str]:
     return document["customer"]["id"], document["number"] or ""
 
 
-def _fields(closing: Closing) -> Json:
-    return {name: getattr(closing, name) for name in Closing.__dataclass_fields__}
+def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Closing:
+    """What a closing would do, beside the month before."""
+    closed = _closing_of(month)
+    would_be = sorted([*closed.invoices, *drafts], key=_customer)
+    before = month.store.query("month_invoices", month=month_name(previous_month(month.period.start)))
+    standing = (_shown(row) for row in before.iter_rows(named=True))
+    return Closing(
+        month=month.period,
+        invoices=would_be,
+        issued=[],
+        parked=parked,
+        unassigned=month.unassigned,
+        unpriced=month.unpriced,
+        differences=parking.differences(
+            [row for row in would_be if _stands(row)], [row for row in standing if _stands(row)]
+        ),
+    )
 
 
-def _closing_of(month: Month, issued: list[str], parked: dict[str, str]) -> Closing:
-    """The month as the store has it closed."""
+def _stands(document: Json) -> bool:
+    """Whether it is an invoice that is not void."""
+    return document["status"] != "void" and document.get("kind") != "credit_note"
+
+
+def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
+    """The month as the store has it closed; `issued` are the numbers that are new."""
     name = month_name(month.period)
     rows = month.store.query("month_invoices", month=name)
     facts = month.store.query("closing_facts", month=name)
@@ -129,8 +167,8 @@ def _closing_of(month: Month, issued: list[str], parked: dict[str, str]) -> Clos
     return Closing(
         month=month.period,
         invoices=sorted((_shown(row) for row in rows.iter_rows(named=True)), key=_customer),
-        issued=issued,
-        parked={**dict(month.store.query("parked", month=name).iter_rows()), **parked},
+        issued=issued or [],
+        parked=dict(month.store.query("parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
     )
@@ -174,18 +212,40 @@ def _refuse_gaps(month: Month, allow_incomplete: str | None) -> None:
     )
 
 
-def _to_park(month: Month, drafts: list[Json]) -> dict[str, str]:
-    """Customers whose invoice would be wrong, with the reason."""
-    owners = month.owners()
-    parked: dict[str, str] = {}
-    for row in month.unpriced:
-        customer = owners.get(row["project_id"], (None, None))[0]
-        if row["reason"] == "no_meter" and customer is not None:
-            parked[customer] = f"project {row['project_id']} used {row['metric']}, which no meter knows"
-    for draft in drafts:
-        if draft["total"].startswith("-"):
-            parked[draft["customer"]["id"]] = f"its total would be {draft['total']} {draft['currency']}"
-    return parked
+def _released(month: Month, release: Mapping[str, str]) -> set[str]:
+    """The customers to release; each must be parked."""
+    parked = set(month.store.query("parked", month=month_name(month.period))["customer"])
+    for customer in sorted(set(release) - parked):
+        raise MeteringError(
+            f"{customer} is not parked in {month_name(month.period)}",
+            hint=f"parked: {', '.join(sorted(parked)) or 'nobody'}; `metering invoices MONTH` shows why",
+        )
+    return set(release)
+
+
+def _to_park(
+    month: Month, drafts: list[Json], due: Corrections, pending: set[str] | None, release: Mapping[str, str]
+) -> dict[str, str]:
+    """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
+    name = month_name(month.period)
+    conflicts = {**month.conflicts(due.currencies), **due.conflicts}
+    for customer in sorted(release.keys() & conflicts.keys()):
+        raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
+    earlier = month.store.query("usual_totals", month=name, most=parking.MOST_HISTORY)
+    history = [Issued(**row) for row in earlier.iter_rows(named=True)]
+    unknown = [Unknown(**row) for row in month.without_meter]
+    found = parking.reasons(drafts, history, unknown, conflicts)
+    return {
+        customer: reason
+        for customer, reason in found.items()
+        if (pending is None or customer in pending) and customer not in release
+    }
+
+
+def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bool:
+    """Whether the customers that wait are parked for these reasons already."""
+    known = dict(month.store.query("parked", month=month_name(month.period)).iter_rows())
+    return {customer: known[customer] for customer in pending & known.keys()} == parked
 
 
 def _numbers(store: Store, config: Config, drafts: list[Json], now: datetime) -> tuple[str, list[int]]:

@@ -263,6 +263,18 @@ class Month:
             for row in usage.by_metric(rest, ["project_id"])
         ]
 
+    @property
+    def without_meter(self) -> list[Json]:
+        """Whose usage no meter knows: [{customer, project_id, metric}]."""
+        keys = ["project_id", "segment_no"]
+        owned = self._used[1].join(self.segments.select(*keys, "customer"), on=keys)
+        rows = usage.by_metric(owned, ["customer", "project_id"])
+        return [
+            {name: row[name] for name in ("customer", "project_id", "metric")}
+            for row in rows
+            if usage.unpriced_reason(row["metric"], self.terms.card.meters) == "no_meter"
+        ]
+
     @cached_property
     def terms_sha256(self) -> str:
         """What invoices name as their rate card."""
