@@ -65,7 +65,8 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
         _refuse_early(month, config, now)
         _refuse_gaps(month, allow_incomplete)
     due = corrections.due(store, period, now, seq)
-    drafts = [row for row in month.drafts(due.lines, due.currencies) if pending is None or row["customer"]["id"] in pending]
+    drafts = month.drafts(due.lines, due.currencies)
+    drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
     parked = _to_park(month, drafts, due, pending, release)
     drafts = [draft for draft in drafts if draft["customer"]["id"] not in parked]
     if dry_run:
