@@ -25,6 +25,8 @@ from metering.store import Store
 
 Json = dict[str, Any]
 CREDIT_NOTE = "CN-{year}-{number:06d}"
+LONGEST_REASON = 300
+"""An event carries so much of a reason; the credit note has all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +261,17 @@ def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> 
         ],
         "total": _negated(original["total"]),
         **{name: original[name] for name in ("coverage", "as_of", "rate_card_sha256")},
+    }
+
+
+def voided_event(note: Json) -> Json:
+    """The `data` of invoice.voided: the voided invoice's number and the credit note that cancels it."""
+    names = ("customer", "currency", "period", "issued_at", "subtotal", "total")
+    return {
+        "number": note["credits"],
+        "credit_note": note["number"],
+        "reason": note["reason"][:LONGEST_REASON],
+        **{name: note[name] for name in names},
     }
 
 
