@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering import alert, close, quota_status, schedule, terms
+from metering import alert, close, corrections, quota_status, schedule, terms
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
 from metering.ledger import Ledger
@@ -99,8 +99,12 @@ def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
 
 
 def announce_invoices(ledger: Ledger, config: Config, invoices: list[dict[str, Any]], now: datetime) -> None:
-    """Queues invoice.finalized for every final invoice that was not announced yet."""
+    """Queues invoice.finalized, or invoice.voided for a credit note, for every one that was not announced yet."""
     for invoice in invoices:
+        if invoice.get("kind") == "credit_note":
+            voided = corrections.voided_event(invoice)
+            alert.announce(ledger, "invoice.voided", voided, [invoice["credits"]], config=config, now=now)
+            continue
         if invoice["status"] != "final":
             continue
         data = {
