@@ -35,9 +35,19 @@ def price() -> None:
 @click.argument("month")
 @click.option("--dry-run", is_flag=True, help="Show what would be issued; change nothing.")
 @click.option("--allow-incomplete", metavar="REASON", help="Close over gaps; the reason is recorded.")
+@click.option("--release", metavar="CUSTOMER", help="Close it for this parked customer only; needs --reason.")
+@click.option("--reason", metavar="TEXT", help="Why the parked invoice is right; it is recorded.")
 @with_config
 @with_format
-def close(month: str, dry_run: bool, allow_incomplete: str | None, config_path: Path, form: str | None) -> None:
+def close(  # noqa: PLR0913, PLR0917 - one parameter per option
+    month: str,
+    dry_run: bool,
+    allow_incomplete: str | None,
+    release: str | None,
+    reason: str | None,
+    config_path: Path,
+    form: str | None,
+) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering import close as closing
     from metering import cycle, ledger
@@ -48,8 +58,13 @@ def close(month: str, dry_run: bool, allow_incomplete: str | None, config_path: 
     period = parse_month(month, now)
     if allow_incomplete is not None and not allow_incomplete.strip():
         raise click.UsageError("--allow-incomplete needs a reason")
+    if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
+        raise click.UsageError("write --release CUSTOMER --reason TEXT")
+    released = {release: reason.strip()} if release is not None and reason is not None else {}
     with ledger.open_ledger(config.store.directory, clock) as books:
-        done = closing.close(books, config, period, now, allow_incomplete=allow_incomplete, dry_run=dry_run)
+        done = closing.close(
+            books, config, period, now, allow_incomplete=allow_incomplete, dry_run=dry_run, release=released
+        )
         if not dry_run:
             cycle.announce_invoices(books, config, done.invoices, now)
     for customer, reason in sorted(done.parked.items()):
@@ -62,7 +77,11 @@ def close(month: str, dry_run: bool, allow_incomplete: str | None, config_path: 
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
     }
-    emit(document, [invoice_head(invoice) for invoice in done.invoices], form)
+    rows = [invoice_head(invoice) for invoice in done.invoices]
+    if dry_run:
+        document["differences"] = done.differences
+        rows = [{**row, "parked": done.parked.get(row["customer"])} for row in done.differences]
+    emit(document, rows, form)
     finish(3 if done.parked else 0)
 
 
