@@ -1,0 +1,29 @@
+"""Commands that correct what was issued: void."""
+
+from pathlib import Path
+
+import click
+
+from metering.cli.base import business_clock, emit, read_config, with_config, with_format
+
+
+@click.command()
+@click.argument("number")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it stands on the credit note.")
+@with_config
+@with_format
+def void(number: str, reason: str, config_path: Path, form: str | None) -> None:
+    """Voids a final invoice with a credit note; `close MONTH` then issues that customer anew."""
+    from metering import corrections, cycle, ledger
+
+    if not reason.strip():
+        raise click.UsageError("--reason needs a text")
+    config, clock = read_config(config_path), business_clock()
+    now = clock()
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        note = corrections.void(books, number, reason.strip(), now)
+        cycle.announce_invoices(books, config, [note], now)
+    emit(note, note["lines"], form)
+
+
+COMMANDS: list[click.Command] = [void]
