@@ -67,12 +67,12 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         )
         if not dry_run:
             cycle.announce_invoices(books, config, done.invoices, now)
-    for customer, reason in sorted(done.parked.items()):
-        note(f"{customer} is parked: {reason}")
+    for customer, why in sorted(done.parked.items()):
+        note(f"{customer} is parked: {why}")
     document = {
         "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
         "issued": done.issued,
-        "parked": [{"customer": name, "reason": reason} for name, reason in sorted(done.parked.items())],
+        "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
         "invoices": done.invoices,
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
