@@ -19,7 +19,14 @@ from urllib.parse import urlsplit
 from metering import alert, meters, notify, pages, ratecard
 from metering import store as door
 from metering.config import Config, Organization, Secret, Webhook
-from metering.errors import CredentialsError, MeteringError, NeonError, StoreBusyError, UnavailableError
+from metering.errors import (
+    CredentialsError,
+    MeteringError,
+    NeonError,
+    StoreBusyError,
+    UnavailableError,
+    UnreachableError,
+)
 from metering.neon import Neon
 from metering.period import HOUR, floor_hour, rfc3339
 
@@ -197,7 +204,8 @@ class _Asked:
     now: datetime
     findings: list[Finding] = field(default_factory=list)
     kind: str | None = None
-    is_clock_told: bool = False
+    is_silent: bool = False
+    """So far nobody answered at all."""
 
     async def run(self, keys: Keys) -> tuple[Json, list[Finding]]:
         """The organization's part of the document, and what to tell."""
@@ -251,6 +259,7 @@ class _Asked:
         except UnavailableError:
             return  # a key may be forbidden to ask what it is
         except MeteringError as error:
+            self.is_silent = isinstance(error, UnreachableError)
             self._tell("key", "note", f"what kind of key it is could not be learned: {error}")
             return
         self.kind = KINDS.get(method)
@@ -263,10 +272,12 @@ class _Asked:
         except CredentialsError:
             raise
         except MeteringError as error:
+            self.is_silent = self.is_silent and isinstance(error, UnreachableError)
             if isinstance(error, UnavailableError) and "scoped to" in str(error):
                 self.kind = "project"
             self._tell("inventory", "fault", f"projects are not visible: {_sentence(error)}", exit_code=3)
             return _state(error)
+        self.is_silent = False
         is_empty = not projects and not unavailable
         self._tell("inventory", "ok", "visible" + (", and there is no project yet" if is_empty else ""))
         return "visible"
@@ -275,6 +286,9 @@ class _Asked:
         if self.organization.sponsored:
             self._tell("history", "ok", "none is expected: the organization is sponsored")
             return "not_expected"
+        if self.is_silent:
+            self._tell("history", "note", "was not asked for: nobody answered")
+            return "unknown"
         named = [metric for meter in meters.catalogue(self.config.meters) for metric in meter.metrics]
         asked = list(dict.fromkeys([*meters.KNOWN_METRICS, *named]))
         try:
@@ -320,7 +334,8 @@ def _state(error: MeteringError) -> str:
 
 
 def _sentence(error: MeteringError) -> str:
-    return str(error) + (f" ({error.hint})" if error.hint else "")
+    has_hint = error.hint and not isinstance(error, UnreachableError)  # its hint speaks of polls
+    return str(error) + (f" ({error.hint})" if has_hint else "")
 
 
 # -- store
