@@ -1,0 +1,249 @@
+"""From an invoice line down to the raw pages: every step of its arithmetic and every observation behind it.
+
+A line is computed anew from what the store knew at its closing, with the terms frozen then, and compared with what was
+printed: `agrees` says whether it came out the same. Reads the store, writes nothing.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from metering import explain_evidence, explain_steps, explain_text, ratecard
+from metering import terms as terms_of_month
+from metering.config import Plan
+from metering.errors import MeteringError, UsageError
+from metering.explain_steps import FeeSpan, Run, Stretch
+from metering.money import quantity_text
+from metering.month import Month
+from metering.period import month_of, parse_time, rfc3339
+from metering.store import Store
+
+Json = dict[str, Any]
+
+
+def explain(store: Store, number: str, line: str | None = None) -> Json:
+    """One line of an issued document (by its key or its number from 1), or without it all lines in short.
+
+    Raises MeteringError for an unknown number and UsageError for an unknown line.
+    """
+    found = store.query("issued_invoice", number=number)
+    if found.is_empty():
+        raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
+    row = found.row(0, named=True)
+    document = {**json.loads(row["document"]), "status": row["status"]}
+    head = _head(document, row)
+    if row["terms"] is None:
+        return _credit_note(document, head, line)
+    if line is None:
+        lines = [{"line": index, **one} for index, one in enumerate(document["lines"], start=1)]
+        return {**head, "lines": lines, "totals": explain_steps.totals(document)}
+    chosen = _chosen(document, line)
+    with _month(store, row, document, chosen) as month:
+        told = {**head, "line": chosen, **line_of(month, document, chosen)}
+    return {**told, "steps": explain_text.steps(told)}
+
+
+def _head(document: Json, row: Json) -> Json:
+    names = ("number", "status", "customer", "currency", "period", "issued_at", "total", "rate_card_sha256")
+    closing = None
+    if row["terms"] is not None:
+        closing = {"record": row["seq"], "as_of": rfc3339(row["as_of"]), "as_of_record": row["as_of_seq"]}
+    return {**{name: document.get(name) for name in names}, "closing": closing}
+
+
+def _credit_note(document: Json, head: Json, line: str | None) -> Json:
+    """A credit note takes back what it credits, line by line; its reason is in the invoice that it names."""
+    lines = document["lines"] if line is None else [_chosen(document, line)]
+    told = [{"line": index, **one} for index, one in enumerate(lines, start=1)]
+    return {
+        **head,
+        "credits": document.get("credits"),
+        "reason": document.get("reason"),
+        "lines": told,
+        "totals": explain_steps.totals(document),
+        "steps": [
+            f"cancels {document.get('credits')}: every line with the opposite sign; explain that invoice's lines"
+        ],
+    }
+
+
+def _chosen(document: Json, line: str) -> Json:
+    """The line of that key, or of that number counted from 1."""
+    lines: list[Json] = document["lines"]
+    by_key = [one for one in lines if one["key"] == line]
+    if by_key:
+        return by_key[0]
+    if line.isascii() and line.isdigit() and 1 <= int(line) <= len(lines):
+        return lines[int(line) - 1]
+    raise UsageError(
+        f"{document['number']} has no line {line!r}",
+        hint=f"write a key, or a number from 1 to {len(lines)}; `metering explain {document['number']}` lists them",
+    )
+
+
+@contextmanager
+def _month(store: Store, row: Json, document: Json, line: Json) -> Iterator[Month]:
+    """The month as its closing saw it; only the customer's projects are read, unless the line follows Neon's cost."""
+    terms = terms_of_month.from_document(json.loads(row["terms"]))
+    month = Month(
+        store=store,
+        terms=terms,
+        period=month_of(parse_time(f"{row['month']}-01T00:00:00Z")),
+        now=row["as_of"],
+        as_of_seq=row["as_of_seq"],
+    )
+    prices = [price for plan in terms.card.plans if plan.id == line["plan"] for price in plan.prices]
+    if any(price.model == "cost_plus" for price in prices if price.meter == line["meter"]):
+        yield month
+        return
+    with explain_evidence.only(store, explain_evidence.projects_of(month, document["customer"]["id"])):
+        yield month
+
+
+def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
+    """`arithmetic`, `agrees`, and the evidence of one line of a document that the month's closing issued."""
+    if line["kind"] == "base_fee":
+        told = _base_fee(month, document["customer"]["id"], line)
+    elif line["meter"] is None and line["kind"] == "minimum":
+        told = _plan_minimum(month, document, line)
+    else:
+        told = _usage(month, document["customer"]["id"], line)
+    arithmetic = told["arithmetic"]
+    agrees = arithmetic["amount"] == line["amount"] and (
+        "quantity" not in arithmetic or quantity_text(Fraction(arithmetic["quantity"])) == line["quantity"]
+    )
+    return {"agrees": agrees, **told}
+
+
+# -- usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pieces:
+    """The pieces of the run that a line belongs to, up to its own price version; and their share of the month."""
+
+    frame: pl.DataFrame
+    share: Fraction
+
+    def versions(self) -> list[pl.DataFrame]:
+        """The pieces of each price version, in order."""
+        return self.frame.sort("version_rank", "start").partition_by("version_rank", maintain_order=True)
+
+
+def _usage(month: Month, customer: str, line: Json) -> Json:
+    pieces = _pieces_of(month, customer, line)
+    meter = next(meter for meter in month.terms.card.meters if meter.id == line["meter"])
+    buckets, seen = explain_evidence.observations(month, pieces.frame, meter.metrics)
+    versions = pieces.versions()
+    stretches = [
+        Stretch(
+            price=month.prices[version["price_no"][0]],
+            start=version["start"].min(),  # type: ignore[arg-type]
+            end=version["end"].max(),  # type: ignore[arg-type]
+            buckets=[bucket for number in version["piece_no"] for bucket in buckets.get(number, ())],
+        )
+        for version in versions
+    ]
+    run = Run(
+        plan=month.terms.plan(line["plan"]),
+        meter=meter,
+        stretches=stretches,
+        share=pieces.share,
+        month=month.period,
+        rounding=month.terms.card.rounding,
+        costs=_costs(month, versions, stretches[-1].price.model == "cost_plus"),
+    )
+    stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
+    told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
+    return {
+        "arithmetic": explain_steps.usage_line(run, line),
+        "ownership": explain_evidence.ownership(month, pieces.frame["project_id"].unique().sort().to_list()),
+        "observations": told,
+    }
+
+
+def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
+    is_own = (pl.col("plan") == line["plan"]) & (pl.col("meter") == line["meter"]) & (pl.col("customer") == customer)
+    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
+    charge = month.charges.filter(is_own & is_project & (pl.col("start") == parse_time(line["from"]))).row(
+        0, named=True
+    )
+    run = is_own
+    if line["project_id"] is not None:
+        run = run & (pl.col("project_id") == line["project_id"]) & (pl.col("segment_no") == charge["segment_no"])
+    mine = month.pieces.filter(run)
+    rank = mine.filter(pl.col("price_no") == charge["price_no"])["version_rank"][0]
+    return _Pieces(
+        frame=mine.filter(pl.col("version_rank") <= rank), share=Fraction(charge["share_num"], charge["share_den"])
+    )
+
+
+def _costs(month: Month, versions: list[pl.DataFrame], is_cost_plus: bool) -> tuple[Fraction, Fraction]:
+    """What Neon charges for the run's usage before the last version, and with it."""
+    if not is_cost_plus:
+        return Fraction(0), Fraction(0)
+    costs = dict(month.cost.marked_up())
+    sums = [
+        sum((costs.get(number, Fraction(0)) for number in version["piece_no"]), Fraction(0)) for version in versions
+    ]
+    return sum(sums[:-1], Fraction(0)), sum(sums, Fraction(0))
+
+
+# -- fees and minimums
+
+
+def _base_fee(month: Month, customer: str, line: Json) -> Json:
+    plan = month.terms.plan(line["plan"])
+    begin, finish = ratecard.counted(pl.col("start"), pl.col("end"), month.period, month.terms.card.prorate)
+    rows = month.segments.with_columns(counted_from=begin, counted_to=finish).filter(pl.col("plan") == plan.id)
+    if line["project_id"] is None:
+        rows = rows.filter(pl.col("customer") == customer).sort("start", "end")
+        spans = _united(_spans(rows))
+    else:
+        rows = rows.filter(pl.col("project_id") == line["project_id"]).sort("start")
+        spans = _spans(rows)
+    return {
+        "arithmetic": explain_steps.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
+        "ownership": explain_evidence.ownership(month, rows["project_id"].unique().sort().to_list()),
+        "observations": [],
+    }
+
+
+def _spans(rows: pl.DataFrame) -> list[FeeSpan]:
+    names = ("customer", "start", "end", "counted_from", "counted_to")
+    return [FeeSpan(**dict(zip(names, row, strict=True))) for row in rows.select(names).iter_rows()]
+
+
+def _united(spans: Iterable[FeeSpan]) -> list[FeeSpan]:
+    """The union of a customer's time in one plan over all of its projects; spans come sorted by start."""
+    out: list[FeeSpan] = []
+    for span in spans:
+        if out and span.start <= out[-1].end:
+            last = out.pop()
+            span = FeeSpan(  # noqa: PLW2901 - the span grows by what it meets
+                customer=last.customer,
+                start=last.start,
+                end=max(last.end, span.end),
+                counted_from=last.counted_from,
+                counted_to=max(last.counted_to, span.counted_to),
+            )
+        out.append(span)
+    return out
+
+
+def _plan_minimum(month: Month, document: Mapping[str, Any], line: Json) -> Json:
+    plan: Plan = month.terms.plan(line["plan"])
+    own = [
+        one
+        for one in document["lines"]
+        if one["plan"] == plan.id and one["key"] != line["key"] and one["kind"] != "adjustment"
+    ]
+    return {
+        "arithmetic": explain_steps.plan_minimum(plan, own, month.terms.card.rounding),
+        "observations": [],
+    }

@@ -1,0 +1,347 @@
+"""One line of an invoice taken apart: numbers in, every step of its arithmetic out, exact.
+
+The steps are plain JSON (decimal strings, or `n/d` where a number does not end), complete enough to be recomputed with
+a calculator. Must not know where usage came from, nor a store: the caller brings observations and the price.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+from metering import ratecard, rating
+from metering.config import Meter, Plan, Price
+from metering.meters import denominator, scale
+from metering.money import Rounding, amount_text, exact_text, minor_units, round_amount
+from metering.period import HOUR, Period, rfc3339
+
+Json = dict[str, Any]
+ZERO = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """One value of one project: a timeframe of one metric under one of Neon's billing periods, as last observed."""
+
+    project_id: str
+    metric: str
+    start: datetime
+    end: datetime
+    value: int
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """The usage of one price version within a run: what fills the allowance and the tiers one after the other."""
+
+    price: Price
+    start: datetime
+    end: datetime
+    buckets: Sequence[Bucket]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Stretches in their order up to the one that is explained, the last; `share` is the run's part of the month."""
+
+    plan: Plan
+    meter: Meter
+    stretches: Sequence[Stretch]
+    share: Fraction
+    month: Period
+    rounding: Rounding
+    costs: tuple[Fraction, Fraction] = (ZERO, ZERO)
+
+    @property
+    def price(self) -> Price:
+        """The price of the stretch that is explained."""
+        return self.stretches[-1].price
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was rated before it: then it bears what is due without usage."""
+        return len(self.stretches) == 1
+
+
+def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
+    """The arithmetic of a line of kind usage, or of the minimum or discount that a price's bounds gave."""
+    read = [_stretch(run, number) for number in range(len(run.stretches))]
+    before = sum((quantity for _, quantity in read[:-1]), ZERO)
+    after = before + read[-1][1]
+    tier_text = str(line["key"]).rsplit("/", 1)[-1]
+    out: Json = {
+        "model": run.price.model,
+        "price": ratecard.plain(run.price),
+        "stretches": [told for told, _ in read],
+        "used_before": exact_text(before),
+        "used_after": exact_text(after),
+        "is_first": run.is_first,
+        "allowance": _allowance(run),
+        "billable_before": exact_text(rating.billable(run.price, run.share, before)),
+        "billable_after": exact_text(rating.billable(run.price, run.share, after)),
+    }
+    tiers = _tiers(run, before, after)
+    out["tiers"] = tiers
+    if tier_text.isdigit():
+        out.update(_tier_amount(run, tiers[int(tier_text) - 1]))
+    else:
+        out.update(_bounds(run, tiers, before, after))
+    return out
+
+
+def _stretch(run: Run, number: int) -> tuple[Json, Fraction]:
+    """A stretch as JSON and its quantity in the meter's unit."""
+    stretch = run.stretches[number]
+    per_hour = stretch.price.included_per_hour
+    values = _by_metric(run.meter, stretch) if per_hour is None else _beyond(run.meter, stretch, Fraction(per_hour))
+    quantity = sum((exact for _, exact in values), ZERO)
+    told = {
+        "stretch": number + 1,
+        "is_of_this_line": number == len(run.stretches) - 1,
+        "from": rfc3339(stretch.start),
+        "to": rfc3339(stretch.end),
+        "price_valid_from": rfc3339(stretch.price.valid_from),
+        "values": [row for row, _ in values],
+        "quantity": exact_text(quantity),
+    }
+    return told, quantity
+
+
+def _by_metric(meter: Meter, stretch: Stretch) -> list[tuple[Json, Fraction]]:
+    """Value by divisor for each metric; a metric read under two units gives two rows."""
+    groups: dict[tuple[str, Fraction], list[int]] = {}
+    for bucket in stretch.buckets:
+        groups.setdefault((bucket.metric, _divisor(meter, bucket.read_at)), []).append(bucket.value)
+    out = []
+    for (metric, divisor), values in sorted(groups.items()):
+        exact = Fraction(sum(values)) / divisor
+        row = {
+            "metrics": [metric],
+            "buckets": str(len(values)),
+            "value": str(sum(values)),
+            "divisor": exact_text(divisor),
+            "quantity": exact_text(exact),
+        }
+        out.append((row, exact))
+    return out
+
+
+def _beyond(meter: Meter, stretch: Stretch, allowance: Fraction) -> list[tuple[Json, Fraction]]:
+    """What each hour has beyond its own allowance, summed, then / divisor. Never pooled, never below zero."""
+    groups: dict[tuple[str, datetime, datetime, Fraction], int] = {}
+    for bucket in stretch.buckets:
+        key = (bucket.project_id, bucket.start, bucket.end, _divisor(meter, bucket.read_at))
+        groups[key] = groups.get(key, 0) + bucket.value
+    beyond: dict[Fraction, Fraction] = {}
+    for (_, start, end, divisor), value in groups.items():
+        free = allowance * ((end - start) // HOUR)
+        beyond[divisor] = beyond.get(divisor, ZERO) + max(ZERO, value - free)
+    out = []
+    for divisor, units in sorted(beyond.items()):
+        mine = [value for (*_, other), value in groups.items() if other == divisor]
+        row = {
+            "metrics": list(meter.metrics),
+            "buckets": str(len(mine)),
+            "value": str(sum(mine)),
+            "included_per_hour": exact_text(allowance),
+            "beyond": exact_text(units),
+            "divisor": exact_text(divisor),
+            "quantity": exact_text(units / divisor),
+        }
+        out.append((row, units / divisor))
+    return out
+
+
+def _divisor(meter: Meter, read_at: datetime) -> Fraction:
+    return Fraction(denominator(meter), scale(meter, read_at))
+
+
+def _allowance(run: Run) -> Json | None:
+    included = Fraction(run.price.included)
+    if not included:
+        return None
+    seconds = run.share * run.month.seconds
+    return {
+        "included": exact_text(included),
+        "share": exact_text(run.share),
+        "share_seconds": exact_text(seconds),
+        "month_seconds": str(run.month.seconds),
+        "quantity": exact_text(included * run.share),
+    }
+
+
+def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
+    """Every tier with what stood in it and what it cost before and after the stretch that is explained."""
+    price = run.price
+    now = _standing(run, after, run.costs[1])
+    then = {} if run.is_first else _standing(run, before, run.costs[0])
+    if price.model == "cost_plus":
+        step = _step(now.get(1, (ZERO, ZERO)), then.get(1, (ZERO, ZERO)))
+        cost = {"cost_before": exact_text(run.costs[0]), "cost_after": exact_text(run.costs[1])}
+        return [{"tier": 1, **cost, "markup_percent": f"{price.markup_percent:f}", **step}]
+    tiers = rating.tiers_of(price)
+    above = [ZERO, *(Fraction(tier.up_to) for tier, _ in pairwise(tiers) if tier.up_to is not None)]
+    out: list[Json] = []
+    for number, (tier, low) in enumerate(zip(tiers, above, strict=True), start=1):
+        told: Json = {"tier": number, "above": exact_text(low), "up_to": _decimal(tier.up_to)}
+        if price.model == "package":
+            told |= {"package_size": _decimal(price.package_size), "package_price": _decimal(tier.unit_price)}
+        else:
+            told |= {"unit_price": _decimal(tier.unit_price), "flat_fee": _decimal(tier.flat_fee)}
+        out.append({**told, **_step(now.get(number, (ZERO, ZERO)), then.get(number, (ZERO, ZERO)))})
+    return out
+
+
+def _standing(run: Run, used: Fraction, cost: Fraction) -> dict[int, tuple[Fraction, Fraction]]:
+    """Tier -> (quantity, amount) of a cumulative quantity, by the rules that the invoice was rated by."""
+    parts = rating.exact_parts(run.price, share=run.share, after=used, costs=(ZERO, cost))
+    return {part.tier: (part.quantity, part.amount) for part in parts if part.kind == "usage"}
+
+
+def _step(now: tuple[Fraction, Fraction], then: tuple[Fraction, Fraction]) -> Json:
+    return {
+        "quantity_before": exact_text(then[0]),
+        "quantity_after": exact_text(now[0]),
+        "quantity": exact_text(now[0] - then[0]),
+        "amount_before": exact_text(then[1]),
+        "amount_after": exact_text(now[1]),
+        "amount": exact_text(now[1] - then[1]),
+    }
+
+
+def _decimal(number: Decimal | None) -> str | None:
+    return None if number is None else f"{number:f}"
+
+
+def _tier_amount(run: Run, tier: Json) -> Json:
+    return {
+        "tier": tier["tier"],
+        "quantity": tier["quantity"],
+        "exact": tier["amount"],
+        **rounded(Fraction(tier["amount"]), run),
+    }
+
+
+def rounded(exact: Fraction, run: Run) -> Json:
+    """The one rounding: to the currency's minor digits."""
+    currency = run.plan.currency
+    return {
+        "rounding": {"mode": run.rounding, "digits": minor_units(currency)},
+        "amount": amount_text(round_amount(exact, currency, run.rounding), currency),
+    }
+
+
+def _bounds(run: Run, tiers: Sequence[Json], before: Fraction, after: Fraction) -> Json:
+    """What the sum of the group's rounded lines lacks to its least amount, or has above its most."""
+    currency = run.plan.currency
+    parts = rating.exact_parts(
+        run.price, share=run.share, after=after, before=None if run.is_first else before, costs=run.costs
+    )
+    minor = rating.rounded(
+        run.price,
+        [part.kind for part in parts],
+        [part.amount for part in parts],
+        is_first=run.is_first,
+        currency=currency,
+        mode=run.rounding,
+    )
+    lines = [
+        {"tier": part.tier, "exact": exact_text(part.amount), "amount": amount_text(cents, currency)}
+        for part, cents in zip(parts, minor, strict=True)
+        if part.kind == "usage"
+    ]
+    exact = sum((Fraction(tier["amount"]) for tier in tiers), ZERO)
+    adjusting = next(part.amount for part in parts if part.kind == "adjusting")
+    return {
+        "bounds": {
+            "minimum": _decimal(run.price.minimum),
+            "maximum": _decimal(run.price.maximum),
+            "lines": lines,
+            "exact_of_lines": exact_text(exact),
+            "exact_within_bounds": exact_text(exact + adjusting),
+        },
+        "quantity": "0",
+        "exact": exact_text(adjusting),
+        "rounding": {"mode": run.rounding, "digits": minor_units(currency)},
+        "amount": amount_text(minor[-1], currency),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeSpan:
+    """Time that a base fee is due for, as printed and as counted."""
+
+    customer: str
+    start: datetime
+    end: datetime
+    counted_from: datetime
+    counted_to: datetime
+
+
+def base_fee(plan: Plan, spans: Iterable[FeeSpan], month: Period, mode: Rounding, line_from: str) -> Json:
+    """The arithmetic of a base fee: parts of one plan's fee are rounded cumulatively, so that they sum to the whole."""
+    fee, due_before, seconds_before, counted_to = Fraction(plan.base_fee), 0, 0, month.start
+    told: list[Json] = []
+    for span in spans:
+        begin = max(span.counted_from, counted_to)
+        seconds = max(0, (span.counted_to - begin).days * 86_400 + (span.counted_to - begin).seconds)
+        counted_to = max(counted_to, span.counted_to)
+        exact = fee * Fraction(seconds_before + seconds, month.seconds)
+        due = round_amount(exact, plan.currency, mode)
+        told.append(
+            {
+                "customer": span.customer,
+                "from": rfc3339(span.start),
+                "to": rfc3339(span.end),
+                "counted_from": rfc3339(begin),
+                "counted_to": rfc3339(max(begin, span.counted_to)),
+                "seconds": str(seconds),
+                "seconds_so_far": str(seconds_before + seconds),
+                "exact_so_far": exact_text(exact),
+                "due_so_far": amount_text(due, plan.currency),
+                "due_before": amount_text(due_before, plan.currency),
+                "amount": amount_text(due - due_before, plan.currency),
+            }
+        )
+        due_before, seconds_before = due, seconds_before + seconds
+        if told[-1]["from"] == line_from:
+            break
+    return {
+        "model": "base_fee",
+        "base_fee": _decimal(plan.base_fee),
+        "month_seconds": str(month.seconds),
+        "spans": told,
+        "quantity": exact_text(Fraction(int(told[-1]["seconds"]), month.seconds)),
+        "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
+        "amount": told[-1]["amount"],
+    }
+
+
+def plan_minimum(plan: Plan, lines: Iterable[Mapping[str, Any]], mode: Rounding) -> Json:
+    """The arithmetic of a plan's minimum: what the plan's other lines lack to it."""
+    own = [{"key": line["key"], "amount": line["amount"]} for line in lines]
+    charged = sum((Fraction(line["amount"]) for line in own), ZERO)
+    least = round_amount(Fraction(plan.minimum), plan.currency, mode)
+    missing = least - round_amount(charged, plan.currency, mode)
+    return {
+        "model": "plan_minimum",
+        "minimum": _decimal(plan.minimum),
+        "lines": own,
+        "charged": amount_text(least - missing, plan.currency),
+        "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
+        "amount": amount_text(missing, plan.currency),
+    }
+
+
+def totals(document: Mapping[str, Any]) -> Json:
+    """How an invoice's lines become its total."""
+    return {
+        "lines": [line["amount"] for line in document["lines"]],
+        "subtotal": document["subtotal"],
+        "taxes": document["taxes"],
+        "total": document["total"],
+    }
