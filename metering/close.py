@@ -71,28 +71,32 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     drafts = [draft for draft in drafts if draft["customer"]["id"] not in parked]
     if dry_run:
         return _rehearsed(month, drafts, parked)
-    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (pending or set())) - parked.keys())
     if pending is not None and not drafts and _is_as_parked(month, pending, parked):
         return _closing_of(month)
-    series, positions = _numbers(store, config, drafts, now)
+    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (pending or set())) - parked.keys())
     decided = {"parked": parked, "settled": settled, "released": dict(release)}
+    _record(ledger, config, month, drafts, {"allow_incomplete": allow_incomplete, **decided})
+    return _closing_of(month, [draft["number"] for draft in drafts])
+
+
+def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], decided: Json) -> None:
+    """Numbers the drafts and journals the closing with all that it takes to rate it again."""
+    series, positions = _numbers(ledger.store, config, drafts, month.now)
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
     body = {"terms": terms_of_month.document(month.terms), "facts": {**known, **decided}, "invoices": drafts}
     ledger.record(
         "close",
         {
-            "month": month_name(period),
-            "as_of": rfc3339(now),
-            "as_of_seq": seq,
+            "month": month_name(month.period),
+            "as_of": rfc3339(month.now),
+            "as_of_seq": month.as_of_seq,
             "terms_sha256": month.terms_sha256,
-            "allow_incomplete": allow_incomplete,
             **decided,
             "series": series,
             "positions": positions,
         },
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
     )
-    return _closing_of(month, [draft["number"] for draft in drafts])
 
 
 def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import invoice, terms, usage
+from metering import adjustment, invoice, terms, usage
 from metering.coverage import Certified, selection
 from metering.errors import MeteringError
 from metering.ledger import Ledger
@@ -121,7 +121,7 @@ def _of_month(
             currencies = was.currencies | {currency_of[line["plan"]] for line in again}
             added: list[Json] = []
             if len(currencies) == 1:
-                added = invoice.adjustments(was.lines, again, min(currencies))
+                added = adjustment.adjustments(was.lines, again, min(currencies))
             if added or len(currencies) > 1:
                 yield customer, currencies, added
 

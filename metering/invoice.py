@@ -1,4 +1,4 @@
-"""Charges -> lines, taxes, totals; an adjustment as the difference of two ratings.
+"""Charges -> lines, taxes, totals.
 
 Knows the printed shape of an invoice and the one rounding per line. Must not know where usage came from, how an invoice
 is numbered or when it is issued: the caller fills that in. Amounts are whole minor units until they are printed.
@@ -23,7 +23,6 @@ from metering.money import (
     amount_text,
     minor_units,
     parse_amount,
-    parse_decimal,
     quantity_text,
     round_amount,
     rounded_amounts,
@@ -98,7 +97,7 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
 
     `segments` and `charges` as ratecard.py and rating.py make them. By customer: `coverage` ({"hours",
-    "covered_hours", "complete"}), `corrections` (lines of `adjustments()` for closed months) and `currencies` (of
+    "covered_hours", "complete"}), `corrections` (lines of adjustment.py for closed months) and `currencies` (of
     customers who hold no plan any more). A customer without any line gets no invoice. Raises ConfigError where a
     customer would need two currencies.
     """
@@ -431,72 +430,3 @@ def _minimum_lines(
                     "amount": amount_text(missing, plan.currency),
                 },
             )
-
-
-def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], currency: str) -> list[Json]:
-    """(What a closed month would cost now) - (what was billed for it), one line per project, plan and meter.
-
-    Both are lines of one customer and one closed month: of its invoice and of the adjustments made since, and the month
-    rated anew. Base fees never change afterwards and are left out. Below zero it is a credit. Sorted by key.
-    """
-    billed, rerated = _by_group(billed_lines, currency), _by_group(rerated_lines, currency)
-    out: list[Json] = []
-    for group in sorted(billed.keys() | rerated.keys(), key=str):
-        old, new = billed.get(group), rerated.get(group)
-        amount = (new.amount if new else 0) - (old.amount if old else 0)
-        if amount:
-            quantity = (new.quantity if new else Fraction(0)) - (old.quantity if old else Fraction(0))
-            found = [side for side in (old, new) if side]
-            start, end = min(side.start for side in found), max(side.end for side in found)
-            out.append(_adjustment(group, found[-1], (start, end), quantity, amount_text(amount, currency)))
-    return sorted(out, key=lambda line: str(line["key"]))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Sum:
-    owner: str
-    unit: object
-    description: str
-    amount: int = 0
-    quantity: Fraction = Fraction(0)
-    start: str
-    end: str
-
-
-_Group = tuple[object, object, object]
-
-
-def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum]:
-    out: dict[_Group, _Sum] = {}
-    for line in invoice_lines:
-        if line["kind"] == "base_fee":
-            continue
-        start, end = str(line["from"]), str(line["to"])
-        group = (line["project_id"], line["plan"], line["meter"])
-        name = NAMES.get(str(line["meter"]), str(line["meter"] or "Minimum"))
-        owner = str(line["key"]).split("/", 1)[0]
-        held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
-        held.amount += parse_amount(str(line["amount"]), currency)
-        held.quantity += Fraction(parse_decimal(str(line["quantity"]), signed=True)) if line["meter"] else Fraction(0)
-        # RFC 3339 in UTC with whole seconds sorts as text.
-        held.start, held.end = min(held.start, start), max(held.end, end)
-    return out
-
-
-def _adjustment(group: _Group, side: _Sum, period: tuple[str, str], quantity: Fraction, amount: str) -> Json:
-    project, plan, meter = group
-    start, end = period
-    return {
-        "key": f"{side.owner}/{meter or 'minimum'}/{plan}/{start}/adjustment",
-        "kind": "adjustment",
-        "project_id": project,
-        "plan": plan,
-        "meter": meter,
-        "description": f"{side.description}: correction of {start[:7]}",
-        "from": start,
-        "to": end,
-        "quantity": quantity_text(quantity),
-        "unit": side.unit,
-        "unit_price": None,
-        "amount": amount,
-    }

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from card import SEPTEMBER, at, charged, existence, plan, price, segments, subscription
 
-from metering import invoice, meters, money, rating
+from metering import adjustment, invoice, meters, money, rating
 from metering.config import Customer
 from metering.errors import ConfigError
 
@@ -351,7 +351,7 @@ def test_an_adjustment_is_what_it_would_cost_now_less_what_was_billed():
     billed = [usage_line("a", "10.00", "10"), usage_line("b", "4.00", "4"), usage_line("d", "2.00", "2")]
     now = [usage_line("a", "12.50", "12.5"), usage_line("b", "4.00", "4"), usage_line("e", "0.40", "0.4")]
 
-    found = invoice.adjustments(billed, now, "USD")
+    found = adjustment.adjustments(billed, now, "USD")
 
     assert [(line["key"], line["quantity"], line["amount"]) for line in found] == [
         ("a/compute/pro/2026-09-01T00:00:00Z/adjustment", "2.5", "2.50"),
@@ -365,15 +365,15 @@ def test_an_adjustment_is_what_it_would_cost_now_less_what_was_billed():
 def test_an_adjustment_made_before_counts_as_billed_and_base_fees_never_change():
     billed = [usage_line("a", "10.00", "10"), {**usage_line("a", "20.00"), "kind": "base_fee", "meter": None}]
     now = [usage_line("a", "12.50", "12.5")]
-    first = invoice.adjustments(billed, now, "USD")
+    first = adjustment.adjustments(billed, now, "USD")
 
-    assert invoice.adjustments([*billed, *first], now, "USD") == []
-    [back] = invoice.adjustments([*billed, *first], billed, "USD")
+    assert adjustment.adjustments([*billed, *first], now, "USD") == []
+    [back] = adjustment.adjustments([*billed, *first], billed, "USD")
     assert (back["quantity"], back["amount"]) == ("-2.5", "-2.50")
 
 
 def test_an_adjustment_goes_to_the_next_invoice_even_of_a_customer_without_a_plan():
-    [line] = invoice.adjustments([usage_line("a", "10.00")], [usage_line("a", "9.00")], "EUR")
+    [line] = adjustment.adjustments([usage_line("a", "10.00")], [usage_line("a", "9.00")], "EUR")
     card = invoice.rates([], {}, meters.built_in())
     empty = segments(existence(), plans=[])
 
