@@ -37,21 +37,25 @@ _LEGACY_MESSAGE = "this endpoint is not available: it requires a Scale, Business
 _LEGACY_PLANS = ("scale", "business", "enterprise")
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what a server is made of
     fleet: Fleet,
     clock: Clock,
     *,
     faults: Sequence[str] = (),
     limits: Limits | None = None,
     exact_hours: bool = False,
+    monotonic_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Starlette:
-    """The application; `app.state.sandbox` is the `Sandbox` with its `state`, `clock` and `requests`."""
+    """The application; `app.state.sandbox` is the `Sandbox` with its `state`, `clock` and `requests`.
+
+    Rate limits count on `monotonic_ns`, which a simulation advances by hand.
+    """
     sandbox = Sandbox(
         State(fleet, exact_hours=exact_hours),
         clock,
         mishaps=Mishaps(faults, seed=fleet.seed),
         limits=limits or Limits(),
-        monotonic_ns=time.monotonic_ns,
+        monotonic_ns=monotonic_ns,
     )
     history_routes = [
         ("/consumption_history/v2/projects", _history("projects", METRICS, history.projects_page)),
