@@ -7,19 +7,35 @@ from datetime import datetime
 from typing import Any
 
 from metering import alert, close, corrections, quota_status, schedule, terms
+from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
+from metering.intake import Report
 from metering.ledger import Ledger
 from metering.neon import Neon
 from metering.period import HOUR, Period, floor_hour, month_name
-from metering.poll import Cycle, Report, wanted_by_backfill, wanted_by_poll
+from metering.poll import Cycle, Wants, wanted_by_backfill, wanted_by_poll
+from metering.stop import Stop
 
 Keys = Mapping[str, Secret | CredentialsError]
-Progress = Callable[[str, int], None]
 
 
 def _quiet(what: str, count: int) -> None:
     """Shows nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """How a cycle meets the world around it.
+
+    `neon_of` makes the client of an account (default: a real one, with the rate budgets that the store remembers).
+    `checks_clock` compares this machine's clock with Neon's; a rehearsal, whose clock is meant to differ, does not.
+    """
+
+    neon_of: Callable[[str], Neon] | None = None
+    stop: Stop = field(default_factory=Stop)
+    progress: Callable[[str, int], None] = _quiet
+    checks_clock: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,32 +50,56 @@ class Tick:
     notes: list[str] = field(default_factory=list)
 
 
-def poll(
-    ledger: Ledger, config: Config, keys: Keys, *, command: str = "poll", progress: Progress = _quiet
-) -> Report:
+def poll(ledger: Ledger, config: Config, keys: Keys, *, command: str = "poll", wiring: Wiring | None = None) -> Report:
     """One polling cycle now."""
-    now = ledger.clock()
-    cycle = Cycle(ledger, config, keys, _client(config, ledger), now=now, progress=progress)
-    return asyncio.run(cycle.run(wanted_by_poll(ledger.store, now), command=command))
+    wants = wanted_by_poll(ledger.store, ledger.clock())
+    return _run(ledger, config, keys, wants, command=command, wiring=wiring)
 
 
-def backfill(
+def backfill(  # noqa: PLR0913 - two of them say from when to when
     ledger: Ledger,
     config: Config,
     keys: Keys,
     *,
     start: datetime | None = None,
     end: datetime | None = None,
-    progress: Progress = _quiet,
+    wiring: Wiring | None = None,
 ) -> Report:
     """Reads [start, end) as far as Neon still answers; from a year back without a start."""
-    now = ledger.clock()
-    since = floor_hour(start) if start else now - 366 * 24 * HOUR
-    cycle = Cycle(ledger, config, keys, _client(config, ledger), now=now, progress=progress)
-    return asyncio.run(cycle.run(wanted_by_backfill(since, end), command="backfill"))
+    since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
+    return _run(ledger, config, keys, wanted_by_backfill(since, end), command="backfill", wiring=wiring)
 
 
-def tick(
+def _run(  # noqa: PLR0913 - what every cycle needs
+    ledger: Ledger, config: Config, keys: Keys, wants: Wants, *, command: str, wiring: Wiring | None
+) -> Report:
+    wiring = wiring or Wiring()
+    cycle = Cycle(
+        ledger=ledger,
+        config=config,
+        keys=keys,
+        neon_of=wiring.neon_of or _clients(config, ledger, wiring.stop),
+        now=ledger.clock(),
+        stop=wiring.stop,
+        progress=wiring.progress,
+        checks_clock=wiring.checks_clock,
+    )
+    return asyncio.run(cycle.run(wants, command=command))
+
+
+def _clients(config: Config, ledger: Ledger, stop: Stop) -> Callable[[str], Neon]:
+    """One client per account: it holds the account's rate budgets."""
+    budgets = Budgets(ledger.directory)
+
+    def neon_of(account: str) -> Neon:
+        neon = Neon(config.neon, clock=ledger.clock, sleep=stop.sleep)
+        budgets.bind(neon, account, sleep=stop.sleep)
+        return neon
+
+    return neon_of
+
+
+def tick(  # noqa: PLR0913 - it is where everything meets
     ledger: Ledger,
     config: Config,
     keys: Keys,
@@ -67,29 +107,43 @@ def tick(
     *,
     real_time: Callable[[], datetime],
     write_report: Callable[[Period], None],
-    progress: Progress = _quiet,
+    wiring: Wiring | None = None,
 ) -> Tick:
-    """Polls where that is due, evaluates quotas, closes the month where that is due, delivers what is due."""
-    now = ledger.clock()
-    done = Tick()
+    """Polls where that is due, evaluates quotas, closes the month where that is due, delivers what is due.
+
+    Each step finds in the ledger what is left to do, so that a tick that died, came late or came twice does no harm.
+    """
+    now, wiring, done = ledger.clock(), wiring or Wiring(), Tick()
     due = schedule.due(ledger.store, config.schedule, now)
     if due.poll:
-        done.report = poll(ledger, config, keys, command="tick", progress=progress)
+        done.report = poll(ledger, config, keys, command="tick", wiring=wiring)
+    if wiring.stop.is_asked:
+        return done  # the next tick goes on from here
     done.alerts = evaluate_quotas(ledger, config, now)
+    told = due.tell
     if due.close:
-        try:
-            closing = close.close(ledger, config, due.close, now)
-        except IncompleteError as error:
-            done.faults.append(str(error))
-        else:
-            done.closed = month_name(due.close)
-            announce_invoices(ledger, config, closing.invoices, now)
-            write_report(due.close)
-            done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
+        told = _close(ledger, config, due.close, now, done) or told
+    if told:
+        # Announced last: what is not announced yet is told, and its report written, by the next tick.
+        write_report(told)
+        invoices = close.month_invoices(ledger.store, config, told, now)["invoices"]
+        announce_invoices(ledger, config, invoices, now)
     deliveries = alert.deliver_due(ledger, config, secrets, now, real_time)
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += deliveries.faults
     return done
+
+
+def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:
+    """Closes the month; None where that was refused, which the tick's faults then say."""
+    try:
+        closing = close.close(ledger, config, month, now)
+    except IncompleteError as error:
+        done.faults.append(str(error))
+        return None
+    done.closed = month_name(month)
+    done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
+    return month
 
 
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
@@ -112,8 +166,3 @@ def announce_invoices(ledger: Ledger, config: Config, invoices: list[dict[str, A
             for name in ("number", "customer", "currency", "period", "issued_at", "due_at", "subtotal", "total")
         }
         alert.announce(ledger, "invoice.finalized", data, [invoice["number"]], config=config, now=now)
-
-
-def _client(config: Config, ledger: Ledger) -> Callable[[str], Neon]:
-    """One client per account: it holds the account's rate budgets."""
-    return lambda account: Neon(config.neon, clock=ledger.clock)

@@ -4,6 +4,7 @@
     ├── ConfigError               4   config.toml or a CSV file is faulty; carries every fault at once
     ├── CredentialsError          5   a key was refused, or its file is readable by others
     ├── IncompleteError           3   something owed could not be read, or a close was refused
+    ├── StoppedError            130   a signal asked for an end; what was begun is finished
     ├── StoreBusyError           75   another process holds the store
     ├── JournalDamagedError       1   the journal's hash chain does not hold
     ├── StoreDamagedError         1   the store contradicts the journal
@@ -63,6 +64,12 @@ class IncompleteError(MeteringError):
     """What could be done was done; something owed is missing."""
 
     exit_code = 3
+
+
+class StoppedError(MeteringError):
+    """A signal asked this process to end; what was read is kept."""
+
+    exit_code = 130
 
 
 class StoreBusyError(MeteringError):

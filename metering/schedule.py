@@ -7,35 +7,58 @@ from metering.config import ScheduleConfig
 from metering.period import Period, floor_day, month_name, previous_month
 from metering.store import Store
 
+MINUTES_OF_A_DAY = 24 * 60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What a tick has to do."""
+    """What a tick has to do. `tell`: a closed month with invoices that nobody was told of."""
 
     poll: bool
     close: Period | None
+    tell: Period | None
 
 
 def slot_start(now: datetime, poll_minutes: int) -> datetime:
-    """The start of the polling slot that holds the moment; slots are counted from 00:00 UTC."""
+    """The start of the polling slot that holds the moment; slots are counted from 00:00 UTC, the last may be short."""
     midnight = floor_day(now)
-    minutes = int((now - midnight).total_seconds()) // 60
+    minutes = (now - midnight) // timedelta(minutes=1)
     return midnight + timedelta(minutes=minutes // poll_minutes * poll_minutes)
+
+
+def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:
+    """When slots begin: the minutes within an hour, and the hours of the day in which they are these."""
+    by_hour: dict[int, list[int]] = {}
+    for minute in range(0, MINUTES_OF_A_DAY, poll_minutes):
+        by_hour.setdefault(minute // 60, []).append(minute % 60)
+    hours: dict[tuple[int, ...], list[int]] = {}
+    for hour, minutes in by_hour.items():
+        hours.setdefault(tuple(minutes), []).append(hour)
+    return hours
 
 
 def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
     """A poll where none was complete in this slot; the previous month's close from close_day on, once settled."""
-    last = store.query("last_complete_poll")["started_at"].item()
     month = previous_month(now)
-    is_settled = now >= month.end + timedelta(hours=schedule.settle_hours)
-    wants_close = (
-        schedule.close_day > 0
-        and now.day >= schedule.close_day
-        and is_settled
-        and store.query("closing_facts", month=month_name(month)).is_empty()
-        and not store.query("first_coverage", before=month.end).is_empty()
-    )
+    is_closed = not store.query("closing_facts", month=month_name(month)).is_empty()
+    has_untold = is_closed and not store.query("untold_invoices", month=month_name(month)).is_empty()
     return Due(
-        poll=last is None or last < slot_start(now, schedule.poll_minutes),
-        close=month if wants_close else None,
+        poll=_is_poll_due(store, schedule, now),
+        close=month if not is_closed and _may_close(store, schedule, month, now) else None,
+        tell=month if has_untold else None,
+    )
+
+
+def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
+    """A poll that a wrong clock dated into the future is not this slot's."""
+    last: datetime | None = store.query("last_complete_poll")["started_at"].item()
+    return last is None or not slot_start(now, schedule.poll_minutes) <= last <= now
+
+
+def _may_close(store: Store, schedule: ScheduleConfig, month: Period, now: datetime) -> bool:
+    """From close_day on, settled, and with something that was read before the month's end."""
+    return (
+        0 < schedule.close_day <= now.day
+        and now >= month.end + timedelta(hours=schedule.settle_hours)
+        and not store.query("first_coverage", before=month.end).is_empty()
     )

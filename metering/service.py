@@ -1,58 +1,129 @@
-"""`run`: wakes up at every polling slot and ticks. What is due comes from the ledger; a missed wake-up costs nothing."""
+"""`run`: wakes up at every polling slot and ticks.
 
-import queue
+Knows signals and the scheduler; what is due comes from the ledger, so a missed wake-up costs nothing.
+"""
+
+import re
 import signal
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType
 
-from apscheduler.events import EVENT_JOB_ERROR
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 
-from metering.config import ScheduleConfig
+from metering import schedule
 from metering.errors import MeteringError
+from metering.stop import Stop
 
 SECONDS_INTO_THE_SLOT = 20
 """Neon's own data is refreshed on the quarter hours; asking right then finds the old numbers."""
+GRACE_SECONDS = 7
+"""So long may the page in hand take after SIGTERM; then it is dropped, and what is left of 10 s is for closing."""
+
+_SECRET = re.compile(r"(?:napi_|whsec_)[^\s'\"]+|(?i:bearer)\s+[^\s'\"]+")
 
 
-def run(schedule: ScheduleConfig, tick: Callable[[], int], note: Callable[[str], None]) -> None:
-    """Ticks once at the start and then at every slot, until SIGTERM or SIGINT. A failed tick is told and survived.
+def run(poll_minutes: int, tick: Callable[[Stop], object], note: Callable[[str], None]) -> None:
+    """Ticks once at the start and then at every slot, until SIGTERM. A failed tick is told, counted and survived.
 
-    The signal is taken as an interrupt, which cancels a request under way at its next wait; what was received is
-    journalled already.
+    SIGTERM lets the page in hand finish and begins no other. SIGINT interrupts at once (KeyboardInterrupt).
     """
-    wake: queue.Queue[None] = queue.Queue()
+    stop, wake = Stop(), SimpleQueue[None]()
+    wake.put(None)
+    failures = 0
+    with _woken(poll_minutes, wake, note), _stopped_by_signal(stop, wake):
+        try:
+            while not stop.is_asked:
+                wake.get()
+                while not wake.empty():
+                    wake.get()
+                if not stop.is_asked:
+                    failures = _survived(tick, stop, note, failures)
+        except KeyboardInterrupt:
+            if not stop.is_asked:
+                raise  # a person pressed Ctrl-C; otherwise the grace is over
+    note("stopped")
+
+
+def _survived(tick: Callable[[Stop], object], stop: Stop, note: Callable[[str], None], failures: int) -> int:
+    """How many ticks have now failed in a row."""
+    try:
+        tick(stop)
+    except MeteringError as error:
+        text = f"{error}" + (f" ({error.hint})" if error.hint else "")
+    except Exception:  # the service outlives what nobody thought of, and says so
+        text = traceback.format_exc()
+    else:
+        return 0
+    note(f"tick failed ({failures + 1} in a row): {redacted(text)}")
+    return failures + 1
+
+
+def redacted(text: str) -> str:
+    """The text without what looks like a key."""
+    return _SECRET.sub("***", text)
+
+
+def trigger(poll_minutes: int) -> OrTrigger:
+    """Fires a little into every slot of the UTC day."""
+    return OrTrigger(
+        [
+            CronTrigger(
+                hour=",".join(map(str, hours)),
+                minute=",".join(map(str, minutes)),
+                second=SECONDS_INTO_THE_SLOT,
+                timezone="UTC",
+            )
+            for minutes, hours in schedule.slots(poll_minutes).items()
+        ]
+    )
+
+
+@contextmanager
+def _woken(poll_minutes: int, wake: SimpleQueue[None], note: Callable[[str], None]) -> Iterator[None]:
+    """While inside, the scheduler puts something into the queue at every slot."""
+
+    def tell(event: JobExecutionEvent) -> None:
+        note(f"the scheduler could not wake us: {event.exception}")
+
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(
         lambda: wake.put(None),
-        CronTrigger(timezone="UTC", second=SECONDS_INTO_THE_SLOT, **_slots(schedule.poll_minutes)),
+        trigger(poll_minutes),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=None,
     )
-    scheduler.add_listener(lambda event: note(f"the scheduler could not wake us: {event.exception}"), EVENT_JOB_ERROR)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    scheduler.add_listener(tell, EVENT_JOB_ERROR)
     scheduler.start()
-    wake.put(None)
     try:
-        while True:
-            wake.get()
-            while not wake.empty():
-                wake.get()
-            try:
-                tick()
-            except MeteringError as error:
-                note(f"{error}" + (f" ({error.hint})" if error.hint else ""))
-    except KeyboardInterrupt:
-        note("stopped")
+        yield
     finally:
         scheduler.shutdown(wait=False)
 
 
-def _slots(poll_minutes: int) -> dict[str, str]:
-    """Cron fields of the polling slots; a period that does not divide the hour or the day wakes us more often."""
-    if poll_minutes < 60:
-        return {"minute": f"*/{poll_minutes}"}
-    if poll_minutes % 60 == 0:
-        return {"hour": f"*/{min(poll_minutes // 60, 23)}", "minute": "0"}
-    return {"minute": "*/15"}
+@contextmanager
+def _stopped_by_signal(stop: Stop, wake: SimpleQueue[None]) -> Iterator[None]:
+    """While inside, SIGTERM asks for a stop, and interrupts whatever is not done when the grace is over."""
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.ask()
+        wake.put(None)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    handlers = {signal.SIGTERM: ask, signal.SIGALRM: interrupt}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "__init__",
             "errors",
             "period",
+            "stop",
             "money",
             "files",
             "config",
@@ -42,6 +43,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "meters",
             "changes",
             "coverage",
+            "counters",
             "pages",
             "usage",
             "ratecard",
@@ -68,7 +70,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "doors": (
         "the only ones that touch the network or the database; they know no arithmetic",
-        {"neon", "journal", "store", "notify", "alert_rows", "invoice_rows"},
+        {"neon", "budgets", "journal", "store", "notify", "alert_rows", "invoice_rows"},
         {"ground"},
     ),
     "ledger": (
@@ -93,6 +95,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "month",
             "month_report",
             "neon_cost",
+            "intake",
             "poll",
             "quota_status",
             "quotas",

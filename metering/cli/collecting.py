@@ -27,14 +27,16 @@ from metering.period import Period, parse_time, rfc3339
 
 if TYPE_CHECKING:
     from metering.config import Config
-    from metering.poll import Report
+    from metering.cycle import Wiring
+    from metering.intake import Report
+    from metering.stop import Stop
 
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[str, int], None]]:
     """Counts pages on a terminal's stderr; shows nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda what, count: None
+        yield lambda _what, _count: None
         return
     counts: dict[str, int] = {}
 
@@ -55,7 +57,7 @@ def poll(config_path: Path, form: str | None) -> None:
 
     config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
-        report = cycle.poll(books, config, api_keys(config), progress=progress)
+        report = cycle.poll(books, config, api_keys(config), wiring=wiring(clock, progress))
     _tell(report, clock(), form)
 
 
@@ -73,7 +75,7 @@ def backfill(start: str | None, end: str | None, config_path: Path, form: str | 
     if since and until and since >= until:
         raise UsageError("--from is not before --to")
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
-        report = cycle.backfill(books, config, api_keys(config), start=since, end=until, progress=progress)
+        report = cycle.backfill(books, config, api_keys(config), start=since, end=until, wiring=wiring(clock, progress))
     _tell(report, clock(), form)
 
 
@@ -94,7 +96,15 @@ def tick(config_path: Path) -> None:
     finish(one_tick(config, clock))
 
 
-def one_tick(config: "Config", clock: Callable[[], datetime]) -> int:
+def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: "Stop | None" = None) -> "Wiring":
+    """The world around a cycle; a rehearsed clock is meant to differ from Neon's."""
+    from metering.cycle import Wiring
+    from metering.stop import Stop
+
+    return Wiring(progress=progress, stop=stop or Stop(), checks_clock=clock is real_time)
+
+
+def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> int:
     """A tick in a ledger of its own; faults go to stderr. Returns the exit code."""
     from metering import cycle, ledger, metrics
     from metering.cli.money import write_report
@@ -111,7 +121,7 @@ def one_tick(config: "Config", clock: Callable[[], datetime]) -> int:
             webhook_secrets(config),
             real_time=real_time,
             write_report=report_on,
-            progress=progress,
+            wiring=wiring(clock, progress, stop),
         )
         try:
             metrics.write(books.store, config, clock())
@@ -158,7 +168,7 @@ def run(config_path: Path) -> None:
     from metering import service
 
     config, clock = read_config(config_path), business_clock()
-    service.run(config.schedule, lambda: one_tick(read_config(config_path), clock), note)
+    service.run(config.schedule.poll_minutes, lambda stop: one_tick(read_config(config_path), clock, stop), note)
 
 
 COMMANDS: list[click.Command] = [poll, backfill, tick, run]

@@ -25,6 +25,7 @@ select
     l.has_settings,
     l.limits,
     c.observed_at,
+    c.period_start,
     c.period_end,
     c.active_time_seconds,
     c.compute_time_seconds,

@@ -1,0 +1,194 @@
+"""What comes in during one cycle: every page and the end of every list to the ledger, and what went wrong to a report.
+
+Knows how a list is read to its end; must not know which lists a cycle wants, nor why.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from metering.config import Secret
+from metering.coverage import GRAIN_NAMES, Window
+from metering.errors import CredentialsError, MeteringError, NeonError, StoppedError, UnavailableError
+from metering.ledger import Ledger
+from metering.neon import Answer, Neon
+from metering.period import rfc3339
+from metering.stop import Stop
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far this machine's clock may be from Neon's. What is certified depends on when it was read."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What one cycle read, changed and missed. `faults` are sentences; any of them makes the cycle incomplete."""
+
+    started_at: datetime
+    organizations: list[dict[str, Any]] = field(default_factory=list)
+    requests: int = 0
+    pages: int = 0
+    changes: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    is_refused: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """complete, partial, or refused where a key was."""
+        return "refused" if self.is_refused else "partial" if self.faults else "complete"
+
+    def fault(self, where: str, error: MeteringError) -> None:
+        """Something owed that could not be read."""
+        self.faults.append(f"{where}: {error}" + (f" ({error.hint})" if error.hint else ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A list to read. The `forgiven` statuses are worth a note and no fault."""
+
+    endpoint: str
+    organization: str
+    path: str
+    params: Mapping[str, str]
+    window: Window | None = None
+    forgiven: frozenset[int] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """`hourly history`, or the endpoint."""
+        return f"{GRAIN_NAMES[self.window.grain]} history" if self.window else self.endpoint
+
+    @property
+    def where(self) -> str:
+        """What a sentence about it begins with."""
+        return f"organization {self.organization}, {self.name}"
+
+    def span(self) -> dict[str, Any]:
+        """The window as records and reports show it; nothing where the list has none."""
+        if self.window is None:
+            return {}
+        period = self.window.period
+        return {
+            "grain": self.window.grain,
+            "period_start": rfc3339(period.start),
+            "period_end": rfc3339(period.end),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Intake:
+    """One cycle's way into the ledger. `progress` gets a sentence fragment and how many pages it stands for."""
+
+    ledger: Ledger
+    report: Report
+    stop: Stop
+    progress: Callable[[str, int], None]
+    checks_clock: bool
+    _next_walk: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next_walk = int(self.ledger.store.query("next_walk").item())
+
+    def next_walk(self) -> int:
+        """A number that no list has had."""
+        self._next_walk += 1
+        return self._next_walk - 1
+
+    def page(
+        self, answer: Answer, endpoint: str, organization: str, walk: int, more: Mapping[str, Any] | None = None
+    ) -> None:
+        """Journals and lands one page."""
+        self.report.pages += 1
+        self.ledger.record(
+            "page",
+            {
+                "walk": walk,
+                "endpoint": endpoint,
+                "organization": organization,
+                "path": answer.path,
+                "params": answer.params,
+                "sent_at": rfc3339(answer.sent_at),
+                "received_at": rfc3339(answer.received_at),
+                "request_id": answer.request_id,
+                **(more or {}),
+            },
+            body=answer.body,
+        )
+
+    async def read(self, neon: Neon, asked: Asked, key: Secret, row: dict[str, Any]) -> MeteringError | None:
+        """Reads a list from its first page to its last or to where it breaks; its end is journalled in any case.
+
+        Returns what broke it, and adds a line to `row["walks"]`. Raises CredentialsError and StoppedError.
+        """
+        number, pages, span = self.next_walk(), 0, asked.span()
+        first_sent_at = self.ledger.clock()
+        error: MeteringError | None = None
+        try:
+            async for answer in neon.walk(asked.path, asked.params, key, history=asked.endpoint == "history"):
+                first_sent_at = answer.sent_at if pages == 0 else first_sent_at
+                pages += 1
+                self.page(answer, asked.endpoint, asked.organization, number, span)
+                self.progress(f"{asked.organization}: {asked.name}", 1)
+                self._check_clock(answer)
+                self.stop.check()
+        except MeteringError as caught:
+            error = caught
+        self._end(asked, number, first_sent_at, error)
+        self._tell(asked, number, pages, error, row)
+        if isinstance(error, CredentialsError | StoppedError):
+            raise error
+        return error
+
+    def _check_clock(self, answer: Answer) -> None:
+        """A wrong clock would certify hours that are not over, or ask for the wrong ones."""
+        if not self.checks_clock or answer.server_date is None:
+            return
+        ahead = answer.received_at - answer.server_date
+        if abs(ahead) > CLOCK_TOLERANCE:
+            minutes, side = abs(ahead) // timedelta(minutes=1), "ahead of" if ahead > timedelta() else "behind"
+            raise NeonError(
+                f"this machine's clock is {minutes} min {side} Neon's",
+                hint="set the clock; until then what is read is kept and certifies nothing",
+            )
+
+    def _end(self, asked: Asked, number: int, first_sent_at: datetime, error: MeteringError | None) -> None:
+        kind, reason = _kind_of(error)
+        self.ledger.record(
+            "walk",
+            {
+                "walk": number,
+                "endpoint": asked.endpoint,
+                "organization": asked.organization,
+                "grain": None,
+                "period_start": None,
+                "period_end": None,
+                **asked.span(),
+                "first_sent_at": rfc3339(first_sent_at),
+                "kind": kind,
+                "reason": reason,
+            },
+        )
+
+    def _tell(self, asked: Asked, number: int, pages: int, error: MeteringError | None, row: dict[str, Any]) -> None:
+        ended = self.ledger.store.query("walk_end", walk=number).row(0, named=True)
+        told = {"what": asked.name, **asked.span(), "pages": pages, "complete": ended["is_complete"]}
+        if not ended["is_complete"]:
+            told["reason"] = ended["reason"]
+        row["walks"].append(told)
+        if ended["is_complete"] or isinstance(error, CredentialsError | StoppedError):
+            return
+        if isinstance(error, NeonError) and error.status in asked.forgiven:
+            self.report.notes.append(f"{asked.where}: {error}")
+        elif error is not None:
+            self.report.fault(asked.where, error)
+        else:
+            self.report.faults.append(f"{asked.where}: a page was refused: {ended['reason']}")
+
+
+def _kind_of(error: MeteringError | None) -> tuple[str, str]:
+    if error is None:
+        return "", ""
+    if isinstance(error, CredentialsError):
+        return "credentials", str(error)
+    return ("unavailable" if isinstance(error, UnavailableError) else "broken"), str(error)
