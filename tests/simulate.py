@@ -1,0 +1,337 @@
+"""A month of polling in process: the sandbox, the real cycle and the real ledger, on a clock that nobody waits for.
+
+Waits, answers' journeys and what lies between two polls advance the clock; nothing sleeps. Everything that goes wrong
+is drawn from a seed, which repeats it. As a command it prints how many seeds end with exactly the true totals:
+
+    python tests/simulate.py --seeds 50
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from metering import budgets, cycle
+from metering.config import Config, Secret
+from metering.config_models import NeonConfig, Organization, Plan, StoreConfig
+from metering.intake import Report
+from metering.ledger import Ledger
+from metering.month import Month, usage_json
+from metering.neon import Neon
+from metering.period import HOUR, Period, month_of
+from metering.sandbox import (
+    PAID_ORGANIZATION,
+    PERSONAL_KEY,
+    SPONSORED_ORGANIZATION,
+    Clock,
+    Extras,
+    Fleet,
+    Limits,
+    State,
+    create_app,
+    truth_table,
+)
+from metering.terms import of as terms_of
+
+MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
+FLEET_START = datetime(2026, 9, 2, 18, 4, 52, tzinfo=UTC)
+"""The plan changes on 10 October at 10:30 and projects move on 12 October at 15:20: inside the month, and an hour."""
+Key = tuple[str, str, str]
+
+
+class Killed(BaseException):
+    """The process died here: no handler runs, nothing is flushed."""
+
+
+class Time:
+    """The one clock. `skew` is what this machine's clock is wrong by; the server's is always right."""
+
+    def __init__(self, start: datetime) -> None:
+        self.start = start
+        self.elapsed_us = 0
+        self.skew = timedelta()
+
+    def server(self) -> datetime:
+        return self.start + timedelta(microseconds=self.elapsed_us)
+
+    def local(self) -> datetime:
+        return self.server() + self.skew
+
+    def monotonic(self) -> float:
+        return self.elapsed_us / 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.elapsed_us * 1000
+
+    async def sleep(self, seconds: float) -> None:
+        self.elapsed_us += max(0, round(seconds * 1_000_000))
+
+    def move_to(self, moment: datetime) -> None:
+        self.elapsed_us = max(self.elapsed_us, (moment - self.start) // timedelta(microseconds=1))
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """Between client and sandbox: every request takes a while, some never arrive, and pages may be cut small.
+
+    `before` sees each request first and may raise what it likes.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, time: Time, *, chance: random.Random, loss: float = 0) -> None:
+        self.inner, self.time, self.chance, self.loss = inner, time, chance, loss
+        self.page_size: int | None = None
+        self.before: Callable[[httpx.Request], None] = lambda request: None
+        self.sent_at: list[tuple[float, bool]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        is_history = "consumption_history" in request.url.path
+        self.sent_at.append((self.time.monotonic(), is_history))
+        self.before(request)
+        await self.time.sleep(self.chance.uniform(0.02, 1.3))
+        if self.chance.random() < self.loss:
+            await self.time.sleep(self.chance.choice([0, 30]))
+            raise self.chance.choice([httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout])("lost on the wire")
+        if self.page_size and request.url.params.get("limit"):
+            request.url = request.url.copy_set_param("limit", str(self.page_size))
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """The sandbox outlives the client."""
+
+
+@dataclass(kw_only=True)
+class World:
+    """A sandbox with its clock, and the machines that poll it."""
+
+    time: Time
+    state: State
+    wire: Wire
+    app: object
+
+    def machine(self, directory: Path, *, sponsored: Sequence[str] = (), **neon: object) -> "Machine":
+        return Machine(self, configured(directory, sponsored=sponsored, **neon))
+
+    def truth(self, period: Period, *, without: Sequence[str] = ()) -> dict[Key, int]:
+        return {
+            (str(row["organization"]), str(row["project_id"]), str(row["metric"])): int(row["value"])
+            for row in truth_table(self.state, period.start, period.end)
+            if row["organization"] not in without
+        }
+
+
+def configured(directory: Path, *, sponsored: Sequence[str] = (), **neon: object) -> Config:
+    return Config(
+        path=directory / "config.toml",
+        store=StoreConfig(directory=directory),
+        neon=NeonConfig.model_validate({"base_url": "http://127.0.0.1:1/api/v2", **neon}),
+        organizations=tuple(
+            Organization(id=name, api_key_env="KEY", sponsored=name in sponsored, default_plan="basic")
+            for name in (PAID_ORGANIZATION, SPONSORED_ORGANIZATION)
+        ),
+        plans=(Plan(id="basic", name="Basic", currency="USD"),),
+    )
+
+
+def world(
+    *,
+    start: datetime,
+    seed: int = 1,
+    projects: int = 24,
+    faults: Sequence[str] = (),
+    loss: float = 0,
+    exact_hours: bool = False,
+    limits: Limits | None = None,
+    both_paid: bool = True,
+) -> World:
+    time = Time(start)
+    fleet = Fleet(seed=seed, projects=projects, start=FLEET_START, tuned_at=MONTH.end, extras=Extras(transfers=2))
+    if both_paid:
+        other = fleet.organizations[SPONSORED_ORGANIZATION]
+        fleet.organizations[other.id] = replace(other, sponsored=False, plans=((other.created_at, "launch"),))
+    app = create_app(
+        fleet,
+        Clock(time.server),
+        faults=faults,
+        limits=limits,
+        exact_hours=exact_hours,
+        monotonic_ns=time.monotonic_ns,
+    )
+    wire = Wire(httpx.ASGITransport(app), time, chance=random.Random(f"wire {seed}"), loss=loss)
+    return World(time=time, state=app.state.sandbox.state, wire=wire, app=app)
+
+
+class Machine:
+    """A host with a store of its own. Its ledger stays open between polls, and is found as it is after a kill."""
+
+    def __init__(self, around: World, config: Config) -> None:
+        self.world, self.config = around, config
+        self.keys = {row.id: Secret(PERSONAL_KEY) for row in config.organizations}
+        self._books: Ledger | None = None
+
+    @property
+    def books(self) -> Ledger:
+        if self._books is None:
+            self._books = Ledger(self.config.store.directory, self.world.time.local)
+        return self._books
+
+    def poll(self) -> Report:
+        return cycle.poll(self.books, self.config, self.keys, wiring=self.wiring())
+
+    def backfill(self, *, start: datetime | None = None) -> Report:
+        return cycle.backfill(self.books, self.config, self.keys, start=start, wiring=self.wiring())
+
+    def wiring(self) -> cycle.Wiring:
+        return cycle.Wiring(neon_of=self.neon, checks_clock=True)
+
+    def neon(self, account: str) -> Neon:
+        time = self.world.time
+        client = Neon(
+            self.config.neon, clock=time.local, transport=self.world.wire, sleep=time.sleep, monotonic=time.monotonic
+        )
+        client._jitter = random.Random(f"{account} {time.elapsed_us}")  # a run is repeated by its seed
+        budgets.Budgets(self.config.store.directory, monotonic=time.monotonic).bind(client, account, sleep=time.sleep)
+        return client
+
+    def die(self) -> None:
+        """As after SIGKILL: what was not committed is gone from the store; the journal has it."""
+        if self._books is not None:
+            self._books.journal.close()
+            self._books.store.connection.close()
+            self._books = None
+
+    def month(self, period: Period = MONTH) -> Month:
+        return Month(store=self.books.store, terms=terms_of(self.config), period=period, now=self.world.time.local())
+
+    def usage(self, period: Period = MONTH) -> dict[Key, int]:
+        """What `usage MONTH` prints."""
+        return {
+            (row["organization"], row["project_id"], row["metric"]): int(row["value"])
+            for row in usage_json(self.month(period))["usage"]
+        }
+
+    def coverage(self, period: Period = MONTH) -> dict[str, object]:
+        return dict(usage_json(self.month(period))["coverage"])
+
+
+FAULTS = ("429:0.03", "429:0.01:7", "500:0.02", "503:0.01", "html200:0.01", "truncate:0.02", "slow:0.02:0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a simulated month ended. `wrong` are the sums that differ: (key, the truth, ours)."""
+
+    seed: int
+    polls: int
+    kills: int
+    outages: int
+    requests: int
+    partial: int
+    is_complete: bool
+    sums: int
+    wrong: list[tuple[Key, int, int]]
+
+    @property
+    def is_right(self) -> bool:
+        return self.is_complete and not self.wrong and self.sums > 0
+
+    def __str__(self) -> str:
+        text = "right" if self.is_right else f"WRONG: complete {self.is_complete}, {len(self.wrong)} sums differ"
+        return (
+            f"seed {self.seed}: {text} ({self.polls} polls, {self.partial} incomplete, {self.kills} kills, "
+            f"{self.outages} outages, {self.requests} requests, {self.sums} sums)"
+        )
+
+
+def month(seed: int, directory: Path, *, steps: Sequence[timedelta], projects: int = 24) -> Outcome:
+    """Polls through October with everything going wrong that may, then for a day and a half with nothing wrong."""
+    chance = random.Random(f"month {seed}")
+    here = world(
+        start=MONTH.start - chance.choice([-2, 0, 3, 30]) * HOUR,
+        seed=seed,
+        projects=projects,
+        faults=(*FAULTS, "duplicate-project") if seed % 2 else FAULTS,
+        loss=0.01,
+        exact_hours=seed % 3 == 0,
+    )
+    here.wire.page_size = chance.choice([3, 7, 100])
+    machine = here.machine(directory)
+    counts = dict.fromkeys(("polls", "kills", "outages", "requests", "partial"), 0)
+    while here.time.server() < MONTH.end + 40 * HOUR:
+        _cycle(here, machine, chance, counts)
+        step = chance.choice(steps)
+        if chance.random() < 1 / 60:
+            counts["outages"] += 1
+            step += chance.uniform(1, 120) * HOUR
+        here.time.move_to(here.time.server() + step + timedelta(seconds=chance.uniform(0, 40)))
+    here.wire.before, here.wire.loss = lambda request: None, 0
+    here.app.state.sandbox.mishaps = type(here.app.state.sandbox.mishaps)()  # type: ignore[attr-defined]
+    report = machine.poll()
+    assert report.outcome == "complete", report.faults
+    truth, ours = here.truth(MONTH), machine.usage()
+    wrong = [(k, truth.get(k, 0), ours.get(k, 0)) for k in sorted(truth | ours) if truth.get(k, 0) != ours.get(k, 0)]
+    is_complete = bool(machine.coverage()["complete"]) and machine.coverage()["gaps"] == []
+    machine.die()
+    return Outcome(seed=seed, is_complete=is_complete, sums=len(truth), wrong=wrong, **counts)
+
+
+def _cycle(here: World, machine: Machine, chance: random.Random, counts: dict[str, int]) -> None:
+    """One poll, in one of ten cut short by a kill somewhere inside it."""
+    counts["polls"] += 1
+    with killed_at(here.wire, chance.randrange(1, 14) if chance.random() < 0.1 else None):
+        try:
+            report = machine.poll()
+        except Killed:
+            machine.die()
+            counts["kills"] += 1
+        else:
+            counts["requests"] += report.requests
+            counts["partial"] += report.outcome != "complete"
+
+
+@contextmanager
+def killed_at(wire: Wire, request: int | None) -> Iterator[None]:
+    """The process dies as it sends its n-th request from here on."""
+    left = request
+
+    def count(_: httpx.Request) -> None:
+        nonlocal left
+        if left is not None:
+            left -= 1
+            if left == 0:
+                raise Killed
+
+    wire.before = count
+    try:
+        yield
+    finally:
+        wire.before = lambda _: None
+
+
+QUARTERS = [timedelta(minutes=15)]
+HOURS = [timedelta(minutes=15), *(hours * HOUR for hours in (1, 1, 2, 3, 5, 6))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--every-quarter", action="store_true", help="96 polls a day instead of every 15 min to 6 h")
+    options = parser.parse_args()
+    right = 0
+    for seed in range(options.first, options.first + options.seeds):
+        with tempfile.TemporaryDirectory() as directory:
+            outcome = month(seed, Path(directory), steps=QUARTERS if options.every_quarter else HOURS)
+        right += outcome.is_right
+        print(outcome, flush=True)
+    print(f"{right} of {options.seeds} simulated months end with exactly the true totals")
+    return 0 if right == options.seeds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
