@@ -54,13 +54,11 @@ def existence(facts: pl.DataFrame, month_start: datetime) -> pl.DataFrame:
     """
     first_end = bucket_end("first_start", "first_grain")
     last_end = bucket_end("last_start", "last_grain")
-    began = pl.when("was_used_before").then(pl.lit(month_start, dtype=Moment)).otherwise("first_start")
+    first_of_month = pl.lit(month_start, dtype=Moment)
+    began = pl.when("was_used_before").then(first_of_month).otherwise("first_start")
     start = pl.coalesce("created_at", began)
-    end = (
-        pl.when("is_listed")
-        .then(None)
-        .otherwise(pl.coalesce("deleted_at", last_end, pl.lit(month_start, dtype=Moment)))
-    )
+    gone = pl.coalesce("deleted_at", pl.when(~pl.col("is_used_after")).then(pl.coalesce(last_end, first_of_month)))
+    end = pl.when("is_listed").then(None).otherwise(gone)
     return (
         facts.with_columns(exists_from=start, exists_to=end, first_end=first_end, last_end=last_end)
         .with_columns(
