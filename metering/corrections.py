@@ -177,19 +177,44 @@ def _billed(store: Store, name: str, as_of_seq: int) -> dict[str, _Billed]:
         if row["is_void"]:
             continue
         # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
-        every = json.loads(row["document"])["lines"]
+        document = json.loads(row["document"])
         of_month = [
-            line for line in every if is_own != (line["kind"] == "adjustment") and line["from"].startswith(name)
+            {**line, "number": document["number"]}
+            for line in document["lines"]
+            if is_own != (line["kind"] == "adjustment") and line["from"].startswith(name)
         ]
         found.lines += of_month
         found.currencies |= {row["currency"]} if of_month else set()
     return out
 
 
+def history(
+    store: Store, name: str, customer: str, now: datetime, as_of_seq: int
+) -> tuple[list[Json], Month, Month] | None:
+    """What an adjustment of a closed month is the difference of, for one customer as known at a record.
+
+    (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
+    None where nothing of the month is closed.
+    """
+    mine = [closing for closing in _closings(store, as_of_seq) if closing.month == name]
+    if not mine:
+        return None
+    billed = _billed(store, name, as_of_seq).get(customer, _Billed())
+    closing = next((closing for closing in mine if closing.seq == billed.closing), mine[0])
+    return billed.lines, *_months(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
+
+
 def _rated_again(
     store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int
 ) -> tuple[dict[str, list[Json]], dict[str, str]]:
     """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; plan -> currency)."""
+    then, rated = _months(store, period, closing, now, as_of_seq)
+    lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
+    return lines, {plan.id: plan.currency for plan in rated.terms.card.plans}
+
+
+def _months(store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int) -> tuple[Month, Month]:
+    """A closed month as its closing saw it; and with the closing's terms and names, but the usage known now."""
     frozen = terms.from_document(json.loads(closing.terms))
     then = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=closing.as_of_seq)
     today = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=as_of_seq)
@@ -207,8 +232,7 @@ def _rated_again(
             pl.concat([then.sightings.filter(~is_new), today.sightings.filter(is_new)]),
         ),
     )
-    lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
-    return lines, {plan.id: plan.currency for plan in frozen.card.plans}
+    return then, rated
 
 
 def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
