@@ -28,14 +28,14 @@ def _quiet(what: str, count: int) -> None:
 class Wiring:
     """How a cycle meets the world around it.
 
-    `neon_of` makes the client of an account (default: a real one, with the rate budgets that the store remembers).
-    `checks_clock` compares this machine's clock with Neon's; a rehearsal, whose clock is meant to differ, does not.
+    `neon_of` makes the client of an account. A rehearsal's clock is meant to differ from Neon's and hops through weeks
+    in seconds; in earnest (not `is_rehearsed`) the clock is compared with Neon's, and rate budgets outlive the process.
     """
 
     neon_of: Callable[[str], Neon] | None = None
     stop: Stop = field(default_factory=Stop)
     progress: Callable[[str, int], None] = _quiet
-    checks_clock: bool = False
+    is_rehearsed: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,22 +78,23 @@ def _run(  # noqa: PLR0913 - what every cycle needs
         ledger=ledger,
         config=config,
         keys=keys,
-        neon_of=wiring.neon_of or _clients(config, ledger, wiring.stop),
+        neon_of=wiring.neon_of or _clients(config, ledger, wiring),
         now=ledger.clock(),
         stop=wiring.stop,
         progress=wiring.progress,
-        checks_clock=wiring.checks_clock,
+        checks_clock=not wiring.is_rehearsed,
     )
     return asyncio.run(cycle.run(wants, command=command))
 
 
-def _clients(config: Config, ledger: Ledger, stop: Stop) -> Callable[[str], Neon]:
+def _clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
     """One client per account: it holds the account's rate budgets."""
-    budgets = Budgets(ledger.directory)
+    budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
 
     def neon_of(account: str) -> Neon:
-        neon = Neon(config.neon, clock=ledger.clock, sleep=stop.sleep)
-        budgets.bind(neon, account, sleep=stop.sleep)
+        neon = Neon(config.neon, clock=ledger.clock, sleep=wiring.stop.sleep)
+        if budgets is not None:
+            budgets.bind(neon, account, sleep=wiring.stop.sleep)
         return neon
 
     return neon_of

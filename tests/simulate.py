@@ -187,7 +187,7 @@ class Machine:
         return cycle.backfill(self.books, self.config, self.keys, start=start, wiring=self.wiring())
 
     def wiring(self) -> cycle.Wiring:
-        return cycle.Wiring(neon_of=self.neon, checks_clock=True)
+        return cycle.Wiring(neon_of=self.neon, is_rehearsed=False)
 
     def neon(self, account: str) -> Neon:
         time = self.world.time

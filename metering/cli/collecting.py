@@ -97,11 +97,11 @@ def tick(config_path: Path) -> None:
 
 
 def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: "Stop | None" = None) -> "Wiring":
-    """The world around a cycle; a rehearsed clock is meant to differ from Neon's."""
+    """The world around a cycle: in earnest, or a rehearsal by METERING_NOW."""
     from metering.cycle import Wiring
     from metering.stop import Stop
 
-    return Wiring(progress=progress, stop=stop or Stop(), checks_clock=clock is real_time)
+    return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)
 
 
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> int:
