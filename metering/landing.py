@@ -41,6 +41,7 @@ class Landing:
 
         Raises what the database raises (a full disk); this object then takes nothing more.
         """
+        self._refuse_once_broken()
         before = self._taken.seq if self._taken else self._landed
         assert record.seq == before + 1, f"record {record.seq} was to follow {before}"
         if record.kind == "page" and record.data["endpoint"] == "history":
@@ -78,17 +79,20 @@ class Landing:
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """One transaction. What was gathered is gone when it fails, so that nothing may be landed behind it."""
-        if self.is_broken:
-            raise StoreDamagedError(
-                "the store could not take an earlier record",
-                hint="start again: it takes what it lacks from the journal",
-            )
+        self._refuse_once_broken()
         try:
             with self.store.transaction():
                 yield
         except BaseException:
             self.is_broken = True
             raise
+
+    def _refuse_once_broken(self) -> None:
+        if self.is_broken:
+            raise StoreDamagedError(
+                "the store could not take an earlier record",
+                hint="start again: it takes what it lacks from the journal",
+            )
 
     def _advance(self, record: Record) -> None:
         self.store.connection.execute(

@@ -31,16 +31,12 @@ class RowKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         # As frames: DuckDB's own rows need one more package for a time with a zone.
-        fetch = store.connection.sql
-        projects = fetch("select organization, project_id, project_key from project").pl().iter_rows()
-        self._projects: dict[tuple[str, str], int] = {row[:2]: row[2] for row in projects}
-        periods = (
-            fetch("select organization, period_id, plan, period_start, neon_period_key, period_end from neon_period")
-            .pl()
-            .iter_rows()
-        )
+        self._projects: dict[tuple[str, str], int] = {
+            (organization, project_id): key
+            for organization, project_id, key in store.query("known_projects").iter_rows()
+        }
         self._periods: dict[tuple[str, str, str, datetime | None], tuple[int, datetime | None]] = {
-            row[:4]: row[4:] for row in periods
+            row[:4]: (row[4], row[5]) for row in store.query("known_neon_periods").iter_rows()
         }
         self._new_projects: list[tuple[int, str, str]] = []
         self._new_periods: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []

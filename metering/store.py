@@ -55,11 +55,8 @@ class Store:
         if frame.is_empty():
             return
         assert table.isidentifier()
-        self.connection.register("incoming", frame)
-        try:
+        with self.frames(incoming=frame):
             self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608 - a table of ours
-        finally:
-            self.connection.unregister("incoming")
 
     @contextmanager
     def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
@@ -68,9 +65,15 @@ class Store:
             self.connection.register(name, frame)
         try:
             yield
-        finally:
-            for name in frames:
-                self.connection.unregister(name)
+        except BaseException:
+            with suppress(duckdb.Error):  # in a failed transaction even this is refused: what failed is to be heard
+                self._forget(frames)
+            raise
+        self._forget(frames)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.connection.unregister(name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

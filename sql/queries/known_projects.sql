@@ -1,0 +1,2 @@
+-- The key of every project.
+select organization, project_id, project_key from project
