@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from metering import explain_evidence, explain_steps, explain_text, ratecard
+from metering import corrections, explain_evidence, explain_steps, explain_text, invoice, ratecard
 from metering import terms as terms_of_month
 from metering.config import Plan
 from metering.errors import MeteringError, UsageError
 from metering.explain_steps import FeeSpan, Run, Stretch
-from metering.money import quantity_text
+from metering.money import amount_text, minor_units, quantity_text
 from metering.month import Month
 from metering.period import month_of, parse_time, rfc3339
 from metering.store import Store
@@ -43,8 +43,11 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
         lines = [{"line": index, **one} for index, one in enumerate(document["lines"], start=1)]
         return {**head, "lines": lines, "totals": explain_steps.totals(document)}
     chosen = _chosen(document, line)
-    with _month(store, row, document, chosen) as month:
-        told = {**head, "line": chosen, **line_of(month, document, chosen)}
+    if chosen["kind"] == "adjustment":
+        told = {**head, "line": chosen, **_adjustment(store, row, document, chosen)}
+    else:
+        with _month(store, row, document, chosen) as month:
+            told = {**head, "line": chosen, **line_of(month, document, chosen)}
     return {**told, "steps": explain_text.steps(told)}
 
 
@@ -118,6 +121,50 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
         "quantity" not in arithmetic or quantity_text(Fraction(arithmetic["quantity"])) == line["quantity"]
     )
     return {"agrees": agrees, **told}
+
+
+# -- adjustments
+
+
+def _adjustment(store: Store, row: Json, document: Json, line: Json) -> Json:
+    """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then."""
+    name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
+    known = corrections.history(store, name, customer, row["as_of"], row["as_of_seq"])
+    assert known is not None, "an adjustment is of a closed month"
+    billed_lines, then, rated = known
+    billed = [one for one in billed_lines if _is_same_group(one, line)]
+    every = invoice.lines(rated.period, then.segments, rated.charges, rated.rates).get(customer, [])
+    rerated = [
+        _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one)
+        for one in sorted(every, key=lambda one: str(one["key"]))
+        if _is_same_group(one, line)
+    ]
+    digits = minor_units(currency)
+    was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
+    told = {
+        "month": name,
+        "known_up_to_record": row["as_of_seq"],
+        "billed": {"lines": billed, "amount": amount_text(was, currency)},
+        "rerated": {"lines": rerated, "amount": amount_text(now, currency)},
+        "amount": amount_text(now - was, currency),
+    }
+    agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
+    return {"agrees": agrees, "adjustment": told, "observations": []}
+
+
+def _is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
+    return one["kind"] != "base_fee" and all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
+
+
+def _rerated(month: Month, document: Json, line: Json) -> Json:
+    told = {"currency": document["currency"], "line": line, **line_of(month, document, line)}
+    return {**told, "steps": explain_text.steps(told)}
+
+
+def _sum(lines: Iterable[Mapping[str, Any]], digits: int) -> int:
+    """Minor units of the lines' amounts, whatever their sign."""
+    return int(sum((Fraction(line["amount"]) for line in lines), Fraction(0)) * 10**digits)
 
 
 # -- usage

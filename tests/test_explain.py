@@ -8,8 +8,10 @@ from fractions import Fraction
 
 import pytest
 from books import Books, configured, when
+from click.testing import CliRunner
 
-from metering import close, explain, explain_text, journal, store
+from metering import close, corrections, explain, explain_text, journal, store
+from metering.cli import cli
 from metering.errors import MeteringError, UsageError
 from metering.period import month_of
 
@@ -504,3 +506,80 @@ def test_the_text_fits_110_columns_and_says_every_step(tmp_path):
         "agrees with the printed line",
     ):
         assert words in text
+
+
+def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path):
+    plans = PRO.replace("20.00", "100.00") + f'model = "volume"\ntiers = {TIERS}\n'
+    found = configured(tmp_path, plans, subscriptions=one_subscription())
+    books = Books(found.store.directory)
+    with books.open() as ledger:
+        books.inventory(ledger, {"a": "acme"}, at="2026-09-30")
+        books.history(ledger, {"a": hours(5000)}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02")
+        books.at = when(CLOSED_AT)
+        close.close(ledger, found, SEPTEMBER, books.at)
+        # 1000 CU-hours become 1000.0002...: the cheaper tier prices all of it.
+        late = {**hours(5000), "2026-09-30T23": {COMPUTE: 5001}}
+        books.history(ledger, {"a": late}, since="2026-09-01", until="2026-10-01", at="2026-10-04")
+        october = hours(0, "2026-10-01T00", 744)
+        books.history(ledger, {"a": october}, since="2026-10-01", until="2026-11-01", at="2026-11-01T02")
+        books.at = when("2026-11-03")
+        close.close(ledger, found, month_of(when("2026-10-01")), books.at)
+    with store.open_reader(found.store.directory) as reader:
+        number = "INV-2026-000002"
+        [line] = [one for one in explain.explain(reader, number)["lines"] if one["kind"] == "adjustment"]
+        told = json.loads(json.dumps(explain.explain(reader, number, line["key"])))
+
+    assert told["agrees"]
+    adjustment = told["adjustment"]
+    assert [one["amount"] for one in adjustment["billed"]["lines"]] == ["161.50"]  # 1000 x 0.16 + 1.5
+    assert {one["number"] for one in adjustment["billed"]["lines"]} == {"INV-2026-000001"}
+    again = {one["line"]["key"]: one for one in adjustment["rerated"]["lines"]}
+    assert_audited(again, "volume")
+    rounding = {"digits": 2}
+    rerated = sum(audited(one) for one in again.values())
+    assert rerated == 12000
+    assert minor(line["amount"], rounding) == rerated - 16150
+    [last] = [
+        row
+        for row in again["a/compute/pro/2026-09-01T00:00:00Z/2"]["observations"]
+        if row["timeframe_start"] == "2026-09-30T23:00:00Z"
+    ]
+    assert (last["value"], last["revision"], last["earlier"][0]["value"]) == ("5001", 2, "5000")
+    text = explain_text.table(told)
+    assert "2026-09 rated again: 120.00" in text
+    assert "120.00 − 161.50 = -41.50" in text
+    assert all(len(row) <= 110 for row in text.splitlines())
+
+
+def test_a_credit_note_names_what_it_cancels_and_the_void_invoice_stays_explained(tmp_path):
+    plans = PRO + 'model = "per_unit"\nunit_price = "0.35"\n'
+    found, before = closed(tmp_path, plans, {"a": hours(7)}, subscriptions=one_subscription())
+    books = Books(found.store.directory)
+    books.at = when("2026-10-05")
+    with books.open() as ledger:
+        note = corrections.void(ledger, "INV-2026-000001", "wrong price", books.at)
+
+    with store.open_reader(found.store.directory) as reader:
+        told = explain.explain(reader, note["number"])
+        after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
+
+    assert (told["credits"], told["reason"]) == ("INV-2026-000001", "wrong price")
+    assert "cancels INV-2026-000001" in told["steps"][0]
+    assert "credits INV-2026-000001: wrong price" in explain_text.table(told)
+    assert all(one["agrees"] and one["status"] == "void" for one in after.values())
+
+
+def test_the_command_prints_json_when_piped_and_a_table_when_asked(tmp_path):
+    found, told = closed(
+        tmp_path, PRO + 'model = "per_unit"\nunit_price = "0.35"\n', {"a": hours(7)}, subscriptions=one_subscription()
+    )
+    key = "a/compute/pro/2026-09-01T00:00:00Z/1"
+
+    piped = CliRunner().invoke(cli, ["explain", "INV-2026-000001", key, "--config", str(found.path)])
+    table = CliRunner().invoke(
+        cli, ["explain", "INV-2026-000001", "2", "--format", "table", "--config", str(found.path)]
+    )
+
+    assert json.loads(piped.stdout) == told[key]
+    assert table.stdout == explain_text.table(told[key]) + "\n"
+    assert (piped.exit_code, table.exit_code, piped.stderr) == (0, 0, "")
