@@ -4,9 +4,9 @@ Everything is computed as it was known at one journal record (`as_of_seq`), so t
 again to the same bytes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from itertools import groupby
@@ -20,12 +20,13 @@ from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
 from metering.meters import meter_for
 from metering.money import quantity_text
+from metering.month_usage import MonthUsage
 from metering.neon_cost import NeonCost
-from metering.period import Period, rfc3339, without
+from metering.period import DAY, HOUR, Period, rfc3339, without
 from metering.poll import certified_of
 from metering.store import Store
 from metering.terms import Terms
-from metering.usage import USAGE, Moment
+from metering.usage import Moment
 
 LATEST = 2**63
 NO_LINES: Mapping[str, Sequence[dict[str, Any]]] = {}
@@ -33,12 +34,6 @@ NO_CURRENCIES: Mapping[str, str] = {}
 Json = dict[str, Any]
 
 _HOURS: dict[str, pl.DataType] = {"organization": pl.String(), "start": Moment, "end": Moment}
-_PARTS: dict[str, pl.DataType] = {
-    "organization": pl.String(),
-    "grain": pl.UInt8(),
-    "period_start": Moment,
-    "period_end": Moment,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +69,45 @@ class Month:
         return Coverage(month=self.period, certified=counted, reasons=reasons)
 
     @cached_property
+    def usage(self) -> MonthUsage:
+        """What was used, in the timeframes that count."""
+        plans = (*self.terms.card.plans, *cost.price_list())
+        prices = {price.valid_from for plan in plans for price in plan.prices}
+        return MonthUsage(
+            store=self.store,
+            period=self.period,
+            counted={
+                organization: selection(certified, self.period, is_open=self.is_open)
+                for organization, certified in self.certified.items()
+            },
+            cuts=prices.union(self.uncertified["start"], self.uncertified["end"]),
+            as_of_seq=self.as_of_seq,
+        )
+
+    @property
+    def sums(self) -> pl.DataFrame:
+        """USAGE, summed."""
+        return self.usage.sums
+
+    @property
+    def parts(self) -> pl.DataFrame:
+        """Which grain counts from when to when in each organization."""
+        return self.usage.parts
+
+    @cached_property
     def existence(self) -> pl.DataFrame:
         """When each project existed."""
         if self.inventory is not None:
             return self.inventory[0]
-        facts = self.store.query(
-            "project_facts", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
+        known = self.store.query("project_facts", as_of_seq=self.as_of_seq)
+        outside = self.store.query(
+            "used_outside", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
+        )
+        facts = (
+            known.join(self.usage.spans, on="project_id", how="full", coalesce=True)
+            .join(outside, on="project_id", how="full", coalesce=True)
+            .filter(pl.any_horizontal(pl.col("is_listed", "first_start").is_not_null(), "was_used_before"))
+            .with_columns(pl.col("is_listed", "was_used_before", "is_used_after").fill_null(value=False))
         )
         return usage.existence(facts, self.period.start)
 
@@ -129,55 +157,12 @@ class Month:
         ]
         return pl.DataFrame(rows, schema=_HOURS, orient="row")
 
-    @cached_property
-    def parts(self) -> pl.DataFrame:
-        """Which grain counts from when to when in each organization, cut where a price or certainty changes."""
-        dated = [*self.prices.values(), *(price for plan in cost.price_list() for price in plan.prices)]
-        changes = {price.valid_from for price in dated}
-        rows = []
-        for organization, certified in sorted(self.certified.items()):
-            unsure = self.uncertified.filter(pl.col("organization") == organization)
-            slices = _cut(self.period, changes.union(unsure["start"], unsure["end"]))
-            for timeframes in selection(certified, self.period, is_open=self.is_open):
-                for slice_ in slices:
-                    if common := timeframes.period.overlap(slice_):
-                        rows.append((organization, timeframes.grain, common.start, common.end))
-        return pl.DataFrame(rows, schema=_PARTS, orient="row").with_row_index("part_no")
-
-    @cached_property
-    def sums(self) -> pl.DataFrame:
-        """USAGE summed over each part: one row per organization, project, part and metric."""
-        with self.store.frames(part=self.parts):
-            found = self.store.query(
-                "usage_sums", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
-            )
-        return (
-            found.join(self.parts.drop("organization"), on="part_no", how="left")
-            .with_columns(start="period_start", end="period_end", read_at=pl.lit(None, dtype=Moment))
-            .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
-            .sort("organization", "project_id", "metric", "start")
-        )
-
-    def buckets(self, wanted: pl.DataFrame) -> pl.DataFrame:
-        """USAGE bucket by bucket for the (project_id, metric) pairs of `wanted`."""
-        with self.store.frames(part=self.parts, wanted=wanted):
-            found = self.store.query(
-                "usage_buckets", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
-            )
-        return (
-            found.with_columns(start="timeframe_start")
-            .with_columns(end=usage.bucket_end())
-            .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
-            .sort("organization", "project_id", "metric", "start")
-        )
-
-    def sums_and_buckets(self, wanted: pl.DataFrame) -> pl.DataFrame:
+    def with_buckets(self, sums: pl.DataFrame, wanted: pl.DataFrame, *, every: timedelta = HOUR) -> pl.DataFrame:
         """The sums, with the (project_id, metric) pairs of `wanted` bucket by bucket (`read_at`: where it matters)."""
         if wanted.is_empty():
-            return self.sums
-        dated = pl.col("metric").is_in(self.dated_metrics)
-        buckets = self.buckets(wanted).with_columns(read_at=pl.when(dated).then("read_at"))
-        return pl.concat([self.sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
+            return sums
+        buckets = self.usage.buckets(wanted, every=every, read_at=self.dated_metrics)
+        return pl.concat([sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
 
     @property
     def dated_metrics(self) -> list[str]:
@@ -191,11 +176,6 @@ class Month:
         return usage.assigned(rows, unsure, ["organization"], "is_partial")["is_partial"].fill_null(value=False)
 
     @cached_property
-    def undivided(self) -> pl.Series:
-        """The projects whose usage of the month needs no cutting for our plans."""
-        return usage.undivided(self.segments, self.existence, (self.period.start, self.period.end))
-
-    @cached_property
     def cost(self) -> NeonCost:
         """What Neon charges us."""
         return NeonCost(
@@ -203,10 +183,8 @@ class Month:
             terms=self.terms,
             period=self.period,
             as_of_seq=self.as_of_seq,
-            sums=self.sums,
-            buckets=self.buckets,
+            usage=self.usage,
             segments=self.segments,
-            undivided=self.undivided,
             pieces=self.pieces,
             prices=self.prices,
         )
@@ -214,24 +192,12 @@ class Month:
     @cached_property
     def placed(self) -> pl.DataFrame:
         """USAGE with `segment_no`: sums where nothing inside them makes a difference, buckets elsewhere."""
-        fine = self._fine_metrics()
-        pairs = self.sums.select("project_id", "metric").unique()
-        is_fine = ~pl.col("project_id").is_in(self.undivided.implode()) | pl.col("metric").is_in(fine)
-        wanted = pairs.filter(is_fine).sort("project_id", "metric")
-        rows = self.sums_and_buckets(wanted)
-        return usage.assigned(rows, self.segments, ["project_id"], "segment_no")
-
-    def _fine_metrics(self) -> list[str]:
-        """Metrics that are needed bucket by bucket everywhere: allowances per hour, units that changed, late prices."""
-        meters = {meter.id: meter for meter in self.terms.card.meters}
-        first: dict[tuple[str, str], datetime] = {}
-        for plan in self.terms.card.plans:
-            for price in plan.prices:
-                key = (plan.id, price.meter)
-                first[key] = min(first.get(key, price.valid_from), price.valid_from)
-        names = {price.meter for price in self.prices.values() if price.included_per_hour is not None}
-        names |= {meter for (_, meter), start in first.items() if self.period.start < start < self.period.end}
-        return sorted({*self.dated_metrics, *(metric for name in names for metric in meters[name].metrics)})
+        sums = self.usage.cut(cost.cuts_of(self.segments))
+        dated = sums.filter(pl.col("metric").is_in(self.dated_metrics)).select("project_id", "metric")
+        metrics = usage.metrics_of(self.terms.card.meters)
+        hourly = self.pieces.filter(pl.col("hourly_num").is_not_null()).join(metrics, on="meter")
+        wanted = pl.concat([dated, hourly.select("project_id", "metric")]).unique()
+        return usage.assigned(self.with_buckets(sums, wanted), self.segments, ["project_id"], "segment_no")
 
     @cached_property
     def _used(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -343,27 +309,21 @@ class Month:
         return {project: (customer, plan) for project, customer, plan in rows}
 
 
-def _cut(whole: Period, moments: Iterable[datetime]) -> list[Period]:
-    """The whole, cut at the moments inside it."""
-    cuts = sorted({moment for moment in moments if whole.start < moment < whole.end})
-    return [Period(start=a, end=b) for a, b in zip([whole.start, *cuts], [*cuts, whole.end], strict=True)]
-
-
 def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
     """What `usage` prints: contract section 3. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
-    pairs = month.sums.select("project_id", "metric").unique()
+    rows, keys = month.sums, ["organization", "project_id"]
+    if project is not None:
+        rows = rows.filter(pl.col("project_id") == project)
+    pairs = rows.select("project_id", "metric").unique()
     if by is None:
         pairs = pairs.filter(pl.col("metric").is_in(month.dated_metrics))
-    rows = month.sums_and_buckets(pairs)
+    rows = month.with_buckets(rows, pairs, every=DAY if by == "day" else HOUR)
     rows = rows.with_columns(partial=month.is_partial(rows))
-    keys = ["organization", "project_id"]
     if by is not None:
         keys += ["start", "end"]
     if by == "day":
         day = pl.col("start").dt.truncate("1d")
         rows = rows.with_columns(start=day, end=pl.max_horizontal("end", day.dt.offset_by("1d")))
-    if project is not None:
-        rows = rows.filter(pl.col("project_id") == project)
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
         "as_of": rfc3339(month.now),

@@ -4,8 +4,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from metering import alert, close, quota_status, report, report_data, terms, usage
 from metering.config import Config
 from metering.meters import meter_for
@@ -69,19 +67,9 @@ def _alerts(store: Store, period: Period) -> list[Json]:
 
 def _days(month: Month) -> list[Json]:
     """Usage by day and meter, for the charts: in the meter that prices most plans, else the catalogue's first."""
-    pairs = month.sums.select("project_id", "metric").unique()
-    if pairs.is_empty():
-        return []
-    daily = (
-        month.buckets(pairs)
-        .with_columns(day=pl.col("start").dt.truncate("1d"))
-        .group_by("day", "metric")
-        .agg(pl.col("value").sum())
-        .sort("day", "metric")
-    )
     priced = {price.meter for plan in month.terms.card.plans for price in plan.prices}
     sums: dict[tuple[str, str], Any] = {}
-    for day, metric, value in daily.iter_rows():
+    for day, metric, value in month.usage.days().iter_rows():
         meter = meter_for(metric, priced, month.terms.card.meters)
         if meter is not None:
             key = (f"{day:%Y-%m-%d}", meter.id)

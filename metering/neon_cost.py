@@ -3,7 +3,7 @@
 Organizations are taken one by one: Neon bills them apart, and a project that moved is billed by both for its part.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +13,7 @@ import polars as pl
 
 from metering import cost, meters, rating, usage
 from metering.config import Organization, Price
+from metering.month_usage import MonthUsage
 from metering.period import Period
 from metering.store import Store
 from metering.terms import Terms
@@ -30,10 +31,8 @@ class NeonCost:
     terms: Terms
     period: Period
     as_of_seq: int
-    sums: pl.DataFrame
-    buckets: Callable[[pl.DataFrame], pl.DataFrame]
+    usage: MonthUsage
     segments: pl.DataFrame
-    undivided: pl.Series
     pieces: pl.DataFrame
     prices: dict[int, Price]
 
@@ -54,7 +53,7 @@ class NeonCost:
             for name, plan in unknown
         ]
         pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), plans)
-        rows = usage.assigned(self._rows(organization, segments), segments, ["project_id"], "segment_no")
+        rows = usage.assigned(self._rows(organization, segments, pieces), segments, ["project_id"], "segment_no")
         used, _ = usage.used(rows, pieces, meters.built_in())
         return pieces, cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used), notes
 
@@ -82,21 +81,15 @@ class NeonCost:
             .otherwise("start")
         )
 
-    def _rows(self, organization: Organization, segments: pl.DataFrame) -> pl.DataFrame:
-        """The organization's usage, bucket by bucket where Neon's or our plan changes or an allowance is hourly."""
-        sums = self.sums.filter(pl.col("organization") == organization.id)
-        divided = segments.group_by("project_id").len().filter(pl.col("len") > 1)["project_id"]
-        is_whole = pl.col("project_id").is_in(self.undivided.implode()) & ~pl.col("project_id").is_in(divided.implode())
-        wanted = sums.filter(~is_whole | (pl.col("metric") == HOURLY_METRIC)).select("project_id", "metric").unique()
-        if wanted.is_empty():
-            return sums
-        buckets = self.buckets(wanted).filter(pl.col("organization") == organization.id)
-        return pl.concat(
-            [
-                sums.join(wanted, on=["project_id", "metric"], how="anti"),
-                buckets.with_columns(read_at=pl.lit(None, dtype=Moment)),
-            ]
-        )
+    def _rows(self, organization: Organization, segments: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+        """The organization's usage, cut where Neon's or our plan changes, by buckets where an allowance is hourly."""
+        rows = self.usage.cut(cost.cuts_of(self.segments, self.pieces, segments))
+        rows = rows.filter(pl.col("organization") == organization.id)
+        hourly = pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id").unique()
+        wanted = rows.filter(pl.col("metric") == HOURLY_METRIC).select("project_id", "metric").unique()
+        wanted = wanted.join(hourly, on="project_id", how="semi")
+        buckets = self.usage.buckets(wanted).filter(pl.col("organization") == organization.id)
+        return pl.concat([rows.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:

@@ -74,14 +74,11 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Sums since each project's billing period began; periods that began inside the month are summed by buckets."""
-    rows = month.sums.filter(pl.col("metric").is_in(list(_HISTORY_OF)))
-    periods = quota.billing_periods(counters, now).select("project_id", "period_start")
-    late = periods.filter(pl.col("period_start") > month.period.start)
-    wanted = rows.select("project_id", "metric").unique().join(late, on="project_id", how="semi")
-    if wanted.height:
-        buckets = month.buckets(wanted).join(late, on="project_id").filter(pl.col("start") >= pl.col("period_start"))
-        rows = pl.concat([rows.join(late, on="project_id", how="anti"), buckets.drop("period_start")])
+    """Sums of the month since each project's billing period began."""
+    began = quota.billing_periods(counters, now).select("project_id", "period_start")
+    rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
+    is_inside = pl.col("start") >= pl.col("period_start").fill_null(month.period.start)
+    rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
     observed = month.store.query("history_read_at")
     return (
         rows.with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))

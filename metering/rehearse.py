@@ -256,7 +256,7 @@ def _tier_amounts(price: Price, quantity: Fraction) -> Iterator[Fraction]:
 
 def _hourly_of(month: Month) -> dict[tuple[str, str], int]:
     """Branches beyond the allowance per hour, day by day, since the previous month is known by days only."""
-    rows = month.buckets(
+    rows = month.usage.buckets(
         month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric")
     )
     owners = month.owners()

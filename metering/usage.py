@@ -48,7 +48,7 @@ def bucket_end(start: str = "start", grain: str = "grain") -> pl.Expr:
 
 
 def existence(facts: pl.DataFrame, month_start: datetime) -> pl.DataFrame:
-    """EXISTENCE from project_facts.sql: created_at to deleted_at; failing that, to the end of the last usage.
+    """EXISTENCE as inventory and usage tell it: created_at to deleted_at; failing that, to the end of the last usage.
 
     Usage that inventory contradicts (before the creation, after the deletion) widens the span: it is never lost.
     """
@@ -82,29 +82,10 @@ def widened(spans: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def undivided(segments: pl.DataFrame, spans: pl.DataFrame, month: tuple[datetime, datetime]) -> pl.Series:
-    """The projects whose usage of the month needs no cutting: one segment for as long as they existed, or none."""
-    start, end = (pl.lit(moment, dtype=Moment) for moment in month)
-    ends = (
-        spans.join(
-            segments.group_by("project_id").agg(count=pl.len(), first=pl.col("start").min(), last=pl.col("end").max()),
-            on="project_id",
-            how="left",
-        )
-        .with_columns(
-            lived_from=pl.max_horizontal(start, pl.col("exists_from").dt.truncate("1s")),
-            lived_to=pl.min_horizontal(end, pl.col("exists_to").dt.truncate("1s")),
-        )
-        .filter(
-            pl.col("count").is_null()
-            | (
-                (pl.col("count") == 1)
-                & (pl.col("first") == pl.col("lived_from"))
-                & (pl.col("last") == pl.col("lived_to"))
-            )
-        )
-    )
-    return ends["project_id"].sort()
+def metrics_of(meters: Sequence[Meter]) -> pl.DataFrame:
+    """meter, metric: what each meter counts."""
+    rows = [(meter.id, metric) for meter in meters for metric in meter.metrics]
+    return pl.DataFrame(rows, schema={"meter": pl.String, "metric": pl.String}, orient="row")
 
 
 def assigned(rows: pl.DataFrame, intervals: pl.DataFrame, by: Sequence[str], name: str) -> pl.DataFrame:
@@ -137,12 +118,7 @@ def used(rows: pl.DataFrame, pieces: pl.DataFrame, meters: Sequence[Meter]) -> t
     `rows` is USAGE with `segment_no` (null: no segment). Pieces with an allowance per hour need their rows bucket
     by bucket. `used` counts 1/denominator of the meter's unit; raises ExactnessError rather than wrap.
     """
-    metrics = pl.DataFrame(
-        [(meter.id, metric) for meter in meters for metric in meter.metrics],
-        schema={"meter": pl.String, "metric": pl.String},
-        orient="row",
-    )
-    priced = pieces.select("project_id", "segment_no", "meter").unique().join(metrics, on="meter")
+    priced = pieces.select("project_id", "segment_no", "meter").unique().join(metrics_of(meters), on="meter")
     keys = ["project_id", "segment_no", "metric"]
     with_meter = rows.with_row_index("usage_no").join(priced, on=keys, how="left", nulls_equal=False)
     placed = assigned(

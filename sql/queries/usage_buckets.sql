@@ -1,39 +1,39 @@
--- Usage bucket by bucket, for the projects and metrics in `wanted`: where a plan changes inside the month, where an
--- allowance counts by the hour, and where a unit depends on when a page was read.
-with wide as (
-    select o.seq, p.organization, p.project_id, o.grain, o.timeframe_start, o.* exclude (seq, project_key, neon_period_key, grain, timeframe_start)
-    from observation as o
-    join project as p on p.project_key = o.project_key
-    semi join (select distinct project_id from wanted) as w on w.project_id = p.project_id
-    where o.timeframe_start >= $period_start
-      and o.timeframe_start < $period_end
-      and o.seq <= $as_of_seq
-),
-long as (
-    unpivot wide on columns(* exclude (seq, organization, project_id, grain, timeframe_start)) into name metric value value
-    union all by name
-    select o.seq, p.organization, p.project_id, o.grain, o.timeframe_start, o.metric, o.value
-    from observation_other as o
-    join project as p on p.project_key = o.project_key
-    where o.timeframe_start >= $period_start
-      and o.timeframe_start < $period_end
-      and o.seq <= $as_of_seq
+-- One metric of the projects in `wanted`, bucket by bucket, or by the day where $length microseconds are one. `seq` is the
+-- last page that changed it; where the unit depends on when a page was read, one that changed the bucket at all.
+with found as (
+    select
+        project_key,
+        grain,
+        timeframe_start,
+        seq,
+        case $metric
+            when 'compute_unit_seconds' then compute_unit_seconds
+            when 'root_branch_bytes_month' then root_branch_bytes_month
+            when 'child_branch_bytes_month' then child_branch_bytes_month
+            when 'instant_restore_bytes_month' then instant_restore_bytes_month
+            when 'snapshot_storage_bytes_month' then snapshot_storage_bytes_month
+            when 'public_network_transfer_bytes' then public_network_transfer_bytes
+            when 'private_network_transfer_bytes' then private_network_transfer_bytes
+            when 'extra_branches_month' then extra_branches_month
+        end as value
+    from observation
+    union all
+    select project_key, grain, timeframe_start, seq, value
+    from observation_other
+    where metric = $metric
 )
 select
-    l.organization,
-    l.project_id,
-    l.grain,
-    l.timeframe_start,
-    l.metric,
-    sum(l.value)                as value,
-    max(g.received_at)          as read_at
-from long as l
-semi join wanted as w on w.project_id = l.project_id and w.metric = l.metric
-join part as c
-    on c.organization = l.organization
-    and c.grain = l.grain
-    and l.timeframe_start >= c.period_start
-    and l.timeframe_start < c.period_end
-left join page as g on g.seq = l.seq
-group by all
-having sum(l.value) <> 0
+    project_key,
+    grain,
+    min(timeframe_start) as first_start,
+    max(timeframe_start) as last_start,
+    max(seq)             as seq,
+    sum(value)           as value
+from found
+where timeframe_start >= $period_start
+  and timeframe_start < $period_end
+  and seq <= $as_of_seq::ubigint
+  and (value <> 0 or ($with_unchanged and value is not null))
+  and project_key in (select project_key from wanted)
+group by project_key, grain, epoch_us(timeframe_start) // $length
+having sum(value) <> 0
