@@ -1,238 +1,158 @@
-"""Hand-made answers of the API, and a scribe that journals them as a poll would.
+"""A real ledger fed with pages that a test writes down: no HTTP, no fleet, a clock that stands where it is put.
 
-A page of history is a mapping of projects to buckets, a bucket `(start, {metric: value})`; times are short texts in UTC
-(`2026-10-05T03`). `Scribe` keeps the walk numbers; what it writes to is a Ledger, or `Memory`, a ledger without files.
+`Books.read` journals one complete walk over the hours of some months, with everything that is in `used` at that time;
+changing `used` and reading again is how values arrive late or are revised.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import polars as pl
-import zstandard
+from metering import audit, close, corrections, cycle
+from metering.config import Config, Customer, Organization, Plan, StoreConfig, Subscription
+from metering.ledger import Ledger, open_ledger
+from metering.period import Period, month_of, parse_month, rfc3339
 
-from metering import store
-from metering.journal import GENESIS, Record
-from metering.landing import Landing
-from metering.period import rfc3339
-from metering.store import Store
+ORGANIZATION = "org-1"
+Json = dict[str, Any]
 
-Bucket = tuple[str, Mapping[str, int | None]]
-Page = Mapping[str, Sequence[Bucket]]
-LENGTHS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31))
-ORGANIZATION = "org-a"
+
+def month(name: str) -> Period:
+    """`2026-09` as a period."""
+    return parse_month(name, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def moment(text: str) -> datetime:
-    """`2026-10-05`, `2026-10-05T03` or a full time, in UTC."""
-    return datetime.fromisoformat(text + ":00" if len(text) == 13 else text).replace(tzinfo=UTC)
-
-
-def history_body(page: Page, *, grain: int = 0, period: str = "period-1", plan: str = "scale") -> bytes:
-    """One page of consumption history; every project's buckets stand in one of Neon's billing periods."""
-    return history_bodies({project_id: {period: buckets} for project_id, buckets in page.items()}, grain, plan)
-
-
-def history_bodies(page: Mapping[str, Mapping[str, Sequence[Bucket]]], grain: int = 0, plan: str = "scale") -> bytes:
-    """The same with several of Neon's billing periods: project -> period -> buckets."""
-    projects = [
-        {
-            "project_id": project_id,
-            "periods": [
-                {
-                    "period_id": period,
-                    "period_plan": plan,
-                    "period_start": "2026-10-01T00:00:00Z",
-                    "consumption": [bucket_json(start, metrics, grain) for start, metrics in buckets],
-                }
-                for period, buckets in periods.items()
-                if buckets
-            ],
-        }
-        for project_id, periods in page.items()
-    ]
-    return json.dumps({"projects": projects}).encode()
-
-
-def bucket_json(start: str, metrics: Mapping[str, int | None], grain: int) -> dict[str, Any]:
-    """One bucket as the API writes it."""
-    first = moment(start)
-    end = first + LENGTHS[grain] if grain < 2 else (first + LENGTHS[2]).replace(day=1)
-    return {
-        "timeframe_start": rfc3339(first),
-        "timeframe_end": rfc3339(end),
-        "metrics": [{"metric_name": name, "value": value} for name, value in metrics.items()],
-    }
-
-
-def inventory_body(*projects: Mapping[str, Any], unavailable: Sequence[str] = ()) -> bytes:
-    """One page of `/projects`."""
-    listed = [{"name": project["id"], "region_id": "aws-eu", **project} for project in projects]
-    return json.dumps({"projects": listed, "unavailable_project_ids": list(unavailable)}).encode()
-
-
-class Memory:
-    """A ledger without files: the same landing, the same records, a store in memory."""
-
-    def __init__(self) -> None:
-        self.store: Store = store.in_memory()
-        self.landing = Landing(self.store)
-        self.records: list[Record] = []
-
-    def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
-        """Lands a record."""
-        before = self.records[-1].hash if self.records else GENESIS
-        seq = len(self.records) + 1
-        record = Record(
-            seq=seq,
-            kind=kind,
-            at="2026-10-05T12:00:00Z",
-            data=data,
-            packed=zstandard.compress(body) if body else b"",
-            hash=hashlib.sha256(before + body + str(seq).encode()).digest(),
-        )
-        self.records.append(record)
-        self.landing.apply(record)
-        return seq
-
-    def flush(self) -> None:
-        """Lands what waits."""
-        self.landing.flush()
+    """`2026-09-30` or `2026-09-30T05`, in UTC."""
+    return datetime.fromisoformat(text if "T" in text else f"{text}T00").replace(tzinfo=UTC)
 
 
 @dataclass(kw_only=True)
-class Scribe:
-    """Journals walks. `record` is a ledger's; `sent` is when a walk's requests were made, unless it says otherwise."""
+class Books:
+    """`used` maps (project, hour such as 2026-09-10T05) to metrics; `now` is the business clock."""
 
-    record: Callable[..., int]
-    organization: str = ORGANIZATION
-    window: tuple[str, str] = ("2026-10-05T00", "2026-10-05T12")
-    sent: str = "2026-10-05T12:00"
-    grain: int = 0
-    walks: list[int] = field(default_factory=lambda: [0])
+    ledger: Ledger
+    directory: Path
+    now: datetime
+    used: dict[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
+    plans: tuple[Plan, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    customers: tuple[Customer, ...] = ()
+    default_plan: str | None = None
+    walk: int = 0
 
-    def of(self, **changed: Any) -> "Scribe":
-        """Another scribe of the same book: of another organization, window, moment or grain."""
-        mine = {name: getattr(self, name) for name in ("record", "organization", "window", "sent", "grain", "walks")}
-        return Scribe(**{**mine, **changed})
-
-    def history(self, *found: Page | bytes, kind: str = "", answered: int | None = None) -> int:
-        """A walk over history, page by page; `kind` says how it broke. Returns the number of its last record."""
-        walk = self.begin()
-        for page in found:
-            self.page(walk, page, answered=answered)
-        return self.end(walk, kind=kind)
-
-    def begin(self) -> int:
-        """A new walk's number."""
-        self.walks[0] += 1
-        return self.walks[0]
-
-    def page(self, walk: int, page: Page | bytes, *, answered: int | None = None) -> int:
-        """One page of a history walk."""
-        grain = self.grain if answered is None else answered
-        body = page if isinstance(page, bytes) else history_body(page, grain=grain)
-        return self._page(walk, "history", body, self._span())
-
-    def end(self, walk: int, *, kind: str = "", endpoint: str = "history") -> int:
-        """The end of a walk."""
-        none = dict.fromkeys(("grain", "period_start", "period_end"))
-        return self.record(
-            "walk",
-            {
-                "walk": walk,
-                "endpoint": endpoint,
-                "organization": self.organization,
-                **(self._span() if endpoint == "history" else none),
-                "first_sent_at": rfc3339(moment(self.sent)),
-                "kind": kind,
-                "reason": kind and f"it was {kind}",
-            },
+    @property
+    def config(self) -> Config:
+        """The configuration as it stands."""
+        return Config(
+            path=self.directory / "config.toml",
+            store=StoreConfig(directory=self.directory),
+            organizations=(Organization(id=ORGANIZATION, api_key_env="KEY", default_plan=self.default_plan),),
+            plans=self.plans,
+            subscription_rows=self.subscriptions,
+            customer_rows=self.customers,
         )
 
-    def inventory(self, *found: bytes, kind: str = "", endpoint: str = "inventory") -> int:
-        """A walk over `/projects`."""
-        walk = self.begin()
-        for body in found:
-            self._page(walk, endpoint, body, {})
-        return self.end(walk, kind=kind, endpoint=endpoint)
+    def use(self, project: str, hour: str, **metrics: int) -> None:
+        """Sets what an hour shows from the next reading on."""
+        self.used[project, hour] = metrics
 
-    def counters(self, project_id: str, **counters: Any) -> int:
-        """One answer of `GET /projects/{id}`."""
-        body = json.dumps({"project": {"id": project_id, **counters}}).encode()
-        return self._page(self.begin(), "project", body, {"project_id": project_id})
+    def see(self, *projects: Mapping[str, str]) -> None:
+        """Journals a complete inventory: {id, name, created_at …} as the API has them."""
+        shown = [{"region_id": "aws", "settings": {}, **project} for project in projects]
+        self._walk("inventory", {}, {"projects": shown})
 
-    def branches(self, project_id: str, *sizes: int | None) -> int:
-        """One page of a project's branches."""
-        found = [{"id": f"br-{number}", "logical_size": size} for number, size in enumerate(sizes)]
-        body = json.dumps({"branches": found}).encode()
-        return self._page(self.begin(), "branches", body, {"project_id": project_id})
-
-    def cycle(self) -> int:
-        """The end of a polling cycle."""
-        at = rfc3339(moment(self.sent))
-        counted = dict.fromkeys(("requests", "pages", "changes"), 0)
-        told = {"command": "poll", "started_at": at, "ended_at": at, **counted, "outcome": "complete", "faults": []}
-        return self.record("cycle", told)
-
-    def _span(self) -> dict[str, Any]:
-        start, end = (rfc3339(moment(text)) for text in self.window)
-        return {"grain": self.grain, "period_start": start, "period_end": end}
-
-    def _page(self, walk: int, endpoint: str, body: bytes, more: Mapping[str, Any]) -> int:
-        sent = rfc3339(moment(self.sent))
-        return self.record(
-            "page",
+    def read(self, *months: str, until: str | None = None) -> None:
+        """Journals a complete walk from the first month's start to the last one's end, or to `until`."""
+        period = Period(start=month(months[0]).start, end=moment(until) if until else month(months[-1]).end)
+        span = {"grain": 0, "period_start": rfc3339(period.start), "period_end": rfc3339(period.end)}
+        inside = {key: metrics for key, metrics in self.used.items() if period.contains(moment(key[1]))}
+        projects = [
             {
-                "walk": walk,
-                "endpoint": endpoint,
-                "organization": self.organization,
-                "path": endpoint,
-                "params": {},
-                "sent_at": sent,
-                "received_at": sent,
-                "request_id": f"req-{walk}",
-                **more,
-            },
-            body=body,
-        )
+                "project_id": project,
+                "periods": [
+                    {
+                        "period_id": "p",
+                        "period_plan": "scale",
+                        "period_start": "2026-01-01T00:00:00Z",
+                        "consumption": [
+                            _bucket(hour, metrics)
+                            for (owner, hour), metrics in sorted(inside.items())
+                            if owner == project
+                        ],
+                    }
+                ],
+            }
+            for project in sorted({project for project, _ in inside})
+        ]
+        self._walk("history", span, {"projects": projects})
+
+    def _walk(self, endpoint: str, span: Json, page: Json) -> None:
+        self.walk += 1
+        sent_at = rfc3339(self.now)
+        head = {"walk": self.walk, "endpoint": endpoint, "organization": ORGANIZATION, **span}
+        asked = {
+            "path": endpoint,
+            "params": {},
+            "sent_at": sent_at,
+            "received_at": sent_at,
+            "request_id": str(self.walk),
+        }
+        self.ledger.record("page", {**head, **asked}, body=json.dumps(page).encode())
+        none = {"grain": None, "period_start": None, "period_end": None}
+        self.ledger.record("walk", {**none, **head, "first_sent_at": sent_at, "kind": "", "reason": ""})
+
+    def close(self, name: str, **more: Any) -> close.Closing:
+        """What `close MONTH` does, with its announcements."""
+        done = close.close(self.ledger, self.config, month(name), self.now, **more)
+        if not more.get("dry_run"):
+            cycle.announce_invoices(self.ledger, self.config, done.invoices, self.now)
+        return done
+
+    def void(self, number: str, reason: str = "wrong price") -> Json:
+        """What `void NUMBER` does."""
+        note = corrections.void(self.ledger, number, reason, self.now)
+        cycle.announce_invoices(self.ledger, self.config, [note], self.now)
+        return note
+
+    def shown(self, name: str) -> Json:
+        """What `invoices MONTH` prints."""
+        return close.month_invoices(self.ledger.store, self.config, month(name), self.now)
+
+    def invoice(self, name: str, customer: str) -> Json:
+        """The customer's one invoice or draft of the month that stands."""
+        [found] = [row for row in self.shown(name)["invoices"] if row["customer"]["id"] == customer and stands(row)]
+        return found
+
+    def faults(self) -> list[str]:
+        """What `verify` finds."""
+        self.ledger.flush()
+        return audit.verify(self.directory, self.ledger.store).faults
 
 
-def values(found: Store, metric: str = "compute_unit_seconds", grain: int = 0) -> dict[tuple[str, str], int]:
-    """(project, short start) -> the value of its hourly (daily, monthly) bucket, summed over Neon's periods."""
-    rows = found.connection.execute(
-        """select project_id, strftime(timeframe_start at time zone 'UTC', '%Y-%m-%dT%H'), sum(value)::hugeint
-           from bucket_value where metric = $metric and grain = $grain
-           group by all having sum(value) <> 0 order by all""",
-        {"metric": metric, "grain": grain},
-    ).fetchall()
-    return {(project_id, start): value for project_id, start, value in rows}
+def stands(row: Json) -> bool:
+    """Whether it is an invoice that is not void."""
+    return bool(row["status"] != "void" and row.get("kind") != "credit_note")
 
 
-def certified(found: Store, organization: str = ORGANIZATION) -> list[tuple[int, str, str]]:
-    """(grain, start, end) of every certified stretch, in short texts."""
-    rows = found.connection.execute(
-        """select grain, strftime(period_start at time zone 'UTC', '%Y-%m-%dT%H'),
-                  strftime(period_end at time zone 'UTC', '%Y-%m-%dT%H')
-           from coverage_stretch where organization = $organization order by all""",
-        {"organization": organization},
-    ).fetchall()
-    return [tuple(row) for row in rows]
+def _bucket(hour: str, metrics: Mapping[str, int]) -> Json:
+    start = moment(hour)
+    values = [{"metric_name": name, "value": value} for name, value in metrics.items()]
+    frame = {"timeframe_start": rfc3339(start), "timeframe_end": rfc3339(start + timedelta(hours=1))}
+    return {**frame, "metrics": values}
 
 
-def rows(found: Store, table: str) -> list[tuple[Any, ...]]:
-    """Every row of a table, sorted."""
-    return sorted(frame(found, f"select * from {table}").rows(), key=repr)
+@contextmanager
+def books(directory: Path, now: str, **more: Any) -> Iterator[Books]:
+    """An empty ledger in the directory."""
+    clock: list[Books] = []
+    with open_ledger(directory, lambda: clock[0].now if clock else moment(now)) as ledger:
+        clock.append(Books(ledger=ledger, directory=directory, now=moment(now), **more))
+        yield clock[0]
 
 
-def count(found: Store, table: str) -> int:
-    """How many rows a table has."""
-    return len(rows(found, table))
-
-
-def frame(found: Store, sql: str) -> pl.DataFrame:
-    """A statement's rows."""
-    return found.connection.sql(sql).pl()
+__all__ = ["Books", "books", "moment", "month", "month_of", "stands"]
