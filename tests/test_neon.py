@@ -439,7 +439,11 @@ def test_the_status_counts_however_the_body_looks(body):
     assert str(World(raw(body, 401)).refused(CredentialsError)) == "GET projects was answered 401"
 
 
-@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"x" * 100)[:20], gzip.compress(bytes(10**7))])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not gzip", gzip.compress(b"x" * 100)[:20], gzip.compress(bytes(10**7))],
+    ids=["empty", "not packed", "cut short", "a bomb"],
+)
 def test_the_status_counts_however_the_body_is_packed(content):
     world = World(raw(content, 403, content_encoding="gzip"))
     assert str(world.refused(UnavailableError)) == "GET projects was answered 403"
