@@ -4,7 +4,8 @@ Organizations are taken one by one: Neon bills them apart, and a project that mo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from metering import cost, meters, rating, usage
-from metering.config import Organization, Price
+from metering.config import Organization, Plan, Price
 from metering.month_usage import MonthUsage
-from metering.period import Period
+from metering.period import HOUR, Period
 from metering.store import Store
 from metering.terms import Terms
 from metering.usage import Moment
@@ -25,7 +26,11 @@ HOURLY_METRIC = "extra_branches_month"
 
 @dataclass(frozen=True, kw_only=True)
 class NeonCost:
-    """The cost of a month, computed when first asked for; the fields are those of a `month.Month`."""
+    """The cost of a month, computed when first asked for; the fields are those of a `month.Month`.
+
+    `plans`: Neon's price list, another than the shipped one to ask what would be; `every`: the length of the buckets
+    from which allowances per hour are taken where finer ones are known.
+    """
 
     store: Store
     terms: Terms
@@ -35,6 +40,8 @@ class NeonCost:
     segments: pl.DataFrame
     pieces: pl.DataFrame
     prices: dict[int, Price]
+    plans: tuple[Plan, ...] = field(default_factory=cost.price_list)
+    every: timedelta = HOUR
 
     @cached_property
     def _bills(self) -> list[tuple[Organization, pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]]:
@@ -46,13 +53,12 @@ class NeonCost:
         return found
 
     def _bill(self, organization: Organization) -> tuple[pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]:
-        plans = cost.price_list()
-        segments, unknown = cost.segments(self.period, self._periods(organization), [organization], plans)
+        segments, unknown = cost.segments(self.period, self._periods(organization), [organization], self.plans)
         notes = [
             f"Neon's prices for the plan {plan or '(none named)'} of {name} are not known: its usage has no cost here"
             for name, plan in unknown
         ]
-        pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), plans)
+        pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), self.plans)
         rows = usage.assigned(self._rows(organization, segments, pieces), segments, ["project_id"], "segment_no")
         used, _ = usage.used(rows, pieces, meters.built_in())
         return pieces, cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used), notes
@@ -88,13 +94,21 @@ class NeonCost:
         hourly = pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id").unique()
         wanted = rows.filter(pl.col("metric") == HOURLY_METRIC).select("project_id", "metric").unique()
         wanted = wanted.join(hourly, on="project_id", how="semi")
-        buckets = self.usage.buckets(wanted).filter(pl.col("organization") == organization.id)
+        buckets = self.usage.buckets(wanted, every=self.every).filter(pl.col("organization") == organization.id)
+        if self.every > HOUR:
+            day = pl.col("start").dt.truncate(self.every)
+            buckets = buckets.with_columns(start=day, end=pl.max_horizontal("end", day + self.every))
         return pl.concat([rows.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
         return [row for _, pieces, billed, _ in self._bills for row in cost.rows(billed, pieces, self.segments)]
+
+    @property
+    def plans_of(self) -> dict[str, list[str]]:
+        """Organization -> the plans of Neon's that its usage of the month was priced by, in order of their names."""
+        return {organization.id: pieces["plan"].unique().sort().to_list() for organization, pieces, _, _ in self._bills}
 
     @property
     def notes(self) -> tuple[str, ...]:
