@@ -1,0 +1,120 @@
+"""The law of corrections: whatever arrives late, is closed, parked, released or voided, in any order, the invoices that
+stand add up to what all facts together cost."""
+
+import json
+import tempfile
+from collections import defaultdict
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+
+from card import plan, price, subscription
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pages_of import Books, books, moment, month, stands
+
+from metering.money import parse_amount, round_amount
+
+MONTHS = ("2026-05", "2026-06", "2026-07", "2026-08")
+LAST = "2026-09"
+CUSTOMER = {"a": "one", "b": "two", "c": "two"}
+VOLUME = {"model": "volume", "tiers": [{"up_to": "100", "unit_price": "0.13"}, {"unit_price": "0.07"}]}
+PLAN = plan("pro", price(included="3", **VOLUME), base_fee="0.50")
+
+late = st.tuples(
+    st.just("use"),
+    st.sampled_from(sorted(CUSTOMER)),
+    st.integers(0, len(MONTHS) - 1),
+    st.sampled_from(["02T05", "27T23"]),
+    st.integers(0, 900_000),
+)
+step = st.one_of(
+    late,
+    late,
+    st.tuples(st.just("void"), st.integers(0, 50)),
+    st.tuples(st.just("close again"), st.integers(0, len(MONTHS) - 1), st.booleans()),
+)
+story = st.lists(st.lists(step, max_size=4), min_size=len(MONTHS), max_size=len(MONTHS))
+
+
+def costs(seconds: int) -> int:
+    """Cents of a project's month by hand: three hours free, then 0.13 each, or 0.07 for all once they pass 100."""
+    hours = max(Fraction(seconds, 3600) - 3, Fraction(0))
+    return round_amount(hours * (Fraction(13, 100) if hours <= 100 else Fraction(7, 100)), "USD")
+
+
+def truth(desk: Books) -> dict[tuple[str, str], int]:
+    """(customer, month) -> cents of usage, from what was written down."""
+    seconds: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (project, hour), metrics in desk.used.items():
+        seconds[project, hour[:7]] += metrics["compute_unit_seconds"]
+    out: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (project, name), value in seconds.items():
+        if project in CUSTOMER:
+            out[CUSTOMER[project], name] += costs(value)
+    return {key: cents for key, cents in out.items() if cents}
+
+
+def billed(desk: Books) -> dict[tuple[str, str], int]:
+    """The same from the lines of the invoices that stand, each in the month that it is for."""
+    out: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for name in (*MONTHS, LAST):
+        for invoice in filter(stands, desk.shown(name)["invoices"]):
+            assert invoice["status"] == "final"
+            for line in invoice["lines"]:
+                if line["kind"] != "base_fee":
+                    out[invoice["customer"]["id"], line["from"][:7]] += parse_amount(line["amount"], "USD")
+    return {key: cents for key, cents in out.items() if cents}
+
+
+def do(desk: Books, what: tuple, closed: list[str]) -> None:
+    """One step of a story; months that are not closed yet cannot be closed again."""
+    if what[0] == "use":
+        desk.use(what[1], f"{MONTHS[what[2]]}-{what[3]}", compute_unit_seconds=what[4])
+        if what[2] < len(closed):
+            desk.read(*closed)
+    elif what[0] == "void":
+        found = [row for name in closed for row in desk.shown(name)["invoices"] if row["number"] and stands(row)]
+        if found:
+            desk.void(found[what[1] % len(found)]["number"])
+    elif what[1] < len(closed):
+        close(desk, closed[what[1]], is_released=what[2])
+
+
+def close(desk: Books, name: str, *, is_released: bool) -> None:
+    done = desk.close(name)
+    if is_released and done.parked:
+        desk.close(name, release=dict.fromkeys(done.parked, "looked at"))
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chapters=story)
+def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters):
+    rows = tuple(subscription(project, customer, "pro") for project, customer in CUSTOMER.items())
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        books(Path(directory), "2026-05-01", plans=(PLAN,), subscriptions=rows) as desk,
+    ):
+        desk.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in (*CUSTOMER, "z")))
+        closed: list[str] = []
+        for name, chapter in zip(MONTHS, chapters, strict=True):
+            desk.use("z", f"{name}-09T00", compute_unit_seconds=1)
+            desk.now = month(name).end + timedelta(days=3)
+            for what in chapter:
+                do(desk, what, closed)
+            closed.append(name)
+            desk.read(*closed)
+            desk.close(name)
+        desk.now = moment("2026-10-03")
+        desk.use("z", f"{LAST}-09T00", compute_unit_seconds=1)
+        desk.read(*MONTHS, LAST)
+        for name in (*MONTHS, LAST):
+            close(desk, name, is_released=True)
+
+        assert billed(desk) == truth(desk)
+        assert desk.faults() == []
+        again = json.dumps([desk.shown(name) for name in (*MONTHS, LAST)])
+        before = desk.ledger.journal.seq
+        for name in (*MONTHS, LAST):
+            desk.close(name)
+        assert (desk.ledger.journal.seq, json.dumps([desk.shown(name) for name in (*MONTHS, LAST)])) == (before, again)
