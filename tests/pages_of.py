@@ -14,6 +14,7 @@ from typing import Any
 
 from metering import audit, close, corrections, cycle
 from metering.config import Config, Customer, Organization, Plan, StoreConfig, Subscription
+from metering.config_models import InvoicesConfig
 from metering.ledger import Ledger, open_ledger
 from metering.period import Period, month_of, parse_month, rfc3339
 
@@ -43,6 +44,7 @@ class Books:
     subscriptions: tuple[Subscription, ...] = ()
     customers: tuple[Customer, ...] = ()
     default_plan: str | None = None
+    invoices: InvoicesConfig = field(default_factory=InvoicesConfig)
     walk: int = 0
 
     @property
@@ -55,6 +57,7 @@ class Books:
             plans=self.plans,
             subscription_rows=self.subscriptions,
             customer_rows=self.customers,
+            invoices=self.invoices,
         )
 
     def use(self, project: str, hour: str, **metrics: int) -> None:
