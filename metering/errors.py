@@ -11,7 +11,8 @@
     ├── PageRefusedError          1   an answer of Neon's that may not be counted
     ├── NeonError                 1   Neon could not be asked, or answered no
     │   ├── UnavailableError      3   403, 404: this source shows nothing (which is not zero)
-    │   └── UnreachableError      3   network, deadline, 429 or 5xx beyond all retries
+    │   ├── UnreachableError      3   network, deadline, 429 or 5xx beyond all retries
+    │   └── ClockError            3   this machine's clock is not Neon's
     ├── ExactnessError            1   a number outgrew what is computed exactly
     └── UsageError                2   a command was called wrongly
 
@@ -110,6 +111,12 @@ class UnavailableError(NeonError):
 
 class UnreachableError(NeonError):
     """All retries are spent, or the deadline passed."""
+
+    exit_code = 3
+
+
+class ClockError(NeonError):
+    """This machine's clock is too far from Neon's to say which hours are over."""
 
     exit_code = 3
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from metering.config import Secret
 from metering.coverage import GRAIN_NAMES, Window
-from metering.errors import CredentialsError, MeteringError, NeonError, StoppedError, UnavailableError
+from metering.errors import ClockError, CredentialsError, MeteringError, NeonError, StoppedError, UnavailableError
 from metering.ledger import Ledger
 from metering.neon import Answer, Neon
 from metering.period import rfc3339
@@ -86,6 +86,7 @@ class Intake:
     progress: Callable[[str, int], None]
     checks_clock: bool
     _next_walk: int = field(init=False)
+    _ahead: timedelta | None = None
 
     def __post_init__(self) -> None:
         self._next_walk = int(self.ledger.store.query("next_walk").item())
@@ -100,6 +101,8 @@ class Intake:
     ) -> None:
         """Journals and lands one page."""
         self.report.pages += 1
+        if self.checks_clock and answer.server_date is not None:
+            self._ahead = answer.received_at - answer.server_date
         self.ledger.record(
             "page",
             {
@@ -125,12 +128,13 @@ class Intake:
         first_sent_at = self.ledger.clock()
         error: MeteringError | None = None
         try:
+            self._check_clock(asked)
             async for answer in neon.walk(asked.path, asked.params, key, history=asked.endpoint == "history"):
                 first_sent_at = answer.sent_at if pages == 0 else first_sent_at
                 pages += 1
                 self.page(answer, asked.endpoint, asked.organization, number, span)
                 self.progress(f"{asked.organization}: {asked.name}", 1)
-                self._check_clock(answer)
+                self._check_clock(asked)
                 self.stop.check()
         except MeteringError as caught:
             error = caught
@@ -140,16 +144,14 @@ class Intake:
             raise error
         return error
 
-    def _check_clock(self, answer: Answer) -> None:
-        """A wrong clock would certify hours that are not over, or ask for the wrong ones."""
-        if not self.checks_clock or answer.server_date is None:
-            return
-        ahead = answer.received_at - answer.server_date
-        if abs(ahead) > CLOCK_TOLERANCE:
-            minutes, side = abs(ahead) // timedelta(minutes=1), "ahead of" if ahead > timedelta() else "behind"
-            raise NeonError(
+    def _check_clock(self, asked: Asked) -> None:
+        """A wrong clock would certify hours that are not over, or ask for the wrong ones: no history while it is."""
+        if asked.endpoint == "history" and self._ahead is not None and abs(self._ahead) > CLOCK_TOLERANCE:
+            minutes = (abs(self._ahead) + timedelta(seconds=30)) // timedelta(minutes=1)
+            side = "ahead of" if self._ahead > timedelta() else "behind"
+            raise ClockError(
                 f"this machine's clock is {minutes} min {side} Neon's",
-                hint="set the clock; until then what is read is kept and certifies nothing",
+                hint="set the clock; until then no history is read",
             )
 
     def _end(self, asked: Asked, number: int, first_sent_at: datetime, error: MeteringError | None) -> None:

@@ -14,6 +14,7 @@ from metering import counters, meters
 from metering.config import Config, Organization, Secret
 from metering.coverage import GRAIN_NAMES, Certified, Wanted, Window, windows
 from metering.errors import (
+    ClockError,
     CredentialsError,
     MeteringError,
     NeonError,
@@ -117,7 +118,7 @@ class Cycle:
         if not organization.sponsored:
             for window in self._windows(organization, wants):
                 error = await self._history(neon, organization, key, window, row)
-                if isinstance(error, UnavailableError):
+                if isinstance(error, UnavailableError | ClockError):
                     break  # no other window is any better
         return await self._counters(neon, organization, key, row, most_counters)
 

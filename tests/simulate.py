@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -25,7 +26,7 @@ from metering.intake import Report
 from metering.ledger import Ledger
 from metering.month import Month, usage_json
 from metering.neon import Neon
-from metering.period import HOUR, Period, month_of
+from metering.period import HOUR, Period, floor_hour, month_of, parse_time
 from metering.sandbox import (
     PAID_ORGANIZATION,
     PERSONAL_KEY,
@@ -38,12 +39,15 @@ from metering.sandbox import (
     create_app,
     truth_table,
 )
+from metering.sandbox.faults import Mishaps
+from metering.sandbox.gate import Sandbox
 from metering.terms import of as terms_of
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
 FLEET_START = datetime(2026, 9, 2, 18, 4, 52, tzinfo=UTC)
 """The plan changes on 10 October at 10:30 and projects move on 12 October at 15:20: inside the month, and an hour."""
 Key = tuple[str, str, str]
+Json = dict[str, Any]
 
 
 class Killed(BaseException):
@@ -112,7 +116,7 @@ class World:
     time: Time
     state: State
     wire: Wire
-    app: object
+    sandbox: Sandbox
 
     def machine(self, directory: Path, *, sponsored: Sequence[str] = (), **neon: object) -> "Machine":
         return Machine(self, configured(directory, sponsored=sponsored, **neon))
@@ -163,7 +167,7 @@ def world(
         monotonic_ns=time.monotonic_ns,
     )
     wire = Wire(httpx.ASGITransport(app), time, chance=random.Random(f"wire {seed}"), loss=loss)
-    return World(time=time, state=app.state.sandbox.state, wire=wire, app=app)
+    return World(time=time, state=app.state.sandbox.state, wire=wire, sandbox=app.state.sandbox)
 
 
 class Machine:
@@ -205,84 +209,105 @@ class Machine:
             self._books.store.connection.close()
             self._books = None
 
-    def month(self, period: Period = MONTH) -> Month:
-        return Month(store=self.books.store, terms=terms_of(self.config), period=period, now=self.world.time.local())
+    def __enter__(self) -> "Machine":
+        return self
 
-    def usage(self, period: Period = MONTH) -> dict[Key, int]:
-        """What `usage MONTH` prints."""
-        return {
-            (row["organization"], row["project_id"], row["metric"]): int(row["value"])
-            for row in usage_json(self.month(period))["usage"]
-        }
+    def __exit__(self, *_: object) -> None:
+        self.die()
 
-    def coverage(self, period: Period = MONTH) -> dict[str, object]:
-        return dict(usage_json(self.month(period))["coverage"])
+    def month(self) -> Month:
+        return Month(store=self.books.store, terms=terms_of(self.config), period=MONTH, now=self.world.time.local())
+
+    def usage(self, *, until: datetime = MONTH.end) -> dict[Key, int]:
+        """What `usage MONTH --by hour` prints, added up to a moment: an hour's end, a day's where days count."""
+        sums: dict[Key, int] = {}
+        for row in usage_json(self.month(), by="hour")["usage"]:
+            if parse_time(row["start"]) < until:
+                key = row["organization"], row["project_id"], row["metric"]
+                sums[key] = sums.get(key, 0) + int(row["value"])
+        return sums
+
+    def coverage(self) -> Json:
+        return dict(usage_json(self.month())["coverage"])
+
+    def gaps(self) -> list[dict[str, str]]:
+        return [*self.coverage()["gaps"]]
 
 
 FAULTS = ("429:0.03", "429:0.01:7", "500:0.02", "503:0.01", "html200:0.01", "truncate:0.02", "slow:0.02:0")
+SETTLED = 20 * HOUR
+"""So long after an hour's end the sandbox may still revise it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a simulated month ended. `wrong` are the sums that differ: (key, the truth, ours)."""
+    """How a simulated stretch of polling ended. `wrong` are the sums that differ: (key, the truth, ours)."""
 
     seed: int
     polls: int
+    partial: int
     kills: int
     outages: int
     requests: int
-    partial: int
-    is_complete: bool
     sums: int
+    gaps: list[object]
     wrong: list[tuple[Key, int, int]]
 
     @property
     def is_right(self) -> bool:
-        return self.is_complete and not self.wrong and self.sums > 0
+        return not self.gaps and not self.wrong and self.sums > 0
 
     def __str__(self) -> str:
-        text = "right" if self.is_right else f"WRONG: complete {self.is_complete}, {len(self.wrong)} sums differ"
+        text = "right" if self.is_right else f"WRONG: gaps {self.gaps}, {len(self.wrong)} sums differ"
         return (
             f"seed {self.seed}: {text} ({self.polls} polls, {self.partial} incomplete, {self.kills} kills, "
             f"{self.outages} outages, {self.requests} requests, {self.sums} sums)"
         )
 
 
-def month(seed: int, directory: Path, *, steps: Sequence[timedelta], projects: int = 24) -> Outcome:
-    """Polls through October with everything going wrong that may, then for a day and a half with nothing wrong."""
-    chance = random.Random(f"month {seed}")
+def simulate(seed: int, directory: Path, *, steps: Sequence[timedelta], span: Period, projects: int = 24) -> Outcome:
+    """Polls through the span with everything going wrong that may, and once more with nothing wrong."""
+    chance = random.Random(f"simulation {seed}")
+    is_whole_month = span.end >= MONTH.end
     here = world(
-        start=MONTH.start - chance.choice([-2, 0, 3, 30]) * HOUR,
+        start=span.start,
         seed=seed,
         projects=projects,
         faults=(*FAULTS, "duplicate-project") if seed % 2 else FAULTS,
-        loss=0.01,
-        exact_hours=seed % 3 == 0,
+        exact_hours=seed % 3 == 0 or not is_whole_month,
     )
     here.wire.page_size = chance.choice([3, 7, 100])
     machine = here.machine(directory)
-    counts = dict.fromkeys(("polls", "kills", "outages", "requests", "partial"), 0)
-    while here.time.server() < MONTH.end + 40 * HOUR:
+    counts = dict.fromkeys(("polls", "partial", "kills", "outages", "requests"), 0)
+    while here.time.server() < span.end:
         _cycle(here, machine, chance, counts)
         step = chance.choice(steps)
-        if chance.random() < 1 / 60:
+        if is_whole_month and chance.random() < 1 / 60:
             counts["outages"] += 1
             step += chance.uniform(1, 120) * HOUR
         here.time.move_to(here.time.server() + step + timedelta(seconds=chance.uniform(0, 40)))
-    here.wire.before, here.wire.loss = lambda request: None, 0
-    here.app.state.sandbox.mishaps = type(here.app.state.sandbox.mishaps)()  # type: ignore[attr-defined]
+    here.wire.loss = 0
+    here.sandbox.mishaps = Mishaps()
     report = machine.poll()
     assert report.outcome == "complete", report.faults
-    truth, ours = here.truth(MONTH), machine.usage()
-    wrong = [(k, truth.get(k, 0), ours.get(k, 0)) for k in sorted(truth | ours) if truth.get(k, 0) != ours.get(k, 0)]
-    is_complete = bool(machine.coverage()["complete"]) and machine.coverage()["gaps"] == []
+    until = min(MONTH.end, floor_hour(here.time.server() - SETTLED))
+    wrong, sums = compared(here, machine, until)
+    gaps = [gap for gap in machine.gaps() if parse_time(gap["start"]) < until]
     machine.die()
-    return Outcome(seed=seed, is_complete=is_complete, sums=len(truth), wrong=wrong, **counts)
+    return Outcome(seed=seed, gaps=[*gaps], sums=sums, wrong=wrong, **counts)
+
+
+def compared(here: World, machine: Machine, until: datetime) -> tuple[list[tuple[Key, int, int]], int]:
+    """What differs from the month's truth up to a moment, as (key, truth, ours); and how many sums there are."""
+    truth, ours = here.truth(Period(start=MONTH.start, end=until)), machine.usage(until=until)
+    keys = sorted(truth | ours)
+    return [(key, truth.get(key, 0), ours.get(key, 0)) for key in keys if truth.get(key) != ours.get(key)], len(keys)
 
 
 def _cycle(here: World, machine: Machine, chance: random.Random, counts: dict[str, int]) -> None:
-    """One poll, in one of ten cut short by a kill somewhere inside it."""
+    """One poll; in one of ten cut short by a kill somewhere inside it, in one of twelve over a wire that loses much."""
     counts["polls"] += 1
+    here.wire.loss = 0.75 if chance.random() < 1 / 12 else 0.01
     with killed_at(here.wire, chance.randrange(1, 14) if chance.random() < 0.1 else None):
         try:
             report = machine.poll()
@@ -315,6 +340,7 @@ def killed_at(wire: Wire, request: int | None) -> Iterator[None]:
 
 QUARTERS = [timedelta(minutes=15)]
 HOURS = [timedelta(minutes=15), *(hours * HOUR for hours in (1, 1, 2, 3, 5, 6))]
+WHOLE_MONTH = Period(start=MONTH.start - 2 * HOUR, end=MONTH.end + 40 * HOUR)
 
 
 def main() -> int:
@@ -326,7 +352,8 @@ def main() -> int:
     right = 0
     for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory() as directory:
-            outcome = month(seed, Path(directory), steps=QUARTERS if options.every_quarter else HOURS)
+            steps = QUARTERS if options.every_quarter else HOURS
+            outcome = simulate(seed, Path(directory), steps=steps, span=WHOLE_MONTH)
         right += outcome.is_right
         print(outcome, flush=True)
     print(f"{right} of {options.seeds} simulated months end with exactly the true totals")
