@@ -1,6 +1,8 @@
 """`verify` and `rebuild`: everything that the store holds is derived again, and must come out the same."""
 
+import contextlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,25 +101,24 @@ def _verify_invoices(live: Store, found: Findings) -> None:
 def rebuild(directory: Path) -> int:
     """Builds the database anew from the journal alone and publishes it; returns the number of records.
 
-    The old database is kept as `metering.duckdb.old` until the new one stands. The caller holds no lock.
+    The old database stays in its place until the new one stands. The caller holds no lock. Raises StoreBusyError,
+    JournalDamagedError.
     """
     with store.lock(directory):
-        journal.Journal(directory / JOURNAL).close()
-        path = directory / store.DATABASE
+        journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
         building = directory / "rebuild"
-        building.mkdir(exist_ok=True)
-        (building / store.DATABASE).unlink(missing_ok=True)
-        target = store.open_writer(building)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(mode=0o700)
         try:
-            records, _ = ledger.replay(directory, target)
-        except JournalDamagedError:
-            target.connection.close()
-            raise
-        target.connection.execute("checkpoint")
-        target.connection.close()
-        for old in (path, path.with_name(path.name + ".wal")):
-            old.unlink(missing_ok=True)
-        (building / store.DATABASE).replace(path)
-        building.rmdir()
+            target = store.open_writer(building)
+            with contextlib.closing(target.connection):
+                records, _ = ledger.replay(directory, target)
+                target.connection.execute("checkpoint")
+            # The old log goes first: without it the old database is an earlier state, beside the new one it is poison.
+            path = directory / store.DATABASE
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+            (building / store.DATABASE).replace(path)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
         store.publish(store.open_writer(directory), directory)
     return records
