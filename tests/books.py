@@ -49,18 +49,18 @@ class Books:
         self._walk(found, "recoverable", [{"projects": gone}], {})
 
     def history(
-        self, found, usage, *, since: str, until: str, at: str | None = None, grain: str = "hourly", plan="scale"
+        self, found, usage, *, since: str, until: str, at=None, grain="hourly", plan="scale", period_start="2026-01-01"
     ):
         """A complete walk over [since, until): {project: {start: {metric: value}}}; returns the page's record."""
         self.at = when(at) if at else self.at
         span = {"grain": GRAINS.index(grain), "period_start": stamp(when(since)), "period_end": stamp(when(until))}
         projects = [
-            {"project_id": project, "periods": [self._period(buckets, grain, plan)] if buckets else []}
+            {"project_id": project, "periods": [self._period(buckets, grain, plan, period_start)] if buckets else []}
             for project, buckets in usage.items()
         ]
         return self._walk(found, "history", [{"projects": projects}], span)
 
-    def _period(self, buckets, grain, plan):
+    def _period(self, buckets, grain, plan, period_start):
         consumption = [
             {
                 "timeframe_start": stamp(when(start)),
@@ -70,9 +70,9 @@ class Books:
             for start, values in buckets.items()
         ]
         return {
-            "period_id": "0f2a",
+            "period_id": f"period of {period_start}",
             "period_plan": plan,
-            "period_start": "2026-01-01T00:00:00Z",
+            "period_start": stamp(when(period_start)),
             "consumption": consumption,
         }
 

@@ -1,4 +1,4 @@
-"""Commands that say why: explain."""
+"""Commands that say why: explain, reconcile."""
 
 import json
 import sys
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import finish, note, read_config, with_config
+from metering.cli.base import business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.errors import UsageError
+from metering.period import parse_month
 
 
 @click.command()
@@ -31,4 +33,47 @@ def explain(number: str, line: str | None, form: str | None, config_path: Path) 
         finish(1)
 
 
-COMMANDS: list[click.Command] = [explain]
+@click.command()
+@click.argument("month")
+@click.option("--invoice", "file", type=click.Path(path_type=Path, dir_okay=False), help="A CSV of its lines.")
+@click.option("--total", metavar="AMOUNT", help="Its total in USD, without tax and credits.")
+@with_config
+@with_format
+def reconcile(month: str, file: Path | None, total: str | None, config_path: Path, form: str | None) -> None:
+    """Our computed Neon cost against Neon's own invoice, the difference split by cause."""
+    from metering import month as months
+    from metering import neon_invoice, store, terms
+    from metering import reconcile as reconciling
+
+    if (file is None) == (total is None):
+        raise click.UsageError("write --invoice FILE or --total AMOUNT")
+    config, now = read_config(config_path), business_clock()()
+    lines = neon_invoice.parse(_text_of(file), file.name) if file else []
+    cents = _cents_of(total) if total is not None else 0
+    with store.open_reader(config.store.directory) as found:
+        wanted = months.Month(store=found, terms=terms.of(config), period=parse_month(month, now), now=now)
+        told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
+    for said in told["notes"]:
+        note(said)
+    emit(told, reconciling.table_rows(told), form)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8", hint="save the file as UTF-8") from None
+
+
+def _cents_of(text: str) -> int:
+    from metering import neon_invoice
+
+    try:
+        return neon_invoice.cents_of(text)
+    except ValueError as error:
+        raise UsageError(f"--total: {error}", hint="write it like 1234.56") from None
+
+
+COMMANDS: list[click.Command] = [explain, reconcile]
