@@ -51,7 +51,8 @@ def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum
             continue
         start, end = str(line["from"]), str(line["to"])
         group = (line["project_id"], line["plan"], line["meter"])
-        name = NAMES.get(str(line["meter"]), str(line["meter"] or "Minimum"))
+        without_meter = "Minimum" if line["plan"] else "Discount"
+        name = NAMES.get(str(line["meter"]), str(line["meter"] or without_meter))
         owner = str(line["key"]).split("/", 1)[0]
         held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
         held.amount += parse_amount(str(line["amount"]), currency)
@@ -65,7 +66,7 @@ def _adjustment(group: _Group, side: _Sum, period: tuple[str, str], quantity: Fr
     project, plan, meter = group
     start, end = period
     return {
-        "key": f"{side.owner}/{meter or 'minimum'}/{plan}/{start}/adjustment",
+        "key": f"{side.owner}/{meter or side.description.lower()}/{plan or '-'}/{start}/adjustment",
         "kind": "adjustment",
         "project_id": project,
         "plan": plan,

@@ -18,6 +18,7 @@ from metering.config_layers import defaults, layered
 from metering.config_models import (
     Config,
     CustomersConfig,
+    Discount,
     Divisor,
     InvoicesConfig,
     Meter,
@@ -33,6 +34,7 @@ from metering.config_models import (
     Webhook,
 )
 from metering.config_patterns import EVENTS
+from metering.config_plans import extended, is_inherited
 from metering.config_rows import Customer, Subscription, currency_faults, customer_rows, subscription_rows
 from metering.config_secret import Secret, secret
 from metering.config_values import WrittenFloat
@@ -44,6 +46,7 @@ __all__ = [
     "Config",
     "Customer",
     "CustomersConfig",
+    "Discount",
     "Divisor",
     "InvoicesConfig",
     "Meter",
@@ -83,6 +86,7 @@ _LISTS: dict[str, type[BaseModel]] = {
     "webhooks": Webhook,
     "meters": Meter,
     "plans": Plan,
+    "discounts": Discount,
 }
 
 
@@ -101,13 +105,14 @@ def read(
     known = {name: Config.model_fields[name].annotation for name in (*_SECTIONS, *_LISTS)}
     layers = layered(_file_data(path), environ, overrides, known)
     faults = list(layers.faults)
-    config, positions = _draft(path, layers.data, faults)
+    config, positions = _draft(path, extended(layers.data, faults), faults)
     plan_ids = _plan_ids(layers.data)
     faults.extend(contradictions(layers.data, plan_ids))
     config = _with_rows(config, layers.data, plan_ids, faults)
     # A card names meters: where one of these is faulty, what the card says about it would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):
         faults.extend(_at_position(fault, positions) for fault in card_faults(config))
+    faults = [fault for fault in faults if not is_inherited(fault, layers.data)]
     if faults:
         raise ConfigError(faults)
     origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}

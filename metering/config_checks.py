@@ -5,8 +5,12 @@ Pure: the raw data in, faults out, so that a fault elsewhere in a table hides no
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from pydantic_core import PydanticCustomError
+
 from metering.config_faults import closest
+from metering.config_values import moment
 from metering.errors import Fault
+from metering.period import rfc3339
 
 _NAMED_BY = (("organizations", "id"), ("webhooks", "url"), ("meters", "id"), ("plans", "id"))
 
@@ -25,6 +29,9 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
         if str(webhook.get("url")).startswith("http://") and webhook.get("allow_private_network") is not True:
             right = "write https://, or allow_private_network = true for a receiver of your own"
             yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
+    for where, discount in _tables(data, "discounts"):
+        yield from _one_of(discount, where, "percent", "amount")
+        yield from _backwards(discount, where)
     for where, meter in _tables(data, "meters"):
         yield from _twice(_tables(meter, "divisors", f"{where}."), "valid_from")
         metrics = meter.get("metrics")
@@ -47,6 +54,16 @@ def _twice(tables: Iterable[tuple[str, dict[str, object]]], attribute: str) -> I
             if first.setdefault(value, where) != where:
                 what = f"{value!r} stands at {first[value]} already"
                 yield Fault(where=f"{where}.{attribute}", what=what, right="keep one of the two")
+
+
+def _backwards(table: Mapping[str, object], where: str) -> Iterator[Fault]:
+    try:
+        start, end = moment(table["valid_from"]), moment(table["valid_to"])
+    except (KeyError, PydanticCustomError):
+        return
+    if end <= start:
+        right = f"write a time after valid_from, {rfc3339(start)}"
+        yield Fault(where=f"{where}.valid_to", what=f"{rfc3339(end)} is no later than valid_from", right=right)
 
 
 def _one_of(table: Mapping[str, object], where: str, one: str, other: str) -> Iterator[Fault]:

@@ -30,7 +30,9 @@ from metering.config_values import (
     Identifier,
     Markup,
     Moment,
+    MonthStart,
     NotNegative,
+    Percent,
     Positive,
     Some,
     Text,
@@ -161,7 +163,10 @@ class Price(BaseModel, frozen=True, extra="forbid"):
 
 
 class Plan(BaseModel, frozen=True, extra="forbid"):
-    """An offer: prices and quotas in one currency. Fees are per month; `minimum` is per customer and month."""
+    """An offer: prices and quotas in one currency. Fees are per month; `minimum` is per customer and month.
+
+    What a plan `extends` is part of it once read (config_plans.py).
+    """
 
     id: Identifier
     name: Text
@@ -173,6 +178,17 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     prices: tuple[Price, ...] = ()
 
     _named = model_validator(mode="before")(named)
+
+
+class Discount(BaseModel, frozen=True, extra="forbid"):
+    """What a customer gets off whole months: a percentage of what earlier discounts left, or an amount."""
+
+    customer: Text
+    name: Text | None = None
+    percent: Percent | None = None
+    amount: Positive | None = None
+    valid_from: MonthStart | None = None
+    valid_to: MonthStart | None = None
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -190,6 +206,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     webhooks: tuple[Webhook, ...] = ()
     meters: tuple[Meter, ...] = ()
     plans: tuple[Plan, ...] = ()
+    discounts: tuple[Discount, ...] = ()
     customer_rows: tuple[Customer, ...] = ()
     subscription_rows: tuple[Subscription, ...] = ()
     origins: dict[str, str] = {}

@@ -103,6 +103,13 @@ def moment(value: object) -> datetime:
     refuse(f"is {shown(value)}, not a date", _ZONELESS)
 
 
+def _month_start(value: object) -> datetime:
+    start = moment(value)
+    if (start.day, start.hour, start.minute, start.second) != (1, 0, 0, 0):
+        refuse(f"{start:%Y-%m-%dT%H:%M:%SZ} is not the beginning of a month", "write its first day, such as 2026-07-01")
+    return start
+
+
 def one_line(value: object) -> str:
     """One printable line that is not blank."""
     if not isinstance(value, str):
@@ -189,6 +196,7 @@ FilePath = Annotated[Path, PlainValidator(_path)]
 Flag = Annotated[bool, PlainValidator(_flag)]
 Whole = Annotated[int, PlainValidator(whole)]
 Moment = Annotated[datetime, PlainValidator(moment)]
+MonthStart = Annotated[datetime, PlainValidator(_month_start)]
 NotNegative = Annotated[Decimal, PlainValidator(_not_negative)]
 Positive = Annotated[Decimal, PlainValidator(_positive)]
 Percent = Annotated[Decimal, PlainValidator(_percent)]

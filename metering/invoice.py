@@ -15,7 +15,8 @@ from typing import cast
 
 import polars as pl
 
-from metering.config import Customer, Meter, Plan, Price
+from metering.config import Customer, Discount, Meter, Plan, Price
+from metering.discount import discount_lines
 from metering.errors import ConfigError, Fault
 from metering.money import (
     INT128_SAFE,
@@ -58,15 +59,17 @@ class Rates:
     meters: Mapping[str, Meter]
     rounding: Rounding = "half_up"
     prorate: Prorate = "second"
+    discounts: Sequence[Discount] = ()
 
 
-def rates(
+def rates(  # noqa: PLR0913 - what a rate card is made of
     plans: Iterable[Plan],
     prices: Mapping[int, Price],
     meters: Iterable[Meter],
     *,
     rounding: Rounding = "half_up",
     prorate: Prorate = "second",
+    discounts: Sequence[Discount] = (),
 ) -> Rates:
     """Rates from lists as config and ratecard give them."""
     return Rates(
@@ -75,6 +78,7 @@ def rates(
         meters={meter.id: meter for meter in meters},
         rounding=rounding,
         prorate=prorate,
+        discounts=discounts,
     )
 
 
@@ -187,7 +191,7 @@ def _one_currency(
 
 
 def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:
-    """Usage, base fee and minimum lines of every customer, unsorted."""
+    """Usage, base fee, minimum and discount lines of every customer, unsorted."""
     out: dict[str, list[Json]] = defaultdict(list)
     for customer, line in _usage_lines(charges, card):
         out[customer].append(line)
@@ -195,6 +199,12 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
         out[customer].append(line)
     for customer, line in list(_minimum_lines(month, segments, out, card)):
         out[customer].append(line)
+    for customer in sorted({discount.customer for discount in card.discounts} & out.keys()):
+        currencies = {card.plans[str(line["plan"])].currency for line in out[customer]}
+        if len(currencies) == 1:
+            out[customer] += discount_lines(
+                month, customer, out[customer], min(currencies), card.discounts, card.rounding
+            )
     return out
 
 

@@ -265,6 +265,7 @@ class Month:
             self.terms.card.meters,
             rounding=self.terms.card.rounding,
             prorate=self.terms.card.prorate,
+            discounts=self.terms.discounts,
         )
 
     def conflicts(self, currencies: Mapping[str, str] = NO_CURRENCIES) -> dict[str, str]:

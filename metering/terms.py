@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metering import ratecard
-from metering.config import Config, Customer, Organization, Plan, Subscription
+from metering.config import Config, Customer, Discount, Organization, Plan, Subscription
 from metering.meters import catalogue
 from metering.ratecard import Card
 
@@ -24,6 +24,7 @@ class Terms:
     subscriptions: tuple[Subscription, ...]
     organizations: tuple[Organization, ...]
     pattern: str | None
+    discounts: tuple[Discount, ...] = ()
 
     def plan(self, plan_id: str) -> Plan:
         """The plan of that id; asserts that there is one."""
@@ -45,6 +46,7 @@ def of(config: Config) -> Terms:
         ),
         organizations=tuple(sorted(config.organizations, key=lambda row: row.id)),
         pattern=config.customers.project_name_pattern,
+        discounts=config.discounts,
     )
 
 
@@ -59,6 +61,8 @@ def document(terms: Terms) -> dict[str, Any]:
             for row in terms.organizations
         ],
         "pattern": terms.pattern,
+        # Only where there are some: terms that were frozen before discounts existed keep their hash.
+        **({"discounts": [ratecard.plain(row) for row in terms.discounts]} if terms.discounts else {}),
     }
 
 
@@ -79,6 +83,7 @@ def from_document(found: dict[str, Any]) -> Terms:
             Organization.model_validate({**row, "api_key_env": "FROZEN"}) for row in found["organizations"]
         ),
         pattern=found["pattern"],
+        discounts=tuple(Discount.model_validate(row) for row in found.get("discounts", ())),
     )
 
 
