@@ -1,0 +1,67 @@
+"""Discounts of a customer's month: percent or fixed, one after the other, each a line of its own.
+
+Pure: printed lines in, printed lines out. Must not know how the discounted lines came about.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from metering.config import Discount
+from metering.money import Rounding, amount_text, minor_units, parse_amount, round_amount
+from metering.period import Period, rfc3339
+
+Json = dict[str, object]
+
+
+def discount_lines(
+    month: Period,
+    customer: str,
+    own: Sequence[Mapping[str, object]],
+    currency: str,
+    discounts: Iterable[Discount],
+    mode: Rounding,
+) -> Iterator[Json]:
+    """Lines below zero: each discount in force takes its part of what the earlier ones left, and never more.
+
+    `own` are the month's other lines, in one currency, minimums included and corrections of other months not.
+    """
+    left = sum(parse_amount(str(line["amount"]), currency) for line in own)
+    in_force = [row for row in discounts if row.customer == customer and is_in_force(row, month)]
+    for position, discount in enumerate(in_force, start=1):
+        amount = min(left, _amount(discount, left, currency, mode))
+        if amount <= 0:
+            continue
+        left -= amount
+        yield {
+            "key": f"{customer}/discount/-/{rfc3339(month.start)}/{position}",
+            "kind": "discount",
+            "project_id": None,
+            "plan": None,
+            "meter": None,
+            "description": _description(discount),
+            "from": rfc3339(month.start),
+            "to": rfc3339(month.end),
+            "quantity": "1",
+            "unit": "month",
+            "unit_price": amount_text(-amount, currency),
+            "amount": amount_text(-amount, currency),
+        }
+
+
+def is_in_force(discount: Discount, month: Period) -> bool:
+    """Whether it counts in a month; its bounds are beginnings of months."""
+    has_begun = discount.valid_from is None or discount.valid_from <= month.start
+    return has_begun and (discount.valid_to is None or month.start < discount.valid_to)
+
+
+def _amount(discount: Discount, left: int, currency: str, mode: Rounding) -> int:
+    if discount.percent is None:
+        assert discount.amount is not None, "a discount has a percentage or an amount"
+        return round_amount(Fraction(discount.amount), currency, mode)
+    exact = Fraction(left, 10 ** minor_units(currency)) * Fraction(discount.percent) / 100
+    return round_amount(exact, currency, mode)
+
+
+def _description(discount: Discount) -> str:
+    name = discount.name or "Discount"
+    return f"{name}: {discount.percent:f} %" if discount.percent is not None else name
