@@ -133,6 +133,8 @@ def open_writer(directory: Path) -> Store:
     """Opens and migrates the database; the caller holds the lock. Raises StoreDamagedError."""
     path = directory / DATABASE
     try:
+        if not path.exists():
+            _create(path)
         connection = duckdb.connect(str(path))
         with ExitStack() as opened:
             opened.enter_context(closing(connection))
@@ -141,28 +143,54 @@ def open_writer(directory: Path) -> Store:
             migrate(connection)
             opened.pop_all()
     except duckdb.Error as error:
-        raise StoreDamagedError(
-            f"{path} cannot be opened: {str(error).splitlines()[0]}",
-            hint="`metering rebuild` builds it anew from the journal",
-        ) from None
+        raise _damaged(path, error) from None
     return Store(connection)
+
+
+def _create(path: Path) -> None:
+    """An empty migrated database, put in place whole: a process that dies here leaves none rather than half of one."""
+    temporary = path.with_name(path.name + ".new")
+    for leftover in (temporary, *(file.with_name(file.name + ".wal") for file in (temporary, path))):
+        leftover.unlink(missing_ok=True)
+    with closing(duckdb.connect(str(temporary))) as connection:
+        temporary.chmod(0o600)
+        _prepare(connection)
+        migrate(connection)
+        connection.execute("checkpoint")
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def _damaged(path: Path, error: duckdb.Error) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"{path} cannot be opened: {str(error).splitlines()[0]}",
+        hint="`metering rebuild` builds it anew from the journal",
+    )
 
 
 @contextmanager
 def open_reader(directory: Path) -> Iterator[Store]:
-    """The last published snapshot, read only; an empty store where none was published yet."""
+    """The last published snapshot, read only; an empty store where none was published yet. Raises StoreDamagedError."""
     path = directory / SNAPSHOT
-    if path.exists():
-        connection = duckdb.connect(str(path), read_only=True)
-        _prepare(connection)
-    else:
-        connection = duckdb.connect(":memory:")
-        _prepare(connection)
-        migrate(connection)
+    if not path.exists():
+        with closing(in_memory().connection) as connection:
+            yield Store(connection)
+        return
     try:
+        opened = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise _damaged(path, error) from None
+    with closing(opened) as connection:
+        _prepare(connection)
+        _refuse_old(connection, path)
         yield Store(connection)
-    finally:
-        connection.close()
+
+
+def _refuse_old(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """A reader cannot migrate: an older version's copy waits for the next writing command."""
+    done = {name for (name,) in connection.execute("select name from migration").fetchall()}
+    if {file.name for file in (data_directory("sql") / "migrations").glob("*.sql")} - done:
+        raise StoreDamagedError(f"{path} was made by an older version", hint="`metering poll` makes a new one")
 
 
 def in_memory() -> Store:
