@@ -6,7 +6,7 @@ hours are missing. A customer whose invoice would be wrong is parked with the re
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from metering.config import Config
 from metering.corrections import Corrections
 from metering.errors import IncompleteError, MeteringError
 from metering.ledger import Ledger
-from metering.month import Month
+from metering.month import LATEST, Month
 from metering.parking import Issued, Unknown
 from metering.period import HOUR, Period, month_name, parse_time, previous_month, rfc3339
 from metering.store import Store
@@ -29,7 +29,7 @@ NOBODY: Mapping[str, str] = {}
 class Closing:
     """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
 
-    `differences` (of a rehearsal only) are totals beside those of the month before.
+    Of a rehearsal only: `differences`, totals beside those of the month before, and `refusal`, why it would not close.
     """
 
     month: Period
@@ -39,6 +39,7 @@ class Closing:
     unassigned: list[Json]
     unpriced: list[Json]
     differences: list[Json] = field(default_factory=list)
+    refusal: IncompleteError | None = None
 
 
 def close(  # noqa: PLR0913 - what may be waived is said one by one
@@ -97,6 +98,39 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
         },
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
     )
+
+
+def rehearse(  # noqa: PLR0913 - the same choices as of a closing
+    store: Store,
+    config: Config,
+    period: Period,
+    now: datetime,
+    *,
+    allow_incomplete: str | None = None,
+    release: Mapping[str, str] = NOBODY,
+    as_of_seq: int = LATEST,
+) -> Closing:
+    """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=as_of_seq)
+    pending = _released(month, release) if release else _pending(store, month)
+    if pending is not None and not pending:
+        return _closing_of(month)
+    refusal = None
+    try:
+        _refuse_early(month, config, now)
+        _refuse_gaps(month, allow_incomplete)
+    except IncompleteError as error:
+        refusal = error
+    return replace(_rehearsed(month, *_decided(month, pending, release)), refusal=refusal)
+
+
+def _decided(month: Month, pending: set[str] | None, release: Mapping[str, str]) -> tuple[list[Json], dict[str, str]]:
+    """The drafts to issue, and whose wait with the reason."""
+    due = corrections.due(month.store, month.period, month.now, month.as_of_seq)
+    drafts = month.drafts(due.lines, due.currencies)
+    drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
+    parked = _to_park(month, drafts, due, pending, release)
+    return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
 
 
 def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:

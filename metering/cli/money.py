@@ -50,8 +50,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering import close as closing
-    from metering import cycle, ledger
-    from metering.cli.reading import invoice_head
+    from metering import cycle, ledger, store
+    from metering.cli.reading import INVOICE_COLUMNS, invoice_head
 
     config, clock = read_config(config_path), business_clock()
     now = clock()
@@ -61,12 +61,15 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
         raise click.UsageError("write --release CUSTOMER --reason TEXT")
     released = {release: reason.strip()} if release is not None and reason is not None else {}
-    with ledger.open_ledger(config.store.directory, clock) as books:
-        done = closing.close(
-            books, config, period, now, allow_incomplete=allow_incomplete, dry_run=dry_run, release=released
-        )
-        if not dry_run:
+    if dry_run:
+        with store.open_reader(config.store.directory) as found:
+            done = closing.rehearse(found, config, period, now, allow_incomplete=allow_incomplete, release=released)
+    else:
+        with ledger.open_ledger(config.store.directory, clock) as books:
+            done = closing.close(books, config, period, now, allow_incomplete=allow_incomplete, release=released)
             cycle.announce_invoices(books, config, done.invoices, now)
+    if done.refusal:
+        note(f"it would be refused: {done.refusal}")
     for customer, why in sorted(done.parked.items()):
         note(f"{customer} is parked: {why}")
     document = {
@@ -81,8 +84,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if dry_run:
         document["differences"] = done.differences
         rows = [{**row, "parked": done.parked.get(row["customer"])} for row in done.differences]
-    emit(document, rows, form)
-    finish(3 if done.parked else 0)
+    emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
+    finish(3 if done.parked or done.refusal else 0)
 
 
 @click.command()
