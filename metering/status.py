@@ -38,12 +38,12 @@ def lines(document: Json) -> Iterator[tuple[str, str]]:
     for name, value in document.items():
         if isinstance(value, list):
             for entry in value:
-                yield name, ", ".join(f"{key} {text}" for key, text in entry.items())
+                yield name, ", ".join(f"{key} {text}" for key, text in entry.items() if text is not None)
         elif isinstance(value, dict):
             for key, text in value.items():
-                yield f"{name}.{key}", str(text)
+                yield f"{name}.{key}", "; ".join(text) if isinstance(text, list) else str(text)
         else:
-            yield name, str(value)
+            yield name, "" if value is None else str(value)
 
 
 def _gaps(store: Store, config: Config, period: Any, now: datetime) -> list[dict[str, str]]:

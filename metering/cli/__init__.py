@@ -26,7 +26,7 @@ for _module in (tools, collecting, reading, money, correcting, explaining, opera
 def main() -> None:
     """Runs the command line and exits with the contract's codes."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="metering", standalone_mode=False)
     except MeteringError as error:
         click.echo(f"metering: {error}", err=True)
         if error.hint:
@@ -42,4 +42,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"metering: {place}{error.strerror or error}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -112,15 +112,24 @@ def note(text: str) -> None:
     click.echo(f"metering: {text}", err=True)
 
 
-def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None) -> None:
-    """Prints the document as JSON, or its rows as CSV or an aligned table."""
+def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None, columns: Sequence[str] = ()) -> None:
+    """Prints the document as JSON, or its rows as CSV or an aligned table; `columns` stand there without rows too."""
     form = form or ("table" if sys.stdout.isatty() else "json")
     if form == "json":
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif form == "csv":
-        click.echo(_csv(rows), nl=False)
+        click.echo(_csv(rows, columns), nl=False)
     else:
-        click.echo(_table(rows))
+        click.echo(_table(rows, columns))
+
+
+def in_words(value: Any) -> Any:
+    """The same with every whole number as a decimal string, as all that counts something is printed."""
+    if isinstance(value, Mapping):
+        return {name: in_words(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [in_words(inner) for inner in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
@@ -134,22 +143,26 @@ def flat(row: Mapping[str, Any]) -> dict[str, str]:
     return out
 
 
-def _columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
+def _columns(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
+    """The names in their order; a member that is null in some rows makes no column beside those of its own members."""
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    owners = {name.rpartition(".")[0] for name in names}
+    return [name for name in names if name not in owners]
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """RFC 4180 with LF; text that a spreadsheet would take for a formula gets an apostrophe before it."""
     flats = [flat(row) for row in rows]
     out = io.StringIO()
-    writer = csv.DictWriter(out, _columns(flats), restval="", lineterminator="\n")
+    names = _columns(flats, columns)
+    writer = csv.DictWriter(out, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _harmless(text) for name, text in row.items()} for row in flats)
     return out.getvalue()
 
 
 def _harmless(text: str) -> str:
-    if text[:1] in "=+@\t\r＝＋－＠" and text or (text[:1] == "-" and not _is_number(text)):
+    if (text[:1] in "=+@\t\r＝＋－＠" and text) or (text[:1] == "-" and not _is_number(text)):
         return "'" + text
     return text
 
@@ -158,11 +171,11 @@ def _is_number(text: str) -> bool:
     return text.lstrip("-").replace(".", "", 1).isdigit()
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     if not rows:
         return "(nothing)"
     flats = [{name: _printable(text) for name, text in flat(row).items()} for row in rows]
-    names = _columns(flats)
+    names = _columns(flats, columns)
     cells = [names, *([row.get(name, "") for name in names] for row in flats)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     is_right = [all(_is_number(line[i]) for line in cells[1:] if line[i]) for i in range(len(names))]

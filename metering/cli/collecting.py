@@ -15,6 +15,7 @@ from metering.cli.base import (
     business_clock,
     emit,
     finish,
+    in_words,
     note,
     read_config,
     real_time,
@@ -138,6 +139,17 @@ def _code(report: "Report | None") -> int:
     return 5 if report.is_refused else 3 if report.faults else 0
 
 
+WALK_COLUMNS = ("organization", "what", "grain", "period_start", "period_end", "pages", "complete", "reason")
+
+
+def _organization(row: Json) -> Json:
+    from metering.coverage import GRAIN_NAMES
+
+    named = [{**walk, **({"grain": GRAIN_NAMES[walk["grain"]]} if "grain" in walk else {})} for walk in row["walks"]]
+    told: Json = in_words({**row, "walks": named})
+    return told
+
+
 def _tell(report: "Report", now: datetime, form: str | None) -> None:
     """Prints what was read, changed and missing; ends with the contract's exit code."""
     for fault in report.faults:
@@ -148,16 +160,12 @@ def _tell(report: "Report", now: datetime, form: str | None) -> None:
         "requests": str(report.requests),
         "pages": str(report.pages),
         "changes": str(report.changes),
-        "organizations": report.organizations,
+        "organizations": [_organization(row) for row in report.organizations],
         "faults": report.faults,
         "notes": report.notes,
     }
-    rows = [
-        {"organization": row["organization"], **{k: v for k, v in walk.items() if k != "grain"}}
-        for row in report.organizations
-        for walk in row["walks"]
-    ]
-    emit(document, rows, form)
+    rows = [{"organization": row["organization"], **walk} for row in document["organizations"] for walk in row["walks"]]
+    emit(document, rows, form, WALK_COLUMNS)
     finish(_code(report))
 
 

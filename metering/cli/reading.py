@@ -10,6 +10,7 @@ from metering.cli.base import (
     business_clock,
     emit,
     finish,
+    in_words,
     read_config,
     real_time,
     webhook_secrets,
@@ -20,6 +21,28 @@ from metering.period import parse_month
 
 if TYPE_CHECKING:
     from metering.config import Config
+
+
+USAGE_COLUMNS = (
+    *("organization", "project_id", "project_name", "customer", "plan"),
+    *("metric", "value", "meter", "quantity", "unit", "partial"),
+)
+USAGE_BY_COLUMNS = (*USAGE_COLUMNS[:5], "start", "end", *USAGE_COLUMNS[5:])
+QUOTA_COLUMNS = (
+    *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source", "unit", "percent"),
+    *("threshold_percent", "level", "source", "observed_at", "period.start", "period.end"),
+    *("forecast.percent_at_period_end", "forecast.reaches_100_at"),
+)
+INVOICE_COLUMNS = (
+    *("number", "status", "customer.id", "customer.name", "currency", "subtotal", "total"),
+    *("issued_at", "due_at", "lines"),
+)
+ALERT_COLUMNS = (
+    *("alert_id", "type", "status", "reason", "recorded_at", "project_id", "project_name", "customer", "plan"),
+    *("quota", "threshold_percent", "percent", "used", "limit", "unit", "period.start", "period.end"),
+    *("observed_at", "summary"),
+)
+"""What a CSV file or a table of each command has, rows or none."""
 
 
 @click.command()
@@ -38,7 +61,7 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
     with store.open_reader(config.store.directory) as found:
         wanted = months.Month(store=found, terms=terms.of(config), period=period, now=now)
         document = months.usage_json(wanted, by=by, project=project)
-    emit(document, document["usage"], form)
+    emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
 
 
 @click.command()
@@ -55,7 +78,7 @@ def quota(include_unlimited: bool, config_path: Path, form: str | None) -> None:
         rows = quota_status.quota_rows(
             found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
         )
-    emit({"as_of": rfc3339(now), "quotas": rows}, rows, form)
+    emit({"as_of": rfc3339(now), "quotas": rows}, rows, form, QUOTA_COLUMNS)
 
 
 @click.command()
@@ -69,10 +92,11 @@ def invoices(month: str, config_path: Path, form: str | None) -> None:
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
         document = close.month_invoices(found, config, parse_month(month, now), now)
-    emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form)
+    emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
 
 
 def invoice_head(invoice: Json) -> Json:
+    """One row for a whole invoice."""
     names = ("number", "status", "customer", "currency", "subtotal", "total", "issued_at", "due_at")
     return {**{name: invoice[name] for name in names}, "lines": str(len(invoice["lines"]))}
 
@@ -130,7 +154,9 @@ def _list_alerts(config: "Config", form: str | None) -> None:
 
     with store.open_reader(config.store.directory) as found:
         rows = alert.log(found)
-    emit({"alerts": rows}, rows, form)
+    for row in rows:
+        row["deliveries"] = in_words(row["deliveries"])
+    emit({"alerts": rows}, rows, form, ALERT_COLUMNS)
 
 
 def _resend(config: "Config", alert_id: str) -> None:
