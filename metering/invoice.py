@@ -202,9 +202,8 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
     for customer in sorted({discount.customer for discount in card.discounts} & out.keys()):
         currencies = {card.plans[str(line["plan"])].currency for line in out[customer]}
         if len(currencies) == 1:
-            out[customer] += discount_lines(
-                month, customer, out[customer], min(currencies), card.discounts, card.rounding
-            )
+            given = [discount for discount in card.discounts if discount.customer == customer]
+            out[customer] += discount_lines(month, out[customer], min(currencies), given, card.rounding)
     return out
 
 
