@@ -19,7 +19,7 @@ _PLACE = re.compile(r"plans\[(\d+)\]\.(\w+)(?:\[(\d+)\])?")
 
 
 def extended(data: Mapping[str, object], faults: list[Fault]) -> dict[str, object]:
-    """The data with every plan whole; faults name plans that do not exist, and plans that extend each other in a ring."""
+    """The data with every plan whole; faults name plans that do not exist or extend each other in a ring."""
     entries = data.get("plans")
     if not isinstance(entries, list):
         return dict(data)

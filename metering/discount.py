@@ -15,7 +15,6 @@ Json = dict[str, object]
 
 def discount_lines(
     month: Period,
-    customer: str,
     own: Sequence[Mapping[str, object]],
     currency: str,
     discounts: Iterable[Discount],
@@ -23,17 +22,18 @@ def discount_lines(
 ) -> Iterator[Json]:
     """Lines below zero: each discount in force takes its part of what the earlier ones left, and never more.
 
-    `own` are the month's other lines, in one currency, minimums included and corrections of other months not.
+    `own` are the other lines of one customer's month, in one currency: minimums included, corrections of other months
+    not. `discounts` are that customer's.
     """
     left = sum(parse_amount(str(line["amount"]), currency) for line in own)
-    in_force = [row for row in discounts if row.customer == customer and is_in_force(row, month)]
+    in_force = (discount for discount in discounts if is_in_force(discount, month))
     for position, discount in enumerate(in_force, start=1):
         amount = min(left, _amount(discount, left, currency, mode))
         if amount <= 0:
             continue
         left -= amount
         yield {
-            "key": f"{customer}/discount/-/{rfc3339(month.start)}/{position}",
+            "key": f"{discount.customer}/discount/-/{rfc3339(month.start)}/{position}",
             "kind": "discount",
             "project_id": None,
             "plan": None,
