@@ -78,7 +78,7 @@ def _run(  # noqa: PLR0913 - what every cycle needs
         ledger=ledger,
         config=config,
         keys=keys,
-        neon_of=wiring.neon_of or _clients(config, ledger, wiring),
+        neon_of=wiring.neon_of or clients(config, ledger, wiring),
         now=ledger.clock(),
         stop=wiring.stop,
         progress=wiring.progress,
@@ -87,7 +87,7 @@ def _run(  # noqa: PLR0913 - what every cycle needs
     return asyncio.run(cycle.run(wants, command=command))
 
 
-def _clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
+def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
     """One client per account: it holds the account's rate budgets."""
     budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
 

@@ -1,4 +1,4 @@
-"""The door to Neon: one GET with a rate budget, retries and a deadline; walks through pages. Knows no store.
+"""The door to Neon: one request with a rate budget, retries and a deadline; walks through pages. Knows no store.
 
 Facts: Neon's API allows about 50 consumption requests a minute and account, 700 of all others, shared with the
 console; answers 423, 429 and 5xx may be asked again, 401, 403, 404 and 406 may not. A walk ends where the cursor is
@@ -6,6 +6,7 @@ absent, where a page brings nothing, or where a known cursor comes back with not
 """
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -23,6 +24,8 @@ from metering.errors import CredentialsError, NeonError, PageRefusedError, Unava
 
 RETRYABLE = frozenset({408, 423, 425, 429, *range(500, 600)} - {501, 505})
 """A gateway has its own numbers above 500; what it was not made for (501, 505) it will not learn."""
+NOTHING_HAPPENED = frozenset({423, 503})
+"""The answers after which a change may be asked for again: locked by another operation, and unavailable."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A page of 100 projects over 168 hours has about 11 MB; a bomb may unpack to no more than this."""
 MAX_ERROR_BYTES = 64 * 1024
@@ -163,6 +166,39 @@ class Neon:
             hint="what was read stays; the next poll asks again",
         )
 
+    async def change(self, method: str, path: str, body: Mapping[str, object], key: Secret) -> Answer:
+        """Asks once for a change. Only after 423 and 503, by which Neon says that nothing happened, it asks again.
+
+        Raises CredentialsError (401), UnavailableError (403, 404), NeonError (other answers); UnreachableError where no
+        answer came: then only a look at the project tells whether it happened.
+        """
+        fault = "never asked"
+        for attempt in range(self.config.max_retries + 1):
+            await self.other_budget.take()
+            self.requests += 1
+            sent_at = self._clock()
+            try:
+                async with asyncio.timeout(self.config.timeout_seconds):
+                    response, answer = await self._send(path, {}, key, method=method, content=json.dumps(body).encode())
+            except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
+                what = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
+                text = f"{method} {path} got no answer ({what}): whether it happened is not known"
+                raise UnreachableError(text, hint="run the command again: it looks first") from None
+            status = response.status_code
+            if 200 <= status < 300:
+                self.other_budget.recover()
+                return self._answer(path, {}, sent_at, response, answer)
+            fault = f"{status} {_message(answer, key) or _clean(answer.decode(errors='replace'), key)}".strip()
+            if status not in NOTHING_HAPPENED:
+                raise _refused(f"{method} {path} was answered {fault}", status)
+            if attempt < self.config.max_retries:
+                wait = self._asked_to_wait(response)
+                await self._sleep(self._backoff(attempt) if wait is None else wait)
+        raise UnreachableError(
+            f"{method} {path} failed {self.config.max_retries + 1} times, last with {fault}",
+            hint="nothing happened; run the command again later",
+        )
+
     async def walk(
         self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False
     ) -> AsyncIterator[Answer]:
@@ -188,9 +224,15 @@ class Neon:
             cursor = page.cursor
         raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
 
-    async def _send(self, path: str, params: Mapping[str, str], key: Secret) -> tuple[httpx.Response, bytes]:
+    async def _send(
+        self, path: str, params: Mapping[str, str], key: Secret, *, method: str = "GET", content: bytes | None = None
+    ) -> tuple[httpx.Response, bytes]:
         headers = {"Authorization": f"Bearer {key.reveal()}"}
-        async with self._client.stream("GET", path.lstrip("/"), params=dict(params), headers=headers) as response:
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        async with self._client.stream(
+            method, path.lstrip("/"), params=dict(params), headers=headers, content=content
+        ) as response:
             if response.status_code == 200:
                 return response, await _read(response, MAX_BODY_BYTES)
             try:
@@ -296,6 +338,15 @@ def _clean(text: str, key: Secret) -> str:
     """What the other side wrote, fit for a message: without the key, on one line, printable, not long."""
     words = " ".join(text.replace(key.reveal(), "***").split())
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)[:300]
+
+
+def _refused(text: str, status: int) -> Exception:
+    """What to raise where a change was answered no."""
+    if status == 401:
+        return CredentialsError(text, hint="the key was revoked or mistyped; set a valid one")
+    if status in {403, 404}:
+        return UnavailableError(text, status=status, hint="this key may not change it, or it is not there")
+    return NeonError(text, status=status)
 
 
 def _final(path: str, status: int, message: str) -> Exception:

@@ -83,6 +83,7 @@ class _Project(msgspec.Struct, gc=False):
     id: str
     name: str | None = None
     region_id: str | None = None
+    org_id: str | None = None
     created_at: str | None = None
     deleted_at: str | None = None
     compute_last_active_at: str | None = None
@@ -162,6 +163,7 @@ class ProjectFacts:
     """A project as inventory or `GET /projects/{id}` shows it. `has_settings` tells "no quota" from "not said"."""
 
     project_id: str
+    organization: str
     name: str
     region: str
     created_at: datetime | None
@@ -398,6 +400,7 @@ def _facts(project: _Project) -> ProjectFacts:
     limits = {name: _checked(name, getattr(quota, name, None)) for name in QUOTAS}
     return ProjectFacts(
         project_id=project.id,
+        organization=project.org_id or "",
         name=project.name or "",
         region=project.region_id or "",
         created_at=time_of(project.created_at),
