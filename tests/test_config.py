@@ -454,6 +454,7 @@ def test_the_shipped_config_shows_every_key():
         config.Plan,
         config.Price,
         config.Tier,
+        config.Discount,
     )
     keys = {name for model in models for name in model.model_fields}
     assert keys - shown - {"quota", "prices"} == set()
@@ -462,7 +463,7 @@ def test_the_shipped_config_shows_every_key():
 def test_the_shipped_config_stays_valid_with_every_example_switched_on(tmp_path):
     text = (TOP / "config.toml").read_text(encoding="utf-8")
     examples = re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE)
-    examples = re.sub(r"^(api_key_file|secret_file) = .*", "", examples, flags=re.MULTILINE)
+    examples = re.sub(r"^(api_key_file|secret_file|amount) = .*", "", examples, flags=re.MULTILINE)
     (tmp_path / "customers.csv").write_text("customer\n")
     (tmp_path / "subscriptions.csv").write_text("project_id,customer,plan\n")
     everything = read(tmp_path, examples)
@@ -474,6 +475,11 @@ def test_the_shipped_config_stays_valid_with_every_example_switched_on(tmp_path)
         "per_unit",
     ]
     assert len(tomllib.loads(examples)["plans"][0]["quota"]) == 5
+    assert [(price.meter, price.unit_price) for price in everything.plans[1].prices][:2] == [
+        ("storage", Decimal("0.30")),
+        ("compute", None),
+    ]
+    assert [discount.percent for discount in everything.discounts] == [Decimal("10")]
 
 
 def test_a_secret_shows_itself_only_when_asked(tmp_path):
