@@ -43,15 +43,15 @@ def run(poll_minutes: int, tick: Callable[[Stop], object], note: Callable[[str],
                 while not wake.empty():
                     wake.get()
                 if not stop.is_asked:
-                    failures = _survived(tick, stop, note, failures)
+                    failures = attempt(tick, stop, note, failures)
         except KeyboardInterrupt:
             if not stop.is_asked:
                 raise  # a person pressed Ctrl-C; otherwise the grace is over
     note("stopped")
 
 
-def _survived(tick: Callable[[Stop], object], stop: Stop, note: Callable[[str], None], failures: int) -> int:
-    """How many ticks have now failed in a row."""
+def attempt(tick: Callable[[Stop], object], stop: Stop, note: Callable[[str], None], failures: int) -> int:
+    """Ticks, and tells where that fails; returns how many ticks have now failed in a row."""
     try:
         tick(stop)
     except MeteringError as error:

@@ -22,6 +22,7 @@ import httpx
 from metering import budgets, cycle
 from metering.config import Config, Secret
 from metering.config_models import NeonConfig, Organization, Plan, StoreConfig
+from metering.errors import CredentialsError
 from metering.intake import Report
 from metering.ledger import Ledger
 from metering.month import Month, usage_json
@@ -41,6 +42,7 @@ from metering.sandbox import (
 )
 from metering.sandbox.faults import Mishaps
 from metering.sandbox.gate import Sandbox
+from metering.stop import Stop
 from metering.terms import of as terms_of
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
@@ -84,20 +86,22 @@ class Time:
 class Wire(httpx.AsyncBaseTransport):
     """Between client and sandbox: every request takes a while, some never arrive, and pages may be cut small.
 
-    `before` sees each request first and may raise what it likes.
+    `before` sees each request first, and may raise what it likes or answer in the sandbox's place.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, time: Time, *, chance: random.Random, loss: float = 0) -> None:
         self.inner, self.time, self.chance, self.loss = inner, time, chance, loss
         self.page_size: int | None = None
-        self.before: Callable[[httpx.Request], None] = lambda request: None
+        self.before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.sent_at: list[tuple[float, bool]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         is_history = "consumption_history" in request.url.path
         self.sent_at.append((self.time.monotonic(), is_history))
-        self.before(request)
+        given = self.before(request)
         await self.time.sleep(self.chance.uniform(0.02, 1.3))
+        if given is not None:
+            return given
         if self.chance.random() < self.loss:
             await self.time.sleep(self.chance.choice([0, 30]))
             raise self.chance.choice([httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout])("lost on the wire")
@@ -175,7 +179,8 @@ class Machine:
 
     def __init__(self, around: World, config: Config) -> None:
         self.world, self.config = around, config
-        self.keys = {row.id: Secret(PERSONAL_KEY) for row in config.organizations}
+        self.keys: dict[str, Secret | CredentialsError] = {row.id: Secret(PERSONAL_KEY) for row in config.organizations}
+        self.stop = Stop()
         self._books: Ledger | None = None
 
     @property
@@ -190,8 +195,19 @@ class Machine:
     def backfill(self, *, start: datetime | None = None) -> Report:
         return cycle.backfill(self.books, self.config, self.keys, start=start, wiring=self.wiring())
 
+    def tick(self, write_report: Callable[[Period], None] = lambda period: None) -> cycle.Tick:
+        return cycle.tick(
+            self.books,
+            self.config,
+            self.keys,
+            {},
+            real_time=self.world.time.local,
+            write_report=write_report,
+            wiring=self.wiring(),
+        )
+
     def wiring(self) -> cycle.Wiring:
-        return cycle.Wiring(neon_of=self.neon, is_rehearsed=False)
+        return cycle.Wiring(neon_of=self.neon, stop=self.stop, is_rehearsed=False)
 
     def neon(self, account: str) -> Neon:
         time = self.world.time
