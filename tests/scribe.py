@@ -24,6 +24,8 @@ Bucket = tuple[str, Mapping[str, int | None]]
 Page = Mapping[str, Sequence[Bucket]]
 LENGTHS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31))
 ORGANIZATION = "org-a"
+BIG = 2**63
+"""The first value that does not fit the wide table."""
 
 
 def moment(text: str) -> datetime:

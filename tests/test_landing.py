@@ -7,7 +7,7 @@ import pytest
 
 from metering.errors import StoreDamagedError
 from metering.period import parse_time
-from tests.scribe import Memory, Scribe, certified, count, frame, history_bodies, inventory_body, rows, values
+from tests.scribe import BIG, Memory, Scribe, certified, count, frame, history_bodies, inventory_body, rows, values
 
 CPU = "compute_unit_seconds"
 ROOT = "root_branch_bytes_month"
@@ -280,7 +280,6 @@ def test_another_organization_does_not_miss_the_metric(book, scribe):
 
 # -- numbers beyond 63 bits, metrics that nobody knows
 
-BIG = 2**63
 DIGITS_38 = 10**38 - 1
 
 

@@ -182,7 +182,8 @@ def test_views_that_are_of_an_older_version_are_made_anew(tmp_path):
 
 
 def test_a_views_comments_are_read_from_its_text():
-    text = "-- What it is,\n-- and why.\ncreate view v as\nselect\n    a,   -- the first\n    b as c -- the second\nfrom t\n"
+    text = "-- What it is,\n-- and why.\ncreate view v as\nselect\n    a,   -- the first\n"
+    text += "    b as c -- the second\nfrom t\n"
     assert store.comments(text) == ("What it is, and why.", {"a": "the first", "c": "the second"})
 
 
