@@ -118,7 +118,7 @@ def _of_month(
                 continue
             was = billed.get(customer, _Billed())
             again = rated.get(customer, [])
-            currencies = was.currencies | {currency_of[line["plan"]] for line in again}
+            currencies = was.currencies | {currency_of[line["plan"]] for line in again if line["plan"]}
             added: list[Json] = []
             if len(currencies) == 1:
                 added = adjustment.adjustments(was.lines, again, min(currencies))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metering import audit, close, corrections, cycle
-from metering.config import Config, Customer, Organization, Plan, StoreConfig, Subscription
+from metering.config import Config, Customer, Discount, Organization, Plan, StoreConfig, Subscription
 from metering.config_models import InvoicesConfig
 from metering.ledger import Ledger, open_ledger
 from metering.period import Period, month_of, parse_month, rfc3339
@@ -44,6 +44,7 @@ class Books:
     subscriptions: tuple[Subscription, ...] = ()
     customers: tuple[Customer, ...] = ()
     default_plan: str | None = None
+    discounts: tuple[Discount, ...] = ()
     invoices: InvoicesConfig = field(default_factory=InvoicesConfig)
     walk: int = 0
 
@@ -58,6 +59,7 @@ class Books:
             subscription_rows=self.subscriptions,
             customer_rows=self.customers,
             invoices=self.invoices,
+            discounts=self.discounts,
         )
 
     def use(self, project: str, hour: str, **metrics: int) -> None:
