@@ -32,10 +32,11 @@ def quota_rows(
     month = Month(store=store, terms=terms, period=month_of(now), now=now)
     found = store.query("quota_counters")
     counters = quota.counters_frame(_counter(row) for row in found.iter_rows(named=True))
+    history = _history(month, counters, now)
     readings = quota.Readings(
         projects=_projects(month, found),
         counters=counters,
-        history=_history(month, counters, now),
+        history=history.select(pl.col(name).cast(kind) for name, kind in quota.HISTORY.items()),
         branches=found.filter(pl.col("branches_observed_at").is_not_null()).select(
             "project_id",
             pl.col("logical_size_bytes").cast(pl.Int128).alias("logical_size"),
@@ -44,7 +45,11 @@ def quota_rows(
         plan_limits=quota.plan_limits_frame({plan.id: plan.quota for plan in terms.card.plans}),
     )
     frame = quota.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
-    return quota.rows(frame)
+    partial = set(history.filter("is_partial").select("project_id", "quota").iter_rows())
+    return [
+        {**row, "partial": row["source"] == "history" and (row["project_id"], row["quota"]) in partial}
+        for row in quota.rows(frame)
+    ]
 
 
 def _counter(row: dict[str, Any]) -> quota.Counter:
@@ -74,16 +79,22 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Sums of the month since each project's billing period began."""
+    """quota.HISTORY of the month since each project's billing period began; `is_partial`: with uncertified hours."""
     began = quota.billing_periods(counters, now).select("project_id", "period_start")
     rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
     is_inside = pl.col("start") >= pl.col("period_start").fill_null(month.period.start)
     rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
     observed = month.store.query("history_read_at")
     return (
-        rows.with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))
+        rows.with_columns(
+            pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"),
+            is_partial=month.is_partial(rows),
+        )
         .join(observed, on="organization", how="left")
         .group_by("project_id", "quota")
-        .agg(history=pl.col("value").sum(), observed_at=pl.col("observed_at").max())
-        .select(pl.col(name).cast(kind) for name, kind in quota.HISTORY.items())
+        .agg(
+            history=pl.col("value").sum(),
+            observed_at=pl.col("observed_at").max(),
+            is_partial=pl.col("is_partial").any(),
+        )
     )

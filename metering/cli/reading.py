@@ -31,7 +31,7 @@ USAGE_BY_COLUMNS = (*USAGE_COLUMNS[:5], "start", "end", *USAGE_COLUMNS[5:])
 QUOTA_COLUMNS = (
     *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source", "unit", "percent"),
     *("threshold_percent", "level", "source", "observed_at", "period.start", "period.end"),
-    *("forecast.percent_at_period_end", "forecast.reaches_100_at"),
+    *("forecast.percent_at_period_end", "forecast.reaches_100_at", "partial"),
 )
 INVOICE_COLUMNS = (
     *("number", "status", "customer.id", "customer.name", "currency", "subtotal", "total"),
