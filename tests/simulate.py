@@ -10,7 +10,7 @@ import argparse
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -111,6 +111,16 @@ class Wire(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """The sandbox outlives the client."""
+
+
+def refused(status: int) -> httpx.Response:
+    """An error in the API's form, with a body that is read as from a socket."""
+    return httpx.Response(status, stream=_Body())
+
+
+class _Body(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"code": "", "message": "no"}'
 
 
 @dataclass(kw_only=True)

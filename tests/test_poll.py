@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulate import Killed, Machine, World, configured, world
+from simulate import Killed, Machine, World, configured, refused, world
 
 from metering import budgets
 from metering.config import Secret
@@ -25,20 +25,6 @@ START = datetime(2026, 10, 6, 5, 3, tzinfo=UTC)
 @pytest.fixture
 def here() -> World:
     return world(start=START, projects=12)
-
-
-def refused(status: int, message: str = "no") -> httpx.Response:
-    return httpx.Response(status, stream=Body(json.dumps({"code": "", "message": message}).encode()))
-
-
-class Body(httpx.AsyncByteStream):
-    """A body that is read as it would be from a socket."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    async def __aiter__(self):
-        yield self.content
 
 
 def answering(match: Callable[[httpx.Request], bool], status: int) -> Callable[[httpx.Request], httpx.Response | None]:
