@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import corrections, explain_evidence, explain_steps, explain_text, invoice, ratecard
+from metering import corrections, discount, explain_evidence, explain_steps, explain_text, invoice, ratecard
 from metering import terms as terms_of_month
 from metering.config import Plan
 from metering.errors import MeteringError, UsageError
@@ -114,6 +114,8 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
         told = _base_fee(month, document["customer"]["id"], line)
     elif line["meter"] is None and line["kind"] == "minimum":
         told = _plan_minimum(month, document, line)
+    elif line["meter"] is None and line["kind"] == "discount":
+        told = _discount(month, document, line)
     else:
         told = _usage(month, document["customer"]["id"], line)
     arithmetic = told["arithmetic"]
@@ -292,5 +294,18 @@ def _plan_minimum(month: Month, document: Mapping[str, Any], line: Json) -> Json
     ]
     return {
         "arithmetic": explain_steps.plan_minimum(plan, own, month.terms.card.rounding),
+        "observations": [],
+    }
+
+
+def _discount(month: Month, document: Mapping[str, Any], line: Json) -> Json:
+    """A customer's discount; its key ends with its place among those in force."""
+    own = [one for one in document["lines"] if one["kind"] != "adjustment"]
+    whole = [one for one in own if one["plan"] is not None]
+    earlier = [one for one in own if one["plan"] is None and discount.place(one) < discount.place(line)]
+    found = discount.of_customer(month.terms.discounts, document["customer"]["id"], month.period)
+    row, mode = found[discount.place(line) - 1], month.terms.card.rounding
+    return {
+        "arithmetic": explain_steps.discount(row, whole, earlier, document["currency"], mode),
         "observations": [],
     }

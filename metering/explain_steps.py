@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from metering import ratecard, rating
-from metering.config import Meter, Plan, Price
+from metering.config import Discount, Meter, Plan, Price
 from metering.meters import denominator, scale
 from metering.money import Rounding, amount_text, exact_text, minor_units, round_amount
 from metering.period import HOUR, Period, rfc3339
@@ -334,6 +334,28 @@ def plan_minimum(plan: Plan, lines: Iterable[Mapping[str, Any]], mode: Rounding)
         "charged": amount_text(least - missing, plan.currency),
         "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
         "amount": amount_text(missing, plan.currency),
+    }
+
+
+def discount(
+    row: Discount, lines: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]], currency: str, mode: Rounding
+) -> Json:
+    """The arithmetic of a discount: its part of what `lines` come to less the `earlier` discounts."""
+    whole = [{"key": line["key"], "amount": line["amount"]} for line in lines]
+    before = [{"key": line["key"], "amount": line["amount"]} for line in earlier]
+    left = sum((Fraction(line["amount"]) for line in (*whole, *before)), ZERO)
+    exact = left * Fraction(row.percent) / 100 if row.percent is not None else Fraction(row.amount or 0)
+    taken = min(round_amount(exact, currency, mode), round_amount(left, currency, mode))
+    return {
+        "model": "discount",
+        "percent": None if row.percent is None else _decimal(row.percent),
+        "fixed": None if row.amount is None else _decimal(row.amount),
+        "lines": whole,
+        "earlier": before,
+        "left": amount_text(round_amount(left, currency, mode), currency),
+        "exact": exact_text(-exact),
+        "rounding": {"mode": mode, "digits": minor_units(currency)},
+        "amount": amount_text(-taken, currency),
     }
 
 

@@ -20,7 +20,7 @@ def steps(told: Mapping[str, Any]) -> list[str]:
     if "adjustment" in told:
         return list(_adjustment(told["adjustment"]))
     arithmetic, unit = told["arithmetic"], told["line"]["unit"]
-    said = {"base_fee": _base_fee, "plan_minimum": _minimum}.get(arithmetic["model"])
+    said = {"base_fee": _base_fee, "plan_minimum": _minimum, "discount": _discount}.get(arithmetic["model"])
     lines = said(arithmetic) if said else _usage(arithmetic, unit)
     return [*lines, _rounding(arithmetic, told["currency"])]
 
@@ -112,6 +112,16 @@ def _minimum(arithmetic: Json) -> Iterator[str]:
     for line in arithmetic["lines"]:
         yield f"{line['key']}: {line['amount']}"
     yield f"minimum {arithmetic['minimum']} − {arithmetic['charged']} charged = {arithmetic['amount']}"
+
+
+def _discount(arithmetic: Json) -> Iterator[str]:
+    for line in (*arithmetic["lines"], *arithmetic["earlier"]):
+        yield f"{line['key']}: {line['amount']}"
+    yield f"together {arithmetic['left']}"
+    if arithmetic["percent"] is not None:
+        yield f"{arithmetic['percent']} % of {arithmetic['left']} off: {number(arithmetic['exact'])}"
+    else:
+        yield f"{arithmetic['fixed']} off, at most {arithmetic['left']}"
 
 
 def _rounding(arithmetic: Json, currency: str) -> str:
