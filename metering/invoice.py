@@ -16,7 +16,7 @@ from typing import cast
 import polars as pl
 
 from metering.config import Customer, Discount, Meter, Plan, Price
-from metering.discount import discount_lines
+from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
 from metering.money import (
     INT128_SAFE,
@@ -202,7 +202,7 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
     for customer in sorted({discount.customer for discount in card.discounts} & out.keys()):
         currencies = {card.plans[str(line["plan"])].currency for line in out[customer]}
         if len(currencies) == 1:
-            given = [discount for discount in card.discounts if discount.customer == customer]
+            given = of_customer(card.discounts, customer, month)
             out[customer] += discount_lines(month, out[customer], min(currencies), given, card.rounding)
     return out
 
