@@ -20,14 +20,13 @@ def discount_lines(
     discounts: Iterable[Discount],
     mode: Rounding,
 ) -> Iterator[Json]:
-    """Lines below zero: each discount in force takes its part of what the earlier ones left, and never more.
+    """Lines below zero: each discount takes its part of what the earlier ones left, and never more.
 
     `own` are the other lines of one customer's month, in one currency: minimums included, corrections of other months
-    not. `discounts` are that customer's.
+    not. `discounts` are that customer's (`of_customer`).
     """
     left = sum(parse_amount(str(line["amount"]), currency) for line in own)
-    in_force = (discount for discount in discounts if is_in_force(discount, month))
-    for position, discount in enumerate(in_force, start=1):
+    for position, discount in enumerate(discounts, start=1):
         amount = min(left, _amount(discount, left, currency, mode))
         if amount <= 0:
             continue
@@ -46,6 +45,16 @@ def discount_lines(
             "unit_price": amount_text(-amount, currency),
             "amount": amount_text(-amount, currency),
         }
+
+
+def of_customer(discounts: Iterable[Discount], customer: str, month: Period) -> list[Discount]:
+    """A customer's discounts of a month, in their order."""
+    return [discount for discount in discounts if discount.customer == customer and is_in_force(discount, month)]
+
+
+def place(line: Mapping[str, object]) -> int:
+    """Which of the customer's discounts a line is of, from 1."""
+    return int(str(line["key"]).rsplit("/", 1)[-1])
 
 
 def is_in_force(discount: Discount, month: Period) -> bool:
