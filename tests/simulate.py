@@ -7,13 +7,16 @@ is drawn from a seed, which repeats it. As a command it prints how many seeds en
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -374,16 +377,23 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--every-quarter", action="store_true", help="96 polls a day instead of every 15 min to 6 h")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    steps = QUARTERS if options.every_quarter else HOURS
     right = 0
-    for seed in range(options.first, options.first + options.seeds):
-        with tempfile.TemporaryDirectory() as directory:
-            steps = QUARTERS if options.every_quarter else HOURS
-            outcome = simulate(seed, Path(directory), steps=steps, span=WHOLE_MONTH)
-        right += outcome.is_right
-        print(outcome, flush=True)
-    print(f"{right} of {options.seeds} simulated months end with exactly the true totals")
-    return 0 if right == options.seeds else 1
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for outcome in pool.map(simulated, seeds, [steps] * len(seeds)):
+            right += outcome.is_right
+            print(outcome, flush=True)
+    print(f"{right} of {len(seeds)} simulated months end with exactly the true totals")
+    return 0 if right == len(seeds) else 1
+
+
+def simulated(seed: int, steps: Sequence[timedelta]) -> Outcome:
+    """A whole month in a directory that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as directory:
+        return simulate(seed, Path(directory), steps=steps, span=WHOLE_MONTH)
 
 
 if __name__ == "__main__":
