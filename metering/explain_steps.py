@@ -338,7 +338,11 @@ def plan_minimum(plan: Plan, lines: Iterable[Mapping[str, Any]], mode: Rounding)
 
 
 def discount(
-    row: Discount, lines: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]], currency: str, mode: Rounding
+    row: Discount,
+    lines: Iterable[Mapping[str, Any]],
+    earlier: Iterable[Mapping[str, Any]],
+    currency: str,
+    mode: Rounding,
 ) -> Json:
     """The arithmetic of a discount: its part of what `lines` come to less the `earlier` discounts."""
     whole = [{"key": line["key"], "amount": line["amount"]} for line in lines]
