@@ -8,7 +8,7 @@ import pytest
 from card import plan, price, subscription
 from pages_of import Books, books, moment
 
-from metering import config, discount, meters, ratecard
+from metering import config, discount, explain, meters, ratecard
 from metering.config import Discount
 from metering.errors import ConfigError
 from metering.period import parse_month
@@ -23,7 +23,7 @@ def off(**keys) -> Discount:
 
 def told(amounts, *discounts, currency="USD", mode="half_up"):
     own = [{"amount": amount} for amount in amounts]
-    found = discount.discount_lines(SEPTEMBER, own, currency, discounts, mode)
+    found = discount.discount_lines(SEPTEMBER, own, currency, discount.of_customer(discounts, "one", SEPTEMBER), mode)
     return [(line["description"], line["amount"]) for line in found]
 
 
@@ -268,3 +268,36 @@ def test_a_fault_of_the_extended_plan_is_told_once(tmp_path):
 )
 def test_a_faulty_discount_names_its_key(tmp_path, keys, expected):
     assert faults(tmp_path, f'[[discounts]]\ncustomer = "one"\n{keys}\n') == [expected]
+
+
+# -- explained
+
+
+def explained(desk: Books, name: str) -> dict[str, dict]:
+    number = desk.invoice(name, "one")["number"]
+    lines = desk.invoice(name, "one")["lines"]
+    return {line["key"]: explain.explain(desk.ledger.store, number, line["key"]) for line in lines}
+
+
+def test_a_discount_is_explained_step_by_step_and_so_is_its_correction(desk):
+    desk.discounts = (off(amount="5.00", name="Loyalty"), off(percent="15"))
+    desk.close("2026-09")
+    desk.use("a", "2026-09-30T23", compute_unit_seconds=HOUR)
+    desk.now = moment("2026-11-03")
+    desk.read("2026-09", "2026-10")
+    desk.close("2026-10")
+
+    told = explained(desk, "2026-09")["one/discount/-/2026-09-01T00:00:00Z/2"]
+    assert told["agrees"]
+    assert told["steps"] == [
+        "a/base_fee/pro/2026-09-01T00:00:00Z/1: 20.00",
+        "a/compute/pro/2026-09-01T00:00:00Z/1: 10.00",
+        "one/discount/-/2026-09-01T00:00:00Z/1: -5.00",
+        "together 25.00",
+        "15 % of 25.00 off: -3.75",
+        "rounded once, half away from zero, to 2 digits: -3.75 USD",
+    ]
+    # September would be 30.10 - 5.00 - 3.765: 0.02 more off.
+    late = explained(desk, "2026-10")["one/discount/-/2026-09-01T00:00:00Z/adjustment"]
+    assert (late["agrees"], late["line"]["amount"]) == (True, "-0.02")
+    assert all(row["agrees"] for row in explained(desk, "2026-10").values())
