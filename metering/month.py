@@ -192,11 +192,15 @@ class Month:
     @cached_property
     def placed(self) -> pl.DataFrame:
         """USAGE with `segment_no`: sums where nothing inside them makes a difference, buckets elsewhere."""
-        sums = self.usage.cut(cost.cuts_of(self.segments))
-        dated = sums.filter(pl.col("metric").is_in(self.dated_metrics)).select("project_id", "metric")
         metrics = usage.metrics_of(self.terms.card.meters)
-        hourly = self.pieces.filter(pl.col("hourly_num").is_not_null()).join(metrics, on="meter")
-        wanted = pl.concat([dated, hourly.select("project_id", "metric")]).unique()
+        hourly = self.pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id", "meter").unique()
+        # Buckets of one value need not be told apart, unless a meter adds them to those of another metric.
+        is_single = pl.len().over("meter") == 1
+        pairs = hourly.join(metrics.with_columns(is_single=is_single), on="meter")
+        apart = pairs.filter("is_single").select("project_id", "metric")
+        sums = self.usage.cut(cost.cuts_of(self.segments), apart)
+        dated = sums.filter(pl.col("metric").is_in(self.dated_metrics)).select("project_id", "metric")
+        wanted = pl.concat([dated, pairs.filter(~pl.col("is_single")).select("project_id", "metric")]).unique()
         return usage.assigned(self.with_buckets(sums, wanted), self.segments, ["project_id"], "segment_no")
 
     @cached_property

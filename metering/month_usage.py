@@ -27,6 +27,7 @@ SPANS: dict[str, pl.DataType] = {
     "last_grain": pl.UInt8(),
 }
 """The first and the last bucket of each project's month, whatever grain counts."""
+NOTHING = pl.DataFrame(schema={"project_id": pl.String, "metric": pl.String})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +83,40 @@ class MonthUsage:
         """USAGE summed over each slice of the month; a row's start and end are those of its buckets."""
         return self._counting(self._summed).sort(*_ORDER)
 
-    def cut(self, cuts: pl.DataFrame) -> pl.DataFrame:
+    def cut(self, cuts: pl.DataFrame, apart: pl.DataFrame = NOTHING) -> pl.DataFrame:
         """`sums`, cut also at each project's own moments; `cuts`: project_id, cut_at.
 
-        Within a row nothing begins or ends, but for what begins or ends inside a bucket, which then stands alone.
+        Within a row nothing begins or ends, but for what begins or ends inside a bucket, which then stands alone. The
+        (project_id, metric) pairs in `apart` come bucket by bucket, where possible those of the same value as one row.
         """
-        used = self.spans.select("project_id", "first_start", last_end=usage.bucket_end("last_start", "last_grain"))
-        inner = (
-            cuts.join(used, on="project_id")
-            .filter((pl.col("cut_at") > pl.col("first_start")) & (pl.col("cut_at") < pl.col("last_end")))
-            .select("project_id", "cut_at")
-        )
-        if inner.is_empty():
-            return self.sums
+        inner = self._inner(cuts)
+        is_cut = inner.select("project_id").unique()
+        whole = self.sums.join(is_cut, on="project_id", how="anti")
         with self.store.frames(stretch=self._stretches(inner)):
-            found = self._query("usage_stretches", self.period)
-        whole = self.sums.join(inner, on="project_id", how="anti")
-        return pl.concat([whole, self._counting(self._named(found))]).sort(*_ORDER)
+            found = self._query("usage_stretches", self.period) if inner.height else None
+        rows = [whole] if found is None else [whole, self._counting(self._named(found))]
+        # A bucket that two organizations report is one: its values are added before they are looked at.
+        is_shared = self._projects.filter(pl.col("project_id").is_duplicated()).select("project_id").unique()
+        is_single = pl.concat([is_cut, is_shared])
+        alike = self._alike(apart.join(is_single, on="project_id", how="anti"))
+        single = self.buckets(apart.join(is_single, on="project_id", how="semi"))
+        sums = pl.concat(rows).join(apart, on=["project_id", "metric"], how="anti")
+        return pl.concat([sums, alike, single]).sort(*_ORDER)
+
+    def _inner(self, cuts: pl.DataFrame) -> pl.DataFrame:
+        """The cuts that divide what a project used."""
+        used = self.spans.select("project_id", "first_start", last_end=usage.bucket_end("last_start", "last_grain"))
+        is_inside = (pl.col("cut_at") > pl.col("first_start")) & (pl.col("cut_at") < pl.col("last_end"))
+        return cuts.join(used, on="project_id").filter(is_inside).select("project_id", "cut_at")
+
+    def _alike(self, wanted: pl.DataFrame) -> pl.DataFrame:
+        """USAGE, a row for all buckets of the same value in a slice."""
+        found = [pl.DataFrame(schema=USAGE)]
+        for metric, keys in self._by_metric(wanted):
+            with self.store.frames(wanted=keys):
+                rows = pl.concat(self._query("usage_alike", slice_, metric=metric) for slice_ in self.slices)
+            found.append(self._counting(self._named(rows.with_columns(metric=pl.lit(metric)))))
+        return pl.concat(found)
 
     def _stretches(self, cuts: pl.DataFrame) -> pl.DataFrame:
         """stretch_no, project_key, period_start, period_end: the slices of these projects, cut at their own moments."""
@@ -178,12 +196,13 @@ class MonthUsage:
     def _counting(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of the grain that counts where they start, as USAGE."""
         is_counted = (pl.col("first_start") >= pl.col("period_start")) & (pl.col("first_start") < pl.col("period_end"))
-        read_at = pl.col("read_at") if "read_at" in rows.columns else pl.lit(None, dtype=Moment)
+        given = {"read_at": pl.lit(None, dtype=Moment), "times": pl.lit(1, dtype=pl.Int64)}
+        added = {name: value for name, value in given.items() if name not in rows.columns}
         return (
             rows.filter(pl.col("value") != 0)
             .join(self.parts, on=["organization", "grain"], how="inner")
             .filter(is_counted)
-            .with_columns(start="first_start", end=usage.bucket_end("last_start"), read_at=read_at)
+            .with_columns(start="first_start", end=usage.bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
 

@@ -89,16 +89,17 @@ class NeonCost:
 
     def _rows(self, organization: Organization, segments: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
         """The organization's usage, cut where Neon's or our plan changes, by buckets where an allowance is hourly."""
-        rows = self.usage.cut(cost.cuts_of(self.segments, self.pieces, segments))
-        rows = rows.filter(pl.col("organization") == organization.id)
+        cuts = cost.cuts_of(self.segments, self.pieces, segments)
         hourly = pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id").unique()
-        wanted = rows.filter(pl.col("metric") == HOURLY_METRIC).select("project_id", "metric").unique()
-        wanted = wanted.join(hourly, on="project_id", how="semi")
-        buckets = self.usage.buckets(wanted, every=self.every).filter(pl.col("organization") == organization.id)
-        if self.every > HOUR:
-            day = pl.col("start").dt.truncate(self.every)
-            buckets = buckets.with_columns(start=day, end=pl.max_horizontal("end", day + self.every))
-        return pl.concat([rows.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
+        apart = hourly.with_columns(metric=pl.lit(HOURLY_METRIC))
+        if self.every == HOUR:
+            return self.usage.cut(cuts, apart).filter(pl.col("organization") == organization.id)
+        day = pl.col("start").dt.truncate(self.every)
+        buckets = self.usage.buckets(apart, every=self.every).with_columns(
+            start=day, end=pl.max_horizontal("end", day + self.every)
+        )
+        rows = self.usage.cut(cuts).join(apart, on=["project_id", "metric"], how="anti")
+        return pl.concat([rows, buckets]).filter(pl.col("organization") == organization.id)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:

@@ -30,8 +30,12 @@ USAGE: dict[str, pl.DataType] = {
     "metric": pl.String(),
     "value": Int128,
     "read_at": Moment,
+    "times": pl.Int64(),
 }
-"""A stretch of usage; `read_at` is null where the unit does not depend on it."""
+"""A stretch of usage; `read_at` is null where the unit does not depend on it.
+
+Where `times` is more than 1, the row stands for so many buckets of the same value, and start and end are the first's.
+"""
 EXISTENCE: dict[str, pl.DataType] = {"project_id": pl.String(), "exists_from": Moment, "exists_to": Moment}
 
 
@@ -116,7 +120,8 @@ def used(rows: pl.DataFrame, pieces: pl.DataFrame, meters: Sequence[Meter]) -> t
     """(piece_no, used, grain) for rating.charges; and the rows that no piece prices, with their `segment_no`.
 
     `rows` is USAGE with `segment_no` (null: no segment). Pieces with an allowance per hour need their rows bucket
-    by bucket. `used` counts 1/denominator of the meter's unit; raises ExactnessError rather than wrap.
+    by bucket, or value by value. `used` counts 1/denominator of the meter's unit; raises ExactnessError rather than
+    wrap.
     """
     priced = pieces.select("project_id", "segment_no", "meter").unique().join(metrics_of(meters), on="meter")
     keys = ["project_id", "segment_no", "metric"]
@@ -131,12 +136,12 @@ def used(rows: pl.DataFrame, pieces: pl.DataFrame, meters: Sequence[Meter]) -> t
 
 def _summed(hit: pl.DataFrame, pieces: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
     per_hour = (
-        hit.group_by("piece_no", "meter", "start", "end", "grain", "read_at")
+        hit.group_by("piece_no", "meter", "start", "end", "grain", "read_at", "times")
         .agg(pl.col("value").sum())
         .join(pieces.select("piece_no", "denominator", "hourly_num", "hourly_den"), on="piece_no", how="left")
     )
     scaled = _with_scale(per_hour, meters).with_columns(
-        hours=(pl.col("end") - pl.col("start")).dt.total_hours().cast(Int128),
+        hours=((pl.col("end") - pl.col("start")).dt.total_hours() * pl.col("times")).cast(Int128),
         factor=pl.col("scale") * (pl.col("denominator") // (pl.col("meter_den") * pl.col("hourly_den").fill_null(1))),
     )
     _guard(scaled)
