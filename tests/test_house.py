@@ -53,6 +53,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "quota",
             "quota_readings",
             "quota_drift",
+            "subscription_lines",
             "terms",
             "invoice",
             "invoice_sheet",

@@ -1,4 +1,4 @@
-"""Commands that change something at Neon: quotas plan, quotas apply."""
+"""Commands that change something at Neon: quotas plan, quotas apply, upgrade."""
 
 from pathlib import Path
 
@@ -59,4 +59,32 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
     finish(5 if done.is_refused else 3 if done.faults else 0)
 
 
-COMMANDS: list[click.Command] = [quotas]
+@click.command()
+@click.argument("project")
+@click.option("--plan", "plan_id", metavar="P", required=True, help="The plan that it gets.")
+@click.option("--transfer-to", metavar="ORG", help="The organization that it moves to; needs a personal key.")
+@click.option("--force", is_flag=True, help="Also where current usage reaches the new plan's quotas.")
+@with_config
+@with_format
+def upgrade(  # noqa: PLR0913, PLR0917 - click hands over what was typed
+    project: str, plan_id: str, transfer_to: str | None, force: bool, config_path: Path, form: str | None
+) -> None:
+    """Another plan for a project: transfer, then quotas, then its line in subscriptions.csv."""
+    from metering import cycle, ledger
+    from metering import upgrade as upgrading
+    from metering.cli.collecting import wiring
+
+    config, clock = read_config(config_path), business_clock()
+    wanted = upgrading.Wanted(project_id=project, plan=plan_id, transfer_to=transfer_to, force=force)
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        neon_of = cycle.clients(config, books, wiring(clock, lambda _what, _count: None))
+        done = upgrading.upgrade(books, config, api_keys(config), neon_of, wanted)
+    if any(step["result"] == "by hand" for step in done.steps):
+        note("no subscriptions file is configured; the plan is another once these lines stand in one:")
+        for line in done.lines:
+            note(line)
+    document = {"as_of": rfc3339(clock()), "project_id": project, "plan": plan_id, "steps": done.steps}
+    emit(document, done.steps, form)
+
+
+COMMANDS: list[click.Command] = [quotas, upgrade]
