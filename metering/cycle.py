@@ -149,7 +149,8 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
 
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
     """Records what is crossed for the first time; returns how many crossings."""
-    rows = quota_status.quota_rows(ledger.store, terms.of(config), config.quota.thresholds_percent, now)
+    thresholds = config.quota.thresholds_percent
+    rows = quota_status.quota_rows(ledger.store, terms.of(config), thresholds, now, reached_only=True)
     return len(alert.evaluate(ledger, rows, config, now))
 
 

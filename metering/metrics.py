@@ -4,7 +4,6 @@ Read from the store; a process that lives for seconds has nothing else to be scr
 its own, and shows no name of a project or customer: the number of series must not grow with the fleet.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -103,10 +102,9 @@ def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: da
 
 def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
     levels = Gauge("metering_quotas", "Quotas by level.", ["level"], registry=registry)
-    rows = quota_status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
-    counts = Counter(row["level"] for row in rows)
+    counts = quota_status.levels(store, terms.of(config), config.quota.thresholds_percent, now)
     for level in LEVELS:
-        levels.labels(level).set(counts[level])
+        levels.labels(level).set(counts.get(level, 0))
 
 
 def _outbox(registry: CollectorRegistry, store: Store) -> None:

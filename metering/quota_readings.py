@@ -121,21 +121,21 @@ def counters_long(wide: pl.DataFrame) -> pl.DataFrame:
     """
     names = list(QUOTAS)
     limits = pl.Struct(dict.fromkeys(names, pl.Int128))
-    keys = ["project_id", "period_start", "period_end", "observed_at"]
     wide = wide.sort("observed_at").unique("project_id", keep="last", maintain_order=True)
-    counters = (
-        wide.select(*keys, *(pl.col(name).cast(pl.Int128) for name in names if name in wide.columns))
-        .unpivot(index=keys, variable_name="quota", value_name="counter")
-        .drop_nulls("counter")
+    counters = wide.select("project_id", *(pl.col(name).cast(pl.Int128) for name in names if name in wide.columns))
+    allowed = wide.select("project_id", pl.col("limits").str.json_decode(limits)).unnest("limits")
+    every = wide.select("project_id", "observed_at", "period_start", "period_end").join(
+        pl.DataFrame({"quota": names}), how="cross"
     )
-    allowed = (
-        wide.select(*keys, pl.col("limits").str.json_decode(limits))
-        .unnest("limits")
-        .unpivot(index=keys, variable_name="quota", value_name="neon_limit")
-        .drop_nulls("neon_limit")
+    return (
+        every.join(_by_quota(counters, "counter"), on=["project_id", "quota"], how="left")
+        .join(_by_quota(allowed, "neon_limit"), on=["project_id", "quota"], how="left")
+        .select(pl.col(name).cast(kind) for name, kind in COUNTERS.items())
     )
-    both = allowed.join(counters, on=[*keys, "quota"], how="full", coalesce=True, nulls_equal=True)
-    return both.select(pl.col(name).cast(kind) for name, kind in COUNTERS.items())
+
+
+def _by_quota(wide: pl.DataFrame, name: str) -> pl.DataFrame:
+    return wide.unpivot(index="project_id", variable_name="quota", value_name=name).drop_nulls(name)
 
 
 def plan_limits_frame(quotas_by_plan: Mapping[str, Mapping[str, int]]) -> pl.DataFrame:

@@ -1,6 +1,5 @@
 """Every quota of every project as it stands now: the store's counters and history handed to quota.py."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -20,18 +19,38 @@ _HISTORY_OF = {
 """Metric -> the quota that counts the same thing (facts 6)."""
 
 
-def quota_rows(
+def quota_rows(  # noqa: PLR0913 - what is shown is two choices
     store: Store,
     terms: Terms,
     thresholds_percent: tuple[int, ...],
     now: datetime,
     *,
     include_unlimited: bool = False,
+    reached_only: bool = False,
 ) -> list[dict[str, Any]]:
-    """The rows of `quota`, in the contract's shape, sorted by project and quota."""
+    """The rows of `quota`, in the contract's shape, sorted by project and quota.
+
+    `reached_only`: those that have reached a threshold, which is all that alerts ask for.
+    """
+    frame = _evaluated(store, terms, thresholds_percent, now, include_unlimited=include_unlimited)
+    if reached_only:
+        frame = frame.filter(pl.col("threshold_percent").is_not_null())
+    return [{**row, "partial": is_partial} for row, is_partial in zip(quota.rows(frame), frame["partial"], strict=True)]
+
+
+def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime) -> dict[str, int]:
+    """How many quotas are at each level."""
+    frame = _evaluated(store, terms, thresholds_percent, now, include_unlimited=False)
+    return dict(frame.group_by("level").len().iter_rows())
+
+
+def _evaluated(
+    store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime, *, include_unlimited: bool
+) -> pl.DataFrame:
+    """`quota.evaluated` of everything in the store, with `partial`: whether uncertified hours are in what was used."""
     month = Month(store=store, terms=terms, period=month_of(now), now=now)
     found = store.query("quota_counters")
-    counters = quota.counters_frame(_counter(row) for row in found.iter_rows(named=True))
+    counters = quota.counters_long(found.drop("logical_size_bytes"))
     history = _history(month, counters, now)
     readings = quota.Readings(
         projects=_projects(month, found),
@@ -45,22 +64,11 @@ def quota_rows(
         plan_limits=quota.plan_limits_frame({plan.id: plan.quota for plan in terms.card.plans}),
     )
     frame = quota.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
-    partial = set(history.filter("is_partial").select("project_id", "quota").iter_rows())
-    return [
-        {**row, "partial": row["source"] == "history" and (row["project_id"], row["quota"]) in partial}
-        for row in quota.rows(frame)
-    ]
-
-
-def _counter(row: dict[str, Any]) -> quota.Counter:
-    names = ("active_time_seconds", "compute_time_seconds", "written_data_bytes", "data_transfer_bytes")
-    return quota.Counter(
-        project_id=row["project_id"],
-        observed_at=row["observed_at"],
-        period_start=row["period_start"],
-        period_end=row["period_end"],
-        counters={name: None if row[name] is None else int(row[name]) for name in names},
-        limits=json.loads(row["limits"]),
+    is_partial = (pl.col("source") == "history") & pl.col("is_partial")
+    return (
+        frame.join(history.select("project_id", "quota", "is_partial"), on=["project_id", "quota"], how="left")
+        .with_columns(partial=is_partial.fill_null(value=False))
+        .sort("project_id", "quota")
     )
 
 
