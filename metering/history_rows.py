@@ -14,10 +14,8 @@ import polars as pl
 from metering import pages
 from metering.changes import (
     KEYS,
-    LONG,
     LONG_KEYS,
     UTC_MICROSECONDS,
-    WIDE,
     cancelled,
     grown,
     long_changes,
@@ -43,29 +41,68 @@ FLEET_SUDDENLY_SILENT = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPage:
-    """A page as parsed; `fault` says why nothing of it counts."""
+    """A page as parsed; a faulty one shows nothing. `row` is its row of the page ledger."""
 
     record: Record
-    body: bytes
+    row: dict[str, Any]
     projects: tuple[str, ...] = ()
     periods: tuple[pages.NeonPeriod, ...] = ()
     buckets: pages.Buckets = field(default_factory=pages.Buckets)
-    fault: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
-    """Pages of one walk that wait."""
+    """Pages of one walk that wait: plain columns, which become one frame when they are landed."""
 
     walk: int
     grain: int  # as asked
     start: datetime
     end: datetime
-    wide: list[pl.DataFrame] = field(default_factory=list)
-    long: list[pl.DataFrame] = field(default_factory=list)
     projects: dict[int, int] = field(default_factory=dict)  # project_key -> the page that listed it
-    pages: list[dict[str, Any]] = field(default_factory=list)
-    buckets: int = 0
+    page_rows: list[dict[str, Any]] = field(default_factory=list)
+    bucket_seqs: list[int] = field(default_factory=list)
+    bucket_keys: list[int] = field(default_factory=list)
+    bucket_periods: list[int] = field(default_factory=list)
+    buckets: pages.Buckets = field(default_factory=pages.Buckets)
+
+    def add(self, seq: int, found: pages.Buckets, keys: list[int], periods: list[int]) -> None:
+        """Adds the buckets of a page, whose projects and periods have these keys."""
+        mine = self.buckets
+        first = len(mine.start)
+        self.bucket_seqs += [seq] * len(found.start)
+        self.bucket_keys += [keys[number] for number in found.project]
+        self.bucket_periods += [periods[number] for number in found.period]
+        mine.grain += found.grain
+        mine.start += found.start
+        for column, more in zip(mine.values, found.values, strict=True):
+            column.extend(more)
+        mine.others += [(first + row, metric, value) for row, metric, value in found.others]
+
+    def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """WIDE and LONG, of the buckets that start inside the window that was asked for."""
+        found = self.buckets
+        starts = {start: number for number, start in enumerate(set(found.start))}  # few, and slow to convert
+        wide = pl.DataFrame(
+            {
+                "seq": pl.Series(self.bucket_seqs, dtype=pl.UInt64),
+                "project_key": pl.Series(self.bucket_keys, dtype=pl.UInt32),
+                "neon_period_key": pl.Series(self.bucket_periods, dtype=pl.UInt32),
+                "grain": pl.Series(found.grain, dtype=pl.UInt8),
+                "timeframe_start": pl.Series(list(starts), dtype=UTC_MICROSECONDS).gather(
+                    pl.Series([starts[start] for start in found.start], dtype=pl.UInt32)
+                ),
+                **{
+                    metric: pl.Series(column, dtype=pl.Int64)
+                    for metric, column in zip(KNOWN_METRICS, found.values, strict=True)
+                },
+            }
+        )
+        rows, metrics, values = zip(*found.others, strict=True) if found.others else ((), (), ())
+        long = wide.select("seq", *KEYS)[list(rows)].with_columns(
+            metric=pl.Series(metrics, dtype=pl.String), value=pl.Series(values, dtype=pl.Int128)
+        )
+        asked = pl.col("timeframe_start").is_between(self.start, self.end, closed="left")
+        return wide.filter(asked), long.filter(asked)
 
 
 def read_page(record: Record) -> ReadPage:
@@ -76,8 +113,10 @@ def read_page(record: Record) -> ReadPage:
         if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
             raise PageRefusedError("a value has more than 38 digits")
     except (PageRefusedError, OverflowError) as error:
-        return ReadPage(record=record, body=body, fault=str(error))
-    return ReadPage(record=record, body=body, projects=page.projects, periods=page.periods, buckets=page.buckets)
+        return ReadPage(record=record, row=page_row(record, body, items=0, fault=str(error)))
+    row = page_row(record, body, items=len(page.projects), fault=None)
+    row["metrics"], row["grains"] = sorted(_reported(page.buckets)), sorted(set(page.buckets.grain))
+    return ReadPage(record=record, row=row, projects=page.projects, periods=page.periods, buckets=page.buckets)
 
 
 class HistoryRows:
@@ -88,19 +127,12 @@ class HistoryRows:
         self._keys = RowKeys(store)
         self._batches: dict[int, _Batch] = {}
 
-    def has_room(self, page: ReadPage) -> bool:
-        """Whether the page may wait with the others: memory is bounded, and a project waits once per walk."""
-        if sum(batch.buckets for batch in self._batches.values()) >= BATCH_BUCKETS:
+    def gather(self, page: ReadPage) -> bool:
+        """Lets a page wait for `land`; False where it has no room: memory is bounded, and a project waits once."""
+        if sum(len(batch.bucket_seqs) for batch in self._batches.values()) >= BATCH_BUCKETS:
             return False
-        batch = self._batches.get(page.record.data["walk"])
-        organization = page.record.data["organization"]
-        return batch is None or not any(
-            self._keys.project(organization, project_id) in batch.projects for project_id in page.projects
-        )
-
-    def gather(self, page: ReadPage) -> None:
-        """Lets a page wait for `land`."""
         data = page.record.data
+        keys = self._keys.projects(data["organization"], page.projects)
         batch = self._batches.get(data["walk"])
         if batch is None:
             batch = self._batches[data["walk"]] = _Batch(
@@ -109,15 +141,13 @@ class HistoryRows:
                 start=parse_time(data["period_start"]),
                 end=parse_time(data["period_end"]),
             )
-        keys = [self._keys.project(data["organization"], project_id) for project_id in page.projects]
+        elif not batch.projects.keys().isdisjoint(keys):
+            return False
         periods = [self._keys.neon_period(data["organization"], period) for period in page.periods]
-        frame = _frame(page.buckets, keys, periods)
-        _add_rows(batch, page, frame)
+        batch.add(page.record.seq, page.buckets, keys, periods)
         batch.projects.update(dict.fromkeys(keys, page.record.seq))
-        batch.buckets += frame.height
-        row = page_row(page.record, page.body, items=len(page.projects), fault=page.fault)
-        shown = {"metrics": sorted(_reported(page.buckets, frame)), "grains": sorted(set(page.buckets.grain))}
-        batch.pages.append({**row, **shown})
+        batch.page_rows.append(page.row)
+        return True
 
     def land(self, *, ending: int | None = None) -> None:
         """Writes what waits. `ending` is the walk that gets no more pages."""
@@ -131,8 +161,7 @@ class HistoryRows:
             {"project_key": batch.projects.keys(), "page_seq": batch.projects.values()},
             schema={"project_key": pl.UInt32, "page_seq": pl.UInt64},
         )
-        wide = pl.concat(batch.wide) if batch.wide else WIDE.to_frame()
-        long = pl.concat(batch.long) if batch.long else LONG.to_frame()
+        wide, long = batch.frames()
         answered = set(wide["grain"].unique()) | set(range(batch.grain, MONTHLY + 1))
         window = {"period_start": batch.start, "period_end": batch.end, "grains": sorted(answered)}
         with self._store.frames(batch_projects=listed):
@@ -157,7 +186,9 @@ class HistoryRows:
                 "walk_project", listed.select(walk=pl.lit(batch.walk, pl.UInt32), project_key="project_key")
             )
         counts = dict(pl.concat([changes["seq"], other_changes["seq"]]).value_counts().iter_rows())
-        self._store.insert("page", page_frame([{**row, "changes": counts.get(row["seq"], 0)} for row in batch.pages]))
+        self._store.insert(
+            "page", page_frame([{**row, "changes": counts.get(row["seq"], 0)} for row in batch.page_rows])
+        )
 
     def _stage(
         self, batch: _Batch, omitted: pl.DataFrame, listed: pl.DataFrame, wide: pl.DataFrame, long: pl.DataFrame
@@ -278,42 +309,11 @@ def grain_fault(asked: int, answered: list[int]) -> str:
     return ""
 
 
-def _frame(buckets: pages.Buckets, keys: list[int], periods: list[int]) -> pl.DataFrame:
-    """The page's buckets as WIDE less seq."""
-    if not buckets.project:
-        return WIDE.to_frame().drop("seq")
-    return pl.DataFrame(
-        {
-            "project_key": pl.Series(keys, dtype=pl.UInt32).gather(buckets.project),
-            "neon_period_key": pl.Series(periods, dtype=pl.UInt32).gather(buckets.period),
-            "grain": pl.Series(buckets.grain, dtype=pl.UInt8),
-            "timeframe_start": pl.Series(buckets.start, dtype=UTC_MICROSECONDS),
-            **{
-                metric: pl.Series(column, dtype=pl.Int64)
-                for metric, column in zip(KNOWN_METRICS, buckets.values, strict=True)
-            },
-        }
-    )
-
-
-def _reported(buckets: pages.Buckets, frame: pl.DataFrame) -> set[str]:
+def _reported(buckets: pages.Buckets) -> set[str]:
     """The metrics of which the page has a value: null is "not reported"."""
-    known = {metric for metric in KNOWN_METRICS if frame[metric].null_count() < frame.height}
+    columns = zip(KNOWN_METRICS, buckets.values, strict=True)
+    known = {metric for metric, column in columns if any(value is not None for value in column)}
     return known | {metric for _, metric, _ in buckets.others}
-
-
-def _add_rows(batch: _Batch, page: ReadPage, frame: pl.DataFrame) -> None:
-    """Adds the buckets that start inside the window that was asked for."""
-    seq = pl.lit(page.record.seq, dtype=pl.UInt64).alias("seq")
-    asked = pl.col("timeframe_start").is_between(batch.start, batch.end, closed="left")
-    if page.buckets.others:
-        rows, metrics, values = zip(*page.buckets.others, strict=True)
-        long = frame.select(KEYS)[list(rows)].with_columns(
-            metric=pl.Series(metrics, dtype=pl.String), value=pl.Series(values, dtype=pl.Int128)
-        )
-        batch.long.append(long.filter(asked).select(seq, pl.all()))
-    if frame.height:
-        batch.wide.append(frame.filter(asked).select(seq, pl.all()))
 
 
 def _values(wide: pl.DataFrame, long: pl.DataFrame) -> pl.DataFrame:

@@ -50,9 +50,9 @@ class Landing:
         assert record.seq == before + 1, f"record {record.seq} was to follow {before}"
         if record.kind == "page" and record.data["endpoint"] == "history":
             page = read_page(record)
-            if not self._history.has_room(page):
+            if not self._history.gather(page):
                 self.flush()
-            self._history.gather(page)
+                self._history.gather(page)
             self._taken = record
             return
         with self._whole():

@@ -4,6 +4,7 @@ Numbers follow the order of first appearance in the journal, so a rebuild gives 
 `land`, so that a batch of pages inserts its keys as one frame.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import polars as pl
@@ -31,10 +32,11 @@ class RowKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         # As frames: DuckDB's own rows need one more package for a time with a zone.
-        self._projects: dict[tuple[str, str], int] = {
-            (organization, project_id): key
-            for organization, project_id, key in store.query("known_projects").iter_rows()
-        }
+        self._projects: dict[str, dict[str, int]] = {}
+        self._last_project = 0
+        for organization, project_id, key in store.query("known_projects").iter_rows():
+            self._projects.setdefault(organization, {})[project_id] = key
+            self._last_project = max(self._last_project, key)
         self._periods: dict[tuple[str, str, str, datetime | None], tuple[int, datetime | None]] = {
             row[:4]: (row[4], row[5]) for row in store.query("known_neon_periods").iter_rows()
         }
@@ -42,13 +44,17 @@ class RowKeys:
         self._new_periods: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []
         self._ended: dict[int, datetime] = {}
 
-    def project(self, organization: str, project_id: str) -> int:
-        """The project's key; a new one waits for `land`."""
-        key = self._projects.get((organization, project_id))
-        if key is None:
-            key = self._projects[organization, project_id] = len(self._projects) + 1
-            self._new_projects.append((key, organization, project_id))
-        return key
+    def projects(self, organization: str, project_ids: Iterable[str]) -> list[int]:
+        """The projects' keys; new ones wait for `land`."""
+        known = self._projects.setdefault(organization, {})
+        keys = []
+        for project_id in project_ids:
+            key = known.get(project_id)
+            if key is None:
+                key = known[project_id] = self._last_project = self._last_project + 1
+                self._new_projects.append((key, organization, project_id))
+            keys.append(key)
+        return keys
 
     def neon_period(self, organization: str, period: NeonPeriod) -> int:
         """The billing period's key; an end that becomes known, or changes, waits for `land` as well."""
