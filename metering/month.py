@@ -22,7 +22,7 @@ from metering.meters import meter_for
 from metering.money import quantity_text
 from metering.month_usage import MonthUsage
 from metering.neon_cost import NeonCost
-from metering.period import DAY, HOUR, Period, rfc3339, without
+from metering.period import DAY, HOUR, Period, floor_hour, rfc3339, without
 from metering.poll import certified_of
 from metering.store import Store
 from metering.terms import Terms
@@ -332,9 +332,21 @@ def usage_json(month: Month, *, by: str | None = None, project: str | None = Non
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
         "as_of": rfc3339(month.now),
-        "coverage": {**month.coverage_json(), "gaps": month.coverage.gaps(month.now)},
+        "coverage": {**month.coverage_json(), "gaps": _gaps(month)},
         "usage": _usage_rows(month, rows, keys),
     }
+
+
+def _gaps(month: Month) -> list[Json]:
+    """Hours that nothing certifies. The latest cannot be certified yet: they are told apart from those that could."""
+    certifiable_to = rfc3339(floor_hour(month.now - HOUR))
+    out: list[Json] = []
+    for gap in month.coverage.gaps(month.now):
+        if gap["start"] < certifiable_to:
+            out.append({**gap, "end": min(gap["end"], certifiable_to)})
+        if gap["end"] > certifiable_to:
+            out.append({**gap, "start": max(gap["start"], certifiable_to), "reason": "too_recent"})
+    return out
 
 
 def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str]) -> list[Json]:
