@@ -51,6 +51,9 @@ class Fleet:
     buckets: list[Bucket] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
     """Projects that history lists without usage (`periods: []`)."""
+    page_size: int = 100
+    """Projects on a page of history; a full page has a cursor, the name of its last project."""
+    unavailable: list[str] = field(default_factory=list)
     whole: dict[str, bytes] = field(default_factory=dict)
     """Granularity -> a body sent as it is, whatever the window."""
 
@@ -77,7 +80,8 @@ class Fleet:
 @dataclass(kw_only=True)
 class PlainNeon:
     """The server's answers. `errors` holds (organization or project id, endpoint) -> (status, body); endpoints are
-    `inventory`, `recoverable`, `history`, `hourly`, `daily`, `monthly`, `project`, `branches`, `auth`."""
+    `inventory`, `recoverable`, `history`, `history after CURSOR`, `hourly`, `daily`, `monthly`, `project`, `branches`
+    and `auth`."""
 
     url: str = ""
     fleets: dict[str, Fleet] = field(default_factory=dict)
@@ -122,7 +126,8 @@ class PlainNeon:
             return 200, b'{"projects": []}'
         last = listed[-1]["id"]
         shown = [] if asked.get("cursor") == last else listed
-        return 200, json.dumps({"projects": shown, "pagination": {"cursor": last}}).encode()
+        page = {"projects": shown, "unavailable_project_ids": fleet.unavailable, "pagination": {"cursor": last}}
+        return 200, json.dumps(page).encode()
 
     def _project(self, project_id: str) -> tuple[int, bytes]:
         if (project_id, "project") in self.errors:
@@ -144,10 +149,15 @@ class PlainNeon:
         start, end = moment(asked["from"]), moment(asked["to"])
         chosen = [b for b in fleet.buckets if b.grain == grain and start <= moment(b.start) < end]
         names = sorted({b.project for b in chosen} | set(fleet.idle))
+        after = asked.get("cursor", "")
+        if (organization, f"history after {after}") in self.errors:
+            return self.errors[organization, f"history after {after}"]
+        names = [name for name in names if name > after][: fleet.page_size]
         projects = [
             {"project_id": name, "periods": _periods([b for b in chosen if b.project == name])} for name in names
         ]
-        return 200, json.dumps({"projects": projects}).encode()
+        more = {"pagination": {"cursor": names[-1]}} if len(names) == fleet.page_size else {}
+        return 200, json.dumps({"projects": projects, **more}).encode()
 
 
 def _end(bucket: Bucket) -> str:

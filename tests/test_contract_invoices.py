@@ -539,3 +539,117 @@ def test_invoices_sort_by_customer_and_lines_by_key(desk: Desk) -> None:
     keys = [line["key"] for line in document["invoices"][1]["lines"]]
     assert keys == sorted(keys)
     assert len(keys) == 4
+
+
+def test_a_daily_bucket_belongs_to_the_plan_in_force_at_its_start(desk: Desk) -> None:
+    desk.plans = plan(prices=per_unit("compute", "1.00")) + plan("max", prices=per_unit("compute", "2.00"))
+    desk.subscriptions = (
+        "project_id,customer,plan,valid_from,valid_to\n"
+        "calm-dawn-1,cust7,pro,,2026-09-10T00:00:01Z\n"
+        "calm-dawn-1,cust7,max,2026-09-10T00:00:01Z,\n"
+    )
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("calm-dawn-1")
+    fleet.use("calm-dawn-1", "2026-09-10", grain="daily", compute_unit_seconds=3 * HOUR)
+    fleet.use("calm-dawn-1", "2026-09-11", grain="daily", compute_unit_seconds=5 * HOUR)
+    assert [(key.split("/")[2], amount) for key, _, amount in lines(drafted(desk))] == [
+        ("max", "10.00"),
+        ("pro", "3.00"),
+    ]
+
+
+def test_parts_of_one_fee_are_rounded_so_that_they_sum_to_the_whole(desk: Desk) -> None:
+    desk.plans = plan(base_fee="10.00")
+    desk.subscriptions = (
+        "project_id,customer,plan,valid_from,valid_to\n"
+        "p-1,ant,pro,,2026-09-11\np-1,bee,pro,2026-09-11,2026-09-21\np-1,cow,pro,2026-09-21,\n"
+    )
+    desk.neon.fleet("org-a").project("p-1")
+    found = [(one["customer"]["id"], one["total"]) for one in drafted(desk)["invoices"]]
+    assert found == [("ant", "3.33"), ("bee", "3.34"), ("cow", "3.33")]
+
+
+def test_adjacent_equal_subscriptions_are_one_segment(desk: Desk) -> None:
+    desk.subscriptions = (
+        "project_id,customer,plan,valid_from,valid_to\n"
+        "p-1,ant,pro,,2026-09-11T07:08:09Z\np-1,ant,pro,2026-09-11T07:08:09Z,\n"
+    )
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("p-1")
+    for day in ("2026-09-10", "2026-09-20"):
+        fleet.use("p-1", day, grain="daily", compute_unit_seconds=60 * HOUR)
+    assert lines(drafted(desk)) == [
+        ("p-1/base_fee/pro/2026-09-01T00:00:00Z/1", "1", "20.00"),
+        ("p-1/compute/pro/2026-09-01T00:00:00Z/1", "20", "3.20"),
+    ]
+
+
+def test_back_to_an_earlier_plan_is_a_new_segment_with_its_own_tiers(desk: Desk) -> None:
+    desk.plans = plan(prices=per_unit("compute", "1.00", 'included = "30"'), base_fee="30.00") + plan("max")
+    desk.subscriptions = (
+        "project_id,customer,plan,valid_from,valid_to\n"
+        "p-1,ant,pro,,2026-09-11\np-1,ant,max,2026-09-11,2026-09-21\np-1,ant,pro,2026-09-21,\n"
+    )
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("p-1")
+    for day in ("2026-09-10", "2026-09-20", "2026-09-25"):
+        fleet.use("p-1", day, grain="daily", compute_unit_seconds=12 * HOUR)
+    # Ten days of thirty: 10 of 30 hours are included in each of the two segments.
+    assert lines(drafted(desk)) == [
+        ("p-1/base_fee/pro/2026-09-01T00:00:00Z/1", printed(Fraction(1, 3)), "10.00"),
+        ("p-1/base_fee/pro/2026-09-21T00:00:00Z/1", printed(Fraction(1, 3)), "10.00"),
+        ("p-1/compute/pro/2026-09-01T00:00:00Z/1", "2", "2.00"),
+        ("p-1/compute/pro/2026-09-21T00:00:00Z/1", "2", "2.00"),
+    ]
+
+
+def test_an_hourly_allowance_is_never_prorated(desk: Desk) -> None:
+    desk.plans = plan(prices=per_unit("extra_branches", "744", 'included_per_hour = "9"'))
+    desk.plans += plan("max", prices=per_unit("extra_branches", "744", 'included_per_hour = "5"'))
+    desk.subscriptions = (
+        "project_id,customer,plan,valid_from,valid_to\n"
+        "p-1,ant,pro,,2026-09-29T10:59:59Z\np-1,ant,max,2026-09-29T10:59:59Z,\n"
+    )
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("p-1")
+    for hour in (9, 10, 11):
+        fleet.use("p-1", f"2026-09-29T{hour:02}:00", extra_branches_month=12)
+    assert [(key.split("/")[2], amount) for key, _, amount in lines(drafted(desk))] == [
+        ("max", "7.00"),
+        ("pro", "6.00"),
+    ]
+
+
+def test_a_project_that_inventory_lost_exists_to_its_last_usage(desk: Desk) -> None:
+    desk.neon.fail("org-a", "recoverable", 403)
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("p-1")
+    fleet.use("p-1", "2026-09-15", grain="daily", compute_unit_seconds=1)
+    desk.now = "2026-09-20T00:00:00Z"
+    desk.run("poll")
+    fleet.projects.clear()
+    desk.now = "2026-10-03T00:00:00Z"
+    assert lines(drafted(desk)) == [("p-1/base_fee/pro/2026-09-01T00:00:00Z/1", "0.5", "10.00")]
+
+
+def test_a_project_that_could_not_be_fetched_in_time_is_not_deleted(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("p-1")
+    fleet.project("p-2")
+    desk.now = "2026-09-20T00:00:00Z"
+    desk.run("poll")
+    fleet.projects.pop(0)
+    fleet.unavailable = ["p-1"]
+    desk.now = "2026-10-03T00:00:00Z"
+    assert [amount for _, _, amount in lines(drafted(desk))] == ["20.00", "20.00"]
+
+
+def test_two_currencies_of_one_customer_stop_nobody_else(desk: Desk) -> None:
+    desk.pattern = PATTERN
+    desk.plans = plan(base_fee="1.00") + plan("euro", base_fee="2.00").replace("USD", "EUR")
+    for project, name in (("p-1", "x-ant-pro-1"), ("p-2", "x-ant-euro-1"), ("p-3", "x-bee-pro-1")):
+        desk.neon.fleet("org-a").project(project, name)
+    assert [one["customer"]["id"] for one in drafted(desk)["invoices"]] == ["bee"]
+    ran = desk.run("close", "2026-09", "--allow-incomplete", "none")
+    assert ran.code == 3
+    assert "ant" in ran.err

@@ -120,8 +120,12 @@ def test_a_broken_walk_is_never_zero_and_leaves_a_gap_with_its_reason(desk: Desk
     document = desk.good("usage", "current")
     assert compute(document) == ["100"]
     gaps = document["coverage"]["gaps"]
-    assert (gaps[-1]["organization"], gaps[-1]["start"]) == ("org-a", "2026-10-05T11:00:00Z")
-    assert "500" in gaps[-1]["reason"]
+    assert [(gap["organization"], gap["start"], gap["end"]) for gap in gaps] == [
+        ("org-a", "2026-10-05T11:00:00Z", "2026-10-05T17:00:00Z"),
+        ("org-a", "2026-10-05T17:00:00Z", "2026-10-05T18:00:00Z"),
+    ]
+    assert "500" in gaps[0]["reason"]
+    assert gaps[1]["reason"] == "too_recent"
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -135,14 +139,14 @@ def test_403_and_404_are_a_gap_and_never_zero(desk: Desk, status: int) -> None:
     assert desk.run("poll").code == 3
     document = desk.good("usage", "current")
     assert compute(document) == ["100"]
-    assert str(status) in document["coverage"]["gaps"][-1]["reason"]
+    assert str(status) in document["coverage"]["gaps"][0]["reason"]
 
 
 def test_the_reason_of_a_gap_is_that_of_the_walk_that_failed_though_another_went_well(desk: Desk) -> None:
     desk.neon.fail("org-a", "hourly", 500, "hours are out")
     assert desk.run("backfill").code == 3
     gaps = desk.good("usage", "current")["coverage"]["gaps"]
-    assert "hours are out" in gaps[-1]["reason"]
+    assert "hours are out" in gaps[0]["reason"]
 
 
 def test_a_sponsored_organization_is_outside_coverage(desk: Desk) -> None:
@@ -247,7 +251,7 @@ def test_a_known_metric_absent_from_the_whole_organization_is_a_gap(desk: Desk) 
     desk.run("poll")
     document = desk.good("usage", "current")
     assert compute(document) == ["100"]
-    assert document["coverage"]["gaps"][-1]["reason"] == "metric_missing: compute_unit_seconds"
+    assert document["coverage"]["gaps"][0]["reason"] == "metric_missing: compute_unit_seconds"
 
 
 def test_uncertified_hours_count_in_the_running_month_marked_partial_and_in_no_other(desk: Desk) -> None:
@@ -322,3 +326,86 @@ def test_rows_sort_by_organization_project_and_metric_and_equal_facts_give_equal
     keys = [(row["organization"], row["project_id"], row["metric"]) for row in rows]
     assert keys == sorted(keys)
     assert len(keys) == 8
+
+
+def test_after_a_complete_poll_only_the_hour_that_cannot_be_certified_yet_is_a_gap(desk: Desk) -> None:
+    desk.good("poll")
+    assert desk.good("usage", "current")["coverage"]["gaps"] == [
+        {
+            "organization": "org-a",
+            "start": "2026-10-05T11:00:00Z",
+            "end": "2026-10-05T12:00:00Z",
+            "reason": "too_recent",
+        }
+    ]
+    assert desk.good("status")["gaps"] == [
+        {
+            "organization": "org-a",
+            "start": "2026-09-01T00:00:00Z",
+            "end": "2026-09-28T14:00:00Z",
+            "reason": "not_read",
+        }
+    ]
+
+
+def test_a_walk_that_breaks_on_its_second_page_keeps_the_first_certifies_nothing_and_heals(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.page_size = 2
+    for project in ("p-1", "p-2", "p-3"):
+        fleet.use(project, "2026-10-05T05:00", compute_unit_seconds=10)
+    desk.neon.fail("org-a", "history after p-2", 500)
+    assert desk.run("poll").code == 3
+    document = desk.good("usage", "current")
+    assert [(row["project_id"], row["partial"]) for row in document["usage"]] == [("p-1", True), ("p-2", True)]
+    assert document["coverage"]["covered_hours"] == 0
+    desk.neon.errors.clear()
+    desk.good("poll")
+    document = desk.good("usage", "current")
+    assert [(row["project_id"], row["partial"]) for row in document["usage"]] == [
+        ("p-1", False),
+        ("p-2", False),
+        ("p-3", False),
+    ]
+    assert document["coverage"]["covered_hours"] == 4 * 24 + 11
+
+
+def test_an_hour_is_covered_where_every_organization_is(desk: Desk) -> None:
+    desk.organizations = ("org-a", "org-b")
+    desk.neon.fail("org-b", "history", 403)
+    assert desk.run("poll").code == 3
+    document = desk.good("usage", "current")
+    assert document["coverage"]["covered_hours"] == 0
+    assert {gap["organization"] for gap in document["coverage"]["gaps"] if gap["reason"] != "too_recent"} == {"org-b"}
+
+
+def test_a_value_of_an_hour_that_is_not_certified_yet_is_not_taken_back_by_its_absence(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("p-1", "2026-10-05T02:00", compute_unit_seconds=1)
+    fleet.use("p-1", "2026-10-05T11:00", compute_unit_seconds=10)
+    desk.good("poll")
+    fleet.buckets.pop()
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["11"]
+    desk.now = "2026-10-05T13:00:00Z"
+    desk.good("poll")
+    assert compute(desk.good("usage", "current")) == ["1"]
+
+
+PAGE = (
+    '{"projects":[{"project_id":"p-1","periods":[{"period_id":"x","period_plan":"scale",'
+    '"period_start":"2026-09-01T00:00:00Z","consumption":[{"timeframe_start":"2026-10-05T02:00:00Z",'
+    '"timeframe_end":"2026-10-05T03:00:00Z","metrics":[{"metric_name":"compute_unit_seconds","value":VALUE}]}]}]}]}'
+)
+
+
+@pytest.mark.parametrize("value", ["-1", "1.0", '"5"', "NaN", "true"])
+def test_a_page_with_a_number_that_is_none_refuses_the_page_and_not_the_store(desk: Desk, value: str) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("p-1", "2026-10-05T02:00", compute_unit_seconds=1)
+    desk.good("poll")
+    fleet.whole["hourly"] = PAGE.replace("VALUE", value).encode()
+    ran = desk.run("poll")
+    assert ran.code == 3
+    assert "refused" in ran.err
+    assert compute(desk.good("usage", "current")) == ["1"]
+    assert desk.run("verify").code == 0
