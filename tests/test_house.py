@@ -87,6 +87,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     "verbs": (
         "read the doors, call the nouns, write the doors",
         {
+            "advice",
             "alert",
             "audit",
             "backtest",
@@ -174,6 +175,8 @@ EXACT = {
     "invoice_sheet",
     "cost",
     "neon_cost",
+    "advice",
+    "backtest",
     "causes",
     "explain",
     "explain_evidence",

@@ -1,4 +1,4 @@
-"""Commands that say why: explain, reconcile."""
+"""Commands that say why, and what if: explain, reconcile, backtest, advice."""
 
 import json
 import sys
@@ -76,4 +76,52 @@ def _cents_of(text: str) -> int:
         raise UsageError(f"--total: {error}", hint="write it like 1234.56") from None
 
 
-COMMANDS: list[click.Command] = [explain, reconcile]
+@click.command()
+@click.option(
+    "--plans", "file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="[[plans]] to try."
+)
+@click.option("--from", "first", metavar="MONTH", help="Default: the first month with any coverage.")
+@click.option("--to", "last", metavar="MONTH", default="previous", show_default=True)
+@with_config
+@with_format
+def backtest(file: Path, first: str | None, last: str, config_path: Path, form: str | None) -> None:
+    """What history would have cost under other plans: who would pay less or more, revenue and margin."""
+    from metering import backtest as testing
+    from metering import meters, plan_file, store
+
+    config, now = read_config(config_path), business_clock()()
+    plans = plan_file.read(file, config.plans, meters.catalogue(config.meters))
+    since = parse_month(first, now) if first else None
+    with store.open_reader(config.store.directory) as found:
+        periods = testing.months(found, since, parse_month(last, now), now)
+        document = testing.backtest(found, config, plans, periods, now)
+    for said in document["notes"]:
+        note(said)
+    emit(document, [*document["customers"], *({"customer": "total", **row} for row in document["totals"])], form)
+
+
+@click.command()
+@click.option(
+    "--months", "count", type=click.IntRange(1, 24), default=3, show_default=True, help="How many, up to the last."
+)
+@with_config
+@with_format
+def advice(count: int, config_path: Path, form: str | None) -> None:
+    """The cheapest of our plans for each customer, and of Neon's for each organization, by past usage."""
+    from metering import advice as advising
+    from metering import backtest as testing
+    from metering import store
+    from metering.period import previous_month
+
+    config, now = read_config(config_path), business_clock()()
+    last = first = previous_month(now)
+    for _ in range(count - 1):
+        first = previous_month(first.start)
+    with store.open_reader(config.store.directory) as found:
+        document = advising.advice(found, config, testing.months(found, first, last, now), now)
+    for said in document["notes"]:
+        note(said)
+    emit(document, [*document["customers"], *document["organizations"]], form)
+
+
+COMMANDS: list[click.Command] = [explain, reconcile, backtest, advice]

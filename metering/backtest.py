@@ -1,0 +1,199 @@
+"""`backtest`: what history would have cost under other plans: who would pay less or more, revenue and margin.
+
+A plan of the file takes the place of the one of the same id; whose project it was when, its existence and its usage
+stay as they were. Amounts are net of tax and after discounts. Reads the store, writes nothing.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from metering import invoice, terms
+from metering.config import Config, Plan
+from metering.errors import UsageError
+from metering.money import amount_text, parse_amount
+from metering.month import Month
+from metering.period import Period, month_name, month_of, rfc3339
+from metering.store import Store
+from metering.terms import Terms
+
+Json = dict[str, Any]
+Sums = dict[tuple[str, str, str], int]
+"""(customer, plan, currency) -> minor units; discounts stand under the plan `-`."""
+
+COST_CURRENCY = "USD"
+NO_PLAN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Sums over all months before and after, our Neon cost of each customer and plan in cents, customers' names."""
+
+    before: Sums = field(default_factory=dict)
+    after: Sums = field(default_factory=dict)
+    cost: dict[tuple[str, str], int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def months(store: Store, first: Period | None, last: Period, now: datetime) -> list[Period]:
+    """The calendar months from `first`, or else the first one with any coverage, to `last`."""
+    if first is None:
+        known = store.query("first_coverage", before=now)["period_start"]
+        start = known.min()
+        first = month_of(start) if isinstance(start, datetime) and start < last.start else last
+    if first.start > last.start:
+        raise UsageError(f"{month_name(first)} is after {month_name(last)}")
+    out = [first]
+    while out[-1].start < last.start:
+        out.append(month_of(out[-1].end))
+    return out
+
+
+def terms_of(store: Store, config: Config, period: Period) -> Terms:
+    """The terms that a month was first closed by, or those of today for one that is not closed."""
+    for row in store.query("all_closings").iter_rows(named=True):
+        if row["month"] == month_name(period):
+            return terms.from_document(json.loads(row["terms"]))
+    return terms.of(config)
+
+
+def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Sequence[Period], now: datetime) -> Json:
+    """The document that `backtest` prints. Raises UsageError where no plan of these months has such an id."""
+    found, known, notes = Result(), set[str](), list[str]()
+    for period in periods:
+        of_month = terms_of(store, config, period)
+        known |= {plan.id for plan in of_month.card.plans}
+        found.names.update({row.id: row.name for row in of_month.customers})
+        was = Month(store=store, terms=of_month, period=period, now=now)
+        _add(found.before, billed(was))
+        _add(found.after, billed(replace(was, terms=with_plans(of_month, plans))))
+        _add_cost(found.cost, was)
+        if not was.coverage.is_complete():
+            notes.append(f"{month_name(period)} is not covered completely: its figures are too low")
+    if not known & {plan.id for plan in plans}:
+        ids = ", ".join(plan.id for plan in plans)
+        raise UsageError(
+            f"no plan has the id {ids}", hint=f"a plan takes the place of one of these: {', '.join(sorted(known))}"
+        )
+    return {
+        "period": {"start": rfc3339(periods[0].start), "end": rfc3339(periods[-1].end)},
+        "as_of": rfc3339(now),
+        "plans_tried": [plan.id for plan in plans],
+        "customers": list(_customers(found)),
+        "plans": list(_plans(found)),
+        "totals": list(_totals(found)),
+        "notes": notes,
+    }
+
+
+def with_plans(of_month: Terms, plans: Iterable[Plan]) -> Terms:
+    """The terms with these plans in the place of those of the same ids."""
+    tried = {plan.id: plan for plan in plans}
+    merged = tuple(tried.get(plan.id, plan) for plan in of_month.card.plans)
+    return replace(of_month, card=replace(of_month.card, plans=merged))
+
+
+def billed(month: Month) -> Sums:
+    """What every customer would be billed for the month, by plan and currency."""
+    currency_of = {plan.id: plan.currency for plan in month.terms.card.plans}
+    out: Sums = {}
+    for customer, lines in invoice.lines(month.period, month.segments, month.charges, month.rates).items():
+        own = {currency_of[str(line["plan"])] for line in lines if line["plan"] is not None}
+        for line in lines:
+            plan = NO_PLAN if line["plan"] is None else str(line["plan"])
+            currency = currency_of.get(plan) or min(own)
+            key = (customer, plan, currency)
+            out[key] = out.get(key, 0) + parse_amount(str(line["amount"]), currency)
+    return out
+
+
+def _add(sums: Sums, more: Sums) -> None:
+    for key, amount in more.items():
+        sums[key] = sums.get(key, 0) + amount
+
+
+def _add_cost(cost: dict[tuple[str, str], int], month: Month) -> None:
+    for row in month.cost.rows:
+        if row["customer"] is not None:
+            key = (row["customer"], row["plan"])
+            cost[key] = cost.get(key, 0) + parse_amount(row["amount"], COST_CURRENCY)
+
+
+# -- rows
+
+
+def _customers(found: Result) -> Iterator[Json]:
+    """One row per customer and currency, those who would pay most more first."""
+    before, after = _by(found.before, 0), _by(found.after, 0)
+    cost: dict[str, int] = {}
+    for (customer, _), amount in found.cost.items():
+        cost[customer] = cost.get(customer, 0) + amount
+    keys = sorted(before.keys() | after.keys(), key=lambda key: (before.get(key, 0) - after.get(key, 0), key))
+    for customer, currency in keys:
+        difference = after.get((customer, currency), 0) - before.get((customer, currency), 0)
+        yield {
+            "customer": customer,
+            "name": found.names.get(customer, customer),
+            **_amounts(before.get((customer, currency), 0), after.get((customer, currency), 0), currency),
+            **_margins(before, after, (customer, currency), cost.get(customer, 0)),
+            "result": "loses" if difference > 0 else "wins" if difference < 0 else "same",
+        }
+
+
+def _plans(found: Result) -> Iterator[Json]:
+    before, after = _by(found.before, 1), _by(found.after, 1)
+    cost: dict[str, int] = {}
+    for (_, plan), amount in found.cost.items():
+        cost[plan] = cost.get(plan, 0) + amount
+    for plan, currency in sorted(before.keys() | after.keys()):
+        yield {
+            "plan": plan,
+            **_amounts(before.get((plan, currency), 0), after.get((plan, currency), 0), currency),
+            **_margins(before, after, (plan, currency), cost.get(plan, 0)),
+        }
+
+
+def _totals(found: Result) -> Iterator[Json]:
+    before, after = _by(found.before, None), _by(found.after, None)
+    customers = list(_customers(found))
+    for key in sorted(before.keys() | after.keys()):
+        mine = [row for row in customers if row["currency"] == key[1]]
+        yield {
+            **_amounts(before.get(key, 0), after.get(key, 0), key[1]),
+            **_margins(before, after, key, sum(found.cost.values())),
+            "winners": str(sum(row["result"] == "wins" for row in mine)),
+            "losers": str(sum(row["result"] == "loses" for row in mine)),
+        }
+
+
+def _by(sums: Sums, place: int | None) -> dict[tuple[str, str], int]:
+    """Sums by the customer (0), the plan (1) or nothing (None), and the currency."""
+    out: dict[tuple[str, str], int] = {}
+    for key, amount in sums.items():
+        name = ("" if place is None else key[place], key[2])
+        out[name] = out.get(name, 0) + amount
+    return out
+
+
+def _amounts(before: int, after: int, currency: str) -> Json:
+    return {
+        "currency": currency,
+        "before": amount_text(before, currency),
+        "after": amount_text(after, currency),
+        "difference": amount_text(after - before, currency),
+    }
+
+
+def _margins(
+    before: Mapping[tuple[str, str], int], after: Mapping[tuple[str, str], int], key: tuple[str, str], cost: int
+) -> Json:
+    """Revenue less our Neon cost, where both are in one currency."""
+    if key[1] != COST_CURRENCY:
+        return {"cost": None, "margin_before": None, "margin_after": None}
+    return {
+        "cost": amount_text(cost, COST_CURRENCY),
+        "margin_before": amount_text(before.get(key, 0) - cost, COST_CURRENCY),
+        "margin_after": amount_text(after.get(key, 0) - cost, COST_CURRENCY),
+    }

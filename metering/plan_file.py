@@ -1,0 +1,82 @@
+"""A file of other plans, to be tried on history: `[[plans]]` as in config.toml, all faults at once.
+
+A plan may extend one of the configuration's. The first version of each price counts backwards too, so that a plan of
+next year can be tried on last year. Knows no usage.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from metering import ratecard
+from metering.config import Meter, Plan, Price, WrittenFloat
+from metering.config_faults import closest, faults_of
+from metering.config_plans import extended
+from metering.errors import ConfigError, Fault
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Plan, ...]:
+    """The file's plans; `plans` are the configuration's, which they may extend. Raises ConfigError with all faults."""
+    data = _data(path)
+    faults = [
+        Fault(where=f"{path.name}: {name}", what="is not a known key", right=closest(name, ["plans"]))
+        for name in data
+        if name != "plans"
+    ]
+    entries = data.get("plans")
+    if not isinstance(entries, list) or not entries:
+        faults.append(Fault(where=f"{path.name}: plans", what="is missing", right="write [[plans]] above each plan"))
+        raise ConfigError(faults)
+    own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
+    bases = [ratecard.plain(plan) for plan in plans if plan.id not in own]
+    whole = extended({"plans": [*entries, *bases]}, faults)["plans"]
+    assert isinstance(whole, list), "a list stays one"
+    found = _sound(whole[: len(entries)], faults)
+    if not faults:
+        faults += ratecard.faults(found, meters)
+        faults += [
+            Fault(where=f"plans[{index}].id", what=f"{plan.id!r} stands there twice", right="name each plan once")
+            for index, plan in enumerate(found)
+            if plan.id in {other.id for other in found[:index]}
+        ]
+    if faults:
+        raise ConfigError(faults)
+    return tuple(backdated(plan) for plan in found)
+
+
+def _data(path: Path) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"), parse_float=WrittenFloat)
+    except OSError as error:
+        fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
+    except (UnicodeDecodeError, ValueError) as error:
+        fault = Fault(where=str(path), what=f"is not TOML: {error}")
+    raise ConfigError([fault])
+
+
+def _sound(tables: Sequence[object], faults: list[Fault]) -> list[Plan]:
+    out = []
+    for index, table in enumerate(tables):
+        try:
+            out.append(Plan.model_validate(table))
+        except ValidationError as error:
+            faults.extend(faults_of(error, Plan, ("plans", index)))
+    return out
+
+
+def backdated(plan: Plan) -> Plan:
+    """The plan with the first version of each price in force from ever."""
+    first: dict[str, datetime] = {}
+    for price in plan.prices:
+        first[price.meter] = min(first.get(price.meter, price.valid_from), price.valid_from)
+
+    def dated(price: Price) -> Price:
+        is_first = price.valid_from == first[price.meter]
+        return price.model_copy(update={"valid_from": EVER}) if is_first else price
+
+    return plan.model_copy(update={"prices": tuple(dated(price) for price in plan.prices)})
