@@ -195,6 +195,6 @@ def test_an_organization_without_history_is_a_gap_and_no_zero(tmp_path: Path):
         report = machine.poll()
         assert report.outcome == "partial"
         assert any("403" in fault for fault in report.faults)
-        assert [
-            gap["reason"].split(":")[0] for gap in machine.gaps() if gap["organization"] == SPONSORED_ORGANIZATION
-        ] == ["unavailable"]
+        reasons = [gap["reason"] for gap in machine.gaps() if gap["organization"] == SPONSORED_ORGANIZATION]
+        assert reasons[0].startswith("unavailable")
+        assert set(reasons[1:]) <= {"too_recent"}  # the hours that nobody could know yet
