@@ -97,6 +97,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "corrections",
             "explain",
             "explain_evidence",
+            "plan_file",
             "export",
             "init",
             "month",
