@@ -45,8 +45,8 @@ class _Metric(msgspec.Struct, gc=False):
 
 
 class _Bucket(msgspec.Struct, gc=False):
-    timeframe_start: datetime | None = None
-    timeframe_end: datetime | None = None
+    timeframe_start: str | None = None  # the same few on every project: understood once for a page
+    timeframe_end: str | None = None
     metrics: list[_Metric] | None = None
 
 
@@ -65,6 +65,7 @@ class _ProjectHistory(msgspec.Struct, gc=False):
 
 class _History(msgspec.Struct, gc=False):
     projects: list[_ProjectHistory]
+    pagination: _Pagination | None = None
 
 
 class _Quota(msgspec.Struct, gc=False):
@@ -199,7 +200,7 @@ def envelope(body: bytes) -> Envelope:
 def history(body: bytes) -> HistoryPage:
     """A page of `/consumption_history/v2/projects`."""
     page = _decode(_history, body)
-    buckets = Buckets()
+    flat = _Flat()
     periods: dict[NeonPeriod, int] = {}
     projects: dict[str, int] = {}
     for project in page.projects:
@@ -208,8 +209,10 @@ def history(body: bytes) -> HistoryPage:
         number = projects[project.project_id] = len(projects)
         for neon_period in project.periods or ():
             period = _period(neon_period)
-            _add_buckets(buckets, number, periods.setdefault(period, len(periods)), project.project_id, neon_period)
-    _refuse_repeated_keys(body, page)
+            flat.add(number, periods.setdefault(period, len(periods)), project.project_id, neon_period)
+    buckets = flat.columns()
+    if flat.nulls or b"\\" in body or body.count(b'"') != 2 * _strings_in(page):
+        _refuse_repeated_keys(body, page)
     _refuse_repeated_buckets(buckets, tuple(projects))
     return HistoryPage(projects=tuple(projects), periods=tuple(periods), buckets=buckets)
 
@@ -276,36 +279,57 @@ def _utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _add_buckets(buckets: Buckets, project: int, period: int, project_id: str, neon_period: _NeonPeriod) -> None:
-    for bucket in neon_period.consumption or ():
-        if not bucket.metrics:
-            continue
-        start = _utc(bucket.timeframe_start)
-        if start is None:
-            raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_start")
-        grain, aligned = _grain(start, _utc(bucket.timeframe_end), project_id)
-        row: list[int | None] = [None] * len(KNOWN_METRICS)
-        seen: set[str] = set()
-        for metric in bucket.metrics:
-            name, value = metric.metric_name, metric.value
-            if name in seen:
-                where = f"one bucket of project {_clean(project_id)}"
-                raise PageRefusedError(f"metric {_clean(name)} stands twice in {where}")
-            seen.add(name)
-            if value is None:
+class _Flat:
+    """A page's buckets, one row after the other."""
+
+    def __init__(self) -> None:
+        self.found = Buckets()
+        self.rows: list[list[int | None]] = []
+        self.times: dict[tuple[str | None, str | None], tuple[int, datetime]] = {}
+        self.nulls = 0
+
+    def add(self, project: int, period: int, project_id: str, neon_period: _NeonPeriod) -> None:
+        """The buckets of one project in one of Neon's periods."""
+        found, index_of = self.found, _METRIC_INDEX.get
+        for bucket in neon_period.consumption or ():
+            if not bucket.metrics:
                 continue
-            index = _METRIC_INDEX.get(name)
-            if index is not None and 0 <= value < BIGINT_LIMIT:
-                row[index] = value
-            else:
-                buckets.others.append((len(buckets.project), name, _checked(name, value) or 0))
-        buckets.metrics |= seen
-        buckets.project.append(project)
-        buckets.period.append(period)
-        buckets.grain.append(grain)
-        buckets.start.append(aligned)
-        for column, cell in zip(buckets.values, row, strict=True):
-            column.append(cell)
+            times = (bucket.timeframe_start, bucket.timeframe_end)
+            if times not in self.times:
+                self.times[times] = _timeframe(*times, project_id)
+            grain, aligned = self.times[times]
+            row: list[int | None] = [None] * len(KNOWN_METRICS)
+            for metric in bucket.metrics:
+                value, index = metric.value, index_of(metric.metric_name)
+                if index is not None and value is not None and row[index] is None and 0 <= value < BIGINT_LIMIT:
+                    row[index] = value
+                else:
+                    self._add_odd(metric, bucket.metrics, project_id)
+            self.rows.append(row)
+            found.project.append(project)
+            found.period.append(period)
+            found.grain.append(grain)
+            found.start.append(aligned)
+
+    def _add_odd(self, metric: _Metric, metrics: list[_Metric], project_id: str) -> None:
+        """What is not the first number of 63 bits of a known metric: null, unknown, large, faulty, or there twice."""
+        name = metric.metric_name
+        if sum(other.metric_name == name for other in metrics) > 1:
+            where = f"one bucket of project {_clean(project_id)}"
+            raise PageRefusedError(f"metric {_clean(name)} stands twice in {where}")
+        self.found.metrics.add(name)
+        if metric.value is None:
+            self.nulls += 1
+        else:
+            self.found.others.append((len(self.rows), name, _checked(name, metric.value) or 0))
+
+    def columns(self) -> Buckets:
+        """The rows turned into columns."""
+        for name, column, cells in zip(KNOWN_METRICS, self.found.values, zip(*self.rows, strict=True), strict=False):
+            column.extend(cells)
+            if any(cell is not None for cell in cells):
+                self.found.metrics.add(name)
+        return self.found
 
 
 def _checked(name: str, value: int | None) -> int | None:
@@ -315,11 +339,22 @@ def _checked(name: str, value: int | None) -> int | None:
     return value
 
 
-def _grain(start: datetime, end: datetime | None, project_id: str) -> tuple[int, datetime]:
+def _moment(text: str | None) -> datetime | None:
+    """A time in UTC, as strict as the decoder is; None as `_utc` has it."""
+    try:
+        return None if text is None else _utc(msgspec.convert(text, datetime))
+    except msgspec.ValidationError as error:
+        raise PageRefusedError(f"the answer is not what the API promises: {_clean(error)}") from None
+
+
+def _timeframe(start_text: str | None, end_text: str | None, project_id: str) -> tuple[int, datetime]:
     """(index into GRAINS, aligned start). The bucket's own length says what it is, whatever was asked for.
 
     A bucket that reaches into a second hour, day or month belongs to neither: it is refused.
     """
+    start, end = _moment(start_text), _moment(end_text)
+    if start is None:
+        raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_start")
     if end is None:
         raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_end")
     length: timedelta = end - start
@@ -353,6 +388,22 @@ def _refuse_repeated_keys(body: bytes, page: _History) -> None:
     """
     if b"\\" in body or any(body.count(b'"%s"' % key) > count for key, count in _key_counts(page).items()):
         _refuse_duplicates_in(body)
+
+
+def _strings_in(page: _History) -> int:
+    """The keys and texts that were decoded, where no metric is null. As many strings in the body: none stands twice."""
+    paging = page.pagination
+    count = 1 if paging is None else 2 + 2 * (paging.cursor is not None) + 2 * (paging.next is not None)
+    for project in page.projects:
+        count += 2 if project.periods is None else 3
+        for period in project.periods or ():
+            optional = (period.period_plan, period.period_start, period.period_end)
+            count += 2 + 2 * sum(text is not None for text in optional) + (period.consumption is not None)
+            for bucket in period.consumption or ():
+                count += 2 * (bucket.timeframe_start is not None) + 2 * (bucket.timeframe_end is not None)
+                if bucket.metrics is not None:
+                    count += 1 + 3 * len(bucket.metrics)
+    return count
 
 
 def _key_counts(page: _History) -> dict[bytes, int]:
