@@ -294,6 +294,11 @@ def _time_text(moment: datetime) -> str:
     return rfc3339(moment)
 
 
+@lru_cache(maxsize=4096)
+def _share_text(part: int, whole: int) -> str:
+    return quantity_text(Fraction(part, whole))
+
+
 def _unit_price(price: Price, tier: int, part: Mapping[str, object]) -> str | None:
     """As written in the card; for cost_plus what a unit came to, null without a quantity."""
     if price.model != "cost_plus":
@@ -394,15 +399,15 @@ def _fee_parts(
         yield (
             span.customer,
             {
-                "key": f"{project or span.customer}/base_fee/{plan.id}/{rfc3339(span.start)}/1",
+                "key": f"{project or span.customer}/base_fee/{plan.id}/{_time_text(span.start)}/1",
                 "kind": "base_fee",
                 "project_id": project,
                 "plan": plan.id,
                 "meter": None,
                 "description": plan.name,
-                "from": rfc3339(span.start),
-                "to": rfc3339(span.end),
-                "quantity": quantity_text(Fraction(seconds, month.seconds)),
+                "from": _time_text(span.start),
+                "to": _time_text(span.end),
+                "quantity": _share_text(seconds, month.seconds),
                 "unit": "month",
                 "unit_price": f"{plan.base_fee:f}",
                 "amount": amount_text(amount, plan.currency),

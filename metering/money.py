@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import repeat
 from typing import Literal
 
@@ -90,6 +91,7 @@ def _fixed(number: int, places: int) -> str:
     return sign + digits if places == 0 else f"{sign}{digits[:-places]}.{digits[-places:]}"
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_amount(text: str, currency: str) -> int:
     """The inverse of `amount_text`; ValueError when it has more digits than the currency."""
     digits = minor_units(currency)

@@ -1,7 +1,7 @@
 """The usage of a month as the store holds it: sums, stretches, buckets and days as USAGE, by project and metric.
 
-DuckDB sums integers by integer keys; projects get their names here, once the rows are few. Knows which grain counts in
-each organization; must not know a plan, a price or a customer.
+DuckDB sums integers by integer keys; projects get their names here, once the rows are few. Rows come in no order. Knows
+which grain counts in each organization; must not know a plan, a price or a customer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class MonthUsage:
     @cached_property
     def sums(self) -> pl.DataFrame:
         """USAGE summed over each slice of the month; a row's start and end are those of its buckets."""
-        return self._counting(self._summed).sort(*_ORDER)
+        return self._counting(self._summed)
 
     def cut(self, cuts: pl.DataFrame, apart: pl.DataFrame = NOTHING) -> pl.DataFrame:
         """`sums`, cut also at each project's own moments; `cuts`: project_id, cut_at.
@@ -101,7 +101,7 @@ class MonthUsage:
         alike = self._alike(apart.join(is_single, on="project_id", how="anti"))
         single = self.buckets(apart.join(is_single, on="project_id", how="semi"))
         sums = pl.concat(rows).join(apart, on=["project_id", "metric"], how="anti")
-        return pl.concat([sums, alike, single]).sort(*_ORDER)
+        return pl.concat([sums, alike, single])
 
     def _inner(self, cuts: pl.DataFrame) -> pl.DataFrame:
         """The cuts that divide what a project used."""
@@ -143,7 +143,7 @@ class MonthUsage:
         found = [
             self._buckets(metric, keys, every, is_dated=metric in read_at) for metric, keys in self._by_metric(wanted)
         ]
-        return pl.concat([pl.DataFrame(schema=USAGE), *found]).sort(*_ORDER)
+        return pl.concat([pl.DataFrame(schema=USAGE), *found])
 
     def days(self) -> pl.DataFrame:
         """day, metric, value: what all projects used together by UTC day; a month's bucket on the day of its start."""
@@ -205,9 +205,6 @@ class MonthUsage:
             .with_columns(start="first_start", end=usage.bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
-
-
-_ORDER = ("organization", "project_id", "metric", "start")
 
 
 def _ends(period: Period) -> tuple[datetime, datetime]:

@@ -189,13 +189,14 @@ def _meter_faults(plan: Plan, where: str, known: Mapping[str, Meter]) -> Iterato
 def unknown_plans(names: Iterable[str | None], pattern: str | None, plans: Iterable[Plan]) -> list[tuple[str, str]]:
     """Project names whose pattern names a plan that does not exist, with that plan, sorted; `check` lists them."""
     known = {plan.id for plan in plans}
-    found = ((name, _named(name, pattern)) for name in names if name)
+    whole = re.compile(pattern) if pattern else None
+    found = ((name, _named(name, whole)) for name in names if name)
     return sorted((name, match[1]) for name, match in found if match and match[1] not in known)
 
 
-def _named(name: str | None, pattern: str | None) -> tuple[str, str] | None:
+def _named(name: str, pattern: re.Pattern[str] | None) -> tuple[str, str] | None:
     """Customer and plan by the whole name, or None where the pattern does not match (or leaves one empty)."""
-    match = re.fullmatch(pattern, name) if pattern and name is not None else None
+    match = pattern.fullmatch(name) if pattern else None
     return (match["customer"], match["plan"]) if match and match["customer"] and match["plan"] else None
 
 
@@ -252,7 +253,8 @@ def _seen(
     """Customer and plan of projects without a subscription, by name and organization, for as long as each was seen."""
     known = {plan.id for plan in plans}
     subscribed = pl.Series([row.project_id for row in subscriptions], dtype=pl.String).unique()
-    matches = ((name, _named(name, pattern)) for name in sightings["name"].unique() if name is not None)
+    whole = re.compile(pattern) if pattern else None
+    matches = ((name, _named(name, whole)) for name in sightings["name"].unique() if name is not None)
     by_name = [(name, match[0], match[1] if match[1] in known else None) for name, match in matches if match]
     names = pl.DataFrame(
         by_name, schema={"name": pl.String, "named_customer": pl.String, "named_plan": pl.String}, orient="row"

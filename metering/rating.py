@@ -70,7 +70,8 @@ def tiers_of(price: Price) -> tuple[Tier, ...]:
         return price.tiers
     unit_price = price.package_price if price.model == "package" else price.unit_price
     assert unit_price is not None, "faults() refuses a price without its unit price"
-    return (Tier(up_to=None, unit_price=unit_price, flat_fee=Decimal(0)),)
+    # Validated with the price; asked for once per line.
+    return (Tier.model_construct(up_to=None, unit_price=unit_price, flat_fee=Decimal(0)),)
 
 
 def billable(price: Price, share: Fraction, used: Fraction) -> Fraction:
