@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from metering import alert_rows, change_rows, invoice_rows
+from metering import alarm_rows, alert_rows, change_rows, invoice_rows
 from metering.errors import StoreDamagedError
 from metering.history_rows import HistoryRows, grain_fault, read_page
 from metering.inventory_rows import InventoryRows
@@ -23,6 +23,7 @@ RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""
 
 _PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
+    **alarm_rows.KINDS,
     **alert_rows.KINDS,
     **change_rows.KINDS,
     **invoice_rows.KINDS,
