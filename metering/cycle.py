@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering import alert, close, corrections, quota_status, schedule, terms
+from metering import alert, close, corrections, quota_status, schedule, stall, terms
 from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
@@ -116,10 +116,12 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     """
     now, wiring, done = ledger.clock(), wiring or Wiring(), Tick()
     due = schedule.due(ledger.store, config.schedule, now)
+    stall.announce(ledger, config, now, is_tried=False)
     if due.poll:
         done.report = poll(ledger, config, keys, command="tick", wiring=wiring)
     if wiring.stop.is_asked:
         return done  # the next tick goes on from here
+    stall.announce(ledger, config, now, is_tried=due.poll)
     done.alerts = evaluate_quotas(ledger, config, now)
     told = due.tell
     if due.close:
