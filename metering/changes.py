@@ -34,16 +34,17 @@ def wide_changes(incoming: pl.DataFrame, seen: pl.DataFrame) -> tuple[pl.DataFra
     if seen.is_empty():
         first = incoming.filter(pl.any_horizontal(pl.col(metric) != 0 for metric in KNOWN_METRICS))
         return first.with_columns(pl.when(pl.col(KNOWN_METRICS) != 0).then(pl.col(KNOWN_METRICS))), _no_omissions()
-    joined = incoming.join(seen, on=KEYS, how="left", suffix="_seen")
+    joined = incoming.join(seen.with_columns(is_seen=True), on=KEYS, how="left", suffix="_seen")
     changes = joined.filter(
         pl.any_horizontal(pl.col(metric) != _seen(metric) for metric in KNOWN_METRICS)  # null is no difference
     ).select("seq", *KEYS, *(_difference(metric) for metric in KNOWN_METRICS))
     left_out = [
         joined.filter(pl.any_horizontal(_is_left_out(metric, f"{metric}_seen") for metric in KNOWN_METRICS)).select(
             *KEYS, *(_left_out(metric, f"{metric}_seen") for metric in KNOWN_METRICS)
-        ),
-        seen.join(incoming, on=KEYS, how="anti").select(*KEYS, *KNOWN_METRICS),
+        )
     ]
+    if joined["is_seen"].count() < seen.height:  # some buckets are left out whole
+        left_out.append(seen.join(incoming, on=KEYS, how="anti").select(*KEYS, *KNOWN_METRICS))
     omitted = (
         pl.concat(left_out)
         .unpivot(on=list(KNOWN_METRICS), index=list(KEYS), variable_name="metric", value_name="value")

@@ -81,16 +81,13 @@ class _Batch:
     def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """WIDE and LONG, of the buckets that start inside the window that was asked for."""
         found = self.buckets
-        starts = {start: number for number, start in enumerate(set(found.start))}  # few, and slow to convert
         wide = pl.DataFrame(
             {
                 "seq": pl.Series(self.bucket_seqs, dtype=pl.UInt64),
                 "project_key": pl.Series(self.bucket_keys, dtype=pl.UInt32),
                 "neon_period_key": pl.Series(self.bucket_periods, dtype=pl.UInt32),
                 "grain": pl.Series(found.grain, dtype=pl.UInt8),
-                "timeframe_start": pl.Series(list(starts), dtype=UTC_MICROSECONDS).gather(
-                    pl.Series([starts[start] for start in found.start], dtype=pl.UInt32)
-                ),
+                "timeframe_start": _moments(found.start),
                 **{
                     metric: pl.Series(column, dtype=pl.Int64)
                     for metric, column in zip(KNOWN_METRICS, found.values, strict=True)
@@ -307,6 +304,15 @@ def grain_fault(asked: int, answered: list[int]) -> str:
     if answered and answered[0] < asked:
         return f"{GRAIN_NAMES[answered[0]]} buckets where {GRAIN_NAMES[asked]} ones were asked for"
     return ""
+
+
+def _moments(moments: list[datetime]) -> pl.Series:
+    """The moments as a column. Few objects stand in it many times: each is converted once, and none is hashed."""
+    places = list(map(id, moments))
+    distinct = dict(zip(places, moments, strict=True))
+    numbers = {place: number for number, place in enumerate(distinct)}
+    converted = pl.Series(list(distinct.values()), dtype=UTC_MICROSECONDS)
+    return converted.gather(pl.Series(list(map(numbers.__getitem__, places)), dtype=pl.UInt32))
 
 
 def _reported(buckets: pages.Buckets) -> set[str]:
