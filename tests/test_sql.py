@@ -1,5 +1,6 @@
 """Every statement in sql/ runs; checks hold on a lived-in store and fail on one that was tampered with; views agree."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +49,7 @@ PARAMETERS: dict[str, Any] = {
     "now": MONTH.start,
     "since": MONTH.start,
     "before": MONTH.end,
+    "moved_since": MONTH.start,
     "until": MONTH.end,
     "period_start": MONTH.start,
     "period_end": MONTH.end,
@@ -150,7 +152,9 @@ FRAMES = {
     # What callers register beside the tables, with every column that any of them gives.
     "batch_projects": pl.Schema({"project_key": pl.UInt32(), "page_seq": pl.UInt64()}),
     "only_project": pl.Schema({"project_id": pl.String()}),
-    "wanted": pl.Schema({"project_key": pl.UInt32(), "project_id": pl.String(), "metric": pl.String()}),
+    "wanted": pl.Schema(
+        {"project_key": pl.UInt32(), "project_id": pl.String(), "metric": pl.String(), "since": MOMENT}
+    ),
     "stretch": pl.Schema(
         {"stretch_no": pl.UInt32(), "project_key": pl.UInt32(), "period_start": MOMENT, "period_end": MOMENT}
     ),
@@ -260,3 +264,21 @@ def test_a_bucket_ends_where_its_grain_does_in_every_time_zone(book):
         ends = frame(book.store, "select grain, epoch(timeframe_end)::bigint from bucket_value order by grain").rows()
         stamps = [int(moment(text).timestamp()) for text in ("2026-10-03T01", "2026-10-04", "2026-03-01")]
         assert ends == list(enumerate(stamps))
+
+
+# -- the manual
+
+PAGE = (data_directory("sql").parent / "docs" / "store.md").read_text()
+
+
+def test_the_manual_names_every_table_and_view_and_nothing_else(lived_in):
+    cells = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`(\w+)`", "".join(cells))
+    there = "select table_name from duckdb_tables() union all select view_name from duckdb_views() where not internal"
+    registered = {"incoming", "reported", *FRAMES}
+    assert sorted(named) == sorted(set(frame(lived_in, there).to_series()) - registered)
+
+
+@pytest.mark.parametrize("statement", re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL))
+def test_a_question_in_the_manual_can_be_asked(lived_in, statement):
+    assert frame(lived_in, statement).width > 1
