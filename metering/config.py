@@ -29,6 +29,7 @@ from metering.config_models import (
     QuotaConfig,
     ScheduleConfig,
     SellerConfig,
+    ServiceConfig,
     StoreConfig,
     Tier,
     Webhook,
@@ -58,6 +59,7 @@ __all__ = [
     "ScheduleConfig",
     "Secret",
     "SellerConfig",
+    "ServiceConfig",
     "StoreConfig",
     "Subscription",
     "Tier",
@@ -80,6 +82,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "seller": SellerConfig,
     "invoices": InvoicesConfig,
     "quota": QuotaConfig,
+    "service": ServiceConfig,
 }
 _LISTS: dict[str, type[BaseModel]] = {
     "organizations": Organization,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic_core import PydanticCustomError
 
 from metering.config_faults import closest
+from metering.config_patterns import is_loopback, listen_parts
 from metering.config_values import moment
 from metering.errors import Fault
 from metering.period import rfc3339
@@ -29,6 +30,7 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
         if str(webhook.get("url")).startswith("http://") and webhook.get("allow_private_network") is not True:
             right = "write https://, or allow_private_network = true for a receiver of your own"
             yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
+    yield from _open_to_others(data.get("service"))
     for where, discount in _tables(data, "discounts"):
         yield from _one_of(discount, where, "percent", "amount")
         yield from _backwards(discount, where)
@@ -38,6 +40,19 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
         named = [str(metric) for metric in metrics] if isinstance(metrics, list) else []
         for metric in sorted({metric for metric in named if named.count(metric) > 1}):
             yield Fault(where=f"{where}.metrics", what=f"{metric!r} stands there twice", right="once is right")
+
+
+def _open_to_others(service: object) -> Iterator[Fault]:
+    """An address that others reach must be meant: what is shown there names organizations and counts."""
+    if not isinstance(service, dict) or not service.get("listen") or service.get("allow_remote") is True:
+        return
+    try:
+        host, _ = listen_parts(str(service["listen"]))
+    except PydanticCustomError:
+        return
+    if not is_loopback(host):
+        right = "listen on 127.0.0.1, or say allow_remote = true"
+        yield Fault(where="service.listen", what="can be reached by other machines", right=right)
 
 
 def _tables(data: Mapping[str, object], name: str, prefix: str = "") -> list[tuple[str, dict[str, object]]]:

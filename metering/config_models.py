@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 from metering.config_patterns import (
     BaseUrl,
     EventPattern,
+    ListenAddress,
     NamePattern,
     NumberPattern,
     QuotaName,
@@ -109,6 +110,14 @@ class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
     thresholds_percent: Thresholds = (80, 95)
 
 
+class ServiceConfig(BaseModel, frozen=True, extra="forbid"):
+    """What `run` shows of itself: where it listens ("": nowhere), and whom ticks tell that they went well."""
+
+    listen: ListenAddress = "127.0.0.1:9187"
+    allow_remote: Flag = False
+    ping_url_env: EnvironmentName | None = None
+
+
 class Webhook(BaseModel, frozen=True, extra="forbid"):
     """An endpoint that alerts are sent to; `events` are names or patterns such as `quota.*`."""
 
@@ -203,6 +212,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     seller: SellerConfig = SellerConfig()
     invoices: InvoicesConfig = InvoicesConfig()
     quota: QuotaConfig = QuotaConfig()
+    service: ServiceConfig = ServiceConfig()
     webhooks: tuple[Webhook, ...] = ()
     meters: tuple[Meter, ...] = ()
     plans: tuple[Plan, ...] = ()

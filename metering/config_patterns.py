@@ -64,6 +64,30 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def listen_parts(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9187` or `[::1]:9187`; refuses what is neither an IP address nor `localhost`."""
+    right = 'write "127.0.0.1:9187", "[::1]:9187", or "" for none'
+    host, colon, digits = text.rpartition(":")
+    if not colon or not (digits.isascii() and digits.isdecimal() and int(digits[:6]) < 2**16):
+        refuse(f"{text!r} has no port", right)
+    bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    try:
+        is_address = (ipaddress.ip_address(bare).version == 6) == (bare != host)
+    except ValueError:
+        is_address = host == "localhost"
+    if not is_address:
+        refuse(f"{text!r} names no address of this machine", right)
+    return bare, int(digits)
+
+
+def _listen(value: object) -> str:
+    if value == "":
+        return ""
+    text = one_line(value)
+    listen_parts(text)
+    return text
+
+
 def _base_url(value: object) -> str:
     text = one_line(value)
     parts = url_parts(text)
@@ -142,6 +166,8 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
 BaseUrl = Annotated[str, PlainValidator(_base_url)]
 """https, or http on this machine; no slash at its end."""
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url)]
+ListenAddress = Annotated[str, PlainValidator(_listen)]
+"""An address of this machine with a port (0: any free one), or nothing."""
 NamePattern = Annotated[str, PlainValidator(_name_pattern)]
 """A regular expression with the groups customer and plan."""
 NumberPattern = Annotated[str, PlainValidator(_number_pattern)]

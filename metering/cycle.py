@@ -49,6 +49,11 @@ class Tick:
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def all_faults(self) -> list[str]:
+        """What the cycle could not read, and what the rest of the tick could not do."""
+        return [*(self.report.faults if self.report else ()), *self.faults]
+
 
 def poll(ledger: Ledger, config: Config, keys: Keys, *, command: str = "poll", wiring: Wiring | None = None) -> Report:
     """One polling cycle now."""

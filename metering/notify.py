@@ -339,3 +339,36 @@ async def deliver_queues(
     except BaseExceptionGroup as failures:
         # Only `on_attempt` and `clock` raise in there: the caller knows their errors, not groups of them.
         raise failures.exceptions[0] from None
+
+
+# -- a dead-man's switch
+
+PING_SECONDS = 10
+
+
+def ping(url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
+    """Ask once for the operator's own URL, which waits to be asked; why it did not go well, empty where it did.
+
+    The URL is a secret (who knows it can keep the switch quiet) and is in no sentence. Only https, no redirects; its
+    address may be private, since it is the operator's.
+    """
+    try:
+        if httpx.URL(url).scheme != "https":
+            return "the URL is not https"
+        status = asyncio.run(_asked(url, transport))
+    except TimeoutError:
+        return f"no answer within {PING_SECONDS} s"
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        return _why(error)
+    return "" if 200 <= status < 300 else f"the answer was {status}"
+
+
+async def _asked(url: str, transport: httpx.AsyncBaseTransport | None) -> int:
+    async with (
+        asyncio.timeout(PING_SECONDS),
+        httpx.AsyncClient(
+            verify=_tls(), trust_env=False, follow_redirects=False, timeout=PING_SECONDS, transport=transport
+        ) as opened,
+        opened.stream("GET", url, headers={"user-agent": f"metering/{__version__}"}) as response,
+    ):
+        return response.status_code

@@ -3,7 +3,6 @@
 Knows signals and the scheduler; what is due comes from the ledger, so a missed wake-up costs nothing.
 """
 
-import re
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from metering import schedule
 from metering.errors import MeteringError
+from metering.logs import Log
 from metering.stop import Stop
 
 SECONDS_INTO_THE_SLOT = 20
@@ -25,10 +25,8 @@ SECONDS_INTO_THE_SLOT = 20
 GRACE_SECONDS = 7
 """So long may the page in hand take after SIGTERM; then it is dropped, and what is left of 10 s is for closing."""
 
-_SECRET = re.compile(r"(?:napi_|whsec_)[^\s'\"]+|(?i:bearer)\s+[^\s'\"]+")
 
-
-def run(poll_minutes: int, tick: Callable[[Stop], object], note: Callable[[str], None]) -> None:
+def run(poll_minutes: int, tick: Callable[[Stop], object], log: Log) -> None:
     """Ticks once at the start and then at every slot, until SIGTERM. A failed tick is told, counted and survived.
 
     SIGTERM lets the page in hand finish and begins no other. SIGINT interrupts at once (KeyboardInterrupt).
@@ -36,37 +34,32 @@ def run(poll_minutes: int, tick: Callable[[Stop], object], note: Callable[[str],
     stop, wake = Stop(), SimpleQueue[None]()
     wake.put(None)
     failures = 0
-    with _woken(poll_minutes, wake, note), _stopped_by_signal(stop, wake):
+    with _woken(poll_minutes, wake, log), _stopped_by_signal(stop, wake):
         try:
             while not stop.is_asked:
                 wake.get()
                 while not wake.empty():
                     wake.get()
                 if not stop.is_asked:
-                    failures = attempt(tick, stop, note, failures)
+                    failures = attempt(tick, stop, log, failures)
         except KeyboardInterrupt:
             if not stop.is_asked:
                 raise  # a person pressed Ctrl-C; otherwise the grace is over
-    note("stopped")
+    log.info("stopped")
 
 
-def attempt(tick: Callable[[Stop], object], stop: Stop, note: Callable[[str], None], failures: int) -> int:
+def attempt(tick: Callable[[Stop], object], stop: Stop, log: Log, failures: int) -> int:
     """Ticks, and tells where that fails; returns how many ticks have now failed in a row."""
     try:
         tick(stop)
     except MeteringError as error:
-        text = f"{error}" + (f" ({error.hint})" if error.hint else "")
-    except Exception:  # the service outlives what nobody thought of, and says so
-        text = traceback.format_exc()
+        told = {"error": str(error), "kind": type(error).__name__} | ({"hint": error.hint} if error.hint else {})
+    except Exception as error:  # the service outlives what nobody thought of, and says so
+        told = {"error": str(error), "kind": type(error).__name__, "traceback": traceback.format_exc()}
     else:
         return 0
-    note(f"tick failed ({failures + 1} in a row): {redacted(text)}")
+    log.error("tick failed", in_a_row=failures + 1, **told)
     return failures + 1
-
-
-def redacted(text: str) -> str:
-    """The text without what looks like a key."""
-    return _SECRET.sub("***", text)
 
 
 def trigger(poll_minutes: int) -> OrTrigger:
@@ -85,11 +78,11 @@ def trigger(poll_minutes: int) -> OrTrigger:
 
 
 @contextmanager
-def _woken(poll_minutes: int, wake: SimpleQueue[None], note: Callable[[str], None]) -> Iterator[None]:
+def _woken(poll_minutes: int, wake: SimpleQueue[None], log: Log) -> Iterator[None]:
     """While inside, the scheduler puts something into the queue at every slot."""
 
     def tell(event: JobExecutionEvent) -> None:
-        note(f"the scheduler could not wake us: {event.exception}")
+        log.error("the scheduler could not wake us", error=str(event.exception))
 
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(

@@ -149,6 +149,7 @@ HEADINGS = {
     "seller": "## `[seller]`",
     "invoices": "## `[invoices]`",
     "quota": "## `[quota]`",
+    "service": "## `[service]`",
     "webhooks": "## `[[webhooks]]`",
     "meters": "## `[[meters]]`",
     "plans": "## `[[plans]]`",

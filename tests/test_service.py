@@ -1,10 +1,14 @@
 import asyncio
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from metering import service
+from metering import logs, service
 from metering.errors import StoppedError, StoreBusyError, UnreachableError
 from metering.journal import read
 from metering.ledger import JOURNAL, open_ledger
@@ -65,13 +69,17 @@ def serving() -> Iterator[Neon]:
 
 
 @contextmanager
-def running(directory: Path, server: Neon, *, poll_minutes: int = 15) -> Iterator[subprocess.Popen[str]]:
+def running(
+    directory: Path, server: Neon, *, poll_minutes: int = 15, listen: str = ""
+) -> Iterator[subprocess.Popen[str]]:
     (directory / "config.toml").write_text(
         f"""
 [neon]
 base_url = "http://127.0.0.1:{server.server_port}"
 [schedule]
 poll_minutes = {poll_minutes}
+[service]
+listen = "{listen}"
 [[organizations]]
 id = "org-a"
 api_key_env = "KEY"
@@ -100,7 +108,7 @@ def test_sigterm_lets_the_page_in_hand_finish(tmp_path: Path):
         threading.Timer(0.5, server.may_answer.set).start()
         out, said = process.communicate(timeout=30)
         assert (process.returncode, out) == (0, "")
-        assert said.splitlines()[-1] == "metering: stopped"
+        assert [line["event"] for line in map(json.loads, said.splitlines())][-2:] == ["tick", "stopped"]
         assert server.count == 1
         assert kinds(tmp_path) == ["page", "walk", "cycle"]
 
@@ -123,6 +131,38 @@ def test_sigterm_between_two_ticks_ends_it_at_once(tmp_path: Path):
         process.communicate(timeout=30)
         assert process.returncode == 0
         assert kinds(tmp_path)[-1] == "cycle"
+
+
+def test_it_shows_its_metrics_and_its_health_and_ends_in_time(tmp_path: Path):
+    with serving() as server, running(tmp_path, server, poll_minutes=1440, listen="127.0.0.1:0") as process:
+        assert process.stderr is not None
+        server.may_answer.set()
+        first = json.loads(process.stderr.readline())
+        assert (first["level"], first["event"], first["pages"]) == ("info", "listening", ["/metrics", "/healthz"])
+        while json.loads(process.stderr.readline())["event"] != "tick":
+            assert process.poll() is None
+        with urllib.request.urlopen(f"http://{first['address']}/healthz", timeout=30) as answer:
+            told = json.loads(answer.read())
+        assert (told["status"], told["error"]) == ("ok", None)
+        with urllib.request.urlopen(f"http://{first['address']}/metrics", timeout=30) as answer:
+            assert b"metering_cycles_total 1.0" in answer.read()
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert (process.returncode, time.monotonic() - begun < 10) == (0, True)
+
+
+def test_a_port_that_is_taken_is_told_and_polling_goes_on(tmp_path: Path):
+    with serving() as server, running(tmp_path, server, listen=f"127.0.0.1:{server.server_port}") as process:
+        assert process.stderr is not None
+        server.may_answer.set()
+        said = json.loads(process.stderr.readline())
+        assert (said["level"], said["event"]) == ("error", "no metrics and no health are served")
+        assert said["error"].startswith(f"cannot listen on 127.0.0.1:{server.server_port}: ")
+        assert server.asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
 
 
 def test_ctrl_c_is_an_interruption(tmp_path: Path):
@@ -150,46 +190,62 @@ def test_a_service_whose_store_is_held_waits_for_the_next_slot(tmp_path: Path):
         assert server.count == 0
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (UnreachableError("Neon is down", hint="wait"), "tick failed (1 in a row): Neon is down (wait)"),
-        (StoreBusyError("process 7 holds the store", process_id=7), "tick failed (1 in a row): process 7 holds"),
-        (ZeroDivisionError("by napi_abcdefghijklmnopqrstuvwxyz"), "ZeroDivisionError: by ***"),
-        (OSError(28, "No space left on device"), "No space left on device"),
-    ],
-    ids=["ours", "busy", "unexpected", "disk"],
-)
-def test_a_tick_that_fails_is_told_and_survived(error: Exception, said: str):
-    told: list[str] = []
+def told_by(*ticks: Callable[[Stop], object]) -> tuple[list[dict[str, object]], int]:
+    """The lines that these ticks make, one after the other, and how many failed in a row at the end."""
+    stream, failures = io.StringIO(), 0
+    log = logs.logger(stream, lambda: datetime(2026, 11, 20, 6, 15, 20, tzinfo=UTC), is_terminal=False)
+    for tick in ticks:
+        failures = service.attempt(tick, Stop(), log, failures)
+    return [json.loads(line) for line in stream.getvalue().splitlines()], failures
 
+
+def failing(error: Exception) -> Callable[[Stop], object]:
     def tick(_: Stop) -> None:
         raise error
 
-    assert service.attempt(tick, Stop(), told.append, 0) == 1
-    assert len(told) == 1
-    assert said in told[0]
+    return tick
 
 
-def test_failures_in_a_row_are_counted_until_one_goes_well():
-    told: list[str] = []
-
-    def fail(_: Stop) -> None:
-        raise UnreachableError("down")
-
-    failures = 0
-    for tick in (fail, fail, lambda stop: None, fail):
-        failures = service.attempt(tick, Stop(), told.append, failures)
-    assert told == [
-        "tick failed (1 in a row): down",
-        "tick failed (2 in a row): down",
-        "tick failed (1 in a row): down",
+def test_a_tick_that_fails_is_told_with_its_hint_and_survived():
+    lines, failures = told_by(failing(UnreachableError("Neon is down", hint="wait")))
+    assert failures == 1
+    assert lines == [
+        {
+            "time": "2026-11-20T06:15:20Z",
+            "level": "error",
+            "event": "tick failed",
+            "in_a_row": 1,
+            "error": "Neon is down",
+            "kind": "UnreachableError",
+            "hint": "wait",
+        }
     ]
 
 
-def test_nothing_that_looks_like_a_key_is_told():
-    text = "GET x Authorization: Bearer abc.def napi_0123 'whsec_c2VjcmV0' bearer=1"
-    assert service.redacted(text) == "GET x Authorization: *** *** '***' bearer=1"
+def test_a_tick_that_finds_the_store_held_says_by_whom():
+    ((line,), _) = told_by(failing(StoreBusyError("process 7 holds the store", process_id=7)))
+    assert line["error"] == "process 7 holds the store"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ZeroDivisionError("by napi_abcdefghijklmnopqrstuvwxyz"), "by ***"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+    ],
+    ids=["unexpected", "disk"],
+)
+def test_what_nobody_thought_of_is_told_with_its_traceback_and_without_keys(error: Exception, said: str):
+    ((line,), failures) = told_by(failing(error))
+    assert (line["error"], failures) == (said, 1)
+    assert str(line["traceback"]).startswith("Traceback") and "napi_" not in str(line["traceback"])
+
+
+def test_failures_in_a_row_are_counted_until_one_goes_well():
+    fail = failing(UnreachableError("down"))
+    lines, failures = told_by(fail, fail, lambda stop: None, fail)
+    assert [line["in_a_row"] for line in lines] == [1, 2, 1]
+    assert failures == 1
 
 
 @pytest.mark.parametrize("minutes", [1, 7, 15, 45, 60, 90, 1000, 1440])

@@ -1,6 +1,8 @@
 """Commands that write what they see: check, poll, backfill, tick, run."""
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,13 +25,14 @@ from metering.cli.base import (
     with_config,
     with_format,
 )
-from metering.errors import UsageError
+from metering.errors import MeteringError, UsageError
 from metering.period import Period, parse_time, rfc3339
 
 if TYPE_CHECKING:
     from metering.config import Config
-    from metering.cycle import Wiring
+    from metering.cycle import Tick, Wiring
     from metering.intake import Report
+    from metering.logs import Log
     from metering.stop import Stop
 
 
@@ -94,7 +97,10 @@ def _moment(option: str, text: str | None) -> datetime | None:
 def tick(config_path: Path) -> None:
     """What cron calls: poll, evaluate quotas, deliver webhooks, close and report what is due."""
     config, clock = read_config(config_path), business_clock()
-    finish(one_tick(config, clock))
+    done = one_tick(config, clock)
+    for sentence in (*done.all_faults, *done.notes):
+        note(sentence)
+    finish(_tick_code(done))
 
 
 def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: "Stop | None" = None) -> "Wiring":
@@ -105,8 +111,8 @@ def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], 
     return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)
 
 
-def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> int:
-    """A tick in a ledger of its own; faults go to stderr. Returns the exit code."""
+def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
+    """A tick in a ledger of its own, its metrics written, and whoever waits for complete ticks told."""
     from metering import cycle, ledger, metrics
     from metering.cli.money import write_report
 
@@ -128,8 +134,28 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
             metrics.write(books.store, config, clock())
         except OSError as error:  # what the tick did is durable; only the picture of it is missing
             done.notes.append(f"{metrics.TEXTFILE} was not written: {error.strerror}")
-    for fault in (*(done.report.faults if done.report else ()), *done.faults, *done.notes):
-        note(fault)
+    if _tick_code(done) == 0 and clock is real_time and not (stop and stop.is_asked):
+        done.notes += _ping(config)
+    return done
+
+
+def _ping(config: "Config") -> list[str]:
+    """Tells the dead-man's switch; the reason where that failed."""
+    from metering import notify
+    from metering.config import secret
+    from metering.errors import CredentialsError
+
+    name = config.service.ping_url_env
+    if name is None:
+        return []
+    try:
+        why = notify.ping(secret(name, None, os.environ).reveal())
+    except CredentialsError as error:
+        why = str(error)
+    return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
+
+
+def _tick_code(done: "Tick") -> int:
     return _code(done.report) or (3 if done.faults else 0)
 
 
@@ -173,10 +199,60 @@ def _tell(report: "Report", now: datetime, form: str | None) -> None:
 @with_config
 def run(config_path: Path) -> None:
     """The same as a service: ticks when polls are due; SIGTERM ends it within 10 seconds."""
-    from metering import service
+    from metering import logs, service
 
     config, clock = read_config(config_path), business_clock()
-    service.run(config.schedule.poll_minutes, lambda stop: one_tick(read_config(config_path), clock, stop), note)
+    log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
+    known = [config]  # the last one that was read; a page shows it while the next is faulty
+
+    def tick_and_tell(stop: "Stop") -> None:
+        known[0] = read_config(config_path)
+        begun = time.monotonic()
+        done = one_tick(known[0], clock, stop)
+        _log_tick(log, done, int(time.monotonic() - begun))
+
+    with _listening(config, lambda: known[0], clock, log):
+        service.run(config.schedule.poll_minutes, tick_and_tell, log)
+
+
+@contextmanager
+def _listening(
+    config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
+) -> Iterator[None]:
+    """While inside, the pages are served; polling matters more, so where the port is taken it goes on without."""
+    from metering import listener
+
+    if not config.service.listen:
+        yield
+        return
+    try:
+        pages = listener.Listener(listener.app(config_of, clock), config.service.listen)
+    except MeteringError as error:
+        log.error("no metrics and no health are served", error=str(error))
+        yield
+        return
+    with pages:
+        log.info("listening", address=pages.address, pages=["/metrics", "/healthz"])
+        yield
+
+
+def _log_tick(log: "Log", done: "Tick", seconds: int) -> None:
+    """A line for each thing that went wrong, then one for the tick."""
+    for fault in done.all_faults:
+        log.warning("fault", sentence=fault)
+    for sentence in done.notes:
+        log.info("note", sentence=sentence)
+    report = done.report
+    polled = {} if report is None else {"requests": report.requests, "pages": report.pages, "changes": report.changes}
+    log.info(
+        "tick",
+        outcome=report.outcome if report else "nothing due",
+        **polled,
+        alerts=done.alerts,
+        delivered=done.delivered,
+        closed=done.closed,
+        seconds=seconds,
+    )
 
 
 COMMANDS: list[click.Command] = [poll, backfill, tick, run]
