@@ -332,7 +332,7 @@ def test_the_retry_schedule_is_the_one_that_is_documented():
 
 def test_the_fields_of_a_quota_event_are_documented():
     text = section(page("alerts.md"), "## What arrives")
-    (example, _) = [json.loads(block) for name, block in BLOCK.findall(text) if name == "json"]
+    (example, *_) = [json.loads(block) for name, block in BLOCK.findall(text) if name == "json"]
     documented = {name for row in rows(text)[2:] for name in re.findall(r"`(\w+)`", row[0])}
     assert documented == set(example["data"])
     crossed = {"percent", "used", "limit", "unit", "period", "observed_at", "forecast", "source", "limit_source"}
