@@ -1,10 +1,11 @@
 """How closing and voiding become rows, live and in a rebuild alike. Knows no prices and computes no amount."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from metering.period import parse_time
 
@@ -39,8 +40,7 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
             "insert or replace into parked values ($month, $customer, $seq, $reason)",
             {"month": data["month"], "customer": customer, "seq": record["seq"], "reason": reason},
         )
-    for position, document in zip(data["positions"], body["invoices"], strict=True):
-        _insert(connection, record["seq"], data["month"], data["series"], position, document)
+    _insert(connection, record["seq"], data, zip(data["positions"], body["invoices"], strict=True))
 
 
 def apply_void(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
@@ -48,28 +48,47 @@ def apply_void(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     data = record["data"]
     connection.execute("update invoice set status = 'void' where number = $number", {"number": data["number"]})
     note = json.loads(record["body"])
-    _insert(connection, record["seq"], data["month"], data["series"], data["position"], note)
+    _insert(connection, record["seq"], data, [(data["position"], note)])
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, seq: int, month: str, series: str, position: int, document: Row
-) -> None:
-    connection.execute(
-        """insert into invoice values ($number, $seq, $month, $customer, 'final', $currency, $total, $issued_at,
-           $series, $position, $document)""",
+_INVOICE: dict[str, pl.DataType] = {
+    "number": pl.String(),
+    "seq": pl.UInt64(),
+    "month": pl.String(),
+    "customer": pl.String(),
+    "status": pl.String(),
+    "currency": pl.String(),
+    "total": pl.String(),
+    "issued_at": pl.Datetime("us", "UTC"),
+    "series": pl.String(),
+    "position": pl.UInt32(),
+    "document": pl.String(),
+}
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, seq: int, data: Row, issued: Iterable[tuple[int, Row]]) -> None:
+    """(position, document) each, in one statement: a month may have tens of thousands."""
+    rows = [
         {
             "number": document["number"],
             "seq": seq,
-            "month": month,
+            "month": data["month"],
             "customer": document["customer"]["id"],
+            "status": "final",
             "currency": document["currency"],
             "total": document["total"],
             "issued_at": parse_time(document["issued_at"]),
-            "series": series,
+            "series": data["series"],
             "position": position,
             "document": _text(document),
-        },
-    )
+        }
+        for position, document in issued
+    ]
+    connection.register("issued", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
+    try:
+        connection.execute("insert into invoice by name select * from issued")
+    finally:
+        connection.unregister("issued")
 
 
 def _text(document: Any) -> str:
