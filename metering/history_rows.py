@@ -2,7 +2,9 @@
 
 Pages wait in one batch per walk and are compared together with what the store holds of the same buckets; the rows do
 not depend on where a batch ends. A value that a walk leaves out is staged as an omission and counts as zero once the
-walk proves complete. Asks nothing, reads no clock; the caller holds the transaction.
+walk proves complete, unless a later page of another walk has shown the same bucket meanwhile. A whole walk over an
+organization certifies its hours; a batch (endpoint `batch`: questions for some projects) proves only what it leaves
+out of theirs. Asks nothing, reads no clock; the caller holds the transaction.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +33,10 @@ from metering.page_rows import page_frame, page_row
 from metering.period import parse_time
 from metering.row_keys import RowKeys
 from metering.store import Store
+from metering.sweep_rows import SweepRows, cursor_of
 
+HISTORY_ENDPOINTS = frozenset({"history", "batch"})
+"""Whole walks over an organization, and questions for some of its projects by id."""
 BATCH_BUCKETS = 300_000
 STORED_LIMIT = 10**38
 """A value of 39 digits may fit 128 bits, and still not the decimal in which numbers cross the database's border."""
@@ -49,6 +54,11 @@ class ReadPage:
     periods: tuple[pages.NeonPeriod, ...] = ()
     buckets: pages.Buckets = field(default_factory=pages.Buckets)
 
+    def asked(self) -> list[str]:
+        """The projects that were asked for by id; none where the question was for all, or the page is faulty."""
+        named = self.record.data["params"].get("project_ids", "") if self.row["fault"] is None else ""
+        return named.split(",") if named else []
+
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
@@ -59,6 +69,8 @@ class _Batch:
     start: datetime
     end: datetime
     projects: dict[int, int] = field(default_factory=dict)  # project_key -> the page that listed it
+    read_at: dict[int, datetime] = field(default_factory=dict)  # project_key -> when the page was asked for
+    sweep: list[tuple[Record, str | None]] = field(default_factory=list)  # pages of a sweep, and where they lead to
     page_rows: list[dict[str, Any]] = field(default_factory=list)
     bucket_seqs: list[int] = field(default_factory=list)
     bucket_keys: list[int] = field(default_factory=list)
@@ -122,6 +134,7 @@ class HistoryRows:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keys = RowKeys(store)
+        self._sweeps = SweepRows(store)
         self._batches: dict[int, _Batch] = {}
 
     def gather(self, page: ReadPage) -> bool:
@@ -143,6 +156,10 @@ class HistoryRows:
         periods = [self._keys.neon_period(data["organization"], period) for period in page.periods]
         batch.add(page.record.seq, page.buckets, keys, periods)
         batch.projects.update(dict.fromkeys(keys, page.record.seq))
+        read = [*keys, *self._keys.known(data["organization"], page.asked())]
+        batch.read_at.update(dict.fromkeys(read, page.row["sent_at"]))
+        if data.get("is_sweep"):
+            batch.sweep.append((page.record, cursor_of(page.record.body)))
         batch.page_rows.append(page.row)
         return True
 
@@ -177,15 +194,29 @@ class HistoryRows:
                 others_omitted.join(into_wide, on=LONG_KEYS, how="anti"),
             ]
         )
+        self._outdate(batch, listed, window)
         self._stage(batch, staged, listed, wide, long)
         if not is_last:
             self._store.insert(
                 "walk_project", listed.select(walk=pl.lit(batch.walk, pl.UInt32), project_key="project_key")
             )
+        self._sweeps.read(batch.read_at)
+        self._sweeps.advance(batch.sweep)
         counts = dict(pl.concat([changes["seq"], other_changes["seq"]]).value_counts().iter_rows())
         self._store.insert(
             "page", page_frame([{**row, "changes": counts.get(row["seq"], 0)} for row in batch.page_rows])
         )
+
+    def _outdate(self, batch: _Batch, listed: pl.DataFrame, window: dict[str, Any]) -> None:
+        """What walks that are still open left out of these buckets no longer tells: this is the later sight."""
+        with self._store.frames(batch_projects=listed):
+            self._store.connection.execute(
+                """delete from omission as o using batch_projects as b, sweep as s
+                   where o.walk = s.walk and s.walk <> $walk and not o.is_applied and o.project_key = b.project_key
+                     and o.timeframe_start >= $period_start and o.timeframe_start < $period_end
+                     and list_contains($grains, o.grain)""",
+                {"walk": batch.walk, **window},
+            )
 
     def _stage(
         self, batch: _Batch, omitted: pl.DataFrame, listed: pl.DataFrame, wide: pl.DataFrame, long: pl.DataFrame
@@ -216,6 +247,7 @@ class HistoryRows:
     def end_walk(self, walk: dict[str, Any], metrics: list[str], grains: list[int]) -> None:
         """Of a complete walk, applies the omissions and certifies the hours it has proven; `walk` is a row of WALK."""
         number = {"walk": walk["walk"]}
+        self._sweeps.end(walk["walk"])
         self._store.connection.execute("delete from walk_project where walk = $walk", number)
         if walk["is_complete"]:
             self._conclude(walk, metrics, grains[0] if grains else walk["grain"])
@@ -223,9 +255,10 @@ class HistoryRows:
             self._store.connection.execute("delete from omission where walk = $walk", number)
 
     def end_cycle(self) -> None:
-        """Forgets what walks left behind that never ended (the process was killed)."""
-        self._store.connection.execute("delete from omission where not is_applied")
-        self._store.connection.execute("delete from walk_project")
+        """Forgets what walks left behind that never ended (the process was killed); an open sweep goes on."""
+        is_over = "walk not in (select walk from sweep)"
+        self._store.connection.execute(f"delete from omission where not is_applied and {is_over}")  # noqa: S608
+        self._store.connection.execute(f"delete from walk_project where {is_over}")  # noqa: S608
 
     def _conclude(self, walk: dict[str, Any], metrics: list[str], grain: int) -> None:
         execute, number = self._store.connection.execute, {"walk": walk["walk"]}
@@ -236,13 +269,14 @@ class HistoryRows:
                where walk = $walk and (grain <> $grain or timeframe_start < $start or timeframe_start >= $until)""",
             {**number, "grain": grain, "start": start, "until": until},
         )
-        missing = self._missing_metrics(walk, metrics)
+        is_whole = walk["endpoint"] == "history"
+        missing = self._missing_metrics(walk, metrics) if is_whole else self._unproven_metrics(walk, metrics)
         execute(
             "delete from omission where walk = $walk and list_contains($missing, metric)",
             {**number, "missing": missing},
         )
         self._apply_omissions(number)
-        if start < until and not missing:
+        if is_whole and start < until and not missing:
             execute(
                 "insert into coverage values ($seq, $organization, $grain, $start, $until, $walk)",
                 {
@@ -265,6 +299,12 @@ class HistoryRows:
         others = proven.filter(~is_wide)
         self._store.insert("observation_other", _for_duckdb(taken_off(others)))
         self._store.connection.execute("update omission set is_applied = true where walk = $walk", number)
+
+    def _unproven_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
+        """Metrics of which a batch proves nothing: those missing already, and those that it shows of no project."""
+        known = set(self._store.query("missing_metrics", organization=walk["organization"])["metric"])
+        omitted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        return sorted(known | (omitted - set(metrics)))
 
     def _missing_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """Known metrics that this walk should have shown and nowhere did: unknown, until a walk shows them again.

@@ -12,7 +12,7 @@ from typing import Any
 
 from metering import alarm_rows, alert_rows, change_rows, invoice_rows
 from metering.errors import StoreDamagedError
-from metering.history_rows import HistoryRows, grain_fault, read_page
+from metering.history_rows import HISTORY_ENDPOINTS, HistoryRows, grain_fault, read_page
 from metering.inventory_rows import InventoryRows
 from metering.journal import Record
 from metering.page_rows import walk_frame
@@ -49,7 +49,7 @@ class Landing:
         self._refuse_once_broken()
         before = self._taken.seq if self._taken else self._landed
         assert record.seq == before + 1, f"record {record.seq} was to follow {before}"
-        if record.kind == "page" and record.data["endpoint"] == "history":
+        if record.kind == "page" and record.data["endpoint"] in HISTORY_ENDPOINTS:
             page = read_page(record)
             if not self._history.gather(page):
                 self.flush()
@@ -122,7 +122,7 @@ class Landing:
         data = record.data
         facts = self.store.query("walk_pages", walk=data["walk"]).row(0, named=True)
         metrics, grains = list(facts["metrics"] or ()), list(facts["grains"] or ())
-        is_history = data["endpoint"] == "history"
+        is_history = data["endpoint"] in HISTORY_ENDPOINTS
         kind, reason = data["kind"], data["reason"]
         if kind == "":
             reason = facts["first_fault"] or (grain_fault(data["grain"], grains) if is_history else "")

@@ -11,8 +11,8 @@ import random
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -44,6 +44,15 @@ class Answer:
     request_id: str
     server_date: datetime | None
     body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """How far a walk has come: the cursor to go on with (None before the first page, and behind the last)."""
+
+    cursor: str | None = None
+    cursors: set[str] = field(default_factory=set)
+    items: set[str] = field(default_factory=set)
 
 
 class RateBudget:
@@ -200,28 +209,28 @@ class Neon:
         )
 
     async def walk(
-        self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False
-    ) -> AsyncIterator[Answer]:
-        """Every page of a list, in order. Raises NeonError where the cursor goes in circles."""
-        cursor: str | None = None
-        cursors: set[str] = set()
-        items: set[str] = set()
+        self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False, seen: Seen | None = None
+    ) -> AsyncGenerator[Answer, None]:
+        """Every page of a list, in order; from where `seen` stands, which goes along and knows the end at each answer.
+
+        Raises NeonError where the cursor goes in circles.
+        """
+        seen = seen or Seen()
         for _ in range(MAX_PAGES):
-            asked = dict(params) if cursor is None else {**params, "cursor": cursor}
+            asked = dict(params) if seen.cursor is None else {**params, "cursor": seen.cursor}
             answer = await self.get(path, asked, key, history=history)
             page = _page_end(answer)
+            is_new = bool(set(page.items) - seen.items)
+            is_known = page.cursor in seen.cursors
+            seen.items.update(page.items)
+            seen.cursor = None if not page.items or (is_known and not is_new) else page.cursor
             yield answer
-            is_new = bool(set(page.items) - items)
-            items.update(page.items)
-            if page.cursor is None or not page.items:
+            if seen.cursor is None:
                 return
-            if page.cursor in cursors:
-                if not is_new:
-                    return
-                shown = _clean(page.cursor, key)
+            if is_known:
+                shown = _clean(seen.cursor, key)
                 raise NeonError(f"GET {path} sent the cursor {shown!r} twice", hint="the walk counts as broken")
-            cursors.add(page.cursor)
-            cursor = page.cursor
+            seen.cursors.add(seen.cursor)
         raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
 
     async def _send(

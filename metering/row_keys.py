@@ -56,6 +56,11 @@ class RowKeys:
             keys.append(key)
         return keys
 
+    def known(self, organization: str, project_ids: Iterable[str]) -> list[int]:
+        """The keys of those projects that have one."""
+        keys = self._projects.get(organization, {})
+        return [keys[project_id] for project_id in project_ids if project_id in keys]
+
     def neon_period(self, organization: str, period: NeonPeriod) -> int:
         """The billing period's key; an end that becomes known, or changes, waits for `land` as well."""
         name = (organization, period.period_id, period.plan, period.start)

@@ -42,6 +42,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
         "pure: frames in, frames out; no file, no socket, no clock",
         {
             "meters",
+            "activity",
             "changes",
             "coverage",
             "counters",
@@ -83,7 +84,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "ledger": (
         "journal and store kept equal: one code path for a live poll, a restart and a rebuild",
-        {"landing", "ledger", "history_rows", "inventory_rows", "page_rows", "row_keys"},
+        {"landing", "ledger", "history_rows", "inventory_rows", "page_rows", "row_keys", "sweep_rows"},
         {"ground", "nouns", "doors"},
     ),
     "verbs": (
@@ -107,6 +108,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "month_usage",
             "month_report",
             "neon_cost",
+            "history",
             "intake",
             "poll",
             "quota_forecast",

@@ -10,6 +10,6 @@ left join page as g on g.seq = c.seq
 left join project as p on p.project_key = c.project_key
 where g.seq is null
     or p.project_key is null
-    or g.endpoint <> 'history'
+    or g.endpoint not in ('history', 'batch')
     or g.fault is not null
     or g.organization <> p.organization
