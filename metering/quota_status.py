@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import quota
+from metering import quota, quota_forecast
 from metering.month import Month
 from metering.period import month_of
 from metering.store import Store
@@ -32,24 +32,26 @@ def quota_rows(  # noqa: PLR0913 - what is shown is two choices
 
     `reached_only`: those that have reached a threshold, which is all that alerts ask for.
     """
-    frame = _evaluated(store, terms, thresholds_percent, now, include_unlimited=include_unlimited)
+    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+    frame = _evaluated(month, thresholds_percent, include_unlimited=include_unlimited)
     if reached_only:
         frame = frame.filter(pl.col("threshold_percent").is_not_null())
-    return [{**row, "partial": is_partial} for row, is_partial in zip(quota.rows(frame), frame["partial"], strict=True)]
+    rows = zip(quota.rows(frame), frame["partial"], strict=True)
+    told = [{**row, "partial": is_partial} for row, is_partial in rows]
+    return quota_forecast.with_forecasts(month, told, thresholds_percent)
 
 
 def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime) -> dict[str, int]:
     """How many quotas are at each level."""
-    frame = _evaluated(store, terms, thresholds_percent, now, include_unlimited=False)
+    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+    frame = _evaluated(month, thresholds_percent, include_unlimited=False)
     return dict(frame.group_by("level").len().iter_rows())
 
 
-def _evaluated(
-    store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime, *, include_unlimited: bool
-) -> pl.DataFrame:
+def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
     """`quota.evaluated` of everything in the store, with `partial`: whether uncertified hours are in what was used."""
-    month = Month(store=store, terms=terms, period=month_of(now), now=now)
-    found = store.query("quota_counters")
+    now = month.now
+    found = month.store.query("quota_counters")
     counters = quota.counters_long(found.drop("logical_size_bytes"))
     history = _history(month, counters, now)
     readings = quota.Readings(
@@ -61,7 +63,7 @@ def _evaluated(
             pl.col("logical_size_bytes").cast(pl.Int128).alias("logical_size"),
             pl.col("branches_observed_at").alias("observed_at"),
         ),
-        plan_limits=quota.plan_limits_frame({plan.id: plan.quota for plan in terms.card.plans}),
+        plan_limits=quota.plan_limits_frame({plan.id: plan.quota for plan in month.terms.card.plans}),
     )
     frame = quota.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
     is_partial = (pl.col("source") == "history") & pl.col("is_partial")

@@ -60,6 +60,31 @@ class Books:
         ]
         return self._walk(found, "history", [{"projects": projects}], span)
 
+    def counters(self, found, project: str, **counters: int):
+        """The project's own page: its quota counters in the month of the clock."""
+        self.walks += 1
+        body = {
+            "id": project,
+            "name": project,
+            "created_at": "2026-01-01T00:00:00Z",
+            "settings": {},
+            "consumption_period_start": stamp(self.at.replace(day=1, hour=0, minute=0, second=0)),
+            "consumption_period_end": "2026-10-01T00:00:00Z",
+            **counters,
+        }
+        page = {
+            "walk": self.walks,
+            "endpoint": "project",
+            "organization": self.organization,
+            "path": f"projects/{project}",
+            "params": {},
+            "sent_at": stamp(self.at),
+            "received_at": stamp(self.at),
+            "request_id": f"request-{self.walks}",
+            "project_id": project,
+        }
+        return found.record("page", page, body=json.dumps({"project": body}).encode())
+
     def _period(self, buckets, grain, plan, period_start):
         consumption = [
             {

@@ -116,6 +116,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "quotas",
             "reconcile",
             "report",
+            "thrift",
             "unit_check",
             "upgrade",
         },
