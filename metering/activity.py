@@ -34,7 +34,7 @@ def requests_for(projects: int) -> int:
 
 
 def shares(left: int, needs: Mapping[str, int]) -> dict[str, int]:
-    """What is left, divided by what each needs: at least one each while there is any, in all never more than there is."""
+    """What is left, divided by what each needs: one at least while there is any, in all never more than there is."""
     out = {}
     remaining = sum(needs.values())
     for name, need in sorted(needs.items(), key=lambda item: (item[1], item[0])):

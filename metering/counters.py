@@ -72,6 +72,17 @@ def due(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime,
     return out
 
 
+def near(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime) -> list[str]:
+    """The projects that are above the floor of a quota, or on their way past it: the nearest to it first."""
+    found = []
+    for row in candidates.filter(pl.col("observed_at").is_not_null()).iter_rows(named=True):
+        limits = _limits(row, plan_limits)
+        percent = max((_percent(row, name, limit, now) for name, limit in limits.items()), default=0)
+        if percent >= FLOOR_PERCENT:
+            found.append((-percent, row["project_id"]))
+    return [project_id for _, project_id in sorted(found)]
+
+
 def _limits(row: Mapping[str, Any], plan_limits: Mapping[str, int]) -> dict[str, int]:
     """The project's limits above zero; our plans' where Neon names none."""
     shown = {**json.loads(row["limits"]), **json.loads(row["counter_limits"] or "{}")}

@@ -57,7 +57,7 @@ class Tick:
 
 def poll(ledger: Ledger, config: Config, keys: Keys, *, command: str = "poll", wiring: Wiring | None = None) -> Report:
     """One polling cycle now."""
-    wants = wanted_by_poll(ledger.store, ledger.clock())
+    wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
     return _run(ledger, config, keys, wants, command=command, wiring=wiring)
 
 
@@ -88,6 +88,7 @@ def _run(  # noqa: PLR0913 - what every cycle needs
         stop=wiring.stop,
         progress=wiring.progress,
         checks_clock=not wiring.is_rehearsed,
+        is_bounded=command != "backfill",
     )
     return asyncio.run(cycle.run(wants, command=command))
 

@@ -3,19 +3,31 @@
 Knows how a list is read to its end; must not know which lists a cycle wants, nor why.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from metering.config import Secret
 from metering.coverage import GRAIN_NAMES, Window
-from metering.errors import ClockError, CredentialsError, MeteringError, NeonError, StoppedError, UnavailableError
+from metering.errors import (
+    ClockError,
+    CredentialsError,
+    MeteringError,
+    NeonError,
+    StoppedError,
+    UnavailableError,
+    UnreachableError,
+)
+from metering.history_rows import HISTORY_ENDPOINTS
 from metering.ledger import Ledger
-from metering.neon import Answer, Neon
+from metering.neon import Answer, Neon, Seen
 from metering.period import rfc3339
 from metering.stop import Stop
 
+GOES_ON = "goes on with the next cycle"
+"""Why a sweep that lacks nothing but budget is not complete yet."""
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far this machine's clock may be from Neon's. What is certified depends on when it was read."""
 
@@ -56,8 +68,15 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """`hourly history`, or the endpoint."""
-        return f"{GRAIN_NAMES[self.window.grain]} history" if self.window else self.endpoint
+        """`hourly history`, the same `by project`, or the endpoint."""
+        if self.window is None:
+            return self.endpoint
+        return f"{GRAIN_NAMES[self.window.grain]} history" + (" by project" if self.endpoint == "batch" else "")
+
+    @property
+    def is_history(self) -> bool:
+        """Whether it is asked for within the budget of history."""
+        return self.endpoint in HISTORY_ENDPOINTS
 
     @property
     def where(self) -> str:
@@ -74,6 +93,16 @@ class Asked:
             "period_start": rfc3339(period.start),
             "period_end": rfc3339(period.end),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A sweep that an earlier cycle left open: how far it has come. Its first request's time is its certificate's."""
+
+    walk: int
+    first_sent_at: datetime
+    pages: int
+    seen: Seen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,7 +158,7 @@ class Intake:
         error: MeteringError | None = None
         try:
             self._check_clock(asked)
-            async for answer in neon.walk(asked.path, asked.params, key, history=asked.endpoint == "history"):
+            async for answer in neon.walk(asked.path, asked.params, key, history=asked.is_history):
                 first_sent_at = answer.sent_at if pages == 0 else first_sent_at
                 pages += 1
                 self.page(answer, asked.endpoint, asked.organization, number, span)
@@ -144,9 +173,96 @@ class Intake:
             raise error
         return error
 
+    async def sweep(  # noqa: PLR0913 - what every list needs, and where to go on and how far
+        self, neon: Neon, asked: Asked, key: Secret, row: dict[str, Any], *, begun: Begun | None, most: int
+    ) -> tuple[bool, MeteringError | None]:
+        """Reads a part of a full walk, about `most` requests; its end is journalled once it is reached, or broken.
+
+        Where nobody answered, or a stop was asked for, it stays open like one that ran out of requests. Returns
+        (whether it has ended, what broke or interrupted it). Raises CredentialsError and StoppedError.
+        """
+        begun = begun or Begun(walk=self.next_walk(), first_sent_at=self.ledger.clock(), pages=0, seen=Seen())
+        first_sent_at, pages, before = begun.first_sent_at, begun.pages, neon.history_budget.spent
+        is_over = pages > 0 and begun.seen.cursor is None  # the process died before it said so
+        error: MeteringError | None = None
+        more = {**asked.span(), "is_sweep": True}
+        try:
+            self._check_clock(asked)
+            async with aclosing(neon.walk(asked.path, asked.params, key, history=True, seen=begun.seen)) as answers:
+                while not is_over and neon.history_budget.spent - before < most:
+                    answer = await anext(answers, None)
+                    if answer is not None:
+                        first_sent_at = answer.sent_at if pages == 0 else first_sent_at
+                        pages += 1
+                        self.page(answer, asked.endpoint, asked.organization, begun.walk, more)
+                        self.progress(f"{asked.organization}: {asked.name}", 1)
+                    is_over = begun.seen.cursor is None
+                    self._check_clock(asked)
+                    self.stop.check()
+        except MeteringError as caught:
+            error = caught
+        is_open = pages > 0 and (error is None or isinstance(error, UnreachableError | StoppedError | ClockError))
+        if is_open and not is_over:
+            reason = GOES_ON if error is None else str(error)
+            told = {"what": asked.name, **asked.span(), "pages": pages, "complete": False, "reason": reason}
+            row["walks"].append(told)
+            if error is not None and not isinstance(error, StoppedError):
+                self.report.fault(asked.where, error)
+        elif pages or error is not None:
+            self._end(asked, begun.walk, first_sent_at, error)
+            self._tell(asked, begun.walk, pages, error, row)
+        if isinstance(error, CredentialsError | StoppedError):
+            raise error
+        return is_over, error
+
+    def leave(self, asked: Asked, begun: Begun, reason: str) -> None:
+        """Ends a sweep that nobody will go on with."""
+        self._end(asked, begun.walk, begun.first_sent_at, NeonError(reason))
+
+    async def batches(  # noqa: PLR0913 - what every list needs, and which projects and how many requests
+        self,
+        neon: Neon,
+        asked: Asked,
+        key: Secret,
+        row: dict[str, Any],
+        *,
+        groups: Iterable[tuple[str, ...]],
+        most: int,
+    ) -> MeteringError | None:
+        """Asks for projects by id, a request for each group while there are any; together they are one reading.
+
+        Returns what broke it. Raises CredentialsError and StoppedError.
+        """
+        number, pages, before = self.next_walk(), 0, neon.history_budget.spent
+        first_sent_at = self.ledger.clock()
+        error: MeteringError | None = None
+        try:
+            self._check_clock(asked)
+            for ids in groups:
+                if neon.history_budget.spent - before >= most:
+                    break
+                params, seen = {**asked.params, "project_ids": ",".join(ids)}, Seen()
+                async with aclosing(neon.walk(asked.path, params, key, history=True, seen=seen)) as answers:
+                    async for answer in answers:
+                        first_sent_at = answer.sent_at if pages == 0 else first_sent_at
+                        pages += 1
+                        self.page(answer, asked.endpoint, asked.organization, number, asked.span())
+                        self.progress(f"{asked.organization}: {asked.name}", 1)
+                        self._check_clock(asked)
+                        self.stop.check()
+                        if seen.items.issuperset(ids):
+                            break  # a cursor behind a full page would lead to an empty one
+        except MeteringError as caught:
+            error = caught
+        self._end(asked, number, first_sent_at, error)
+        self._tell(asked, number, pages, error, row)
+        if isinstance(error, CredentialsError | StoppedError):
+            raise error
+        return error
+
     def _check_clock(self, asked: Asked) -> None:
         """A wrong clock would certify hours that are not over, or ask for the wrong ones: no history while it is."""
-        if asked.endpoint == "history" and self._ahead is not None and abs(self._ahead) > CLOCK_TOLERANCE:
+        if asked.is_history and self._ahead is not None and abs(self._ahead) > CLOCK_TOLERANCE:
             minutes = (abs(self._ahead) + timedelta(seconds=30)) // timedelta(minutes=1)
             side = "ahead of" if self._ahead > timedelta() else "behind"
             raise ClockError(

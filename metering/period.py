@@ -75,6 +75,13 @@ def floor_day(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def slot_start(now: datetime, poll_minutes: int) -> datetime:
+    """The start of the polling slot that holds the moment; slots are counted from 00:00 UTC, the last may be short."""
+    midnight = floor_day(now)
+    minutes = (now - midnight) // timedelta(minutes=1)
+    return midnight + timedelta(minutes=minutes // poll_minutes * poll_minutes)
+
+
 def floor_month(moment: datetime) -> datetime:
     """00:00 UTC of the first day of the moment's month."""
     return floor_day(moment).replace(day=1)

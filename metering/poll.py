@@ -1,37 +1,39 @@
 """One polling cycle: inventory, history, quota counters; every page is journalled before it is understood.
 
 Accounts are polled side by side, the organizations of one account in turn (they share its rate budget). What could
-not be read is reported and left uncertified: the next cycle asks for it again.
+not be read is reported and left uncertified: the next cycle asks for it again. Where the whole walks of an account do
+not fit in what its budget allows until the next slot, each of its organizations reads its share (thrift).
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from metering import counters, meters
-from metering.config import Config, Organization, Secret
-from metering.coverage import GRAIN_NAMES, Certified, Wanted, Window, windows
+import polars as pl
+
+from metering import counters, thrift
+from metering.activity import requests_for, shares
+from metering.config import Config, Organization, ScheduleConfig, Secret
+from metering.coverage import HOURLY_REACH_HOURS, Certified, Wanted, Window, windows
 from metering.errors import (
     ClockError,
     CredentialsError,
-    MeteringError,
     NeonError,
     PageRefusedError,
     StoppedError,
     UnavailableError,
 )
+from metering.history import History, metric_lists
 from metering.intake import Asked, Intake, Report
 from metering.ledger import Ledger
 from metering.neon import Neon
-from metering.period import Period, floor_day, floor_month, rfc3339
+from metering.period import Period, floor_day, floor_month, rfc3339, slot_start
 from metering.stop import Stop
 from metering.store import Store
+from metering.thrift import Means
 
-HISTORY = "consumption_history/v2/projects"
-NEWEST_METRICS = frozenset({"snapshot_storage_bytes_month"})
-"""What Neon added last: a server that refuses the list of metrics may not have it yet."""
 COUNTER_SHARE = 2
 """At most one in so many of the requests that a cycle's time allows goes to counters."""
 
@@ -39,9 +41,26 @@ Wants = Callable[[Organization, Certified], Wanted]
 _BAD_REQUEST = 400
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Polled:
+    """An organization that can be asked, and its row of the report."""
+
+    organization: Organization
+    key: Secret
+    row: dict[str, Any]
+
+    @staticmethod
+    def of(organization: Organization, key: Secret) -> "_Polled":
+        row = {"organization": organization.id, "walks": [], "counters": 0}
+        return _Polled(organization=organization, key=key, row=row)
+
+
 @dataclass(slots=True, kw_only=True)
 class Cycle:
-    """The parts that one cycle shares. `progress` is called with a sentence fragment and a number of answers."""
+    """The parts that one cycle shares. `progress` is called with a sentence fragment and a number of answers.
+
+    `is_bounded`: it must not take longer than its slot; a backfill may.
+    """
 
     ledger: Ledger
     config: Config
@@ -51,6 +70,7 @@ class Cycle:
     stop: Stop
     progress: Callable[[str, int], None]
     checks_clock: bool
+    is_bounded: bool = True
     report: Report = field(init=False)
     intake: Intake = field(init=False)
 
@@ -92,10 +112,11 @@ class Cycle:
 
     async def _account(self, account: str, organizations: Iterable[Organization], wants: Wants) -> None:
         neon = self.neon_of(account)
-        most = self.config.neon.requests_per_minute * self.config.schedule.poll_minutes // COUNTER_SHARE
         try:
-            for organization in organizations:
-                most -= await self._organization(neon, organization, wants, most)
+            found, refused = await self._inventories(neon, organizations)
+            await self._read(neon, found, wants)
+            if refused is not None:
+                raise refused
         except CredentialsError as error:
             self.report.is_refused = True
             self.report.fault(f"account {account}", error)
@@ -105,22 +126,89 @@ class Cycle:
             self.report.requests += neon.requests
             await neon.close()
 
-    async def _organization(self, neon: Neon, organization: Organization, wants: Wants, most_counters: int) -> int:
-        """Returns how many requests its quota counters took."""
-        key = self.keys[organization.id]
-        if isinstance(key, CredentialsError):
-            self.report.is_refused = True
-            self.report.fault(f"organization {organization.id}", key)
-            return 0
-        row: dict[str, Any] = {"organization": organization.id, "walks": [], "counters": 0}
-        self.report.organizations.append(row)
-        await self._inventory(neon, organization, key, row)
-        if not organization.sponsored:
-            for window in self._windows(organization, wants):
-                error = await self._history(neon, organization, key, window, row)
-                if isinstance(error, UnavailableError | ClockError):
-                    break  # no other window is any better
-        return await self._counters(neon, organization, key, row, most_counters)
+    async def _inventories(
+        self, neon: Neon, organizations: Iterable[Organization]
+    ) -> tuple[list[_Polled], CredentialsError | None]:
+        """The organizations whose inventory was asked for, up to the first whose key was refused."""
+        found: list[_Polled] = []
+        for organization in organizations:
+            key = self.keys[organization.id]
+            if isinstance(key, CredentialsError):
+                self.report.is_refused = True
+                self.report.fault(f"organization {organization.id}", key)
+                continue
+            polled = _Polled.of(organization, key)
+            self.report.organizations.append(polled.row)
+            try:
+                await self._inventory(neon, organization, key, polled.row)
+            except CredentialsError as error:
+                return found, error
+            found.append(polled)
+        return found, None
+
+    async def _read(self, neon: Neon, found: Iterable[_Polled], wants: Wants) -> None:
+        """History, then counters, of each organization. Where whole walks take more than a slot allows, a part each."""
+        found = list(found)
+        most_counters = self.config.neon.requests_per_minute * self.config.schedule.poll_minutes // COUNTER_SHARE
+        means = self._means(found, wants)
+        for polled in found:
+            if not polled.organization.sponsored:
+                await self._history(neon, polled, wants, means.get(polled.organization.id))
+            most_counters -= await self._counters(neon, polled, most_counters)
+
+    def _means(self, found: Iterable[_Polled], wants: Wants) -> dict[str, Means]:
+        """What each organization may spend in this slot; empty where all that is wanted fits, or there is no hurry."""
+        if not self.is_bounded:
+            return {}
+        listed = dict(self.ledger.store.query("listed_counts").iter_rows())
+        wanted = [polled.organization for polled in found if not polled.organization.sponsored]
+        pages = {row.id: requests_for(listed.get(row.id, 0)) for row in wanted}
+        needs = {row.id: pages[row.id] * len(self._windows(row, wants)) for row in wanted}
+        schedule = self.config.schedule
+        budget = self.config.neon.history_requests_per_minute * schedule.poll_minutes
+        if sum(needs.values()) <= budget:
+            return {}
+        slot = slot_start(self.now, schedule.poll_minutes)
+        spent = dict(self.ledger.store.query("history_requests", since=slot, now=self.now).iter_rows())
+        left = max(0, budget - sum(spent.get(name, 0) for name in pages))
+        return {
+            name: Means(
+                now=self.now,
+                slot=timedelta(minutes=schedule.poll_minutes),
+                sweep_most=timedelta(hours=schedule.sweep_hours),
+                most=most,
+                pages=pages[name],
+            )
+            for name, most in shares(left, pages).items()
+        }
+
+    async def _history(self, neon: Neon, polled: _Polled, wants: Wants, means: Means | None) -> None:
+        organization, store = polled.organization, self.ledger.store
+        history = History(
+            intake=self.intake,
+            neon=neon,
+            organization=organization.id,
+            key=polled.key,
+            row=polled.row,
+            lists=metric_lists(metric for meter in self.config.meters for metric in meter.metrics),
+        )
+        if means is not None:
+            near = counters.near(self._candidates(organization), self._limits(), self.now)
+            await thrift.read(history, store, self._windows(organization, wants), near, means)
+            return
+        if self.is_bounded:
+            thrift.leave_sweeps(history, store, "a whole walk takes its place")
+        for window in self._windows(organization, wants):
+            error = await history.walk(window)
+            if isinstance(error, UnavailableError | ClockError):
+                break  # no other window is any better
+
+    def _candidates(self, organization: Organization) -> pl.DataFrame:
+        since = floor_month(self.now)
+        return self.ledger.store.query("counter_candidates", organization=organization.id, since=since)
+
+    def _limits(self) -> dict[str, int]:
+        return counters.smallest_limits(plan.quota for plan in self.config.plans)
 
     def _windows(self, organization: Organization, wants: Wants) -> list[Window]:
         self.ledger.flush()
@@ -140,52 +228,20 @@ class Cycle:
         )
         await self.intake.read(neon, deleted, key, row)
 
-    async def _history(
-        self, neon: Neon, organization: Organization, key: Secret, window: Window, row: dict[str, Any]
-    ) -> MeteringError | None:
-        """Asks for all metrics; where Neon refuses the list, for fewer (facts 12)."""
-        attempts = metric_lists(metric for meter in self.config.meters for metric in meter.metrics)
-        error: MeteringError | None = None
-        for number, metrics in enumerate(attempts, start=1):
-            asked = Asked(
-                endpoint="history",
-                organization=organization.id,
-                path=HISTORY,
-                params={
-                    "org_id": organization.id,
-                    "from": rfc3339(window.period.start),
-                    "to": rfc3339(window.period.end),
-                    "granularity": GRAIN_NAMES[window.grain],
-                    "metrics": ",".join(metrics),
-                    "limit": "100",
-                },
-                window=window,
-                forgiven=frozenset() if number == len(attempts) else frozenset({_BAD_REQUEST}),
-            )
-            error = await self.intake.read(neon, asked, key, row)
-            if not (isinstance(error, NeonError) and error.status == _BAD_REQUEST):
-                break
-        return error
-
-    async def _counters(
-        self, neon: Neon, organization: Organization, key: Secret, row: dict[str, Any], most: int
-    ) -> int:
-        candidates = self.ledger.store.query(
-            "counter_candidates", organization=organization.id, since=floor_month(self.now)
-        )
-        limits = counters.smallest_limits(plan.quota for plan in self.config.plans)
-        before = neon.requests
-        for reading in counters.due(candidates, limits, self.now, most):
+    async def _counters(self, neon: Neon, polled: _Polled, most: int) -> int:
+        """Returns how many requests they took."""
+        organization, before = polled.organization.id, neon.requests
+        for reading in counters.due(self._candidates(polled.organization), self._limits(), self.now, most):
             self.stop.check()
             try:
-                await self._counter(neon, organization.id, key, reading)
-                row["counters"] += 1
+                await self._counter(neon, organization, polled.key, reading)
+                polled.row["counters"] += 1
             except UnavailableError as error:
-                self.report.notes.append(f"{organization.id}: {error}")  # deleted since the inventory was read
+                self.report.notes.append(f"{organization}: {error}")  # deleted since the inventory was read
             except (CredentialsError, StoppedError):
                 raise
             except (NeonError, PageRefusedError) as error:
-                self.report.fault(f"organization {organization.id}, counters of {reading.project_id}", error)
+                self.report.fault(f"organization {organization}, counters of {reading.project_id}", error)
         return neon.requests - before
 
     async def _counter(self, neon: Neon, organization: str, key: Secret, reading: counters.Reading) -> None:
@@ -200,17 +256,6 @@ class Cycle:
         self.intake.progress(f"{organization}: quota counters", 1)
 
 
-def metric_lists(configured: Iterable[str]) -> list[list[str]]:
-    """What to ask history for: all that is known and configured; then what Neon names; then that less the newest."""
-    known = list(meters.KNOWN_METRICS)
-    lists = [
-        list(dict.fromkeys([*known, *configured])),
-        known,
-        [metric for metric in known if metric not in NEWEST_METRICS],
-    ]
-    return [metrics for i, metrics in enumerate(lists) if metrics not in lists[:i]]
-
-
 def certified_of(store: Store, as_of_seq: int = 2**63) -> dict[str, Certified]:
     """What is certified per organization, as known at a record."""
     found: dict[str, list[tuple[int, Period]]] = {}
@@ -219,9 +264,11 @@ def certified_of(store: Store, as_of_seq: int = 2**63) -> dict[str, Certified]:
     return {organization: Certified.of(periods) for organization, periods in found.items()}
 
 
-def wanted_by_poll(store: Store, now: datetime) -> Wants:
+def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wants:
     """A poll heals from the running month's start, or from the first hour ever certified; it sweeps once a day."""
-    swept = dict(store.query("last_sweep").iter_rows())
+    # A walk that takes hours reaches back by so much less.
+    hours = min(160, HOURLY_REACH_HOURS - schedule.sweep_hours - 4)
+    swept = dict(store.query("last_sweep", hours=hours).iter_rows())
 
     def wanted(organization: Organization, certified: Certified) -> Wanted:
         known = [period.start for period in (*certified.hourly, *certified.daily, *certified.monthly)]

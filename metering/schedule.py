@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from metering.config import ScheduleConfig
-from metering.period import Period, floor_day, month_name, previous_month
+from metering.period import Period, month_name, previous_month, slot_start
 from metering.store import Store
+
+__all__ = ["Due", "due", "slot_start", "slots"]
 
 MINUTES_OF_A_DAY = 24 * 60
 
@@ -17,13 +19,6 @@ class Due:
     poll: bool
     close: Period | None
     tell: Period | None
-
-
-def slot_start(now: datetime, poll_minutes: int) -> datetime:
-    """The start of the polling slot that holds the moment; slots are counted from 00:00 UTC, the last may be short."""
-    midnight = floor_day(now)
-    minutes = (now - midnight) // timedelta(minutes=1)
-    return midnight + timedelta(minutes=minutes // poll_minutes * poll_minutes)
 
 
 def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:

@@ -55,7 +55,12 @@ def test_an_empty_file_gives_every_default_and_an_absolute_store(tmp_path):
     assert read_config.neon.base_url == "https://console.neon.tech/api/v2"
     assert (read_config.neon.history_requests_per_minute, read_config.neon.requests_per_minute) == (30, 300)
     assert (read_config.neon.timeout_seconds, read_config.neon.max_retries) == (30, 6)
-    assert read_config.schedule.model_dump() == {"poll_minutes": 15, "settle_hours": 36, "close_day": 3}
+    assert read_config.schedule.model_dump() == {
+        "poll_minutes": 15,
+        "sweep_hours": 6,
+        "settle_hours": 36,
+        "close_day": 3,
+    }
     assert read_config.invoices.number == "INV-{year}-{number:06d}"
     assert (read_config.invoices.rounding, read_config.invoices.prorate) == ("half_up", "second")
     assert read_config.quota.thresholds_percent == (80, 95)

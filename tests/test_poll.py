@@ -12,11 +12,12 @@ from metering import budgets
 from metering.config import Secret
 from metering.config_models import Divisor, Meter, NeonConfig
 from metering.errors import CredentialsError
+from metering.history import metric_lists
 from metering.journal import read
 from metering.ledger import JOURNAL
 from metering.neon import Neon
 from metering.period import parse_time
-from metering.poll import certified_of, metric_lists
+from metering.poll import certified_of
 from metering.sandbox import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
 
 START = datetime(2026, 10, 6, 5, 3, tzinfo=UTC)

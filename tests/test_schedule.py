@@ -5,8 +5,8 @@ import pytest
 
 from metering import store as door
 from metering.config_models import ScheduleConfig
-from metering.period import month_of, parse_time
-from metering.schedule import due, slot_start, slots
+from metering.period import month_of, parse_time, slot_start
+from metering.schedule import due, slots
 from metering.store import Store
 
 TICK = timedelta(microseconds=1)

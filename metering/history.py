@@ -1,0 +1,123 @@
+"""How an organization's history is asked for: whole walks, sweeps that span cycles, and projects by their ids.
+
+Knows the endpoint and its parameters; must not know which hours or projects a cycle wants, nor why.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from metering import meters
+from metering.activity import Round
+from metering.config import Secret
+from metering.coverage import GRAIN_NAMES, Window
+from metering.errors import MeteringError, NeonError
+from metering.intake import Asked, Begun, Intake
+from metering.neon import Neon
+from metering.period import rfc3339
+
+HISTORY = "consumption_history/v2/projects"
+NEWEST_METRICS = frozenset({"snapshot_storage_bytes_month"})
+"""What Neon added last: a server that refuses the list of metrics may not have it yet."""
+_BAD_REQUEST = 400
+_NOT_FOR_THESE = frozenset({_BAD_REQUEST, 403, 404})
+"""Answers to a question by ids that tell nothing of the organization: the sweep reads these projects as well."""
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """One organization's history in one cycle. `lists` are the lists of metrics that are worth trying, in order."""
+
+    intake: Intake
+    neon: Neon
+    organization: str
+    key: Secret
+    row: dict[str, Any]
+    lists: list[list[str]]
+
+    @property
+    def spent(self) -> int:
+        """Requests for history that the account has made in this cycle."""
+        return self.neon.history_budget.spent
+
+    async def walk(self, window: Window) -> MeteringError | None:
+        """A whole walk; returns what broke it."""
+        return await self._tried(
+            lambda asked: self.intake.read(self.neon, asked, self.key, self.row), "history", window, frozenset()
+        )
+
+    async def batches(self, found: Round, most: int) -> MeteringError | None:
+        """Projects by their ids, at most about `most` requests; returns what broke it."""
+
+        async def read(asked: Asked) -> MeteringError | None:
+            return await self.intake.batches(self.neon, asked, self.key, self.row, groups=found.groups, most=most)
+
+        return await self._tried(read, "batch", found.window, _NOT_FOR_THESE)
+
+    async def sweep(self, window: Window, most: int) -> tuple[bool, MeteringError | None]:
+        """Begins a walk that may span cycles; returns (whether it has ended, what broke or interrupted it)."""
+        is_over = False
+
+        async def read(asked: Asked) -> MeteringError | None:
+            nonlocal is_over
+            is_over, error = await self.intake.sweep(self.neon, asked, self.key, self.row, begun=None, most=most)
+            return error
+
+        error = await self._tried(read, "history", window, frozenset())
+        return is_over, error
+
+    async def resume(
+        self, window: Window, params: dict[str, str], begun: Begun, most: int
+    ) -> tuple[bool, MeteringError | None]:
+        """The same of a walk that was begun, with the parameters that it began with."""
+        return await self.intake.sweep(
+            self.neon, self._begun(window, params), self.key, self.row, begun=begun, most=most
+        )
+
+    def leave(self, window: Window, params: dict[str, str], begun: Begun, reason: str) -> None:
+        """Ends a walk that was begun and that nobody will go on with."""
+        self.intake.leave(self._begun(window, params), begun, reason)
+
+    def _begun(self, window: Window, params: dict[str, str]) -> Asked:
+        return Asked(endpoint="history", organization=self.organization, path=HISTORY, params=params, window=window)
+
+    async def _tried(
+        self,
+        read: Callable[[Asked], Awaitable[MeteringError | None]],
+        endpoint: str,
+        window: Window,
+        forgiven: frozenset[int],
+    ) -> MeteringError | None:
+        """Asks for all metrics; where Neon refuses the list, for fewer (facts 12)."""
+        error: MeteringError | None = None
+        for number, metrics in enumerate(self.lists, start=1):
+            asked = Asked(
+                endpoint=endpoint,
+                organization=self.organization,
+                path=HISTORY,
+                params={
+                    "org_id": self.organization,
+                    "from": rfc3339(window.period.start),
+                    "to": rfc3339(window.period.end),
+                    "granularity": GRAIN_NAMES[window.grain],
+                    "metrics": ",".join(metrics),
+                    "limit": "100",
+                },
+                window=window,
+                forgiven=forgiven if number == len(self.lists) else frozenset({_BAD_REQUEST}),
+            )
+            error = await read(asked)
+            if not (isinstance(error, NeonError) and error.status == _BAD_REQUEST):
+                break
+        return error
+
+
+def metric_lists(configured: Iterable[str]) -> list[list[str]]:
+    """What to ask history for: all that is known and configured; then what Neon names; then that less the newest."""
+    known = list(meters.KNOWN_METRICS)
+    lists = [
+        list(dict.fromkeys([*known, *configured])),
+        known,
+        [metric for metric in known if metric not in NEWEST_METRICS],
+    ]
+    return [metrics for i, metrics in enumerate(lists) if metrics not in lists[:i]]

@@ -1,0 +1,152 @@
+"""A cycle's history where a full walk does not fit in its budget: the active, those near a quota, a part of a sweep.
+
+The sweep is a full walk that may span cycles; it alone certifies hours. How far it has come is asked of the store.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from metering import activity
+from metering.coverage import HOURLY, HOURLY_REACH_HOURS, Window
+from metering.history import History
+from metering.intake import Begun
+from metering.neon import Seen
+from metering.period import HOUR, Period
+from metering.store import Store
+
+NEAR_REST = HOUR
+"""A project near a quota that nothing moved in is not asked for again before."""
+FAILED_BATCHES = 2
+"""After so many readings by project that broke, the rest of the budget goes to the sweep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a cycle has for one organization: `most` requests in a slot, and `pages` that its full walk takes."""
+
+    now: datetime
+    slot: timedelta
+    sweep_most: timedelta
+    most: int
+    pages: int
+
+    @property
+    def lasting(self) -> timedelta:
+        """How long a sweep may take: as configured, or what these means allow if that is longer, with room to spare."""
+        slots = -(-2 * self.pages // max(1, self.most))
+        return max(self.sweep_most, slots * self.slot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSweep:
+    """A sweep as the store knows it."""
+
+    window: Window
+    params: dict[str, str]
+    begun: Begun
+
+
+def open_sweeps(store: Store, organization: str) -> list[OpenSweep]:
+    """The organization's open sweeps, the newest first."""
+    found = []
+    for row in store.query("open_sweeps", organization=organization).iter_rows(named=True):
+        cursors = store.query("sweep_cursors", walk=row["walk"])["cursor"].to_list()
+        items = set(store.query("sweep_items", walk=row["walk"])["project_id"])
+        seen = Seen(cursor=cursors[-1], cursors={cursor for cursor in cursors if cursor}, items=items)
+        begun = Begun(walk=row["walk"], first_sent_at=row["first_sent_at"], pages=len(cursors), seen=seen)
+        window = Window(grain=row["grain"], period=Period(start=row["period_start"], end=row["period_end"]))
+        found.append(OpenSweep(window=window, params=json.loads(row["params"]), begun=begun))
+    return found
+
+
+def leave_sweeps(history: History, store: Store, reason: str) -> None:
+    """Ends what earlier cycles left open: a whole walk does it all."""
+    for sweep in open_sweeps(store, history.organization):
+        history.leave(sweep.window, sweep.params, sweep.begun, reason)
+
+
+async def read(history: History, store: Store, windows: Sequence[Window], near: Iterable[str], means: Means) -> None:
+    """Reads as much as the means allow: first who was active, then who is near a quota, then the sweep.
+
+    Of the requests, the sweep keeps what it needs to see every page in time. `windows` are the walks that are owed.
+    """
+    before = history.spent
+    sweep = _goes_on(history, store, means)
+    reserve = min(means.most, _reserve(store, history.organization, sweep, windows, means))
+    await _batches(history, _unread(store, history.organization, near, means), means, means.most - reserve)
+    todo = _in_turn(store, history.organization, windows)
+    if sweep:
+        left = means.most - (history.spent - before)
+        is_over, error = await history.resume(sweep.window, sweep.params, sweep.begun, left)
+        if error is not None or not is_over:
+            return
+        todo = [window for window in todo if window.grain != sweep.window.grain]
+    for window in todo:
+        asked = activity.within_reach(window, means.now, means.lasting)
+        left = means.most - (history.spent - before)
+        if asked is None or left <= 0:
+            continue
+        is_over, error = await history.sweep(asked, left)
+        if error is not None or not is_over:
+            return
+
+
+def _goes_on(history: History, store: Store, means: Means) -> OpenSweep | None:
+    """The sweep to go on with; others, and one that would not end within what Neon keeps, are left."""
+    found = open_sweeps(store, history.organization)
+    for other in found[1:]:
+        history.leave(other.window, other.params, other.begun, "a later sweep took its place")
+    if not found:
+        return None
+    latest = found[0]
+    age = means.now - latest.begun.first_sent_at
+    oldest = means.now - HOURLY_REACH_HOURS * HOUR
+    is_lost = latest.window.grain == HOURLY and latest.window.period.start < oldest
+    if timedelta() <= age <= 2 * means.lasting and not is_lost:
+        return latest
+    history.leave(latest.window, latest.params, latest.begun, "it was open for too long")
+    return None
+
+
+def _reserve(store: Store, organization: str, sweep: OpenSweep | None, windows: Sequence[Window], means: Means) -> int:
+    """What the sweep must read in this slot so that each page is read again in time."""
+    read_at = store.query("last_full_walk", organization=organization)["sent_at"].to_list()
+    done = sweep.begun.pages if sweep else 0
+    began_at = sweep.begun.first_sent_at if sweep else means.now
+    if sweep is None or sweep.window.grain == HOURLY:
+        due = activity.deadlines(done, means.pages, read_at, began_at, means.sweep_most)
+    else:  # the hourly pages come behind what is left of this one
+        due = activity.deadlines(0, means.pages, read_at, means.now, means.sweep_most)
+        due = [due[0]] * max(1, means.pages - done) + due
+    return activity.sweep_share(due, means.now, means.slot) if windows else 0
+
+
+def _in_turn(store: Store, organization: str, windows: Sequence[Window]) -> list[Window]:
+    """The grain whose walk ended the longest ago comes first, the finer of equals."""
+    ended = dict(store.query("last_walks", organization=organization).iter_rows())
+    return sorted(windows, key=lambda window: (ended.get(window.grain, 0), window.grain))
+
+
+def _unread(store: Store, organization: str, near: Iterable[str], means: Means) -> list[tuple[str, datetime | None]]:
+    """(project, when it was read): who was active, then who is near a quota and was not read for a while."""
+    since = means.now - means.lasting - 3 * HOUR
+    active = store.query("active_projects", organization=organization, now=means.now, moved_since=since).rows()
+    known = {project_id for project_id, _ in active}
+    wanted = [project_id for project_id in near if project_id not in known]
+    if not wanted:
+        return active
+    reads = store.query("project_reads").filter(organization=organization)
+    read_at = dict(reads.select("project_id", "history_read_at").iter_rows())
+    rested = [(name, read_at.get(name)) for name in wanted]
+    return [*active, *(row for row in rested if row[1] is None or means.now - row[1] >= NEAR_REST)]
+
+
+async def _batches(history: History, unread: Sequence[tuple[str, datetime | None]], means: Means, most: int) -> None:
+    before, failed = history.spent, 0
+    for found in activity.rounds(unread, means.now, most):
+        left = most - (history.spent - before)
+        if left <= 0 or failed >= FAILED_BATCHES:
+            return
+        failed += await history.batches(found, left) is not None
