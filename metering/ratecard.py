@@ -263,14 +263,14 @@ def _seen(
     defaults = pl.DataFrame(
         by_organization, schema={"organization": pl.String, "default_plan": pl.String}, orient="row"
     )
-    seen_at = pl.col("seen_at").cast(Moment)
+    project, seen_at = pl.col("project_id"), pl.col("seen_at").cast(Moment)
     is_named = pl.col("named_customer").is_not_null()
     return (
         sightings.filter(~pl.col("project_id").is_in(subscribed.implode()))
         .sort("project_id", "seen_at", maintain_order=True)
         .with_columns(
-            pl.when(seen_at.shift(1).over("project_id").is_not_null()).then(seen_at.dt.truncate("1s")).alias("from"),
-            seen_at.shift(-1).over("project_id").dt.truncate("1s").alias("to"),
+            pl.when(project == project.shift(1)).then(seen_at.dt.truncate("1s")).alias("from"),
+            pl.when(project == project.shift(-1)).then(seen_at.shift(-1).dt.truncate("1s")).alias("to"),
         )
         .join(names, on="name", how="left")
         .join(defaults, on="organization", how="left")
@@ -285,12 +285,11 @@ def _seen(
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """Adjacent rows of one project with equal customer and plan as one; rows come sorted by project and start."""
-    is_new = pl.lit(value=False)
-    for name in ("customer", "plan"):
-        is_new = is_new | (pl.col(name) != pl.col(name).shift(1).over("project_id"))
-    is_new = is_new | (pl.col("start") != pl.col("end").shift(1).over("project_id"))
+    before = {name: pl.col(name).shift(1) for name in ("project_id", "customer", "plan", "end")}
+    is_same = pl.all_horizontal(pl.col(name) == before[name] for name in ("project_id", "customer", "plan"))
+    is_new = ~(is_same & (pl.col("start") == before["end"])).fill_null(value=False)
     return (
-        rows.with_columns(run=is_new.fill_null(value=True).cast(pl.Int64).cum_sum().over("project_id"))
+        rows.with_columns(run=is_new.cum_sum())
         .group_by("project_id", "run", "customer", "plan")
         .agg(pl.col("start").min(), pl.col("end").max())
         .sort("project_id", "start")

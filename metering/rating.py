@@ -206,11 +206,13 @@ def _steps(
     _guard_sum(full)
     rows = pl.concat([full.filter(~is_pooled).select(_STEP), _pooled(full.filter(is_pooled))])
     run = ["customer", "plan", "meter", "project_id", "segment_no"]
-    so_far = pl.col("used").cum_sum().over(run)
+    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in run)
+    so_far = pl.col("used").cum_sum().over("run_no")
     return (
         rows.sort(*run, "version_rank", "start")
+        .with_columns(is_first=is_first)
+        .with_columns(run_no=pl.col("is_first").cum_sum())
         .with_columns(after=so_far, before=so_far - pl.col("used"))
-        .with_columns(is_first=pl.int_range(pl.len()).over(run) == 0)
         .pipe(_reduced_shares)
     )
 
