@@ -5,6 +5,7 @@ the transaction.
 """
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -33,6 +34,18 @@ _SIGHTING = pl.Schema(
         "limits": pl.String(),
     }
 )
+_COUNTER = pl.Schema(
+    {
+        "organization": pl.String(),
+        "project_id": pl.String(),
+        "seq": pl.UInt64(),
+        "observed_at": UTC_MICROSECONDS,
+        "period_start": UTC_MICROSECONDS,
+        "period_end": UTC_MICROSECONDS,
+        **dict.fromkeys(pages.COUNTERS, pl.Decimal(38, 0)),
+        "limits": pl.String(),
+    }
+)
 _LISTED = pl.Schema({"project_id": pl.String(), "last_active_at": UTC_MICROSECONDS})
 
 
@@ -42,13 +55,14 @@ class InventoryRows:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._sightings: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.waiting: list[Record] = []
+        """Pages of quota counters: many and small, so that they are landed together."""
 
     def land_page(self, record: Record) -> None:
-        """One page of `inventory`, `recoverable`, `project` or `branches`; a faulty one leaves only its ledger row."""
+        """One page of `inventory`, `recoverable` or `branches`; a faulty one leaves only its ledger row."""
         lands = {
             "inventory": self._inventory,
             "recoverable": self._inventory,
-            "project": self._counter,
             "branches": self._branches,
         }[record.data["endpoint"]]
         body = record.body
@@ -114,24 +128,25 @@ class InventoryRows:
             }
         return self._sightings[organization]
 
-    def _counter(self, record: Record, body: bytes) -> int:
-        facts = pages.project(body)
-        self._store.connection.execute(
-            """insert or replace into counter values ($organization, $project_id, $seq, $observed_at, $period_start,
-               $period_end, $active_time_seconds, $compute_time_seconds, $written_data_bytes, $data_transfer_bytes,
-               $limits)""",
-            {
-                "organization": record.data["organization"],
-                "project_id": facts.project_id,
-                "seq": record.seq,
-                "observed_at": parse_time(record.data["received_at"]),
-                "period_start": facts.period_start,
-                "period_end": facts.period_end,
-                **facts.counters,
-                "limits": json.dumps(facts.limits, sort_keys=True),
-            },
-        )
-        return 1
+    def land_waiting(self) -> None:
+        """Lands the pages of counters in `waiting`, together: the last of each project counts."""
+        if not self.waiting:
+            return
+        records, self.waiting = self.waiting, []
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        seen = []
+        for record in records:
+            fault = None
+            body = record.body
+            try:
+                row = _counter(record, body)
+                rows[row["organization"], row["project_id"]] = row
+            except (PageRefusedError, OverflowError) as error:
+                fault = str(error)
+            seen.append(page_row(record, body, items=0 if fault else 1, fault=fault))
+        with self._store.frames(incoming=pl.DataFrame(list(rows.values()), schema=_COUNTER, orient="row")):
+            self._store.connection.execute("insert or replace into counter by name from incoming")
+        self._store.insert("page", page_frame(seen))
 
     def _branches(self, record: Record, body: bytes) -> int:
         sizes = pages.branch_sizes(body)
@@ -153,6 +168,21 @@ class InventoryRows:
             },
         )
         return len(sizes)
+
+
+def _counter(record: Record, body: bytes) -> dict[str, Any]:
+    facts = pages.project(body)
+    counters = {name: None if value is None else Decimal(value) for name, value in facts.counters.items()}
+    return {
+        "organization": record.data["organization"],
+        "project_id": facts.project_id,
+        "seq": record.seq,
+        "observed_at": parse_time(record.data["received_at"]),
+        "period_start": facts.period_start,
+        "period_end": facts.period_end,
+        **counters,
+        "limits": json.dumps(facts.limits, sort_keys=True),
+    }
 
 
 def _sighting(record: Record, project: pages.ProjectFacts, *, is_listed: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ some beginning of the journal gives. Reads no clock, asks no network; the same r
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -30,6 +30,11 @@ _PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
 }
 
 
+def is_counter(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether a record is one of the many small pages of quota counters, which are landed together."""
+    return bool(kind == "page" and data["endpoint"] == "project")
+
+
 class Landing:
     """Applies records to a store, in the journal's order. `flush` makes what was gathered durable."""
 
@@ -41,14 +46,23 @@ class Landing:
         self._taken: Record | None = None
         self.is_broken = False
 
+    @property
+    def waiting(self) -> int:
+        """How many quota counters wait to be landed together."""
+        return len(self._inventory.waiting)
+
     def apply(self, record: Record) -> None:
-        """Lands one record. History pages may wait in a batch; everything else is committed on return.
+        """Lands one record. History pages and counters may wait in a batch; everything else is committed on return.
 
         Raises what the database raises (a full disk); this object then takes nothing more.
         """
         self._refuse_once_broken()
         before = self._taken.seq if self._taken else self._landed
         assert record.seq == before + 1, f"record {record.seq} was to follow {before}"
+        if is_counter(record.kind, record.data):
+            self._inventory.waiting.append(record)
+            self._taken = record
+            return
         if record.kind == "page" and record.data["endpoint"] in HISTORY_ENDPOINTS:
             page = read_page(record)
             if not self._history.gather(page):
@@ -57,6 +71,7 @@ class Landing:
             self._taken = record
             return
         with self._whole():
+            self._inventory.land_waiting()
             self._history.land(ending=record.data["walk"] if record.kind == "walk" else None)
             self._write(record)
             self._advance(record)
@@ -66,6 +81,7 @@ class Landing:
         if self._taken is None:
             return
         with self._whole():
+            self._inventory.land_waiting()
             self._history.land()
             self._advance(self._taken)
 

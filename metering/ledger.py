@@ -13,10 +13,11 @@ from typing import Any
 from metering import store as door
 from metering.errors import StoreDamagedError
 from metering.journal import GENESIS, Journal, read
-from metering.landing import Landing
+from metering.landing import Landing, is_counter
 from metering.store import Store
 
 JOURNAL = "journal"
+COUNTERS_AT_ONCE = 100
 
 
 class Ledger:
@@ -36,14 +37,19 @@ class Ledger:
     def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
         """Journals a fact, durably, and lands it. Returns its sequence number.
 
-        History pages may wait in memory until `flush` or the next record of another kind: the journal has them.
+        History pages and counters may wait in memory until `flush` or the next record of another kind: the journal
+        has them. Counters, which can be read again at any time, also share one fsync.
         """
-        record = self.journal.append(kind, data, at=self.clock(), body=body)
+        is_shared = is_counter(kind, data)
+        record = self.journal.append(kind, data, at=self.clock(), body=body, sync=not is_shared)
         self.landing.apply(record)
+        if is_shared and self.landing.waiting >= COUNTERS_AT_ONCE:
+            self.flush()
         return record.seq
 
     def flush(self) -> None:
-        """Lands what waits."""
+        """Makes durable, then lands, what waits."""
+        self.journal.sync()
         self.landing.flush()
 
     def close(self) -> None:
@@ -53,7 +59,7 @@ class Ledger:
         """
         with closing(self.store.connection), closing(self.journal):
             if not self.landing.is_broken:
-                self.landing.flush()
+                self.flush()
                 door.publish(self.store, self.directory)
 
     def _catch_up(self) -> None:

@@ -423,6 +423,7 @@ def test_a_faulty_inventory_page_shows_nothing_and_hides_nothing(book, scribe):
 def test_the_latest_counters_of_a_project_are_kept(book, scribe):
     scribe.counters("a", compute_time_seconds=5, settings={"quota": {"compute_time_seconds": 100}})
     last = scribe.counters("a", compute_time_seconds=2**64)
+    book.flush()
     kept = book.store.connection.execute("select seq, compute_time_seconds, limits from counter").fetchall()
     assert kept == [(last, 2**64, "{}")]
 
