@@ -57,7 +57,7 @@ def _linear(row: Json, thresholds_percent: Sequence[int]) -> Json | None:
 
 
 def _by_profile(month: Month, rows: Sequence[Json], thresholds: Sequence[int]) -> dict[forecast.Key, Json]:
-    weeks = _weeks(month, [row["project_id"] for row in rows])
+    weeks = whole_weeks(month, [row["project_id"] for row in rows])
     known = dict(weeks.select("project_id", "weeks").iter_rows())
     if not known:
         return {}
@@ -112,7 +112,7 @@ def _window(month: Month) -> Period:
     return Period(start=floor_day(month.now - forecast.MOST_WEEKS * WEEK), end=end)
 
 
-def _weeks(month: Month, projects: Sequence[str]) -> pl.DataFrame:
+def whole_weeks(month: Month, projects: Sequence[str]) -> pl.DataFrame:
     """project_id, weeks, since: the whole weeks without a gap that each project has behind it, at most four."""
     now, window = floor_hour(month.now), _window(month)
     starts = {}

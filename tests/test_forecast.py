@@ -6,8 +6,11 @@ from books import Books, configured, when
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import forecast, quota_status, store, terms
+from metering import forecast, month_outlook, quota_status, store, terms
+from metering.errors import UsageError
 from metering.forecast import Outlook
+from metering.month import Month
+from metering.period import month_of
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 END = datetime(2026, 10, 1, tzinfo=UTC)
@@ -219,3 +222,87 @@ def test_a_counter_that_history_never_showed_is_not_carried_on_from_history(tmp_
     assert row["forecast"]["percent_at_period_end"] == "100.00"
     assert row["forecast"]["reaches_80_at"] == "2026-09-25T00:00:00Z"
     assert row["forecast"]["method"] == "linear"
+
+
+# -- what the month will cost
+
+PRICED = """
+[[plans]]
+id = "pro"
+currency = "USD"
+base_fee = "20.00"
+[[plans.prices]]
+meter = "compute"
+valid_from = 2026-01-01
+model = "graduated"
+included = "100"
+tiers = [{ up_to = "500", unit_price = "0.20" }, { unit_price = "0.10" }]
+[[plans.prices]]
+meter = "extra_branches"
+valid_from = 2026-01-01
+model = "per_unit"
+included_per_hour = "9"
+unit_price = "1.50"
+"""
+
+
+def steady(first, hours, **metrics):
+    return {(when(first) + timedelta(hours=n)).strftime("%Y-%m-%dT%H"): metrics for n in range(hours)}
+
+
+def ahead(tmp_path, usage, *, since="2026-08-18", now="2026-09-16", created="2026-01-01"):
+    found = configured(tmp_path, PRICED, default_plan="pro")
+    books = Books(found.store.directory)
+    with books.open() as ledger:
+        books.inventory(ledger, dict.fromkeys(usage, ("a", created)), at=now)
+        books.history(ledger, usage, since=since, until=now, at=now)
+    with store.open_reader(found.store.directory) as reader:
+        period = month_of(when(now))
+        return month_outlook.outlook(Month(store=reader, terms=terms.of(found), period=period, now=when(now)))
+
+
+def test_a_steady_project_comes_to_what_its_whole_month_costs(tmp_path):
+    usage = {"a": steady("2026-08-18", 29 * 24, compute_unit_seconds=3600, extra_branches_month=11)}
+
+    document = ahead(tmp_path, usage)
+
+    # 15 days: 360 CU-hours less 100, and 2 branches above 9 for 360 hours; all 30 days: 620 beyond, and 720 hours.
+    [row] = document["customers"]
+    assert row["so_far"] == "73.45"  # 20 + 260 x 0.20 + 720 / 744 x 1.50
+    assert row["expected"] == "134.90"  # 20 + 500 x 0.20 + 120 x 0.10 + 1440 / 744 x 1.50
+    assert (row["low"], row["high"]) == ("134.90", "134.90")
+    assert document["hours_left"] == "360"
+    # Neon on its scale plan: 720 x 0.222; 24 branches are included.
+    assert document["neon_cost"]["expected"] == "159.84"
+
+
+def test_the_range_is_the_quietest_and_the_busiest_week(tmp_path):
+    usage = {**steady("2026-08-19", 28 * 24, compute_unit_seconds=1800)}
+    usage |= steady("2026-09-09", 7 * 24, compute_unit_seconds=3600)
+
+    document = ahead(tmp_path, {"a": usage}, since="2026-08-19")
+
+    # So far 96 + 168 = 264 CU-hours; 360 hours are left, at 0.625 on the mean, at 0.5 or 1 in single weeks.
+    [row] = document["customers"]
+    assert (row["so_far"], row["expected"]) == ("52.80", "97.80")  # 164, 389 beyond
+    assert (row["low"], row["high"]) == ("88.80", "122.40")  # 344, and 524 of which 24 in the second tier
+
+
+def test_a_young_project_goes_on_as_it_began(tmp_path):
+    usage = {"a": steady("2026-09-14", 48, compute_unit_seconds=36000)}
+
+    document = ahead(tmp_path, usage, created="2026-09-14")
+
+    [row] = document["customers"]
+    # 480 CU-hours in two days, 3600 in the fifteen to come; the fee from the 14th on.
+    assert row["expected"] == "459.33"  # 11.33 + 500 x 0.20 + 3480 x 0.10
+    assert (row["low"], row["high"]) == (None, None)
+    assert document["method"] == "mean of the month so far"
+
+
+def test_a_month_that_is_over_has_no_forecast(tmp_path):
+    found = configured(tmp_path, PRICED, default_plan="pro")
+    with store.open_reader(found.store.directory) as reader:
+        over = Month(store=reader, terms=terms.of(found), period=month_of(MONDAY), now=END)
+        with pytest.raises(UsageError, match="2026-09 is over"):
+            month_outlook.outlook(over)

@@ -1,4 +1,4 @@
-"""Commands that say why, and what if: explain, reconcile, backtest, advice."""
+"""Commands that say why, and what if: explain, reconcile, backtest, advice, forecast."""
 
 import json
 import sys
@@ -124,4 +124,21 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
     emit(document, [*document["customers"], *document["organizations"]], form)
 
 
-COMMANDS: list[click.Command] = [explain, reconcile, backtest, advice]
+@click.command()
+@with_config
+@with_format
+def forecast(config_path: Path, form: str | None) -> None:
+    """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
+    from metering import month as months
+    from metering import month_outlook, store, terms
+    from metering.period import month_of
+
+    config, now = read_config(config_path), business_clock()()
+    with store.open_reader(config.store.directory) as found:
+        running = months.Month(store=found, terms=terms.of(config), period=month_of(now), now=now)
+        document = month_outlook.outlook(running)
+    totals = [{"customer": "total", **row} for row in document["totals"]]
+    emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)
+
+
+COMMANDS: list[click.Command] = [explain, reconcile, backtest, advice, forecast]
