@@ -1,7 +1,8 @@
 """Closing a month: rate, number and freeze its invoices in one journal record; running it again changes nothing.
 
-A closing that would have to guess is refused (IncompleteError): the month is not over, its usage may still settle, or
-hours are missing. A customer whose invoice would be wrong is parked with the reason, while the others close.
+A closing that would have to guess is refused (IncompleteError): the month is not over, its usage may still settle,
+hours are missing, or an alarm is open. A customer whose invoice would be wrong is parked with the reason, while the
+others close.
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from metering import corrections, parking
+from metering import alarms, corrections, parking
 from metering import terms as terms_of_month
 from metering.config import Config
 from metering.corrections import Corrections
@@ -65,6 +66,7 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     if not dry_run:
         _refuse_early(month, config, now)
         _refuse_gaps(month, allow_incomplete)
+        alarms.refuse_open(month.store)
     due = corrections.due(store, period, now, seq)
     drafts = month.drafts(due.lines, due.currencies)
     drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
@@ -119,6 +121,7 @@ def rehearse(  # noqa: PLR0913 - the same choices as of a closing
     try:
         _refuse_early(month, config, now)
         _refuse_gaps(month, allow_incomplete)
+        alarms.refuse_open(month.store)
     except IncompleteError as error:
         refusal = error
     return replace(_rehearsed(month, *_decided(month, pending, release)), refusal=refusal)
@@ -272,7 +275,8 @@ def _to_park(
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
     earlier = month.store.query("usual_totals", month=name, most=parking.MOST_HISTORY)
     history = [Issued(**row) for row in earlier.iter_rows(named=True)]
-    unknown = [Unknown(**row) for row in month.without_meter]
+    settled = alarms.acknowledged_metrics(month.store)
+    unknown = [Unknown(**row) for row in month.without_meter if row["metric"] not in settled]
     found = parking.reasons(drafts, history, unknown, conflicts)
     return {
         customer: reason

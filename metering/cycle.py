@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering import alert, close, corrections, quota_status, schedule, stall, terms
+from metering import alarms, alert, close, corrections, quota_status, schedule, stall, terms, unit_check
 from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
@@ -55,10 +55,12 @@ class Tick:
         return [*(self.report.faults if self.report else ()), *self.faults]
 
 
-def poll(ledger: Ledger, config: Config, keys: Keys, *, command: str = "poll", wiring: Wiring | None = None) -> Report:
+def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> Report:
     """One polling cycle now."""
     wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
-    return _run(ledger, config, keys, wants, command=command, wiring=wiring)
+    report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
+    report.notes += alarms.look(ledger, config, ledger.clock())
+    return report
 
 
 def backfill(  # noqa: PLR0913 - two of them say from when to when
@@ -72,7 +74,9 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
 ) -> Report:
     """Reads [start, end) as far as Neon still answers; from a year back without a start."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
-    return _run(ledger, config, keys, wanted_by_backfill(since, end), command="backfill", wiring=wiring)
+    report = _run(ledger, config, keys, wanted_by_backfill(since, end), command="backfill", wiring=wiring)
+    report.notes += alarms.look(ledger, config, ledger.clock())
+    return report
 
 
 def _run(  # noqa: PLR0913 - what every cycle needs
@@ -124,10 +128,13 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     due = schedule.due(ledger.store, config.schedule, now)
     stall.announce(ledger, config, now, is_tried=False)
     if due.poll:
-        done.report = poll(ledger, config, keys, command="tick", wiring=wiring)
+        wants = wanted_by_poll(ledger.store, config.schedule, now)
+        done.report = _run(ledger, config, keys, wants, command="tick", wiring=wiring)
     if wiring.stop.is_asked:
         return done  # the next tick goes on from here
     stall.announce(ledger, config, now, is_tried=due.poll)
+    if done.report:
+        done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
     done.alerts = evaluate_quotas(ledger, config, now)
     told = due.tell
     if due.close:
@@ -141,6 +148,15 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += deliveries.faults
     return done
+
+
+def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: Report) -> list[str]:
+    """What is new for a person to look at. Where the cycle did not get through, nothing more is asked of Neon."""
+    found = alarms.look(ledger, config, ledger.clock())
+    if report.outcome == "complete":
+        neon_of = wiring.neon_of or clients(config, ledger, wiring)
+        found += unit_check.check(ledger, config, keys, neon_of, wiring.stop)
+    return found
 
 
 def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from metering import quota_status, terms
+from metering import alarms, quota_status, terms
 from metering.config import Config
 from metering.coverage import gaps
 from metering.month import Month
@@ -54,6 +54,7 @@ def exposition(store: Store, config: Config, now: datetime) -> bytes:
     _coverage(registry, store, config, now)
     _quotas(registry, store, config, now)
     _outbox(registry, store)
+    _alarms(registry, store)
     return generate_latest(registry)
 
 
@@ -111,6 +112,11 @@ def _outbox(registry: CollectorRegistry, store: Store) -> None:
     depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
     for row in store.query("outbox_depth").iter_rows(named=True):
         depth.labels(_shown(row["endpoint"])).inc(row["pending"])
+
+
+def _alarms(registry: CollectorRegistry, store: Store) -> None:
+    waiting = Gauge("metering_open_alarms", "Alarms that nobody has acknowledged.", registry=registry)
+    waiting.set(sum(row["acknowledged_at"] is None for row in alarms.listed(store)))
 
 
 def _shown(endpoint: str) -> str:

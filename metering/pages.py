@@ -108,6 +108,7 @@ class _OneProject(msgspec.Struct, gc=False):
 
 class _Branch(msgspec.Struct, gc=False):
     id: str
+    parent_id: str | None = None
     logical_size: int | None = None
 
 
@@ -238,6 +239,12 @@ def branch_sizes(body: bytes) -> list[int | None]:
     for size in sizes:
         _checked("logical_size", size)
     return sizes
+
+
+def root_sizes(body: bytes) -> list[int | None]:
+    """The same of those branches that have no parent."""
+    sizes = branch_sizes(body)
+    return [size for branch, size in zip(_decode(_branches, body).branches, sizes, strict=True) if not branch.parent_id]
 
 
 def time_of(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""How it stands: freshness per organization, gaps, outbox, the last cycle, what comes next, sizes on disk."""
+"""How it stands: freshness per organization, gaps, outbox, alarms, the last cycle, what comes next, sizes on disk."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from metering import schedule, terms
+from metering import alarms, schedule, terms
 from metering.config import Config
 from metering.month import Month
 from metering.period import month_of, previous_month, rfc3339
@@ -28,6 +28,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
         "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
+        "alarms": alarms.listed(store),
         "revised_to_zero": [_shown(row) for row in store.query("revised_to_zero").iter_rows(named=True)],
         "size_bytes": _sizes(config.store.directory),
     }

@@ -35,6 +35,8 @@ PARAMETERS: dict[str, Any] = {
     "organization": "org-a",
     "project_id": "project-1",
     "alert_id": "x",
+    "alarm_id": "x",
+    "hours": 6,
     "customer": "x",
     "endpoint": "x",
     "number": "x",

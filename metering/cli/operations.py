@@ -1,10 +1,10 @@
-"""Commands for whoever runs it: backup, metrics."""
+"""Commands for whoever runs it: backup, metrics, acknowledge."""
 
 from pathlib import Path
 
 import click
 
-from metering.cli.base import business_clock, read_config, with_config
+from metering.cli.base import business_clock, emit, read_config, with_config, with_format
 
 
 @click.command()
@@ -31,4 +31,21 @@ def metrics(config_path: Path) -> None:
         click.echo(state.exposition(found, config, now), nl=False)
 
 
-COMMANDS: list[click.Command] = [backup, metrics]
+@click.command()
+@click.argument("alarm", metavar="ID")
+@click.option("--reason", metavar="TEXT", required=True, help="What was found; it is recorded.")
+@with_config
+@with_format
+def acknowledge(alarm: str, reason: str, config_path: Path, form: str | None) -> None:
+    """Clears an alarm that `status` lists: a month may close again, a new metric parks nobody."""
+    from metering import alarms, ledger
+
+    if not reason.strip():
+        raise click.UsageError("--reason needs a text")
+    config, clock = read_config(config_path), business_clock()
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        row = alarms.acknowledge(books, alarm, reason.strip())
+    emit(row, [row], form)
+
+
+COMMANDS: list[click.Command] = [backup, metrics, acknowledge]
