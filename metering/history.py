@@ -104,7 +104,7 @@ class History:
                     "limit": "100",
                 },
                 window=window,
-                forgiven=forgiven if number == len(self.lists) else frozenset({_BAD_REQUEST}),
+                forgiven=forgiven | (frozenset() if number == len(self.lists) else {_BAD_REQUEST}),
             )
             error = await read(asked)
             if not (isinstance(error, NeonError) and error.status == _BAD_REQUEST):
