@@ -128,6 +128,20 @@ class Scribe:
             self.page(walk, page, answered=answered)
         return self.end(walk, kind=kind)
 
+    def batch(self, *found: Page, kind: str = "") -> int:
+        """Questions for some projects by their ids: one page each."""
+        walk = self.begin()
+        for page in found:
+            self._page(walk, "batch", history_body(page), {**self._span(), "params": {"project_ids": ",".join(page)}})
+        return self.end(walk, kind=kind, endpoint="batch")
+
+    def sweep(self, walk: int, page: Page, *, cursor: str | None = None) -> int:
+        """One page of a walk that may span cycles."""
+        body = json.loads(history_body(page))
+        if cursor:
+            body["pagination"] = {"cursor": cursor}
+        return self._page(walk, "history", json.dumps(body).encode(), {**self._span(), "is_sweep": True})
+
     def begin(self) -> int:
         """A new walk's number."""
         self.walks[0] += 1
@@ -148,7 +162,7 @@ class Scribe:
                 "walk": walk,
                 "endpoint": endpoint,
                 "organization": self.organization,
-                **(self._span() if endpoint == "history" else none),
+                **(self._span() if endpoint in {"history", "batch"} else none),
                 "first_sent_at": rfc3339(moment(self.sent)),
                 "kind": kind,
                 "reason": kind and f"it was {kind}",
