@@ -34,6 +34,11 @@ def status(store: Store, config: Config, now: datetime) -> Json:
     }
 
 
+def projects(store: Store) -> list[Json]:
+    """When the history of each project that inventory lists was last read; null where it never was."""
+    return [_shown(row) for row in store.query("project_reads").iter_rows(named=True)]
+
+
 def lines(document: Json) -> Iterator[tuple[str, str]]:
     """The document as (what, value) for a table."""
     for name, value in document.items():

@@ -9,7 +9,7 @@ import pytest
 from large_fleet import LargeFleet, config_for
 from simulate import Killed, Machine, Time, refused
 
-from metering import audit
+from metering import audit, status
 from metering.intake import GOES_ON, Report
 from metering.period import HOUR, floor_hour
 from metering.poll import certified_of
@@ -271,3 +271,15 @@ def test_batches_that_neon_refuses_leave_the_budget_to_the_sweep(tmp_path: Path)
         report = machine.poll()
         assert (report.outcome, len(report.notes)) == ("complete", 1)
         assert walks(report)["hourly history"]["pages"] == 3
+
+
+def test_status_shows_how_fresh_every_project_is(tmp_path: Path):
+    with polling(tmp_path, large=1000) as (machine, fleet):
+        poll(machine)
+        (row,) = status.status(machine.books.store, machine.config, machine.world.time.local())["organizations"]
+        assert (row["projects"], row["projects_never_read"]) == ("1000", "658")  # 300 of the sweep, 42 active others
+        assert row["sweep_began_at"] < row["median_project_read_at"]
+        shown = {row["project_id"]: row["history_read_at"] for row in status.projects(machine.books.store)}
+        assert len(shown) == 1000
+        assert shown[fleet.project(ORGANIZATION, 25)] is not None
+        assert shown[fleet.project(ORGANIZATION, 1)] is None

@@ -42,6 +42,7 @@ ALERT_COLUMNS = (
     *("quota", "threshold_percent", "percent", "used", "limit", "unit", "period.start", "period.end"),
     *("observed_at", "summary"),
 )
+PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active_at")
 """What a CSV file or a table of each command has, rows or none."""
 
 
@@ -116,9 +117,10 @@ def invoice(number: str, config_path: Path, form: str | None) -> None:
 
 
 @click.command()
+@click.option("--projects", "with_projects", is_flag=True, help="Also when each project was last read.")
 @with_config
 @with_format
-def status(config_path: Path, form: str | None) -> None:
+def status(with_projects: bool, config_path: Path, form: str | None) -> None:
     """Freshness, gaps, outbox, the last cycle, what is due next, sizes."""
     from metering import status as state
     from metering import store
@@ -126,6 +128,10 @@ def status(config_path: Path, form: str | None) -> None:
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
         document = state.status(found, config, now)
+        projects = state.projects(found) if with_projects else []
+    if with_projects:
+        emit({**document, "projects": projects}, projects, form, PROJECT_COLUMNS)
+        return
     rows: list[Any] = [{"what": name, "value": text} for name, text in state.lines(document)]
     emit(document, rows, form)
 
