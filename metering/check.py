@@ -121,15 +121,26 @@ class Checked:
 
 
 def check(  # noqa: PLR0913 - what the command line has
-    config: Config, keys: Keys, secrets: Mapping[str, Secret], clock: Clock, real_time: Clock, *, send_test: bool
+    config: Config,
+    keys: Keys,
+    secrets: Mapping[str, Secret],
+    clock: Clock,
+    real_time: Clock,
+    *,
+    send_test: bool,
+    ping: Secret | CredentialsError | None = None,
 ) -> Checked:
-    """Looks at everything, and stops at nothing. `secrets` has those of the webhooks by URL, where there is one."""
+    """Looks at everything, and stops at nothing. `secrets` has those of the webhooks by URL, where there is one.
+
+    `ping` is the URL of a dead-man's switch, which is not asked: that would say that a tick was complete.
+    """
     out = Checked(as_of=clock(), path=config.path, origins=origins(config))
     out.tell("configuration", "faults", "ok", f"{config.path} has none")
     out.sections["organizations"] = asyncio.run(_organizations(config, keys, clock, out))
     out.sections["store"] = _store(config.store.directory, out)
     out.sections["unknown_plans"] = _unknown_plans(config, out)
     out.sections["webhooks"] = _webhooks(config, secrets, clock(), real_time, out, send_test=send_test)
+    out.sections["service"] = _service(config, ping, out)
     return out
 
 
@@ -454,3 +465,15 @@ async def _address_fault(hook: Webhook) -> str:
     if not hook.allow_private_network and not all(notify.is_public(address) for address in addresses):
         return "the name leads to an address that is not public (allow_private_network = true would let it)"
     return ""
+
+
+# -- service
+
+
+def _service(config: Config, ping: Secret | CredentialsError | None, out: Checked) -> Json:
+    """What `run` would show and whom ticks would tell; nothing of it stands in the way of a poll."""
+    why = str(ping) if isinstance(ping, CredentialsError) else notify.ping_fault(ping.reveal()) if ping else ""
+    if ping is not None:
+        source = f"environment {config.service.ping_url_env}"
+        out.tell("service", "ping", "note" if why else "ok", f"{source}: {why or 'usable'}")
+    return {"listen": config.service.listen or None, "ping": None if ping is None else why or "ok"}

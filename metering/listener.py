@@ -108,7 +108,7 @@ class Listener:
     ) -> None:
         """Ends it; a request that is being answered has a second."""
         self._server.should_exit = True
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=1)
 
 
 def _bound(listen: str) -> socket.socket:

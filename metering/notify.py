@@ -352,15 +352,24 @@ def ping(url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
     The URL is a secret (who knows it can keep the switch quiet) and is in no sentence. Only https, no redirects; its
     address may be private, since it is the operator's.
     """
+    if fault := ping_fault(url):
+        return fault
     try:
-        if httpx.URL(url).scheme != "https":
-            return "the URL is not https"
         status = asyncio.run(_asked(url, transport))
     except TimeoutError:
         return f"no answer within {PING_SECONDS} s"
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         return _why(error)
     return "" if 200 <= status < 300 else f"the answer was {status}"
+
+
+def ping_fault(url: str) -> str:
+    """Why a URL would never be asked; empty where it would."""
+    try:
+        is_fine = httpx.URL(url).scheme == "https" and httpx.URL(url).host != ""
+    except (httpx.InvalidURL, UnicodeError):
+        is_fine = False
+    return "" if is_fine else "it is no https URL"
 
 
 async def _asked(url: str, transport: httpx.AsyncBaseTransport | None) -> int:

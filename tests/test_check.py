@@ -262,6 +262,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "store",
         "unknown_plans",
         "webhooks",
+        "service",
         "faults",
         "notes",
     ]

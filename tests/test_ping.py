@@ -37,7 +37,7 @@ def test_a_redirect_is_not_followed():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://hc.example.com/x", "ftp://x", "hc.example.com", "", "https://[::1", "https://\x00"]
+    "url", ["http://hc.example.com/x", "ftp://x", "hc.example.com", "", "https://[::1", "https://\x00", "https://"]
 )
 def test_what_is_no_https_url_is_not_asked_and_not_repeated(url):
     transport, asked = answering(200)
@@ -70,7 +70,7 @@ def test_a_tick_whose_switch_cannot_be_told_notes_it_and_ends_well(desk):
     ran = desk.run("tick", env={"PING": "http://127.0.0.1:1/secret"})
     assert (ran.code, ran.err) == (
         0,
-        "metering: service.ping_url_env: nobody was told of this tick: the URL is not https\n",
+        "metering: service.ping_url_env: nobody was told of this tick: it is no https URL\n",
     )
 
 
@@ -86,3 +86,19 @@ def test_a_rehearsal_tells_nobody(desk):
     ran = desk.run("tick")
     assert ran.code == 0
     assert "ping" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "detail"),
+    [
+        ({"PING": URL}, "ok", "usable"),
+        ({"PING": "http://hc.example.com/ping/secret"}, "note", "it is no https URL"),
+        ({}, "note", "the environment variable PING is not set"),
+    ],
+    ids=["https", "http", "missing"],
+)
+def test_check_looks_at_the_url_without_asking_for_it_or_showing_it(desk, environment, state, detail):
+    ran = desk.run("check", "--format", "csv", env=environment)
+    assert f"service,ping,{state},environment PING: {detail}\n" in ran.out
+    assert "/ping/" not in ran.out + ran.err
+    assert desk.good("check", env=environment)["service"]["ping"] == ("ok" if state == "ok" else detail)

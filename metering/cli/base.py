@@ -107,6 +107,19 @@ def webhook_secrets(config: "Config") -> "dict[str, Secret]":
     return found
 
 
+def ping_url(config: "Config") -> "Secret | CredentialsError | None":
+    """The URL that complete ticks ask for, or why it is not there; None where none is configured."""
+    from metering.config import secret
+    from metering.errors import CredentialsError
+
+    if config.service.ping_url_env is None:
+        return None
+    try:
+        return secret(config.service.ping_url_env, None, os.environ)
+    except CredentialsError as error:
+        return error
+
+
 def note(text: str) -> None:
     """A line for people, on stderr."""
     click.echo(f"metering: {text}", err=True)

@@ -1,6 +1,5 @@
 """Commands that write what they see: check, poll, backfill, tick, run."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from metering.cli.base import (
     finish,
     in_words,
     note,
+    ping_url,
     read_config,
     real_time,
     webhook_secrets,
@@ -142,16 +142,12 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
 def _ping(config: "Config") -> list[str]:
     """Tells the dead-man's switch; the reason where that failed."""
     from metering import notify
-    from metering.config import secret
     from metering.errors import CredentialsError
 
-    name = config.service.ping_url_env
-    if name is None:
+    url = ping_url(config)
+    if url is None:
         return []
-    try:
-        why = notify.ping(secret(name, None, os.environ).reveal())
-    except CredentialsError as error:
-        why = str(error)
+    why = str(url) if isinstance(url, CredentialsError) else notify.ping(url.reveal())
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 

@@ -10,6 +10,7 @@ from metering.cli.base import (
     emit,
     finish,
     note,
+    ping_url,
     read_config,
     real_time,
     webhook_secrets,
@@ -36,7 +37,15 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
     from metering import check as checks
 
     config, clock = read_config(config_path), business_clock()
-    found = checks.check(config, api_keys(config), webhook_secrets(config), clock, real_time, send_test=send_test)
+    found = checks.check(
+        config,
+        api_keys(config),
+        webhook_secrets(config),
+        clock,
+        real_time,
+        send_test=send_test,
+        ping=ping_url(config),
+    )
     emit(found.document(), found.rows(), form)
     for fault in found.faults:
         note(fault)
