@@ -164,13 +164,10 @@ class Cycle:
         wanted = [polled.organization for polled in found if not polled.organization.sponsored]
         pages = {row.id: requests_for(listed.get(row.id, 0)) for row in wanted}
         needs = {row.id: pages[row.id] * len(self._windows(row, wants)) for row in wanted}
-        schedule = self.config.schedule
-        budget = self.config.neon.history_requests_per_minute * schedule.poll_minutes
-        if sum(needs.values()) <= budget:
+        schedule, per_minute = self.config.schedule, self.config.neon.history_requests_per_minute
+        if sum(needs.values()) <= per_minute * schedule.poll_minutes:
             return {}
-        slot = slot_start(self.now, schedule.poll_minutes)
-        spent = dict(self.ledger.store.query("history_requests", since=slot, now=self.now).iter_rows())
-        left = max(0, budget - sum(spent.get(name, 0) for name in pages))
+        left = self._left(pages, per_minute)
         return {
             name: Means(
                 now=self.now,
@@ -181,6 +178,17 @@ class Cycle:
             )
             for name, most in shares(left, pages).items()
         }
+
+    def _left(self, organizations: Iterable[str], per_minute: int) -> int:
+        """Requests for history that the account has until the next slot begins."""
+        minutes = self.config.schedule.poll_minutes
+        slot = slot_start(self.now, minutes)
+        requests = self.ledger.store.query("history_requests", since=slot, now=self.now)
+        spent: dict[str, int] = dict(requests.iter_rows())
+        by_count = per_minute * minutes - sum(spent.get(name, 0) for name in organizations)
+        time_left = slot + timedelta(minutes=minutes) - self.ledger.clock()
+        by_time = -(-time_left * per_minute // timedelta(minutes=1))
+        return max(0, min(by_count, by_time))
 
     async def _history(self, neon: Neon, polled: _Polled, wants: Wants, means: Means | None) -> None:
         organization, store = polled.organization, self.ledger.store
