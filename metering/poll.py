@@ -6,14 +6,14 @@ not fit in what its budget allows until the next slot, each of its organizations
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import polars as pl
 
-from metering import counters, thrift
+from metering import counters
 from metering.activity import requests_for, shares
 from metering.config import Config, Organization, ScheduleConfig, Secret
 from metering.coverage import HOURLY_REACH_HOURS, Certified, Wanted, Window, windows
@@ -32,13 +32,14 @@ from metering.neon import Neon
 from metering.period import Period, floor_day, floor_month, rfc3339, slot_start
 from metering.stop import Stop
 from metering.store import Store
-from metering.thrift import Means
+from metering.thrift import Means, Thrift, leave_sweeps
 
 COUNTER_SHARE = 2
 """At most one in so many of the requests that a cycle's time allows goes to counters."""
 
 Wants = Callable[[Organization, Certified], Wanted]
 _BAD_REQUEST = 400
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +114,7 @@ class Cycle:
     async def _account(self, account: str, organizations: Iterable[Organization], wants: Wants) -> None:
         neon = self.neon_of(account)
         try:
-            found, refused = await self._inventories(neon, organizations)
-            await self._read(neon, found, wants)
-            if refused is not None:
-                raise refused
+            await self._read(neon, self._polled(organizations), wants)
         except CredentialsError as error:
             self.report.is_refused = True
             self.report.fault(f"account {account}", error)
@@ -126,35 +124,76 @@ class Cycle:
             self.report.requests += neon.requests
             await neon.close()
 
-    async def _inventories(
-        self, neon: Neon, organizations: Iterable[Organization]
-    ) -> tuple[list[_Polled], CredentialsError | None]:
-        """The organizations whose inventory was asked for, up to the first whose key was refused."""
-        found: list[_Polled] = []
+    def _polled(self, organizations: Iterable[Organization]) -> list[_Polled]:
+        """The organizations that have a key."""
+        found = []
         for organization in organizations:
             key = self.keys[organization.id]
             if isinstance(key, CredentialsError):
                 self.report.is_refused = True
                 self.report.fault(f"organization {organization.id}", key)
-                continue
-            polled = _Polled.of(organization, key)
-            self.report.organizations.append(polled.row)
-            try:
-                await self._inventory(neon, organization, key, polled.row)
-            except CredentialsError as error:
-                return found, error
-            found.append(polled)
-        return found, None
+            else:
+                found.append(_Polled.of(organization, key))
+                self.report.organizations.append(found[-1].row)
+        return found
 
-    async def _read(self, neon: Neon, found: Iterable[_Polled], wants: Wants) -> None:
-        """History, then counters, of each organization. Where whole walks take more than a slot allows, a part each."""
-        found = list(found)
-        most_counters = self.config.neon.requests_per_minute * self.config.schedule.poll_minutes // COUNTER_SHARE
-        means = self._means(found, wants)
+    async def _read(self, neon: Neon, found: Sequence[_Polled], wants: Wants) -> None:
+        """Inventory, then history and counters of each organization.
+
+        Where whole walks take more than a slot allows (first as far as the last inventory tells), each reads its share,
+        and what has budgets of its own goes on side by side.
+        """
+        thrifty = self._thrifty(neon, found, wants)
+        refused = await _both(self._inventories(neon, found), _each(one.begin() for one in thrifty.values()))
+        shown = found if refused is None else found[: found.index(refused[0])]
+        thrifty = thrifty or self._thrifty(neon, shown, wants)
+        if thrifty:
+            await _both(self._rest(thrifty, shown), self._all_counters(neon, shown))
+        else:
+            most = self._most_counters()
+            for polled in shown:
+                if not polled.organization.sponsored:
+                    await self._history(neon, polled, wants)
+                most -= await self._counters(neon, polled, most)
+        if refused is not None:
+            raise refused[1]
+
+    async def _inventories(self, neon: Neon, found: Iterable[_Polled]) -> tuple[_Polled, CredentialsError] | None:
+        """Reads inventory up to the first organization whose key is refused; returns that."""
         for polled in found:
-            if not polled.organization.sponsored:
-                await self._history(neon, polled, wants, means.get(polled.organization.id))
-            most_counters -= await self._counters(neon, polled, most_counters)
+            try:
+                await self._inventory(neon, polled.organization, polled.key, polled.row)
+            except CredentialsError as error:
+                return polled, error
+        return None
+
+    async def _rest(self, thrifty: Mapping[str, Thrift], shown: Iterable[_Polled]) -> None:
+        for polled in shown:
+            if thrift := thrifty.get(polled.organization.id):
+                near = counters.near(self._candidates(polled.organization), self._limits(), self.now)
+                await thrift.rest(near)
+
+    async def _all_counters(self, neon: Neon, shown: Iterable[_Polled]) -> None:
+        most = self._most_counters()
+        for polled in shown:
+            most -= await self._counters(neon, polled, most)
+
+    def _most_counters(self) -> int:
+        return self.config.neon.requests_per_minute * self.config.schedule.poll_minutes // COUNTER_SHARE
+
+    def _thrifty(self, neon: Neon, found: Sequence[_Polled], wants: Wants) -> dict[str, Thrift]:
+        """How each organization reads its share; empty where whole walks fit."""
+        means = self._means(found, wants)
+        return {
+            polled.organization.id: Thrift(
+                self._asking(neon, polled),
+                self.ledger.store,
+                self._windows(polled.organization, wants),
+                means[polled.organization.id],
+            )
+            for polled in found
+            if polled.organization.id in means
+        }
 
     def _means(self, found: Iterable[_Polled], wants: Wants) -> dict[str, Means]:
         """What each organization may spend in this slot; empty where all that is wanted fits, or there is no hurry."""
@@ -190,23 +229,21 @@ class Cycle:
         by_time = -(-time_left * per_minute // timedelta(minutes=1))
         return max(0, min(by_count, by_time))
 
-    async def _history(self, neon: Neon, polled: _Polled, wants: Wants, means: Means | None) -> None:
-        organization, store = polled.organization, self.ledger.store
-        history = History(
+    def _asking(self, neon: Neon, polled: _Polled) -> History:
+        return History(
             intake=self.intake,
             neon=neon,
-            organization=organization.id,
+            organization=polled.organization.id,
             key=polled.key,
             row=polled.row,
             lists=metric_lists(metric for meter in self.config.meters for metric in meter.metrics),
         )
-        if means is not None:
-            near = counters.near(self._candidates(organization), self._limits(), self.now)
-            await thrift.read(history, store, self._windows(organization, wants), near, means)
-            return
+
+    async def _history(self, neon: Neon, polled: _Polled, wants: Wants) -> None:
+        history = self._asking(neon, polled)
         if self.is_bounded:
-            thrift.leave_sweeps(history, store, "a whole walk takes its place")
-        for window in self._windows(organization, wants):
+            leave_sweeps(history, self.ledger.store, "a whole walk takes its place")
+        for window in self._windows(polled.organization, wants):
             error = await history.walk(window)
             if isinstance(error, UnavailableError | ClockError):
                 break  # no other window is any better
@@ -262,6 +299,20 @@ class Cycle:
         answer = await neon.get(path, {}, key)
         self.intake.page(answer, "project", organization, self.intake.next_walk(), more)
         self.intake.progress(f"{organization}: quota counters", 1)
+
+
+async def _each(work: Iterable[Awaitable[None]]) -> None:
+    for one in work:
+        await one
+
+
+async def _both(one: Awaitable[Done], other: Awaitable[None]) -> Done:
+    """The result of one, once both have ended; raises what either raised."""
+    done, failed = await asyncio.gather(one, other, return_exceptions=True)
+    for outcome in (failed, done):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast("Done", done)
 
 
 def certified_of(store: Store, as_of_seq: int = 2**63) -> dict[str, Certified]:

@@ -49,7 +49,7 @@ class OpenSweep:
 
 
 def open_sweeps(store: Store, organization: str) -> list[OpenSweep]:
-    """The organization's open sweeps, the newest first."""
+    """The organization's open sweeps, the newest first; the store has landed all that is known of them."""
     found = []
     for row in store.query("open_sweeps", organization=organization).iter_rows(named=True):
         cursors = store.query("sweep_cursors", walk=row["walk"])["cursor"].to_list()
@@ -67,34 +67,73 @@ def leave_sweeps(history: History, store: Store, reason: str) -> None:
         history.leave(sweep.window, sweep.params, sweep.begun, reason)
 
 
-async def read(history: History, store: Store, windows: Sequence[Window], near: Iterable[str], means: Means) -> None:
-    """Reads as much as the means allow: first who was active, then who is near a quota, then the sweep.
+class Thrift:
+    """One organization's history in one cycle. Its requests are counted against the means."""
 
-    Of the requests, the sweep keeps what it needs to see every page in time. `windows` are the walks that are owed.
-    """
-    before = history.spent
-    sweep = _goes_on(history, store, means)
-    reserve = min(means.most, _reserve(store, history.organization, sweep, windows, means))
-    await _batches(history, _unread(store, history.organization, near, means), means, means.most - reserve)
-    todo = _in_turn(store, history.organization, windows)
-    if sweep:
-        left = means.most - (history.spent - before)
-        is_over, error = await history.resume(sweep.window, sweep.params, sweep.begun, left)
-        if error is not None or not is_over:
+    def __init__(self, history: History, store: Store, windows: Sequence[Window], means: Means) -> None:
+        """`windows` are the walks that are owed."""
+        self.organization = history.organization
+        self._history, self._store, self._windows, self._means = history, store, windows, means
+        self._spent = 0
+        self._has_begun = self._is_stuck = False
+        self._ended: set[int] = set()
+
+    async def begin(self) -> None:
+        """Reads as much of the sweep as it takes to see every page in time. This needs to know of no project."""
+        self._has_begun = True
+        await self._sweep(self._reserve())
+
+    async def rest(self, near: Iterable[str]) -> None:
+        """Reads who was active, then who is near a quota, then more of the sweep, as far as the means go."""
+        reserve = 0 if self._has_begun else self._reserve()
+        unread = _unread(self._store, self.organization, near, self._means)
+        await self._batches(unread, self._means.most - self._spent - reserve)
+        await self._sweep(self._means.most - self._spent)
+
+    def _reserve(self) -> int:
+        sweep = next(iter(open_sweeps(self._store, self.organization)), None)
+        return min(self._means.most, _reserve(self._store, self.organization, sweep, self._windows, self._means))
+
+    async def _sweep(self, most: int) -> None:
+        """Goes on with the sweep, or begins one; each grain ends once in a cycle, and what broke is not tried again."""
+        before = self._history.spent
+        if most <= 0 or self._is_stuck:
             return
-        todo = [window for window in todo if window.grain != sweep.window.grain]
-    for window in todo:
-        asked = activity.within_reach(window, means.now, means.lasting)
-        left = means.most - (history.spent - before)
-        if asked is None or left <= 0:
-            continue
-        is_over, error = await history.sweep(asked, left)
-        if error is not None or not is_over:
-            return
+        if sweep := _goes_on(self._history, self._store, self._means):
+            is_over, error = await self._history.resume(sweep.window, sweep.params, sweep.begun, most)
+            self._note(sweep.window, before, is_over=is_over, is_stuck=error is not None)
+            if not is_over:
+                return
+        for window in _in_turn(self._store, self.organization, self._windows):
+            left = most - (self._history.spent - before)
+            asked = activity.within_reach(window, self._means.now, self._means.lasting)
+            if window.grain in self._ended or asked is None or left <= 0:
+                continue
+            start = self._history.spent
+            is_over, error = await self._history.sweep(asked, left)
+            self._note(window, start, is_over=is_over, is_stuck=error is not None)
+            if not is_over:
+                return
+
+    def _note(self, window: Window, before: int, *, is_over: bool, is_stuck: bool) -> None:
+        self._spent += self._history.spent - before
+        self._is_stuck = is_stuck
+        if is_over:
+            self._ended.add(window.grain)
+
+    async def _batches(self, unread: Sequence[tuple[str, datetime | None]], most: int) -> None:
+        before, failed = self._history.spent, 0
+        for found in activity.rounds(unread, self._means.now, most):
+            left = most - (self._history.spent - before)
+            if left <= 0 or failed >= FAILED_BATCHES:
+                break
+            failed += await self._history.batches(found, left) is not None
+        self._spent += self._history.spent - before
 
 
 def _goes_on(history: History, store: Store, means: Means) -> OpenSweep | None:
     """The sweep to go on with; others, and one that would not end within what Neon keeps, are left."""
+    history.intake.ledger.flush()
     found = open_sweeps(store, history.organization)
     for other in found[1:]:
         history.leave(other.window, other.params, other.begun, "a later sweep took its place")
@@ -141,12 +180,3 @@ def _unread(store: Store, organization: str, near: Iterable[str], means: Means) 
     read_at = dict(reads.select("project_id", "history_read_at").iter_rows())
     rested = [(name, read_at.get(name)) for name in wanted]
     return [*active, *(row for row in rested if row[1] is None or means.now - row[1] >= NEAR_REST)]
-
-
-async def _batches(history: History, unread: Sequence[tuple[str, datetime | None]], means: Means, most: int) -> None:
-    before, failed = history.spent, 0
-    for found in activity.rounds(unread, means.now, most):
-        left = most - (history.spent - before)
-        if left <= 0 or failed >= FAILED_BATCHES:
-            return
-        failed += await history.batches(found, left) is not None
