@@ -113,20 +113,22 @@ class Fleet(httpx.AsyncBaseTransport):
             numbers = list(range(highest - 1, max(-1, highest - 101), -1))
             if len(numbers) == 100:
                 tail = f',"pagination":{{"cursor":"{_id(numbers[-1])}"}}'
-        shown = ",".join(self._project(number, first, last, now) for number in numbers)
+        step = 24 if params["granularity"] == "daily" else 1
+        shown = ",".join(self._project(number, range(first, last + 1, step), now) for number in numbers)
         return f'{{"projects":[{shown}]{tail}}}'
 
-    def _project(self, number: int, first: int, last: int, now: datetime) -> str:
-        buckets = []
-        for hour in range(first, last + 1):
-            if self.is_awake(number, hour):
-                start = EPOCH + hour * HOUR
-                minutes = min(60, (now - start) // timedelta(minutes=1))
+    def _project(self, number: int, firsts: range, now: datetime) -> str:
+        buckets, step = [], firsts.step
+        for first in firsts:
+            awake = [hour for hour in range(first, first + step) if self.is_awake(number, hour)]
+            if awake:
+                start = EPOCH + first * HOUR
+                minutes = sum(min(60, (now - EPOCH - hour * HOUR) // timedelta(minutes=1)) for hour in awake)
                 metrics = (
                     f'{{"metric_name":"compute_unit_seconds","value":{15 * minutes}}},'
                     f'{{"metric_name":"public_network_transfer_bytes","value":{minutes * (number + 1)}}}'
                 )
-                times = f'"timeframe_start":"{rfc3339(start)}","timeframe_end":"{rfc3339(start + HOUR)}"'
+                times = f'"timeframe_start":"{rfc3339(start)}","timeframe_end":"{rfc3339(start + step * HOUR)}"'
                 buckets.append(f'{{{times},"metrics":[{metrics}]}}')
         if not buckets:
             return f'{{"project_id":"{_id(number)}","periods":[]}}'

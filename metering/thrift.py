@@ -140,7 +140,7 @@ def _goes_on(history: History, store: Store, means: Means) -> OpenSweep | None:
     if not found:
         return None
     latest = found[0]
-    age = means.now - latest.begun.first_sent_at
+    age = history.intake.ledger.clock() - latest.begun.first_sent_at  # it may be younger than the cycle
     oldest = means.now - HOURLY_REACH_HOURS * HOUR
     is_lost = latest.window.grain == HOURLY and latest.window.period.start < oldest
     if timedelta() <= age <= 2 * means.lasting and not is_lost:

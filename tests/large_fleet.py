@@ -103,25 +103,28 @@ class LargeFleet(httpx.AsyncBaseTransport):
                     page.append(highest)
             cursor = self.project(organization, highest) if len(page) == limit else None
         hours = range(hour_number(start), hour_number(end - timedelta(microseconds=1)) + 1)
-        projects = ",".join(self._project(organization, number, hours, now) for number in page)
+        step = 24 if params["granularity"] == "daily" else 1
+        projects = ",".join(self._project(organization, number, hours, now, step) for number in page)
         tail = f',"pagination":{{"cursor":"{cursor}"}}' if cursor else ""
         return f'{{"projects":[{projects}]{tail}}}'
 
     def _is_born(self, project_id: str) -> bool:
         return project_id not in self.born or self.born[project_id] <= self.time.server()
 
-    def _project(self, organization: str, number: int, hours: range, now: datetime) -> str:
+    def _project(self, organization: str, number: int, hours: range, now: datetime, step: int) -> str:
         project_id = self.project(organization, number)
         alive = self._life(project_id, _BORN, now + HOUR)
         buckets = []
-        for hour in range(max(hours.start, alive.start), min(hours.stop, alive.stop)):
-            compute, transfer = self.value(number, hour, now)
+        for first in range(hours.start, hours.stop, step):
+            lived = range(max(first, alive.start), min(first + step, hours.stop, alive.stop))
+            values = [self.value(number, hour, now) for hour in lived]
+            compute, transfer = sum(value for value, _ in values), sum(value for _, value in values)
             if compute or transfer:
-                start = _EPOCH + hour * HOUR
+                start = _EPOCH + first * HOUR
                 shown = f'{{"metric_name":"compute_unit_seconds","value":{compute}}}'
                 if transfer:
                     shown += f',{{"metric_name":"public_network_transfer_bytes","value":{transfer}}}'
-                times = f'"timeframe_start":"{rfc3339(start)}","timeframe_end":"{rfc3339(start + HOUR)}"'
+                times = f'"timeframe_start":"{rfc3339(start)}","timeframe_end":"{rfc3339(start + step * HOUR)}"'
                 buckets.append(f'{{{times},"metrics":[{shown}]}}')
         if not buckets:
             return f'{{"project_id":"{project_id}","periods":[]}}'

@@ -110,6 +110,7 @@ def test_a_fleet_beyond_its_budget_is_read_in_parts_and_comes_out_exactly(tmp_pa
                 if awake(int(project_id[-7:]), hour):
                     worst_active = max(worst_active, now - read_at)
                 worst_idle = max(worst_idle, now - read_at)
+        assert rows(machine, "select walk, reason from walk where not is_complete") == []
         assert worst_active <= SLOT  # read in the slot that has just ended
         assert worst_idle <= HOUR
         machine.world.time.move_to(machine.world.time.server() + 24 * HOUR)
