@@ -126,7 +126,6 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     """
     now, wiring, done = ledger.clock(), wiring or Wiring(), Tick()
     due = schedule.due(ledger.store, config.schedule, now)
-    stall.announce(ledger, config, now, is_tried=False)
     if due.poll:
         wants = wanted_by_poll(ledger.store, config.schedule, now)
         done.report = _run(ledger, config, keys, wants, command="tick", wiring=wiring)

@@ -1,7 +1,8 @@
 """`poll.stalled` and `poll.recovered`: a silence is announced once, and its end once.
 
-What is silent comes from the ledger, so it does not matter which process noticed: a tick that fails, or the first one
-after a week in which nothing ran. Must not poll, nor deliver.
+What is silent comes from the ledger, so it does not matter which process noticed. It is told by a tick that ran and
+could not read everything; where nothing ran at all, nobody could tell (the dead-man's switch does), and a tick that
+then succeeds has ended it before anybody was told. Must not poll, nor deliver.
 """
 
 import json

@@ -169,7 +169,7 @@ def test_any_minute_stays_within_limit_and_burst_whatever_dies_and_starts_anew(t
     here.wire.page_size = 1
     with here.machine(tmp_path, history_requests_per_minute=12) as machine:
         chance = random.Random(7)
-        for _ in range(12):
+        for _ in range(30):
             with killed_at(here.wire, chance.randrange(4, 40)), suppress(Killed):
                 machine.poll()
             machine.die()
