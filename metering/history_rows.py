@@ -118,7 +118,7 @@ def read_page(record: Record) -> ReadPage:
     """Parses a history page; a faulty one is a page without projects."""
     body = record.body
     try:
-        page = pages.history(body)
+        page = pages.history(body, record.data["grain"])
         if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
             raise PageRefusedError("a value has more than 38 digits")
     except (PageRefusedError, OverflowError) as error:

@@ -8,7 +8,7 @@ Lenient: unknown fields, plans, metrics and permissions are taken as they come; 
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -198,10 +198,10 @@ def envelope(body: bytes) -> Envelope:
     )
 
 
-def history(body: bytes) -> HistoryPage:
-    """A page of `/consumption_history/v2/projects`."""
+def history(body: bytes, asked: int | None = None) -> HistoryPage:
+    """A page of `/consumption_history/v2/projects`; a bucket without end is as long as GRAINS[`asked`]."""
     page = _decode(_history, body)
-    flat = _Flat()
+    flat = _Flat(asked)
     periods: dict[NeonPeriod, int] = {}
     projects: dict[str, int] = {}
     for project in page.projects:
@@ -289,7 +289,8 @@ def _utc(moment: datetime | None) -> datetime | None:
 class _Flat:
     """A page's buckets, one row after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: int | None) -> None:
+        self.asked = asked
         self.found = Buckets()
         self.rows: list[list[int | None]] = []
         self.times: dict[tuple[str | None, str | None], tuple[int, datetime]] = {}
@@ -303,7 +304,7 @@ class _Flat:
                 continue
             times = (bucket.timeframe_start, bucket.timeframe_end)
             if times not in self.times:
-                self.times[times] = _timeframe(*times, project_id)
+                self.times[times] = _timeframe(*times, project_id, self.asked)
             grain, aligned = self.times[times]
             row: list[int | None] = [None] * len(KNOWN_METRICS)
             for metric in bucket.metrics:
@@ -354,7 +355,9 @@ def _moment(text: str | None) -> datetime | None:
         raise PageRefusedError(f"the answer is not what the API promises: {_clean(error)}") from None
 
 
-def _timeframe(start_text: str | None, end_text: str | None, project_id: str) -> tuple[int, datetime]:
+def _timeframe(
+    start_text: str | None, end_text: str | None, project_id: str, asked: int | None
+) -> tuple[int, datetime]:
     """(index into GRAINS, aligned start). The bucket's own length says what it is, whatever was asked for.
 
     A bucket that reaches into a second hour, day or month belongs to neither: it is refused.
@@ -362,16 +365,16 @@ def _timeframe(start_text: str | None, end_text: str | None, project_id: str) ->
     start, end = _moment(start_text), _moment(end_text)
     if start is None:
         raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_start")
-    if end is None:
+    if end is None and (asked is None or end_text):
         raise PageRefusedError(f"a bucket of project {_clean(project_id)} has no timeframe_end")
-    length: timedelta = end - start
+    length = (HOUR, DAY, 31 * DAY)[asked or 0] if end is None else end - start
     if length <= HOUR:
         grain, aligned, limit = 0, floor_hour(start), floor_hour(start) + HOUR
     elif length <= DAY:
         grain, aligned, limit = 1, floor_day(start), floor_day(start) + DAY
     else:
         grain, aligned, limit = 2, floor_month(start), next_month(start)
-    if not start < end <= limit:
+    if end is not None and not start < end <= limit:
         raise PageRefusedError(f"a bucket of project {_clean(project_id)} runs from {start} to {end}")
     return grain, aligned
 

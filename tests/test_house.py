@@ -105,7 +105,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "export",
             "init",
             "month",
-    "month_outlook",
+            "month_outlook",
             "month_usage",
             "month_outlook",
             "month_report",

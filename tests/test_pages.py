@@ -275,6 +275,14 @@ def test_a_bucket_without_its_time_refuses_the_page_unless_it_is_empty(key):
 # -- lenient
 
 
+def test_a_bucket_without_an_end_is_as_long_as_was_asked_for():
+    endless = f'{{"timeframe_start": "2026-11-02T05:00:00Z", "metrics": [{metric("7")}]}}'
+    body = page(project(period(endless)))
+    assert pages.history(body, 0).buckets.grain == [0]
+    assert pages.history(body, 1).buckets.start == [datetime(2026, 11, 2, tzinfo=UTC)]
+    refused(body)
+
+
 def test_unknown_fields_are_taken_as_they_come():
     more = ', "new": {"a": [1.5, null, "x"]}, "pagination": {"cursor": "c", "total": 1.0}'
     found = pages.history(page(project(period(bucket(metric("1")), more=more)), more=more))

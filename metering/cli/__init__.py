@@ -3,6 +3,7 @@
 One short function per command; what a command needs is imported inside it, so that `metering --help` is quick.
 """
 
+import os
 import sys
 
 import click
@@ -24,7 +25,8 @@ for _module in (tools, collecting, reading, money, correcting, explaining, chang
 
 
 def main() -> None:
-    """Runs the command line and exits with the contract's codes."""
+    """Runs the command line and exits with the contract's codes. What it writes is its owner's alone."""
+    os.umask(0o077)
     try:
         code = cli.main(prog_name="metering", standalone_mode=False)
     except MeteringError as error:
