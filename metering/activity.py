@@ -69,12 +69,12 @@ def deadlines(
 
 
 def rounds(unread: Iterable[tuple[str, datetime | None]], now: datetime, most: int) -> list[Round]:
-    """Questions for projects given as (id, when it was last read), at most `most`; the first come first."""
+    """Questions for projects given as (id, when it was last read), at most `most`; the longest unread come first."""
     wanted = list(unread)[: most * PROJECTS_PER_REQUEST]
     by_lookback: dict[timedelta, list[str]] = {}
     for project_id, read_at in wanted:
         by_lookback.setdefault(_lookback(read_at, now), []).append(project_id)
-    found = [_round(ids, lookback, now) for lookback, ids in sorted(by_lookback.items())]
+    found = [_round(ids, lookback, now) for lookback, ids in sorted(by_lookback.items(), reverse=True)]
     spare = sum(len(one.groups) for one in found) - most
     while found and spare > 0:  # groups that are not full may be more than the requests there are
         cut = found[-1].groups[: max(0, len(found[-1].groups) - spare)]

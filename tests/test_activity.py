@@ -82,7 +82,7 @@ def test_no_more_is_asked_for_than_there_are_requests():
     assert [group[0] for group in found.groups] == ["p0", "p100"]
     assert rounds([("a", NOW)], NOW, 0) == []
     mixed = rounds([("a", NOW), ("b", NOW - 5 * HOUR), ("c", None)], NOW, 2)
-    assert [found.groups for found in mixed] == [(("a",),), (("b",),)]
+    assert [found.groups for found in mixed] == [(("c",),), (("b",),)]
 
 
 def test_a_walk_that_takes_hours_reaches_back_by_so_much_less():
