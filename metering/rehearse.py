@@ -9,7 +9,6 @@ import base64
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -22,9 +21,9 @@ from metering.errors import MeteringError
 from metering.ledger import Ledger, open_ledger
 from metering.money import parse_amount, round_amount
 from metering.month import Month
-from metering.period import Period, previous_month, rfc3339
+from metering.period import previous_month, rfc3339
 from metering.rehearse_files import CONFIG, customers, write_secret
-from metering.store import Store, open_reader
+from metering.store import open_reader
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 POLLS = 5
@@ -62,7 +61,15 @@ def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], d
     secret = "whsec_" + base64.b64encode(f"metering demo, seed {seed:>12}".encode()).decode()
     with sandbox.serve(app) as api, sandbox.serve(receiver.app(secret, received)) as hook:
         found = _configured(directory, api.url, hook.root_url + "/", secret, projects)
-        outcome = _rehearse(found, clock, app.state.sandbox, received, real_time, step)
+        stage = _Stage(
+            config=found,
+            clock=clock,
+            served=app.state.sandbox,
+            received=received,
+            real_time=real_time,
+            step=step,
+        )
+        outcome = _rehearse(stage)
     step.end()
     _print(outcome, found, received)
     return 0 if outcome.usage_agrees and outcome.money_agrees and not received.refused else 1
@@ -98,44 +105,56 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, projects
     )
 
 
-def _rehearse(
-    found: Config,
-    clock: sandbox.Clock,
-    served: Any,
-    received: receiver.Received,
-    real_time: Callable[[], datetime],
-    step: "_Steps",
-) -> Outcome:
+@dataclass(slots=True, kw_only=True)
+class _Stage:
+    """What the rehearsal plays on: configuration, the clock that it moves, both servers; and its requests so far."""
+
+    config: Config
+    clock: sandbox.Clock
+    served: Any
+    received: receiver.Received
+    real_time: Callable[[], datetime]
+    step: "_Steps"
+    requests: int = 0
+
+
+def _rehearse(stage: _Stage) -> Outcome:
+    found, step = stage.config, stage.step
     keys = {row.id: config.secret(None, row.api_key_file, {}) for row in found.organizations}
     secrets = {hook.url: config.secret(None, hook.secret_file, {}) for hook in found.webhooks}
-    requests = 0
-    with _books(found, clock) as books:
+    with open_ledger(found.store.directory, stage.clock) as books:
         step("reading two months back")
-        requests += _whole(cycle.backfill(books, found, keys)).requests
+        stage.requests += _whole(cycle.backfill(books, found, keys)).requests
         for number in range(POLLS):
             step(f"poll {number + 1} of {POLLS}, quotas, alerts")
-            clock.move(NOW + timedelta(minutes=15 * number))
-            done = cycle.tick(
-                books,
-                found.model_copy(update={"schedule": found.schedule.model_copy(update={"close_day": 0})}),
-                keys,
-                secrets,
-                real_time=real_time,
-                write_report=lambda period: None,
-            )
-            assert done.report is not None, "a new slot has begun"
-            requests += _whole(done.report).requests
+            stage.clock.move(NOW + timedelta(minutes=15 * number))
+            _tick(stage, books, keys, secrets)
         step("closing the previous month")
-        now = clock()
-        month = previous_month(now)
-        closing = close.close(books, found, month, now)
+        now = stage.clock()
+        period = previous_month(now)
+        closing = close.close(books, found, period, now)
         cycle.announce_invoices(books, found, closing.invoices, now)
-        alert.deliver_due(books, found, secrets, now, real_time)
+        alert.deliver_due(books, found, secrets, now, stage.real_time)
     step("writing the report and the invoices")
     with open_reader(found.store.directory) as store:
-        paths = month_report.write(store, found, month, now, {"html", "csv", "json"})
+        paths = month_report.write(store, found, period, now, {"html", "csv", "json"})
         step("adding it all up again")
-        return _outcome(store, found, month, now, served, received, requests, paths)
+        return _outcome(stage, Month(store=store, terms=terms.of(found), period=period, now=now), paths)
+
+
+def _tick(stage: _Stage, books: Ledger, keys: cycle.Keys, secrets: dict[str, config.Secret]) -> None:
+    """A tick that leaves the closing to the demo, which shows it as a step of its own."""
+    by_hand = stage.config.schedule.model_copy(update={"close_day": 0})
+    done = cycle.tick(
+        books,
+        stage.config.model_copy(update={"schedule": by_hand}),
+        keys,
+        secrets,
+        real_time=stage.real_time,
+        write_report=lambda _: None,
+    )
+    assert done.report is not None, "a new slot has begun"
+    stage.requests += _whole(done.report).requests
 
 
 def _whole(report: Any) -> Any:
@@ -144,26 +163,11 @@ def _whole(report: Any) -> Any:
     return report
 
 
-@contextmanager
-def _books(found: Config, clock: Callable[[], datetime]) -> Iterator[Ledger]:
-    with open_ledger(found.store.directory, clock) as books:
-        yield books
-
-
-def _outcome(
-    store: Store,
-    found: Config,
-    period: Period,
-    now: datetime,
-    served: Any,
-    received: receiver.Received,
-    requests: int,
-    paths: list[Path],
-) -> Outcome:
-    month = Month(store=store, terms=terms.of(found), period=period, now=now)
-    invoices = close.month_invoices(store, found, period, now)["invoices"]
-    quotas = quota_status.quota_rows(store, month.terms, found.quota.thresholds_percent, now)
-    metered = sandbox.truth_table(served.state, period.start, period.end)
+def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
+    found, store, period, received = stage.config, month.store, month.period, stage.received
+    invoices = close.month_invoices(store, found, period, month.now)["invoices"]
+    quotas = quota_status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
+    metered = sandbox.truth_table(stage.served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}
     truth = {
         (str(row["organization"]), str(row["project_id"]), str(row["metric"])): int(row["value"])
@@ -176,7 +180,7 @@ def _outcome(
     }
     return Outcome(
         projects=int(store.query("project_count").item()),
-        requests=requests,
+        requests=stage.requests,
         observations=int(store.query("change_count").item()),
         above_80=sum(1 for row in quotas if _percent(row) >= 80),
         above_95=sum(1 for row in quotas if _percent(row) >= 95),

@@ -27,7 +27,7 @@ from metering.journal import sync_directory
 
 DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
-LOCK_PATIENCE_SECONDS = 0.5
+LOCK_PATIENCE_SECONDS = 0.2
 VIEWS = "views"
 """The row of table `migration` that says which views the database has."""
 _COLUMN = re.compile(r"(\w+),? +-- (.+)$")

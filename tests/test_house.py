@@ -107,7 +107,6 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "month",
             "month_outlook",
             "month_usage",
-            "month_outlook",
             "month_report",
             "neon_cost",
             "history",
