@@ -158,10 +158,11 @@ class Neon:
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
                 fault = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
             else:
-                status, said = response.status_code, _message(body, key)
+                status = response.status_code
                 if status == 200 and (why := _unfinished(body)) is None:
                     budget.recover()
                     return self._answer(path, params, sent_at, response, body)
+                said = _message(body, key)
                 if status not in RETRYABLE and status != 200:
                     raise _final(path, status, said)
                 fault = f"{status} {said}".strip() if status != 200 else f"200 with an unreadable body ({why})"
