@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metering import corrections, journal, ledger, store, terms
+from metering import corrections, journal, ledger, lock, store, terms
 from metering.close import frozen_invoice
 from metering.errors import JournalDamagedError
 from metering.files import data_directory
@@ -104,7 +104,7 @@ def rebuild(directory: Path) -> int:
     The old database stays in its place until the new one stands. The caller holds no lock. Raises StoreBusyError,
     JournalDamagedError.
     """
-    with store.lock(directory):
+    with lock.held(directory):
         journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
         building = directory / "rebuild"
         shutil.rmtree(building, ignore_errors=True)

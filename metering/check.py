@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from metering import alert, meters, notify, pages, ratecard
+from metering import alert, lock, meters, notify, pages, ratecard
 from metering import store as door
 from metering.config import Config, Organization, Secret, Webhook
 from metering.errors import (
@@ -369,7 +369,7 @@ def _store(directory: Path, out: Checked) -> Json:
             file.write(b"metering")
             file.flush()
         if section["exists"]:
-            with door.lock(directory):
+            with lock.held(directory):
                 pass
         out.tell("store", "directory", "ok", f"{directory} " + ("is writable" if section["exists"] else "can be made"))
         section["free_bytes"] = str(_free(existing, out))

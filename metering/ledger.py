@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from metering import lock
 from metering import store as door
 from metering.errors import StoreDamagedError
 from metering.journal import GENESIS, Journal, read
@@ -89,7 +90,7 @@ def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledg
 
     Raises StoreBusyError (another process writes), JournalDamagedError, StoreDamagedError.
     """
-    with door.lock(directory):
+    with lock.held(directory):
         ledger = Ledger(directory, clock)
         try:
             yield ledger

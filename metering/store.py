@@ -5,12 +5,10 @@ Only the holder of the lock file opens `metering.duckdb`; everybody else reads `
 replaced by rename, so that readers neither wait nor block. Knows nothing of what the tables mean.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from graphlib import TopologicalSorter
@@ -21,13 +19,12 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from metering.errors import StoreBusyError, StoreDamagedError
+from metering.errors import StoreDamagedError
 from metering.files import data_directory
 from metering.journal import sync_directory
 
 DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
-LOCK_PATIENCE_SECONDS = 0.2
 VIEWS = "views"
 """The row of table `migration` that says which views the database has."""
 _COLUMN = re.compile(r"(\w+),? +-- (.+)$")
@@ -92,41 +89,6 @@ class Store:
             raise
         finally:
             self._is_in_transaction = False
-
-
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Holds the store's lock file; raises StoreBusyError, naming the holder, within a second."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = directory / "lock"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        _take(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int, path: Path) -> None:
-    until = time.monotonic() + LOCK_PATIENCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until:
-                time.sleep(0.05)
-                continue
-            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            holder = int(text) if text.isdigit() else 0
-            raise StoreBusyError(
-                f"process {holder} holds the store ({path})",
-                process_id=holder,
-                hint="wait for it to end; reading commands work meanwhile",
-            ) from None
-        else:
-            return
 
 
 def open_writer(directory: Path) -> Store:

@@ -10,8 +10,7 @@ import pytest
 from sandbox_world import NOW, sandbox
 
 from metering import check as checks
-from metering import config, cycle, ledger
-from metering import store as door
+from metering import config, cycle, ledger, lock
 from metering.config import Config, Secret
 from metering.errors import CredentialsError
 from metering.receiver import Received, app
@@ -284,7 +283,7 @@ def test_a_store_that_does_not_exist_yet_is_not_made(tmp_path):
 def test_a_lock_that_somebody_holds_is_a_note_with_the_holder(tmp_path):
     found = read(tmp_path, "")
     found.store.directory.mkdir()
-    holder = door.lock(found.store.directory)
+    holder = lock.held(found.store.directory)
     with holder:
         seen = checked(found)
     section = seen.document()["store"]
@@ -298,7 +297,7 @@ def test_a_free_lock_stays_free(tmp_path):
     found = read(tmp_path, "")
     found.store.directory.mkdir()
     assert checked(found).document()["store"]["lock"] == "free"
-    with door.lock(found.store.directory):
+    with lock.held(found.store.directory):
         pass
 
 

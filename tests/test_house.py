@@ -79,7 +79,18 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "doors": (
         "the only ones that touch the network or the database; they know no arithmetic",
-        {"neon", "budgets", "journal", "store", "notify", "alarm_rows", "alert_rows", "change_rows", "invoice_rows"},
+        {
+            "neon",
+            "budgets",
+            "journal",
+            "lock",
+            "store",
+            "notify",
+            "alarm_rows",
+            "alert_rows",
+            "change_rows",
+            "invoice_rows",
+        },
         {"ground"},
     ),
     "ledger": (

@@ -11,14 +11,14 @@ import duckdb
 import polars as pl
 import pytest
 
-from metering import store
+from metering import lock, store
 from metering.errors import StoreBusyError, StoreDamagedError
 from metering.files import data_directory
 from tests.scribe import frame
 
 TOP = Path(__file__).parents[1]
-HOLD = "import sys; from pathlib import Path; from metering import store\n"
-HOLD += "with store.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = "import sys; from pathlib import Path; from metering import lock, store\n"
+HOLD += "with lock.held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def another_process_holds(directory: Path):
 def test_a_second_writer_is_refused_within_a_second_and_told_who_writes(tmp_path):
     with another_process_holds(tmp_path) as process:
         began = time.monotonic()
-        with pytest.raises(StoreBusyError) as refused, store.lock(tmp_path):
+        with pytest.raises(StoreBusyError) as refused, lock.held(tmp_path):
             pass
         assert time.monotonic() - began < 1
     assert refused.value.process_id == process.pid
@@ -49,26 +49,26 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path):
     with another_process_holds(tmp_path) as process:
         process.kill()
         process.wait()
-        with store.lock(tmp_path):
+        with lock.held(tmp_path):
             assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_lock_that_was_released_can_be_taken_again(tmp_path):
     for _ in range(2):
-        with store.lock(tmp_path):
+        with lock.held(tmp_path):
             pass
 
 
 def test_a_second_lock_in_the_same_process_is_refused_as_well(tmp_path):
-    with store.lock(tmp_path), pytest.raises(StoreBusyError) as refused, store.lock(tmp_path):
+    with lock.held(tmp_path), pytest.raises(StoreBusyError) as refused, lock.held(tmp_path):
         pass
     assert refused.value.process_id == os.getpid()
 
 
 def test_a_holder_whose_number_cannot_be_read_is_process_0(tmp_path):
-    with store.lock(tmp_path):
+    with lock.held(tmp_path):
         (tmp_path / "lock").write_text("nobody")
-        with pytest.raises(StoreBusyError) as refused, store.lock(tmp_path):
+        with pytest.raises(StoreBusyError) as refused, lock.held(tmp_path):
             pass
     assert refused.value.process_id == 0
 
@@ -96,7 +96,7 @@ def test_readers_read_while_a_writer_writes_and_see_what_was_published(tmp_path)
         writing.execute("update position set seq = 7")
         with store.open_reader(tmp_path) as reading:
             assert reading.query("position").item(0, "seq") == 0
-        script = "import sys; from pathlib import Path; from metering import store\n"
+        script = "import sys; from pathlib import Path; from metering import lock, store\n"
         script += "with store.open_reader(Path(sys.argv[1])) as found: print(found.query('position').item(0, 'seq'))"
         command = [sys.executable, "-c", script, str(tmp_path)]
         assert subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout == "0\n"

@@ -79,6 +79,15 @@ def read_config(path: Path) -> "Config":
     )
 
 
+def config_for_writing(path: Path) -> "Config":
+    """The configuration, where nobody else holds the store: told before anything heavy is loaded."""
+    from metering import lock
+
+    config = read_config(path)
+    lock.refuse_if_held(config.store.directory)
+    return config
+
+
 def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
     """Each organization's key, or why it has none."""
     from metering.config import secret

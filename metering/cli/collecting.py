@@ -14,6 +14,7 @@ from metering.cli.base import (
     Json,
     api_keys,
     business_clock,
+    config_for_writing,
     emit,
     finish,
     in_words,
@@ -57,9 +58,9 @@ def shown_progress() -> Iterator[Callable[[str, int], None]]:
 @with_format
 def poll(config_path: Path, form: str | None) -> None:
     """One polling cycle now: inventory, history, quota counters."""
+    config, clock = config_for_writing(config_path), business_clock()
     from metering import cycle, ledger
 
-    config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
         report = cycle.poll(books, config, api_keys(config), wiring=wiring(clock, progress))
     _tell(report, clock(), form)
@@ -72,9 +73,9 @@ def poll(config_path: Path, form: str | None) -> None:
 @with_format
 def backfill(start: str | None, end: str | None, config_path: Path, form: str | None) -> None:
     """Reads as far back as the API allows: hourly where it still can, daily and monthly beyond."""
+    config, clock = config_for_writing(config_path), business_clock()
     from metering import cycle, ledger
 
-    config, clock = read_config(config_path), business_clock()
     since, until = _moment("--from", start), _moment("--to", end)
     if since and until and since >= until:
         raise UsageError("--from is not before --to")
@@ -96,7 +97,7 @@ def _moment(option: str, text: str | None) -> datetime | None:
 @with_config
 def tick(config_path: Path) -> None:
     """What cron calls: poll, evaluate quotas, deliver webhooks, close and report what is due."""
-    config, clock = read_config(config_path), business_clock()
+    config, clock = config_for_writing(config_path), business_clock()
     done = one_tick(config, clock)
     for sentence in (*done.all_faults, *done.notes):
         note(sentence)
