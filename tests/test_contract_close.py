@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metering.store import lock
+from metering.lock import held
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
@@ -112,7 +112,7 @@ def test_a_dry_run_tells_why_it_would_be_refused_and_still_shows_the_drafts(desk
 
 
 def test_a_dry_run_needs_no_lock(desk: Desk) -> None:
-    with lock(desk.directory / "var"):
+    with held(desk.directory / "var"):
         assert len(desk.good("close", "2026-09", "--dry-run")["invoices"]) == 2
         assert desk.run("close", "2026-09").code == 75
 
