@@ -1,5 +1,6 @@
 # One door for users and contributors: `make demo`, `make test`, and `make` for everything that is checked.
-# Each makes its own .venv from requirements.lock, whose hashes pip and uv verify.
+# Each makes its own .venv: from requirements.lock what the program needs, from requirements-dev.lock what checks it too.
+# pip and uv verify every hash.
 
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
@@ -10,6 +11,7 @@ DEMO_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_TO_CHECK := $(VENV)/.ready-to-check
 
 .PHONY: all demo test test-slow format lint types bench lock clean venv
 .DEFAULT_GOAL := all
@@ -19,50 +21,60 @@ all: lint types test ## everything that is checked
 demo: $(READY) ## no account needed: a month of a made-up fleet, from polling to invoices
 	@$(BIN)/metering demo $(DEMO_FLAGS)
 
-test: $(READY) ## the whole suite but what is marked slow
+test: $(READY_TO_CHECK) ## the whole suite but what is marked slow
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
 
-test-slow: $(READY) ## crash loops, soak and large fleets
+test-slow: $(READY_TO_CHECK) ## crash loops, soak and large fleets
 	$(BIN)/python -m pytest -m slow
 
-format: $(READY) ## rewrites what `lint` would complain about
+format: $(READY_TO_CHECK) ## rewrites what `lint` would complain about
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(READY) ## format and style
+lint: $(READY_TO_CHECK) ## format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(READY)
+types: $(READY_TO_CHECK)
 	$(BIN)/mypy
 
-bench: $(READY) ## prints ratios against a baseline of the same run
+bench: $(READY_TO_CHECK) ## prints ratios against a baseline of the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-venv: $(READY)
+venv: $(READY_TO_CHECK)
 
 # Made by hand and committed: the versions and hashes of every dependency, for every platform.
+LOCK_FLAGS := --universal --python-version 3.11 --extra einvoice --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make lock" --quiet
 lock:
 	@[ -n "$(UV)" ] || { echo "make lock needs uv" >&2; exit 1; }
-	"$(UV)" pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-		--quiet --output-file requirements.lock
+	"$(UV)" pip compile pyproject.toml --group dev --upgrade $(LOCK_FLAGS) --output-file requirements-dev.lock
+	"$(UV)" pip compile pyproject.toml --group build --constraint requirements-dev.lock --upgrade $(LOCK_FLAGS) \
+		--output-file requirements.lock
 
 clean: ## everything that make can make again; never var/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find metering tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
+ifneq ($(UV),)
+INSTALL := "$(UV)" pip install --quiet --python $(BIN)/python
+else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
 $(READY): requirements.lock pyproject.toml
 ifneq ($(UV),)
 	@[ -x $(BIN)/python ] || "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV)
-	@"$(UV)" pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
 	@[ -n "$(PYTHON)" ] || { echo "metering needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { \
 		echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(READY_TO_CHECK): $(READY) requirements-dev.lock
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@

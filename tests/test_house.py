@@ -5,6 +5,7 @@ Each rule stands here as data, and a failure says why the rule is there. To add 
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -441,19 +442,35 @@ def test_no_file_names_the_host_of_a_package_registry():
     assert wrong == [], "where packages come from is the installer's setting, not the project's"
 
 
-def test_the_lock_file_has_hashes_and_no_addresses():
-    text = (TOP / "requirements.lock").read_text(encoding="utf-8")
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_has_hashes_and_no_addresses(lock):
+    text = (TOP / lock).read_text(encoding="utf-8")
     entries = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
     unhashed = [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry or "==" not in entry]
     assert unhashed == []
     assert "://" not in text
 
 
-def test_the_lock_file_holds_what_the_project_names():
-    project = (TOP / "pyproject.toml").read_text(encoding="utf-8")
-    locked = set(re.findall(r"^([a-z0-9-]+)==", (TOP / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r'^    "([a-z0-9-]+)[><=]', project, flags=re.MULTILINE))
-    assert named - locked == set(), "take it into the lock file with: make lock"
+def pins(lock: str) -> dict[str, str]:
+    found = re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (TOP / lock).read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(found)
+
+
+def test_the_lock_files_hold_what_the_project_names():
+    project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
+    names = lambda needs: {re.match(r"[A-Za-z0-9-]+", need)[0] for need in needs if isinstance(need, str)}  # noqa: E731
+    needed, groups = project["project"], project["dependency-groups"]
+    runs = names(needed["dependencies"]) | names(needed["optional-dependencies"]["einvoice"]) | names(groups["build"])
+    assert runs - pins(LOCKS[0]).keys() == set(), "take it into the lock files with: make lock"
+    assert (runs | names(groups["dev"])) - pins(LOCKS[1]).keys() == set(), "take it into the lock files with: make lock"
+
+
+def test_what_is_checked_is_what_runs():
+    runs, checks = (pins(lock) for lock in LOCKS)
+    assert {name: checks.get(name) for name in runs} == runs, "the two lock files were made apart: make lock"
 
 
 def test_nothing_is_left_open():
