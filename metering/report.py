@@ -90,14 +90,14 @@ def invoice_file(invoice: Row) -> str:
 
 
 def _report_page(report: Row, invoices: Sequence[Row], *, has_csv: bool) -> str:
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     beside = {"links": _links(invoices), "tables": list(COLUMNS), "has_csv": has_csv}
     return template.render(**report, **beside, charts=charts, rows_shown=ROWS_SHOWN)
 
 
 def invoice_pages(report: Row, invoices: Sequence[Row]) -> Iterator[str]:
     """Each invoice as a self-contained page; `invoices` are all of the report's month, since projects move."""
-    template = _environment().get_template("invoice.html.j2")
+    template = environment().get_template("invoice.html.j2")
     names = {row["project_id"]: row["project_name"] for row in report["usage"]}
     payers = grouped(
         (
@@ -137,8 +137,9 @@ def _table_files(report: Row, invoices: Sequence[Row], asked: set[str]) -> Itera
             yield f"{name}.parquet", parquet_bytes(COLUMNS[name], rows)
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates under `reports/`, with the ways in which figures are printed everywhere: files and dashboard."""
+    found = Environment(
         loader=FileSystemLoader(data_directory("reports")),
         autoescape=True,
         undefined=StrictUndefined,
@@ -147,7 +148,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(
+    found.filters.update(
         amount=_amount,
         amount_change=lambda text, currency: figures.printed_change(text, minor_units(currency)),
         number=figures.printed,
@@ -164,8 +165,8 @@ def _environment() -> Environment:
         largest_change=_largest_change,
         is_above_zero=lambda text: Decimal(text) > 0,
     )
-    environment.globals.update(span=figures.printed_span)
-    return environment
+    found.globals.update(span=figures.printed_span)
+    return found
 
 
 def _finalized(value: Any) -> Any:

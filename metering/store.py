@@ -148,6 +148,30 @@ def open_reader(directory: Path) -> Iterator[Store]:
         yield Store(connection)
 
 
+def hold(directory: Path) -> Store:
+    """The snapshot as it stands now, for as long as the store is kept, however often it is replaced meanwhile.
+
+    DuckDB hands a process that opens a path again the database it has open already, whatever stands there by now; a
+    file attached to a database in memory is not shared so. Empty where none was published. Raises StoreDamagedError.
+    """
+    path = directory / SNAPSHOT
+    if not path.exists():
+        return in_memory()
+    connection = duckdb.connect(":memory:")
+    try:
+        connection.execute(f"attach {_quoted(str(path))} as snapshot (read_only)")
+        connection.execute("use snapshot")
+        _prepare(connection)
+        _refuse_old(connection, path)
+    except duckdb.Error as error:
+        connection.close()
+        raise _damaged(path, error) from None
+    except StoreDamagedError:
+        connection.close()
+        raise
+    return Store(connection)
+
+
 def _refuse_old(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """A reader cannot migrate: an older version's copy waits for the next writing command."""
     done = {name for (name,) in connection.execute("select name from migration").fetchall()}

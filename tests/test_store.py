@@ -113,6 +113,21 @@ def test_a_reader_keeps_what_it_opened_while_the_next_snapshot_takes_its_place(t
         assert reading.query("position").item(0, "seq") == 7
 
 
+def test_a_held_snapshot_stays_what_it_was_and_one_taken_later_beside_it_is_the_next(tmp_path):
+    assert store.hold(tmp_path).query("freshness").is_empty()
+    store.publish(store.open_writer(tmp_path), tmp_path)
+    first = store.hold(tmp_path)
+    again = store.open_writer(tmp_path)
+    again.connection.execute("update position set seq = 7")
+    store.publish(again, tmp_path)
+    second = store.hold(tmp_path)
+    assert (first.query("position").item(0, "seq"), second.query("position").item(0, "seq")) == (0, 7)
+    (tmp_path / store.SNAPSHOT).write_bytes(b"not a database")
+    with pytest.raises(StoreDamagedError):
+        store.hold(tmp_path)
+    assert second.query("position").item(0, "seq") == 7
+
+
 def test_before_anything_was_published_a_reader_finds_an_empty_store(tmp_path):
     with store.open_reader(tmp_path) as found:
         assert found.query("freshness").is_empty()
