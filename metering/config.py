@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from metering.config_checks import contradictions
+from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_faults import closest, faults_of
 from metering.config_layers import defaults, layered
 from metering.config_models import (
@@ -49,6 +50,7 @@ __all__ = [
     "CustomersConfig",
     "Discount",
     "Divisor",
+    "ExportsConfig",
     "InvoicesConfig",
     "Meter",
     "NeonConfig",
@@ -61,6 +63,7 @@ __all__ = [
     "SellerConfig",
     "ServiceConfig",
     "StoreConfig",
+    "StripeConfig",
     "Subscription",
     "Tier",
     "Webhook",
@@ -83,6 +86,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "invoices": InvoicesConfig,
     "quota": QuotaConfig,
     "service": ServiceConfig,
+    "exports": ExportsConfig,
+    "stripe": StripeConfig,
 }
 _LISTS: dict[str, type[BaseModel]] = {
     "organizations": Organization,

@@ -31,6 +31,9 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
             right = "write https://, or allow_private_network = true for a receiver of your own"
             yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
     yield from _open_to_others(data.get("service"))
+    stripe = data.get("stripe")
+    if isinstance(stripe, dict) and "secret_env" in stripe:
+        yield from _one_of(stripe, "stripe", "secret_env", "secret_file")
     for where, discount in _tables(data, "discounts"):
         yield from _one_of(discount, where, "percent", "amount")
         yield from _backwards(discount, where)

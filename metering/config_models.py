@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_patterns import (
     BaseUrl,
     EventPattern,
@@ -94,6 +95,10 @@ class SellerConfig(BaseModel, frozen=True, extra="forbid"):
     address: FreeText = ""
     country: FreeText = ""
     tax_id: FreeText = ""
+    street: FreeText = ""
+    city: FreeText = ""
+    postcode: FreeText = ""
+    email: FreeText = ""
 
 
 class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -214,6 +219,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     invoices: InvoicesConfig = InvoicesConfig()
     quota: QuotaConfig = QuotaConfig()
     service: ServiceConfig = ServiceConfig()
+    exports: ExportsConfig = ExportsConfig()
+    stripe: StripeConfig = StripeConfig()
     webhooks: tuple[Webhook, ...] = ()
     meters: tuple[Meter, ...] = ()
     plans: tuple[Plan, ...] = ()

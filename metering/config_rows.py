@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -20,6 +20,10 @@ from metering.config_values import Currency, FreeText, Identifier, Moment, Perce
 from metering.errors import Fault
 from metering.money import MINOR_UNITS
 from metering.period import rfc3339
+
+
+TaxCategory = Literal["S", "Z", "E", "AE", "K", "G", "O"]
+"""EN 16931's: standard, zero, exempt, reverse charge, inside the EU, export, outside the scope of tax."""
 
 
 class Customer(BaseModel, frozen=True, extra="forbid"):
@@ -35,6 +39,12 @@ class Customer(BaseModel, frozen=True, extra="forbid"):
     tax_id: Text | None = None
     country: Text | None = None
     locale: Text | None = None
+    street: Text | None = None
+    city: Text | None = None
+    postcode: Text | None = None
+    tax_category: TaxCategory | None = None
+    tax_note: Text | None = None
+    stripe_customer: Text | None = None
     line: int = 0
     place: str = ""
     """Where the row stands, for faults: `customers.csv row 3 (line 4)`; empty for a customer without a row."""

@@ -66,11 +66,15 @@ def document(terms: Terms) -> dict[str, Any]:
     }
 
 
+_NO_TERMS = {"line", "place", "street", "city", "postcode", "tax_category", "tax_note", "stripe_customer"}
+"""Where a row stood, and what only exports need: as it is on the day of the export, and no figure depends on it."""
+
+
 def _row(row: Customer | Subscription) -> dict[str, Any]:
     """A CSV row without the place where it stood."""
     found = ratecard.plain(row)
     assert isinstance(found, dict)
-    return {name: value for name, value in found.items() if name not in {"line", "place"}}
+    return {name: value for name, value in found.items() if name not in _NO_TERMS}
 
 
 def from_document(found: dict[str, Any]) -> Terms:

@@ -150,6 +150,8 @@ HEADINGS = {
     "invoices": "## `[invoices]`",
     "quota": "## `[quota]`",
     "service": "## `[service]`",
+    "exports": "## `[exports]`",
+    "stripe": "## `[stripe]`",
     "webhooks": "## `[[webhooks]]`",
     "meters": "## `[[meters]]`",
     "plans": "## `[[plans]]`",

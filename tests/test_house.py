@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "files",
             "config",
             "config_checks",
+            "config_exports",
             "config_faults",
             "config_layers",
             "config_models",
