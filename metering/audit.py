@@ -82,7 +82,7 @@ def _verify_invoices(live: Store, found: Findings) -> None:
             now=closing["as_of"],
             as_of_seq=closing["as_of_seq"],
         )
-        due = corrections.due(live, month.period, month.now, month.as_of_seq)
+        due = corrections.due(month)
         drafts = {draft["customer"]["id"]: draft for draft in month.drafts(due.lines, due.currencies)}
         for row in live.query("invoices_of_closing", seq=closing["seq"]).iter_rows(named=True):
             found.invoices += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from metering import invoice, terms
+from metering import invoice, tax, terms
 from metering.config import Config, Plan
 from metering.errors import UsageError
 from metering.money import amount_text, parse_amount
@@ -96,16 +96,20 @@ def with_plans(of_month: Terms, plans: Iterable[Plan]) -> Terms:
 
 
 def billed(month: Month) -> Sums:
-    """What every customer would be billed for the month, by plan and currency."""
+    """What every customer would be billed for the month before tax, by plan and currency."""
     currency_of = {plan.id: plan.currency for plan in month.terms.card.plans}
+    known = {customer.id: customer for customer in month.terms.customers}
     out: Sums = {}
     for customer, lines in invoice.lines(month.period, month.segments, month.charges, month.rates).items():
-        own = {currency_of[str(line["plan"])] for line in lines if line["plan"] is not None}
-        for line in lines:
-            plan = NO_PLAN if line["plan"] is None else str(line["plan"])
-            currency = currency_of.get(plan) or min(own)
-            key = (customer, plan, currency)
-            out[key] = out.get(key, 0) + parse_amount(str(line["amount"]), currency)
+        own = min(currency_of[str(line["plan"])] for line in lines if line["plan"] is not None)
+        priced = [(currency_of.get(str(line["plan"]), own), line) for line in lines]
+        for currency in sorted({code for code, _ in priced}):
+            mine = [line for code, line in priced if code == currency]
+            amounts = [parse_amount(str(line["amount"]), currency) for line in mine]
+            net = tax.nets(amounts, currency, known.get(customer), month.terms.card.rounding)
+            for line, amount in zip(mine, net, strict=True):
+                key = (customer, str(line["plan"] or NO_PLAN), currency)
+                out[key] = out.get(key, 0) + amount
     return out
 
 

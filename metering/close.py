@@ -67,11 +67,7 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
         _refuse_early(month, config, now)
         _refuse_gaps(month, allow_incomplete)
         alarms.refuse_open(month.store)
-    due = corrections.due(store, period, now, seq)
-    drafts = month.drafts(due.lines, due.currencies)
-    drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
-    parked = _to_park(month, drafts, due, pending, release)
-    drafts = [draft for draft in drafts if draft["customer"]["id"] not in parked]
+    drafts, parked = _decided(month, pending, release)
     if dry_run:
         return _rehearsed(month, drafts, parked)
     if pending is not None and not drafts and _is_as_parked(month, pending, parked):
@@ -129,7 +125,7 @@ def rehearse(  # noqa: PLR0913 - the same choices as of a closing
 
 def _decided(month: Month, pending: set[str] | None, release: Mapping[str, str]) -> tuple[list[Json], dict[str, str]]:
     """The drafts to issue, and whose wait with the reason."""
-    due = corrections.due(month.store, month.period, month.now, month.as_of_seq)
+    due = corrections.due(month)
     drafts = month.drafts(due.lines, due.currencies)
     drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
     parked = _to_park(month, drafts, due, pending, release)
@@ -140,10 +136,12 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
     """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
     month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
     waiting = _pending(store, month)
-    drafts, parked = [], month.conflicts() if waiting is None else {}
+    drafts: list[Json] = []
+    parked: dict[str, str] = {}
     if waiting is None or waiting:
-        due = corrections.shown(store, period, now, month.as_of_seq)
+        due = corrections.shown(month)
         drafts = month.drafts(due.lines, due.currencies)
+        parked = {**month.conflicts(due.currencies), **due.conflicts}
     if waiting is None:
         shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
     else:

@@ -16,11 +16,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError, model_validator
 
 from metering.config_faults import closest, faults_of
-from metering.config_values import Currency, FreeText, Identifier, Moment, Percent, Text, named
+from metering.config_values import Currency, FreeText, Identifier, LocaleName, Moment, Percent, Text, WrittenFlag, named
 from metering.errors import Fault
 from metering.money import MINOR_UNITS
 from metering.period import rfc3339
-
 
 TaxCategory = Literal["S", "Z", "E", "AE", "K", "G", "O"]
 """EN 16931's: standard, zero, exempt, reverse charge, inside the EU, export, outside the scope of tax."""
@@ -34,11 +33,12 @@ class Customer(BaseModel, frozen=True, extra="forbid"):
     currency: Currency | None = None
     tax_rate_percent: Percent | None = None
     tax_name: Text | None = None
+    tax_inclusive: WrittenFlag = False
     email: Text | None = None
     address: FreeText | None = None
     tax_id: Text | None = None
     country: Text | None = None
-    locale: Text | None = None
+    locale: LocaleName | None = None
     street: Text | None = None
     city: Text | None = None
     postcode: Text | None = None
@@ -149,6 +149,9 @@ def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
         if row.currency and row.currency not in MINOR_UNITS:
             right = "write an ISO 4217 code such as USD"
             table.fault(f"{row.place}, currency", f"{row.currency!r} is no currency in use", right)
+        if row.tax_inclusive and row.tax_rate_percent is None:
+            right = "write the rate that the prices include (0 where there is none)"
+            table.fault(f"{row.place}, tax_inclusive", "is true, but tax_rate_percent is missing", right)
     return list(first.values()), table.faults
 
 

@@ -141,6 +141,16 @@ def _currency(value: object) -> str:
     return text
 
 
+def _locale(value: object) -> str:
+    text = one_line(value)
+    if text != "en":
+        from metering.localized import is_locale  # noqa: PLC0415 - CLDR is only loaded where somebody asks for it
+
+        if not is_locale(text):
+            refuse(f"{text!r} is no locale", "write a language and, where it matters, a country, such as de or de-BE")
+    return text
+
+
 def _path(value: object) -> Path:
     return value if isinstance(value, Path) else Path(one_line(value))
 
@@ -167,6 +177,15 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _written_flag(value: object) -> bool:
+    """A flag of a CSV file, where spreadsheets write TRUE."""
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    if isinstance(value, bool):
+        return value
+    refuse(f"is {shown(value)}, neither true nor false", "write true or false")
+
+
 def _some(values: tuple[Item, ...]) -> tuple[Item, ...]:
     if not values:
         refuse("is empty", "name at least one")
@@ -191,9 +210,11 @@ FreeText = Annotated[str, PlainValidator(_free_text)]
 Identifier = Annotated[str, PlainValidator(_identifier)]
 """Goes into keys of lines, so without blanks and slashes."""
 Currency = Annotated[str, PlainValidator(_currency)]
+LocaleName = Annotated[str, PlainValidator(_locale)]
 EnvironmentName = Annotated[str, PlainValidator(_environment_name)]
 FilePath = Annotated[Path, PlainValidator(_path)]
 Flag = Annotated[bool, PlainValidator(_flag)]
+WrittenFlag = Annotated[bool, PlainValidator(_written_flag)]
 Whole = Annotated[int, PlainValidator(whole)]
 Moment = Annotated[datetime, PlainValidator(moment)]
 MonthStart = Annotated[datetime, PlainValidator(_month_start)]

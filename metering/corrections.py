@@ -22,6 +22,7 @@ from metering.month import Month
 from metering.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
 from metering.poll import certified_of
 from metering.store import Store
+from metering.terms import Terms
 
 Json = dict[str, Any]
 CREDIT_NOTE = "CN-{year}-{number:06d}"
@@ -51,6 +52,10 @@ class _Closing:
     settled: Sequence[str]
 
 
+Basis = tuple[str, bool]
+"""The currency of lines, and whether they include tax: lines of two bases cannot be added up."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Billed:
     """What a customer was billed for a month: by which closing, and the lines that stand."""
@@ -58,36 +63,53 @@ class _Billed:
     closing: int | None = None
     is_waiting: bool = False
     lines: list[Json] = field(default_factory=list)
-    currencies: set[str] = field(default_factory=set)
+    bases: set[Basis] = field(default_factory=set)
 
 
-def due(store: Store, period: Period, now: datetime, as_of_seq: int) -> Corrections:
+def due(month: Month) -> Corrections:
     """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
-    closings = _closings(store, as_of_seq)
-    earlier = sorted({closing.month for closing in closings if closing.month < month_name(period)})
+    closings = _closings(month.store, month.as_of_seq)
+    earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
     lines: defaultdict[str, list[Json]] = defaultdict(list)
-    currencies: defaultdict[str, set[str]] = defaultdict(set)
+    bases: defaultdict[str, set[Basis]] = defaultdict(set)
     for name in earlier:
-        for customer, found, added in _of_month(store, name, closings, now, as_of_seq):
-            currencies[customer] |= found
+        for customer, found, added in _of_month(month.store, name, closings, month.now, month.as_of_seq):
+            bases[customer] |= found
             lines[customer].extend(added)
+    inclusive = _inclusive(month.terms)
     conflicts = {
-        customer: f"corrections of closed months would be in {' and '.join(sorted(found))}; void and close those anew"
-        for customer, found in currencies.items()
-        if len(found) > 1
+        customer: f"{why}; void and close those anew"
+        for customer, found in bases.items()
+        if (why := _contradiction(found, is_inclusive=customer in inclusive))
     }
     return Corrections(
         lines={customer: added for customer, added in lines.items() if added and customer not in conflicts},
-        currencies={customer: min(found) for customer, found in currencies.items() if len(found) == 1},
+        currencies={customer: min(found)[0] for customer, found in bases.items() if len(found) == 1},
         conflicts=conflicts,
     )
 
 
-def shown(store: Store, period: Period, now: datetime, as_of_seq: int) -> Corrections:
+def _contradiction(bases: set[Basis], *, is_inclusive: bool) -> str | None:
+    """Why corrections cannot stand on one invoice with the month's own lines, as far as they show it."""
+    currencies = sorted({currency for currency, _ in bases})
+    if len(currencies) > 1:
+        return f"corrections of closed months would be in {' and '.join(currencies)}"
+    if {is_taxed for _, is_taxed in bases} - {is_inclusive}:
+        now, then = ("with", "without") if is_inclusive else ("without", "with")
+        return f"its prices are {now} tax, and corrections of closed months {then} it"
+    return None
+
+
+def _inclusive(of_month: Terms) -> set[str]:
+    """The customers whose prices include the tax."""
+    return {customer.id for customer in of_month.customers if customer.tax_inclusive}
+
+
+def shown(month: Month) -> Corrections:
     """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
-    known = {closing.month for closing in _closings(store, as_of_seq)}
-    is_next = {month_name(period), month_name(previous_month(period.start))} & known
-    return due(store, period, now, as_of_seq) if is_next else Corrections()
+    known = {closing.month for closing in _closings(month.store, month.as_of_seq)}
+    is_next = {month_name(month.period), month_name(previous_month(month.period.start))} & known
+    return due(month) if is_next else Corrections()
 
 
 def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
@@ -100,8 +122,8 @@ def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
 
 def _of_month(
     store: Store, name: str, closings: Sequence[_Closing], now: datetime, as_of_seq: int
-) -> Iterator[tuple[str, set[str], list[Json]]]:
-    """(customer, currencies, adjustment lines) of one closed month, sorted by customer within each closing."""
+) -> Iterator[tuple[str, set[Basis], list[Json]]]:
+    """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing."""
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
     if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
         return
@@ -112,18 +134,19 @@ def _of_month(
     for closing in mine:
         if closing is not mine[0] and closing.seq not in home.values():
             continue
-        rated, currency_of = _rated_again(store, period, closing, now, as_of_seq)
+        rated, of_month = _rated_again(store, period, closing, now, as_of_seq)
+        currency_of, inclusive = {plan.id: plan.currency for plan in of_month.card.plans}, _inclusive(of_month)
         for customer in sorted(rated.keys() | billed.keys()):
             if customer in waiting or home.get(customer, mine[0].seq) != closing.seq:
                 continue
             was = billed.get(customer, _Billed())
             again = rated.get(customer, [])
-            currencies = was.currencies | {currency_of[line["plan"]] for line in again if line["plan"]}
+            bases = was.bases | {(currency_of[line["plan"]], customer in inclusive) for line in again if line["plan"]}
             added: list[Json] = []
-            if len(currencies) == 1:
-                added = adjustment.adjustments(was.lines, again, min(currencies))
-            if added or len(currencies) > 1:
-                yield customer, currencies, added
+            if len(bases) == 1:
+                added = adjustment.adjustments(was.lines, again, min(bases)[0])
+            if added or len(bases) > 1:
+                yield customer, bases, added
 
 
 def _settled_seq(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> int:
@@ -184,7 +207,7 @@ def _billed(store: Store, name: str, as_of_seq: int) -> dict[str, _Billed]:
             if is_own != (line["kind"] == "adjustment") and line["from"].startswith(name)
         ]
         found.lines += of_month
-        found.currencies |= {row["currency"]} if of_month else set()
+        found.bases |= {(row["currency"], bool(document.get("tax_inclusive")))} if of_month else set()
     return out
 
 
@@ -206,11 +229,11 @@ def history(
 
 def _rated_again(
     store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int
-) -> tuple[dict[str, list[Json]], dict[str, str]]:
-    """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; plan -> currency)."""
+) -> tuple[dict[str, list[Json]], Terms]:
+    """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
     then, rated = _months(store, period, closing, now, as_of_seq)
     lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
-    return lines, {plan.id: plan.currency for plan in rated.terms.card.plans}
+    return lines, rated.terms
 
 
 def _months(store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int) -> tuple[Month, Month]:
@@ -279,6 +302,7 @@ def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> 
             {**line, "quantity": _negated(line["quantity"]), "amount": _negated(line["amount"])}
             for line in original["lines"]
         ],
+        **{name: original[name] for name in ("tax_inclusive",) if name in original},
         "subtotal": _negated(original["subtotal"]),
         "taxes": [
             {**tax, "base": _negated(tax["base"]), "amount": _negated(tax["amount"])} for tax in original["taxes"]

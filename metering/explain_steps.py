@@ -367,6 +367,7 @@ def totals(document: Mapping[str, Any]) -> Json:
     """How an invoice's lines become its total."""
     return {
         "lines": [line["amount"] for line in document["lines"]],
+        "tax_inclusive": bool(document.get("tax_inclusive")),
         "subtotal": document["subtotal"],
         "taxes": document["taxes"],
         "total": document["total"],

@@ -192,11 +192,18 @@ def _overview(told: Mapping[str, Any]) -> Iterator[str]:
     for line in told["lines"]:
         yield f"{line['line']:>3}  {line['amount']:>14}  {_shown(line['description'])}"
         yield f"{'':>21}{line['key']}"
-    totals = told["totals"]
-    yield f"     {totals['subtotal']:>14}  subtotal: the sum of the lines"
+    yield from _totals(told["totals"], told["currency"])
+
+
+def _totals(totals: Json, currency: str) -> Iterator[str]:
+    is_inclusive = totals["tax_inclusive"]
+    summed, rest = ": the sum of the lines", ": the total less its tax"
+    yield f"     {totals['subtotal']:>14}  subtotal{rest if is_inclusive else summed}"
     for tax in totals["taxes"]:
-        yield f"     {tax['amount']:>14}  {_shown(tax['name'])}: {tax['rate_percent']} % of {tax['base']}"
-    yield f"     {totals['total']:>14}  total {told['currency']}"
+        rate = tax["rate_percent"]
+        of = f"{totals['total']} × {rate} ÷ (100 + {rate})" if is_inclusive else f"{rate} % of {tax['base']}"
+        yield f"     {tax['amount']:>14}  {_shown(tax['name'])}: {of}"
+    yield f"     {totals['total']:>14}  total {currency}{summed if is_inclusive else ''}"
 
 
 def _evidence(told: Mapping[str, Any]) -> Iterator[str]:

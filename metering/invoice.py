@@ -15,6 +15,7 @@ from typing import cast
 
 import polars as pl
 
+from metering import tax
 from metering.config import Customer, Discount, Meter, Plan, Price
 from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
@@ -120,7 +121,7 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
             "issued_at": None,
             "due_at": None,
             "lines": sorted(by_customer[customer], key=lambda line: str(line["key"])),
-            **totals(by_customer[customer], currency[customer], known.get(customer), card.rounding),
+            **tax.totals(by_customer[customer], currency[customer], known.get(customer), card.rounding),
             "coverage": coverage.get(customer),
             "as_of": rfc3339(as_of) if as_of else None,
             "rate_card_sha256": rate_card_sha256,
@@ -128,29 +129,6 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
         for customer in sorted(by_customer)
         if by_customer[customer]
     ]
-
-
-def totals(invoice_lines: Iterable[Json], currency: str, customer: Customer | None, mode: Rounding) -> Json:
-    """subtotal, taxes (once per rate, on the rounded base) and total of the lines."""
-    subtotal = sum(parse_amount(str(line["amount"]), currency) for line in invoice_lines)
-    taxes: list[Json] = []
-    tax = 0
-    if customer is not None and customer.tax_rate_percent is not None:
-        rate = customer.tax_rate_percent
-        tax = round_amount(Fraction(subtotal, 10 ** minor_units(currency)) * Fraction(rate) / 100, currency, mode)
-        taxes.append(
-            {
-                "name": customer.tax_name or "Tax",
-                "rate_percent": f"{rate:f}",
-                "base": amount_text(subtotal, currency),
-                "amount": amount_text(tax, currency),
-            }
-        )
-    return {
-        "subtotal": amount_text(subtotal, currency),
-        "taxes": taxes,
-        "total": amount_text(subtotal + tax, currency),
-    }
 
 
 _ONE_CURRENCY = "an invoice has one currency"

@@ -127,6 +127,20 @@ def _trimmed(text: str) -> str:
     return "0" if short == "-0" else short
 
 
+def apportioned(total: int, exact: Sequence[Fraction]) -> list[int]:
+    """Whole units that sum to `total`, each less than one from its exact part of it; parts may be below zero.
+
+    What rounding down leaves goes to the largest fractions, ties to the earlier. `total` is less than one from the sum.
+    """
+    parts = [part.__floor__() for part in exact]
+    left = total - sum(parts)
+    assert 0 <= left <= len(parts), "the total is not that of its parts"
+    by_rest = sorted(range(len(exact)), key=lambda i: (parts[i] - exact[i], i))
+    for i in by_rest[:left]:
+        parts[i] += 1
+    return parts
+
+
 def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     """Whole units of `total` in proportion to the weights, summing to it; ties go to the earlier weight.
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from metering import tax
 from metering.figures import exact_sum
-from metering.money import Rounding
-from metering.period import Period
+from metering.money import Rounding, exact_text
+from metering.period import DAY, Period, days, parse_time
 
 # Rows are plain dictionaries with the keys of the public interface; this is the one place that says so.
 Row = Mapping[str, Any]
@@ -69,9 +70,9 @@ def counted(invoices: Iterable[Row]) -> list[Row]:
 
 
 def lines_of(invoices: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    """Every line of the counted invoices, with its invoice's customer and currency."""
+    """Every line of the counted invoices before tax, with its invoice's customer and currency."""
     for invoice in counted(invoices):
-        for line in invoice["lines"]:
+        for line in tax.lines_before_tax(invoice):
             yield {**line, "customer": invoice["customer"]["id"], "currency": invoice["currency"]}
 
 
@@ -91,3 +92,21 @@ def column_sum(rows: Iterable[Row], column: str) -> Fraction:
 def distinct(rows: Iterable[Row], column: str) -> list[str]:
     """The values of a column, sorted, each once, without null."""
     return sorted({row[column] for row in rows} - {None})
+
+
+def every_day(month: Period, as_of: datetime, gaps: Iterable[Row], rows: Iterable[Row]) -> Table:
+    """Every day of the month that had begun by `as_of`, with the sum of its rows {day, quantity}.
+
+    `has_gap` marks a day of which something is not known.
+    """
+    known = grouped(rows, lambda row: str(row["day"])[:10])
+    unknown = [Period(start=parse_time(gap["start"]), end=parse_time(gap["end"])) for gap in gaps]
+    return [
+        {
+            "day": f"{day:%Y-%m-%d}",
+            "quantity": exact_text(column_sum(known.get(f"{day:%Y-%m-%d}", []), "quantity")),
+            "has_gap": any(gap.overlap(Period(start=day, end=day + DAY)) for gap in unknown),
+        }
+        for day in days(month)
+        if day < as_of
+    ]

@@ -274,12 +274,16 @@ def costs(facts: Facts) -> dict[str, Any]:
 
 
 def checks(facts: Facts) -> dict[str, Any]:
-    """Whether lines add up to subtotals, and subtotals and taxes to totals, on every invoice and for the month."""
+    """Whether lines add up to subtotals, and subtotals and taxes to totals, on every invoice and for the month.
+
+    Lines that include tax add up to totals.
+    """
     invoices = counted(facts.invoices)
     differing = sorted(
         invoice["number"] or invoice["customer"]["id"]
         for invoice in invoices
-        if column_sum(invoice["lines"], "amount") != Fraction(invoice["subtotal"])
+        if column_sum(invoice["lines"], "amount")
+        != Fraction(invoice["total" if invoice.get("tax_inclusive") else "subtotal"])
         or Fraction(invoice["subtotal"]) + column_sum(invoice["taxes"], "amount") != Fraction(invoice["total"])
     )
     return {"invoices": len(invoices), "agree": not differing, "differing": differing}

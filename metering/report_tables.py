@@ -42,7 +42,9 @@ _COLUMNS = {
     "gaps": "organization start end hours:n reason",
     "unassigned": "project_id metric value:n",
     "unpriced": "project_id metric value:n reason",
-    "invoices": f"number kind status customer customer_name currency start end issued_at due_at {_MONEY} as_of",
+    "invoices": (
+        f"number kind status customer customer_name currency start end issued_at due_at {_MONEY} as_of tax_inclusive"
+    ),
     "lines": (
         "number status customer key kind project_id plan meter description from to "
         "quantity:n unit unit_price:n amount:n currency"
@@ -81,6 +83,7 @@ def _named(row: Row, *names: str) -> dict[str, Any]:
 def _invoice(invoice: Row) -> dict[str, Any]:
     return {
         "kind": "invoice",
+        "tax_inclusive": False,
         **invoice,
         **invoice["period"],
         "customer": invoice["customer"]["id"],

@@ -71,10 +71,14 @@ _NO_TERMS = {"line", "place", "street", "city", "postcode", "tax_category", "tax
 
 
 def _row(row: Customer | Subscription) -> dict[str, Any]:
-    """A CSV row without the place where it stood."""
+    """A CSV row without the place where it stood.
+
+    `tax_inclusive` is there only where it is true: terms that were frozen before it existed keep their hash.
+    """
     found = ratecard.plain(row)
     assert isinstance(found, dict)
-    return {name: value for name, value in found.items() if name not in _NO_TERMS}
+    left_out = _NO_TERMS if found.get("tax_inclusive") else {*_NO_TERMS, "tax_inclusive"}
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 def from_document(found: dict[str, Any]) -> Terms:

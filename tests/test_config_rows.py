@@ -173,3 +173,14 @@ def test_a_tax_rate_is_a_decimal_with_its_digits(tmp_path):
     row = read(tmp_path, customers=b"customer,tax_rate_percent\na,7.70\n").customer_rows[0]
     assert row.tax_rate_percent == Decimal("7.70")
     assert str(row.tax_rate_percent) == "7.70"
+
+
+def test_prices_include_the_tax_where_a_customer_says_so(tmp_path):
+    text = b"customer,tax_rate_percent,tax_inclusive\na,21,true\nb,21,false\nc,21,\nd,21,TRUE\n"
+    assert [row.tax_inclusive for row in read(tmp_path, customers=text).customer_rows] == [True, False, False, True]
+    text = b"customer,tax_rate_percent,tax_inclusive\na,21,yes\nb,,true\n"
+    assert faults(tmp_path, customers=text) == [
+        "customers.csv row 1 (line 2), tax_inclusive: is 'yes', neither true nor false; write true or false",
+        "customers.csv row 2 (line 3), tax_inclusive: is true, but tax_rate_percent is missing; "
+        "write the rate that the prices include (0 where there is none)",
+    ]

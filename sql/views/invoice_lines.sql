@@ -21,5 +21,5 @@ select
     (line ->> '$.quantity')::decimal(38, 12)          as quantity,    -- what this tier bills, in the unit
     line ->> '$.unit'                                 as unit,        -- of the quantity
     (line ->> '$.unit_price')::decimal(38, 18)        as unit_price,  -- null where a line has none
-    (line ->> '$.amount')::decimal(38, 4)             as amount       -- rounded once
+    (line ->> '$.amount')::decimal(38, 4)             as amount       -- rounded once; with tax where its invoice is tax_inclusive
 from lines
