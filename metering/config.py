@@ -17,6 +17,7 @@ from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_faults import closest, faults_of
 from metering.config_layers import defaults, layered
 from metering.config_models import (
+    Channel,
     Config,
     CustomersConfig,
     Discount,
@@ -45,6 +46,7 @@ from metering.errors import ConfigError, Fault
 __all__ = [
     "EVENTS",
     "CardFaults",
+    "Channel",
     "Config",
     "Customer",
     "CustomersConfig",
@@ -92,6 +94,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 _LISTS: dict[str, type[BaseModel]] = {
     "organizations": Organization,
     "webhooks": Webhook,
+    "channels": Channel,
     "meters": Meter,
     "plans": Plan,
     "discounts": Discount,

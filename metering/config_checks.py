@@ -13,7 +13,7 @@ from metering.config_values import moment
 from metering.errors import Fault
 from metering.period import rfc3339
 
-_NAMED_BY = (("organizations", "id"), ("webhooks", "url"), ("meters", "id"), ("plans", "id"))
+_NAMED_BY = (("organizations", "id"), ("webhooks", "url"), ("channels", "name"), ("meters", "id"), ("plans", "id"))
 
 
 def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[Fault]:
@@ -30,6 +30,8 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
         if str(webhook.get("url")).startswith("http://") and webhook.get("allow_private_network") is not True:
             right = "write https://, or allow_private_network = true for a receiver of your own"
             yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
+    for where, channel in _tables(data, "channels"):
+        yield from _channel(channel, where)
     yield from _open_to_others(data.get("service"))
     stripe = data.get("stripe")
     if isinstance(stripe, dict) and "secret_env" in stripe:
@@ -43,6 +45,48 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
         named = [str(metric) for metric in metrics] if isinstance(metrics, list) else []
         for metric in sorted({metric for metric in named if named.count(metric) > 1}):
             yield Fault(where=f"{where}.metrics", what=f"{metric!r} stands there twice", right="once is right")
+
+
+_CHANNELS: Mapping[str, tuple[set[str], set[str]]] = {
+    "slack": ({"secret"}, set()),
+    "pagerduty": ({"secret"}, {"url"}),
+    "email": ({"url", "sender", "to"}, {"user", "secret"}),
+    "alertmanager": ({"url"}, {"secret"}),
+}
+"""Kind -> the keys that it must have, and those that it may have, beside what all have."""
+_CHANNEL_KEYS = ("url", "user", "sender", "to")
+
+
+def _channel(channel: Mapping[str, object], where: str) -> Iterator[Fault]:
+    """What a channel of its kind lacks, has in vain, or would send in the clear."""
+    kind = channel.get("kind")
+    if not isinstance(kind, str) or kind not in _CHANNELS:
+        return
+    required, allowed = _CHANNELS[kind]
+    for name in _CHANNEL_KEYS:
+        if name in required and not channel.get(name):
+            yield Fault(where=f"{where}.{name}", what="is missing", right=f"a channel of kind {kind} needs it")
+        elif name in channel and name not in required | allowed:
+            yield Fault(where=f"{where}.{name}", what=f"means nothing to kind {kind}", right="leave it out")
+    has_secret = "secret_env" in channel or "secret_file" in channel
+    if "secret" in required or has_secret:
+        yield from _one_of(channel, where, "secret_env", "secret_file")
+    if kind == "email" and ("user" in channel) != has_secret:
+        right = "give user and its password (secret_env or secret_file), or neither"
+        yield Fault(where=f"{where}.user", what="and a secret belong together", right=right)
+    yield from _channel_url(str(channel["url"]) if "url" in channel else None, channel, where)
+
+
+def _channel_url(url: str | None, channel: Mapping[str, object], where: str) -> Iterator[Fault]:
+    is_mail, kind = channel["kind"] == "email", channel["kind"]
+    if url is None:
+        return
+    if url.startswith(("smtp://", "smtps://")) != is_mail:
+        right = "write smtp://host:port or smtps://host:port" if is_mail else "write https://host/path"
+        yield Fault(where=f"{where}.url", what=f"is no address of kind {kind}", right=right)
+    elif url.startswith("http://") and channel.get("allow_private_network") is not True:
+        right = "write https://, or allow_private_network = true for one of your own"
+        yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
 
 
 def _open_to_others(service: object) -> Iterator[Fault]:

@@ -13,8 +13,10 @@ from pydantic import BaseModel, Field, model_validator
 from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_patterns import (
     BaseUrl,
+    ChannelUrl,
     EventPattern,
     ListenAddress,
+    MailAddress,
     NamePattern,
     NumberPattern,
     QuotaName,
@@ -44,9 +46,10 @@ from metering.config_values import (
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):
-    """Where the store, the journal and the reports live (absolute once read)."""
+    """Where the store, the journal and the reports live (absolute once read), and how long raw pages stay; 0: for ever."""
 
     directory: FilePath = Path("var")
+    keep_pages_days: Annotated[Whole, Field(ge=0, le=36_500)] = 400
 
 
 class NeonConfig(BaseModel, frozen=True, extra="forbid"):
@@ -132,6 +135,29 @@ class Webhook(BaseModel, frozen=True, extra="forbid"):
     secret_file: FilePath | None = None
     events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
     allow_private_network: Flag = False
+
+
+class Channel(BaseModel, frozen=True, extra="forbid"):
+    """A person or a program that alerts reach otherwise than by a webhook.
+
+    The secret is what its kind asks for: Slack's URL, PagerDuty's routing key, a mailbox's password, a bearer token.
+    """
+
+    name: Identifier
+    kind: Literal["slack", "pagerduty", "email", "alertmanager"]
+    url: ChannelUrl | None = None
+    secret_env: EnvironmentName | None = None
+    secret_file: FilePath | None = None
+    user: Text | None = None
+    sender: MailAddress | None = None
+    to: tuple[MailAddress, ...] = ()
+    events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
+    allow_private_network: Flag = False
+
+    @property
+    def endpoint(self) -> str:
+        """What it is called in the ledger: never its address, which may be a secret."""
+        return f"{self.kind}:{self.name}"
 
 
 class Divisor(BaseModel, frozen=True, extra="forbid"):
@@ -222,6 +248,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     exports: ExportsConfig = ExportsConfig()
     stripe: StripeConfig = StripeConfig()
     webhooks: tuple[Webhook, ...] = ()
+    channels: tuple[Channel, ...] = ()
     meters: tuple[Meter, ...] = ()
     plans: tuple[Plan, ...] = ()
     discounts: tuple[Discount, ...] = ()

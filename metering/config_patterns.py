@@ -35,6 +35,7 @@ QUOTAS = (
 )
 """What Neon can limit, by its own names."""
 
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
 _NUMBER_SPEC = re.compile(r"(0?[1-9][0-9]?)?d?")
 
 
@@ -104,6 +105,25 @@ def _webhook_url(value: object) -> str:
     return text
 
 
+def _channel_url(value: object) -> str:
+    text = one_line(value)
+    scheme, _, rest = text.partition("://")
+    if scheme not in {"smtp", "smtps"}:
+        url_parts(text)
+        return text
+    if set(urlsplit(text).path + urlsplit(text).query) - {"/"}:
+        refuse("names more than a mail server", "write smtp://host:port or smtps://host:port")
+    url_parts(f"https://{rest}")
+    return text
+
+
+def _mail_address(value: object) -> str:
+    text = one_line(value)
+    if not _MAIL_ADDRESS.fullmatch(text) or len(text) > 254:
+        refuse(f"{text!r} is no e-mail address", "write the address alone, such as ops@example.com")
+    return text
+
+
 def _name_pattern(value: object) -> str:
     text = one_line(value)
     try:
@@ -166,6 +186,10 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
 BaseUrl = Annotated[str, PlainValidator(_base_url)]
 """https, or http on this machine; no slash at its end."""
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url)]
+ChannelUrl = Annotated[str, PlainValidator(_channel_url)]
+"""As a webhook's, or `smtp://` or `smtps://` with a mail server's name and port."""
+MailAddress = Annotated[str, PlainValidator(_mail_address)]
+"""An address alone: no name, no comment, ASCII."""
 ListenAddress = Annotated[str, PlainValidator(_listen)]
 """An address of this machine with a port (0: any free one), or nothing."""
 NamePattern = Annotated[str, PlainValidator(_name_pattern)]

@@ -153,6 +153,7 @@ HEADINGS = {
     "exports": "## `[exports]`",
     "stripe": "## `[stripe]`",
     "webhooks": "## `[[webhooks]]`",
+    "channels": "## `[[channels]]`",
     "meters": "## `[[meters]]`",
     "plans": "## `[[plans]]`",
     "plans.prices": "### `[[plans.prices]]`",
