@@ -7,7 +7,7 @@ from screen readers.
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -21,6 +21,14 @@ COLOURS = 8
 """Classes c0 … c7 of the style sheet; what comes after shares the last."""
 _DAYS_WIDTH, _DAYS_HEIGHT = 300, 64
 _BAR_WIDTH = 100
+_NAMESPACE = '<svg xmlns="http://www.w3.org/2000/svg" '
+_ON_PAPER = (
+    ".bar,.covered,.level-ok{fill:#2f8f7d}.gap{fill:#b98523;fill-opacity:.32}.missing,.level-exceeded{fill:#a11c1c}"
+    ".ground{fill:#d5dae0}.c0{fill:#0b6558}.c1{fill:#3f9d8a}.c2{fill:#4f78b5}.c3{fill:#b98523}.c4{fill:#8565ad}"
+    ".c5{fill:#b4604c}.c6{fill:#5d8a3a}.c7{fill:#87919d}"
+)
+"""The colours of the style sheet's print theme."""
+HOURS_OF_A_DAY = 24
 
 
 def _place(value: Length) -> str:
@@ -60,24 +68,56 @@ def highest_day(days: Sequence[Row]) -> Row | None:
 
 def daily_bars(chart_id: str, meter: str, unit: str, days: Sequence[Row], days_in_month: int) -> Markup:
     """One bar per day {day, quantity, has_gap}; days with a gap stand on a shaded ground, days to come stay empty."""
-    top = highest_day(days)
-    highest = Fraction(top["quantity"]) if top else Fraction(1)
-    step = Fraction(_DAYS_WIDTH, max(days_in_month, len(days), 1))
+    return _bars((chart_id, f"{meter} per day, in {unit}"), "day", unit, _of_days(days), days_in_month)
+
+
+def hourly_bars(chart_id: str, meter: str, unit: str, hours: Sequence[Row]) -> Markup:
+    """The same for the hours {start, quantity, has_gap} of a day."""
+    bars = [_Bar(f"{parse_time(row['start']):%H:%M} UTC", row["quantity"], bool(row["has_gap"])) for row in hours]
+    return _bars((chart_id, f"{meter} per hour, in {unit}"), "hour", unit, bars, HOURS_OF_A_DAY)
+
+
+class _Bar(NamedTuple):
+    label: str
+    quantity: str
+    has_gap: bool
+
+
+def _of_days(days: Sequence[Row]) -> list[_Bar]:
+    return [_Bar(printed_day(row["day"]), row["quantity"], bool(row["has_gap"])) for row in days]
+
+
+def _bars(head: tuple[str, str], step_name: str, unit: str, bars: Sequence[_Bar], places: int) -> Markup:
+    """`head`: the chart's id and title; `places`: so many bars have room."""
+    highest = max((Fraction(bar.quantity) for bar in bars), default=Fraction(0))
+    step = Fraction(_DAYS_WIDTH, max(places, len(bars), 1))
     parts = []
-    for index, row in enumerate(days):
-        height = Fraction(row["quantity"]) / highest * (_DAYS_HEIGHT - 2)
+    for index, bar in enumerate(bars):
+        height = Fraction(bar.quantity) / (highest or 1) * (_DAYS_HEIGHT - 2)
         height = max(height, Fraction(1, 2)) if height else height  # a little is not nothing
-        tip = f"{printed_day(row['day'])}: {printed(row['quantity'], 3)} {unit}" + (
-            ", incomplete" if row["has_gap"] else ""
-        )
-        if row["has_gap"]:
+        tip = f"{bar.label}: {printed(bar.quantity, 3)} {unit}" + (", incomplete" if bar.has_gap else "")
+        if bar.has_gap:
             parts.append(_rect("gap", (step * index, 0, step, _DAYS_HEIGHT), tip))
         parts.append(_rect("bar", (step * index + step / 10, _DAYS_HEIGHT - height, step * 8 / 10, height), tip))
-    gaps = sum(bool(row["has_gap"]) for row in days)
-    text = (f"Highest on {printed_day(top['day'])}: {printed(top['quantity'], 3)} {unit}." if top else "No usage.") + (
-        f" {gaps} {'day is' if gaps == 1 else 'days are'} incomplete." if gaps else ""
-    )
-    return _described("days", (_DAYS_WIDTH, _DAYS_HEIGHT), (chart_id, f"{meter} per day, in {unit}", text), parts)
+    return _described("days", (_DAYS_WIDTH, _DAYS_HEIGHT), (*head, _in_words(step_name, unit, bars)), parts)
+
+
+def days_in_words(unit: str, days: Sequence[Row]) -> str:
+    """What the bars of days {day, quantity, has_gap} show, for who does not see them."""
+    return _in_words("day", unit, _of_days(days))
+
+
+def _in_words(step_name: str, unit: str, bars: Sequence[_Bar]) -> str:
+    top = max(bars, key=lambda bar: Fraction(bar.quantity), default=None)
+    is_used = top is not None and Fraction(top.quantity) > 0
+    said = f"Highest on {top.label}: {printed(top.quantity, 3)} {unit}." if top and is_used else "No usage."
+    gaps = sum(bar.has_gap for bar in bars)
+    return said + (f" {gaps} {f'{step_name} is' if gaps == 1 else f'{step_name}s are'} incomplete." if gaps else "")
+
+
+def standing_alone(chart: str) -> str:
+    """The chart as a file of its own: with its namespace, and the colours of paper instead of a style sheet's."""
+    return chart.replace("<svg ", _NAMESPACE, 1).replace(">", f"><style>{_ON_PAPER}</style>", 1)
 
 
 def shares(chart_id: str, title: str, parts: Sequence[tuple[str, str]]) -> Markup:

@@ -32,6 +32,7 @@ from metering.config_values import (
     Flag,
     FreeText,
     Identifier,
+    LocaleName,
     Markup,
     Moment,
     MonthStart,
@@ -105,12 +106,14 @@ class SellerConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
-    """How invoices are numbered and rounded."""
+    """How invoices are numbered, rounded and printed; `locale` is of customers without one, `fonts` more for PDF."""
 
     number: NumberPattern = "INV-{year}-{number:06d}"
     rounding: Literal["half_up", "half_even"] = "half_up"
     prorate: Literal["second", "day", "none"] = "second"
     due_days: Annotated[Whole, Field(ge=0, le=3650)] = 30
+    locale: LocaleName = "en"
+    fonts: FilePath | None = None
 
 
 class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
@@ -135,6 +138,11 @@ class Webhook(BaseModel, frozen=True, extra="forbid"):
     secret_file: FilePath | None = None
     events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
     allow_private_network: Flag = False
+
+    @property
+    def endpoint(self) -> str:
+        """What it is called in the ledger."""
+        return self.url
 
 
 class Channel(BaseModel, frozen=True, extra="forbid"):
@@ -255,3 +263,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     customer_rows: tuple[Customer, ...] = ()
     subscription_rows: tuple[Subscription, ...] = ()
     origins: dict[str, str] = {}
+
+    @property
+    def endpoints(self) -> tuple[Webhook | Channel, ...]:
+        """Everybody who may be told of events."""
+        return (*self.webhooks, *self.channels)

@@ -1,32 +1,41 @@
-"""Gathers a month's facts for its report: invoices, usage, cost, quotas, alerts, and the month before."""
+"""Gathers a month's facts for its report and its invoices: usage, cost, quotas, alerts, and the month before."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from metering import alert, close, quota_status, report, report_data, terms, usage
+from metering.backtest import terms_of
 from metering.config import Config
+from metering.invoice_sheet import Background, own_usage
 from metering.meters import meter_for
 from metering.money import quantity_text
 from metering.month import Month, usage_json
-from metering.period import Period, month_name, month_of, parse_time, previous_month
-from metering.report_facts import Facts
+from metering.period import DAY, Period, month_name, month_of, parse_time, previous_month
+from metering.report_facts import Facts, Row, Table, every_day, grouped
 from metering.store import Store
 
 Json = dict[str, Any]
+_OWNED = ("project_id", "metric", "customer", "meter")
 
 
 def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
     found = facts(store, config, period, now)
+    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
     directory = config.store.directory / "reports" / month_name(period)
-    return report.write(report_data.build(found), found.invoices, directory, formats)
+    around = background(month, config, found.invoices, found.usage, found.coverage["gaps"])
+    return report.write(report_data.build(found), found.invoices, around, directory, formats)
 
 
 def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
     """All that the report is made from."""
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
-    before = Month(store=store, terms=month.terms, period=previous_month(period.start), now=now)
+    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
+    earlier = previous_month(period.start)
+    before = Month(store=store, terms=terms_of(store, config, earlier), period=earlier, now=now)
     shown = close.month_invoices(store, config, period, now)
     used = usage_json(month)
     is_running = month_of(now) == period
@@ -35,7 +44,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
         as_of=now,
         seller=config.seller.model_dump(),
         invoices=shown["invoices"],
-        previous_invoices=close.month_invoices(store, config, before.period, now)["invoices"],
+        previous_invoices=close.month_invoices(store, config, earlier, now)["invoices"],
         usage=used["usage"],
         previous_usage=usage_json(before)["usage"],
         coverage=used["coverage"],
@@ -49,6 +58,65 @@ def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
         thresholds_percent=config.quota.thresholds_percent,
         cost_notes=month.cost.notes,
     )
+
+
+def background(
+    month: Month, config: Config, invoices: Sequence[Row], used: Sequence[Row], gaps: Sequence[Row]
+) -> Background:
+    """What the month's invoices are printed with. `invoices` are all of the month, `used` its usage rows."""
+    own = own_usage(used, invoices)
+    return Background(
+        seller=config.seller.model_dump(),
+        rounding=config.invoices.rounding,
+        locale=config.invoices.locale,
+        fonts=config.invoices.fonts,
+        customers={row.id: row.model_dump() for row in month.terms.customers},
+        project_names=month.names(),
+        usage=own,
+        days=_customer_days(month, own, gaps),
+    )
+
+
+def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:
+    """What each customer used by meter and day, in one frame: a row of Python is made for one customer at a time."""
+    owned = [
+        (row["project_id"], row["metric"], row["customer"], row["meter"])
+        for rows in own.values()
+        for row in rows
+        if row["meter"] is not None
+    ]
+    pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
+    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY)
+    sums = (
+        days.join(pairs, on=["project_id", "metric"])
+        .group_by("customer", "meter", day=pl.col("start").dt.truncate("1d"))
+        .agg(pl.col("value").sum())
+        .sort("customer", "meter", "day")
+    )
+    by_customer = sums.partition_by("customer", as_dict=True)
+    meters = {meter.id: meter for meter in month.terms.card.meters}
+
+    def of(customer: str) -> Table:
+        found = by_customer.get((customer,), sums.clear())
+        rows = [
+            {"meter": meter, "day": f"{day:%Y-%m-%d}", "quantity": usage.quantity(value, meters[meter], month.now)}
+            for _, meter, day, value in found.iter_rows()
+        ]
+        return [
+            {
+                "meter": meter,
+                "unit": meters[meter].unit,
+                "days": every_day(
+                    month.period,
+                    month.now,
+                    gaps,
+                    ({**row, "quantity": quantity_text(row["quantity"])} for row in of_meter),
+                ),
+            }
+            for meter, of_meter in grouped(rows, lambda row: str(row["meter"])).items()
+        ]
+
+    return of
 
 
 def _quotas(store: Store, config: Config, now: datetime) -> list[Json]:

@@ -12,8 +12,8 @@ from typing import Any
 from metering import __version__, report_money
 from metering.figures import percent, percent_truncated, printed_month
 from metering.money import exact_text
-from metering.period import DAY, Period, days, month_name, parse_time, rfc3339
-from metering.report_facts import Facts, Row, Table, column_sum, counted, distinct, grouped
+from metering.period import Period, days, month_name, parse_time, rfc3339
+from metering.report_facts import Facts, Row, Table, column_sum, counted, distinct, every_day, grouped
 
 
 def build(facts: Facts) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _meters(facts: Facts) -> Table:
                 "quantity": exact_text(quantity),
                 "previous_quantity": None if quantity_before is None else exact_text(quantity_before),
                 "change_percent": percent(quantity - (quantity_before or 0), quantity_before or 0),
-                "days": _days(facts, daily.get(meter, [])),
+                "days": every_day(facts.month, facts.as_of, facts.coverage["gaps"], daily.get(meter, [])),
             }
         )
     return table
@@ -125,18 +125,3 @@ def _metered(usage: Iterable[Row]) -> Iterable[Row]:
 
 def _meter_key(row: Row) -> tuple[str, str]:
     return str(row["meter"]), str(row["unit"])
-
-
-def _days(facts: Facts, rows: Iterable[Row]) -> Table:
-    """Every day of the month that had begun by `as_of`; `has_gap` marks a day of which something is not known."""
-    known = grouped(rows, lambda row: str(row["day"])[:10])
-    gaps = [Period(start=parse_time(gap["start"]), end=parse_time(gap["end"])) for gap in facts.coverage["gaps"]]
-    return [
-        {
-            "day": f"{day:%Y-%m-%d}",
-            "quantity": exact_text(column_sum(known.get(f"{day:%Y-%m-%d}", []), "quantity")),
-            "has_gap": any(gap.overlap(Period(start=day, end=day + DAY)) for gap in gaps),
-        }
-        for day in days(facts.month)
-        if day < facts.as_of
-    ]
