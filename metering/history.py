@@ -9,11 +9,10 @@ from typing import Any
 
 from metering import meters
 from metering.activity import Round
-from metering.config import Secret
+from metering.caller import Caller
 from metering.coverage import GRAIN_NAMES, Window
 from metering.errors import MeteringError, NeonError
 from metering.intake import Asked, Begun, Intake
-from metering.neon import Neon
 from metering.period import rfc3339
 
 HISTORY = "consumption_history/v2/projects"
@@ -29,28 +28,27 @@ class History:
     """One organization's history in one cycle. `lists` are the lists of metrics that are worth trying, in order."""
 
     intake: Intake
-    neon: Neon
+    caller: Caller
     organization: str
-    key: Secret
     row: dict[str, Any]
     lists: list[list[str]]
 
     @property
     def spent(self) -> int:
-        """Requests for history that the account has made in this cycle."""
-        return self.neon.history_budget.spent
+        """Requests for history that were made for the organization in this cycle."""
+        return self.caller.history_requests
 
     async def walk(self, window: Window) -> MeteringError | None:
         """A whole walk; returns what broke it."""
         return await self._tried(
-            lambda asked: self.intake.read(self.neon, asked, self.key, self.row), "history", window, frozenset()
+            lambda asked: self.intake.read(self.caller, asked, self.row), "history", window, frozenset()
         )
 
     async def batches(self, found: Round, most: int) -> MeteringError | None:
         """Projects by their ids, at most about `most` requests; returns what broke it."""
 
         async def read(asked: Asked) -> MeteringError | None:
-            return await self.intake.batches(self.neon, asked, self.key, self.row, groups=found.groups, most=most)
+            return await self.intake.batches(self.caller, asked, self.row, groups=found.groups, most=most)
 
         return await self._tried(read, "batch", found.window, _NOT_FOR_THESE)
 
@@ -60,7 +58,7 @@ class History:
 
         async def read(asked: Asked) -> MeteringError | None:
             nonlocal is_over
-            is_over, error = await self.intake.sweep(self.neon, asked, self.key, self.row, begun=None, most=most)
+            is_over, error = await self.intake.sweep(self.caller, asked, self.row, begun=None, most=most)
             return error
 
         error = await self._tried(read, "history", window, frozenset())
@@ -70,9 +68,7 @@ class History:
         self, window: Window, params: dict[str, str], begun: Begun, most: int
     ) -> tuple[bool, MeteringError | None]:
         """The same of a walk that was begun, with the parameters that it began with."""
-        return await self.intake.sweep(
-            self.neon, self._begun(window, params), self.key, self.row, begun=begun, most=most
-        )
+        return await self.intake.sweep(self.caller, self._begun(window, params), self.row, begun=begun, most=most)
 
     def leave(self, window: Window, params: dict[str, str], begun: Begun, reason: str) -> None:
         """Ends a walk that was begun and that nobody will go on with."""

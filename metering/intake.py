@@ -3,13 +3,16 @@
 Knows how a list is read to its end; must not know which lists a cycle wants, nor why.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from metering.config import Secret
+from metering.caller import Caller
 from metering.coverage import GRAIN_NAMES, Window
 from metering.errors import (
     ClockError,
@@ -22,7 +25,7 @@ from metering.errors import (
 )
 from metering.history_rows import HISTORY_ENDPOINTS
 from metering.ledger import Ledger
-from metering.neon import Answer, Neon, Seen
+from metering.neon import IN_FLIGHT, Answer, Seen
 from metering.period import rfc3339
 from metering.stop import Stop
 
@@ -30,6 +33,7 @@ GOES_ON = "goes on with the next cycle"
 """Why a sweep that lacks nothing but budget is not complete yet."""
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far this machine's clock may be from Neon's. What is certified depends on when it was read."""
+Done = TypeVar("Done")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,7 +152,7 @@ class Intake:
             body=answer.body,
         )
 
-    async def read(self, neon: Neon, asked: Asked, key: Secret, row: dict[str, Any]) -> MeteringError | None:
+    async def read(self, caller: Caller, asked: Asked, row: dict[str, Any]) -> MeteringError | None:
         """Reads a list from its first page to its last or to where it breaks; its end is journalled in any case.
 
         Returns what broke it, and adds a line to `row["walks"]`. Raises CredentialsError and StoppedError.
@@ -158,7 +162,7 @@ class Intake:
         error: MeteringError | None = None
         try:
             self._check_clock(asked)
-            async for answer in neon.walk(asked.path, asked.params, key, history=asked.is_history):
+            async for answer in caller.walk(asked.path, asked.params, history=asked.is_history):
                 first_sent_at = answer.sent_at if pages == 0 else first_sent_at
                 pages += 1
                 self.page(answer, asked.endpoint, asked.organization, number, span)
@@ -173,8 +177,8 @@ class Intake:
             raise error
         return error
 
-    async def sweep(  # noqa: PLR0913 - what every list needs, and where to go on and how far
-        self, neon: Neon, asked: Asked, key: Secret, row: dict[str, Any], *, begun: Begun | None, most: int
+    async def sweep(
+        self, caller: Caller, asked: Asked, row: dict[str, Any], *, begun: Begun | None, most: int
     ) -> tuple[bool, MeteringError | None]:
         """Reads a part of a full walk, about `most` requests; its end is journalled once it is reached, or broken.
 
@@ -182,14 +186,14 @@ class Intake:
         (whether it has ended, what broke or interrupted it). Raises CredentialsError and StoppedError.
         """
         begun = begun or Begun(walk=self.next_walk(), first_sent_at=self.ledger.clock(), pages=0, seen=Seen())
-        first_sent_at, pages, before = begun.first_sent_at, begun.pages, neon.history_budget.spent
+        first_sent_at, pages, before = begun.first_sent_at, begun.pages, caller.history_requests
         is_over = pages > 0 and begun.seen.cursor is None  # the process died before it said so
         error: MeteringError | None = None
         more = {**asked.span(), "is_sweep": True}
         try:
             self._check_clock(asked)
-            async with aclosing(neon.walk(asked.path, asked.params, key, history=True, seen=begun.seen)) as answers:
-                while not is_over and neon.history_budget.spent - before < most:
+            async with aclosing(caller.walk(asked.path, asked.params, history=True, seen=begun.seen)) as answers:
+                while not is_over and caller.history_requests - before < most:
                     answer = await anext(answers, None)
                     if answer is not None:
                         first_sent_at = answer.sent_at if pages == 0 else first_sent_at
@@ -219,39 +223,36 @@ class Intake:
         """Ends a sweep that nobody will go on with."""
         self._end(asked, begun.walk, begun.first_sent_at, NeonError(reason))
 
-    async def batches(  # noqa: PLR0913 - what every list needs, and which projects and how many requests
-        self,
-        neon: Neon,
-        asked: Asked,
-        key: Secret,
-        row: dict[str, Any],
-        *,
-        groups: Iterable[tuple[str, ...]],
-        most: int,
+    async def batches(
+        self, caller: Caller, asked: Asked, row: dict[str, Any], *, groups: Iterable[tuple[str, ...]], most: int
     ) -> MeteringError | None:
-        """Asks for projects by id, a request for each group while there are any; together they are one reading.
+        """Asks for projects by id, a request for each group, while there are any; together they are one reading.
 
-        Returns what broke it. Raises CredentialsError and StoppedError.
+        The requests overlap, their answers are taken in the groups' order. Returns what broke it, after which no
+        other is begun. Raises CredentialsError and StoppedError.
         """
-        number, pages, before = self.next_walk(), 0, neon.history_budget.spent
+        number, pages, before = self.next_walk(), 0, caller.history_requests
         first_sent_at = self.ledger.clock()
         error: MeteringError | None = None
+
+        def work() -> Iterator[Coroutine[Any, Any, tuple[list[Answer], MeteringError | None]]]:
+            for begun, ids in enumerate(groups):
+                if error is not None or max(begun, caller.history_requests - before) >= most:
+                    return
+                yield _group(caller, asked, ids)
+
         try:
             self._check_clock(asked)
-            for ids in groups:
-                if neon.history_budget.spent - before >= most:
-                    break
-                params, seen = {**asked.params, "project_ids": ",".join(ids)}, Seen()
-                async with aclosing(neon.walk(asked.path, params, key, history=True, seen=seen)) as answers:
-                    async for answer in answers:
-                        first_sent_at = answer.sent_at if pages == 0 else first_sent_at
+            async with aclosing(in_order(work())) as found:
+                async for answers, caught in found:
+                    error = error or caught
+                    for answer in answers:
+                        first_sent_at = min(first_sent_at, answer.sent_at) if pages else answer.sent_at
                         pages += 1
                         self.page(answer, asked.endpoint, asked.organization, number, asked.span())
                         self.progress(f"{asked.organization}: {asked.name}", 1)
                         self._check_clock(asked)
                         self.stop.check()
-                        if seen.items.issuperset(ids):
-                            break  # a cursor behind a full page would lead to an empty one
         except MeteringError as caught:
             error = caught
         self._end(asked, number, first_sent_at, error)
@@ -302,6 +303,40 @@ class Intake:
             self.report.fault(asked.where, error)
         else:
             self.report.faults.append(f"{asked.where}: a page was refused: {ended['reason']}")
+
+
+async def _group(caller: Caller, asked: Asked, ids: tuple[str, ...]) -> tuple[list[Answer], MeteringError | None]:
+    """The pages that show these projects, and what broke off their reading."""
+    params, seen, found = {**asked.params, "project_ids": ",".join(ids)}, Seen(), list[Answer]()
+    try:
+        async with aclosing(caller.walk(asked.path, params, history=True, seen=seen)) as answers:
+            async for answer in answers:
+                found.append(answer)
+                if seen.items.issuperset(ids):
+                    break  # a cursor behind a full page would lead to an empty one
+    except MeteringError as error:
+        return found, error
+    return found, None
+
+
+async def in_order(work: Iterable[Coroutine[Any, Any, Done]]) -> AsyncGenerator[Done, None]:
+    """Results in the order of the work, IN_FLIGHT of which is under way at a time; none is left under way at the end.
+
+    Work is taken from the iterable as places become free.
+    """
+    rest, waiting = iter(work), deque[asyncio.Task[Done]]()
+    try:
+        while True:
+            waiting.extend(asyncio.ensure_future(one) for one in islice(rest, IN_FLIGHT - len(waiting)))
+            if not waiting:
+                return
+            done = await waiting[0]
+            waiting.popleft()
+            yield done
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _kind_of(error: MeteringError | None) -> tuple[str, str]:

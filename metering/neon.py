@@ -11,7 +11,8 @@ import random
 import re
 import time
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,6 +32,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 900.0
 MAX_PAGES = 100_000
+IN_FLIGHT = 8
+"""So many requests of one budget wait for their answers side by side: the budget bounds time, this bounds memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,14 @@ class RateBudget:
         self._monotonic, self._sleep = monotonic, sleep
         self._at = monotonic()
         self._turn = asyncio.Lock()
+        self._places = asyncio.Semaphore(IN_FLIGHT)
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[None]:
+        """Around one request. The place comes before the budget: what was taken from the bucket is sent at once."""
+        async with self._places:
+            await self.take()
+            yield
 
     async def take(self) -> None:
         """Waits for one request's worth of budget; callers are served in order."""
@@ -139,8 +150,16 @@ class Neon:
         """Closes the connections."""
         await self._client.aclose()
 
-    async def get(self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False) -> Answer:
-        """One 200 answer whose body is JSON.
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        key: Secret,
+        *,
+        history: bool = False,
+        count: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """One 200 answer whose body is JSON. `count` is called for every request that is sent.
 
         Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries spent), NeonError
         (other answers), PageRefusedError (a 200 that calls itself JSON and is not). No message holds the key.
@@ -148,13 +167,14 @@ class Neon:
         budget = self.history_budget if history else self.other_budget
         fault = "never asked"
         for attempt in range(self.config.max_retries + 1):
-            await budget.take()
-            self.requests += 1
             wait: float | None = None
-            sent_at = self._clock()
             try:
-                async with asyncio.timeout(self.config.timeout_seconds):
-                    response, body = await self._send(path, params, key)
+                async with budget.request():
+                    self.requests += 1
+                    count()
+                    sent_at = self._clock()
+                    async with asyncio.timeout(self.config.timeout_seconds):
+                        response, body = await self._send(path, params, key)
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
                 fault = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
             else:
@@ -184,12 +204,13 @@ class Neon:
         """
         fault = "never asked"
         for attempt in range(self.config.max_retries + 1):
-            await self.other_budget.take()
-            self.requests += 1
-            sent_at = self._clock()
             try:
-                async with asyncio.timeout(self.config.timeout_seconds):
-                    response, answer = await self._send(path, {}, key, method=method, content=json.dumps(body).encode())
+                async with self.other_budget.request():
+                    self.requests += 1
+                    sent_at = self._clock()
+                    async with asyncio.timeout(self.config.timeout_seconds):
+                        content = json.dumps(body).encode()
+                        response, answer = await self._send(path, {}, key, method=method, content=content)
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
                 what = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
                 text = f"{method} {path} got no answer ({what}): whether it happened is not known"
@@ -209,30 +230,11 @@ class Neon:
             hint="nothing happened; run the command again later",
         )
 
-    async def walk(
+    def walk(
         self, path: str, params: Mapping[str, str], key: Secret, *, history: bool = False, seen: Seen | None = None
     ) -> AsyncGenerator[Answer, None]:
-        """Every page of a list, in order; from where `seen` stands, which goes along and knows the end at each answer.
-
-        Raises NeonError where the cursor goes in circles.
-        """
-        seen = seen or Seen()
-        for _ in range(MAX_PAGES):
-            asked = dict(params) if seen.cursor is None else {**params, "cursor": seen.cursor}
-            answer = await self.get(path, asked, key, history=history)
-            page = _page_end(answer)
-            is_new = bool(set(page.items) - seen.items)
-            is_known = page.cursor in seen.cursors
-            seen.items.update(page.items)
-            seen.cursor = None if not page.items or (is_known and not is_new) else page.cursor
-            yield answer
-            if seen.cursor is None:
-                return
-            if is_known:
-                shown = _clean(seen.cursor, key)
-                raise NeonError(f"GET {path} sent the cursor {shown!r} twice", hint="the walk counts as broken")
-            seen.cursors.add(seen.cursor)
-        raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
+        """Every page of a list, in order."""
+        return walk(lambda asked: self.get(path, asked, key, history=history), path, params, key, seen)
 
     async def _send(
         self, path: str, params: Mapping[str, str], key: Secret, *, method: str = "GET", content: bytes | None = None
@@ -270,6 +272,35 @@ class Neon:
 
     def _backoff(self, attempt: int) -> float:
         return float(min(30.0, 0.5 * 2**attempt) * (0.5 + self._jitter.random() / 2))
+
+
+async def walk(
+    get: Callable[[Mapping[str, str]], Awaitable[Answer]],
+    path: str,
+    params: Mapping[str, str],
+    key: Secret,
+    seen: Seen | None = None,
+) -> AsyncGenerator[Answer, None]:
+    """Every page of a list, in order; from where `seen` stands, which goes along and knows the end at each answer.
+
+    `get` asks for the page of some parameters. Raises NeonError where the cursor goes in circles.
+    """
+    seen = seen or Seen()
+    for _ in range(MAX_PAGES):
+        answer = await get(dict(params) if seen.cursor is None else {**params, "cursor": seen.cursor})
+        page = _page_end(answer)
+        is_new = bool(set(page.items) - seen.items)
+        is_known = page.cursor in seen.cursors
+        seen.items.update(page.items)
+        seen.cursor = None if not page.items or (is_known and not is_new) else page.cursor
+        yield answer
+        if seen.cursor is None:
+            return
+        if is_known:
+            shown = _clean(seen.cursor, key)
+            raise NeonError(f"GET {path} sent the cursor {shown!r} twice", hint="the walk counts as broken")
+        seen.cursors.add(seen.cursor)
+    raise NeonError(f"GET {path} did not end after {MAX_PAGES} pages")
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:

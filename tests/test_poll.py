@@ -52,12 +52,22 @@ def test_a_refused_key_stops_its_account_alone(here: World, tmp_path: Path):
         assert "revoked" not in " ".join(report.faults).replace("was revoked", "")
 
 
-def test_a_refused_key_stops_the_rest_of_its_account(here: World, tmp_path: Path):
+def test_a_refused_key_leaves_the_other_keys_of_its_account_alone(here: World, tmp_path: Path):
     with here.machine(tmp_path) as machine:
         machine.keys[PAID_ORGANIZATION] = Secret("revoked")
-        assert machine.poll().outcome == "refused"
+        report = machine.poll()
+        assert report.outcome == "refused"
+        assert [fault.split(":")[0] for fault in report.faults] == [f"organization {PAID_ORGANIZATION}"]
+        assert polled(machine) == {SPONSORED_ORGANIZATION}
+
+
+def test_a_refused_key_that_all_of_an_account_use_is_told_of_once(here: World, tmp_path: Path):
+    with here.machine(tmp_path) as machine:
+        machine.keys = dict.fromkeys(machine.keys, Secret("revoked"))
+        report = machine.poll()
+        assert [fault.split(":")[0] for fault in report.faults] == ["account main"]
         assert polled(machine) == set()
-        assert sum(here.sandbox.requests.values()) == 1
+        assert sum(here.sandbox.requests.values()) <= 2  # what was under way when the first was refused
 
 
 def test_a_missing_key_stops_its_organization_alone(here: World, tmp_path: Path):
@@ -167,6 +177,7 @@ def test_the_whole_reach_is_read_again_once_a_day(here: World, tmp_path: Path):
 def test_a_stop_lets_the_page_in_hand_finish_and_begins_no_other(here: World, tmp_path: Path):
     here.wire.page_size = 1
     with here.machine(tmp_path) as machine:
+        machine.config = machine.config.model_copy(update={"organizations": machine.config.organizations[:1]})
 
         def stop_at_the_third(_: httpx.Request) -> None:
             if len(here.wire.sent_at) == 3:
@@ -247,6 +258,6 @@ def test_a_kill_in_the_middle_leaves_a_journal_that_opens(here: World, tmp_path:
             machine.poll()
         machine.die()
         pages = [record for record in read(tmp_path / JOURNAL) if record.kind == "page"]
-        assert len(pages) == 6
+        assert len(pages) >= 6
         landed = machine.books.store.connection.sql("select count(*) from page").fetchall()
-        assert landed == [(6,)]
+        assert landed == [(len(pages),)]
