@@ -4,11 +4,12 @@ Pure: printed lines in, printed lines out. Must not know why the two differ, or 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from metering.invoice import NAMES, Json
 from metering.money import amount_text, parse_amount, parse_decimal, quantity_text
+from metering.split import by_project, difference
 
 
 def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], currency: str) -> list[Json]:
@@ -25,8 +26,10 @@ def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], cur
         if amount:
             quantity = (new.quantity if new else Fraction(0)) - (old.quantity if old else Fraction(0))
             found = [side for side in (old, new) if side]
+            parts = difference(new.parts if new else [], old.parts if old else [], currency)
             start, end = min(side.start for side in found), max(side.end for side in found)
-            out.append(_adjustment(group, found[-1], (start, end), quantity, amount_text(amount, currency)))
+            line = _adjustment(group, found[-1], (start, end), quantity, amount_text(amount, currency))
+            out.append({**line, **({"projects": parts} if parts else {})})
     return sorted(out, key=lambda line: str(line["key"]))
 
 
@@ -39,6 +42,8 @@ class _Sum:
     quantity: Fraction = Fraction(0)
     start: str
     end: str
+    parts: list[Json] = field(default_factory=list)
+    """What projects have in a customer's lines."""
 
 
 _Group = tuple[object, object, object]
@@ -57,6 +62,7 @@ def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum
         held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
         held.amount += parse_amount(str(line["amount"]), currency)
         held.quantity += Fraction(parse_decimal(str(line["quantity"]), signed=True)) if line["meter"] else Fraction(0)
+        held.parts += by_project([line] if "projects" in line else [])
         # RFC 3339 in UTC with whole seconds sorts as text.
         held.start, held.end = min(held.start, start), max(held.end, end)
     return out

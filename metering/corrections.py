@@ -112,6 +112,13 @@ def shown(month: Month) -> Corrections:
     return due(month) if is_next else Corrections()
 
 
+def months_to_correct(store: Store, now: datetime, as_of_seq: int) -> set[str]:
+    """The closed months that an adjustment is known for which no invoice carries yet."""
+    closings = _closings(store, as_of_seq)
+    names = {closing.month for closing in closings}
+    return {name for name in names if any(True for _ in _of_month(store, name, closings, now, as_of_seq))}
+
+
 def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
     out = []
     for row in store.query("closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
@@ -299,7 +306,7 @@ def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> 
         "issued_at": issued_at,
         "due_at": None,
         "lines": [
-            {**line, "quantity": _negated(line["quantity"]), "amount": _negated(line["amount"])}
+            {**_taken_back(line), **({"projects": [*map(_taken_back, line["projects"])]} if "projects" in line else {})}
             for line in original["lines"]
         ],
         **{name: original[name] for name in ("tax_inclusive",) if name in original},
@@ -321,6 +328,11 @@ def voided_event(note: Json) -> Json:
         "reason": note["reason"][:LONGEST_REASON],
         **{name: note[name] for name in names},
     }
+
+
+def _taken_back(line: Json) -> Json:
+    """A line, or a project's part of it, with the other sign."""
+    return {**line, "quantity": _negated(line["quantity"]), "amount": _negated(line["amount"])}
 
 
 def _negated(number: str) -> str:

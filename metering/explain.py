@@ -122,6 +122,7 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
     agrees = arithmetic["amount"] == line["amount"] and (
         "quantity" not in arithmetic or quantity_text(Fraction(arithmetic["quantity"])) == line["quantity"]
     )
+    agrees &= arithmetic.get("projects", []) == line.get("projects", [])
     return {"agrees": agrees, **told}
 
 
@@ -209,8 +210,11 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
     )
     stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
     told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
+    pool = min(versions[-1]["piece_no"].to_list())
+    members = month.rates.pools.get(pool, ()) if line["project_id"] is None else ()
+    arithmetic = explain_steps.usage_line(run, line)
     return {
-        "arithmetic": explain_steps.usage_line(run, line),
+        "arithmetic": arithmetic | explain_steps.split_over(members, pieces.frame["denominator"][0], arithmetic, run),
         "ownership": explain_evidence.ownership(month, pieces.frame["project_id"].unique().sort().to_list()),
         "observations": told,
     }

@@ -12,11 +12,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from metering import ratecard, rating
+from metering import ratecard, rating, split
 from metering.config import Discount, Meter, Plan, Price
 from metering.meters import denominator, scale
-from metering.money import Rounding, amount_text, exact_text, minor_units, round_amount
+from metering.money import Rounding, amount_text, exact_text, minor_units, quantity_text, round_amount
 from metering.period import HOUR, Period, rfc3339
+from metering.split import Members
 
 Json = dict[str, Any]
 ZERO = Fraction(0)
@@ -232,6 +233,20 @@ def rounded(exact: Fraction, run: Run) -> Json:
     return {
         "rounding": {"mode": run.rounding, "digits": minor_units(currency)},
         "amount": amount_text(round_amount(exact, currency, run.rounding), currency),
+    }
+
+
+def split_over(members: Members, denominator: int, arithmetic: Json, run: Run) -> Json:
+    """How a customer's line is shared by its projects: what each used under this price, and its part of the line."""
+    if not members:
+        return {}
+    amount = int(Fraction(arithmetic["amount"]) * 10 ** arithmetic["rounding"]["digits"])
+    quantity = quantity_text(Fraction(arithmetic["quantity"]))
+    return {
+        "used_by_project": [
+            {"project_id": project, "used": exact_text(Fraction(used, denominator))} for project, used in members
+        ],
+        "projects": split.parts(members, quantity, amount, run.plan.currency),
     }
 
 

@@ -22,7 +22,7 @@ def steps(told: Mapping[str, Any]) -> list[str]:
     arithmetic, unit = told["arithmetic"], told["line"]["unit"]
     said = {"base_fee": _base_fee, "plan_minimum": _minimum, "discount": _discount}.get(arithmetic["model"])
     lines = said(arithmetic) if said else _usage(arithmetic, unit)
-    return [*lines, _rounding(arithmetic, told["currency"])]
+    return [*lines, _rounding(arithmetic, told["currency"]), *_split(arithmetic, unit)]
 
 
 def number(text: str) -> str:
@@ -122,6 +122,18 @@ def _discount(arithmetic: Json) -> Iterator[str]:
         yield f"{arithmetic['percent']} % of {arithmetic['left']} off: {number(arithmetic['exact'])}"
     else:
         yield f"{arithmetic['fixed']} off, at most {arithmetic['left']}"
+
+
+def _split(arithmetic: Json, unit: str) -> Iterator[str]:
+    """The parts that projects have in a customer's line."""
+    if "projects" not in arithmetic:
+        return
+    yield "shared by usage, by largest remainder"
+    parts = {part["project_id"]: part for part in arithmetic["projects"]}
+    for row in arithmetic["used_by_project"]:
+        part = parts.get(row["project_id"])
+        if part:
+            yield f"    {row['project_id']} used {number(row['used'])} {unit}: {part['quantity']}, {part['amount']}"
 
 
 def _rounding(arithmetic: Json, currency: str) -> str:

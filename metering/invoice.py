@@ -6,7 +6,7 @@ is numbered or when it is issued: the caller fills that in. Amounts are whole mi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import cast
 
 import polars as pl
 
-from metering import tax
+from metering import split, tax
 from metering.config import Customer, Discount, Meter, Plan, Price
 from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
@@ -32,6 +32,7 @@ from metering.money import (
 from metering.period import Period, rfc3339
 from metering.ratecard import Prorate, counted
 from metering.rating import rounded, tiers_of
+from metering.split import Members
 
 Json = dict[str, object]
 
@@ -51,6 +52,9 @@ NAMES = {
 """What a line calls a meter of the built-in catalogue; another is called by its id."""
 
 
+_NO_POOLS: Mapping[int, Members] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """What lines are made from, beside the charges: the rate card as rated."""
@@ -61,6 +65,8 @@ class Rates:
     rounding: Rounding = "half_up"
     prorate: Prorate = "second"
     discounts: Sequence[Discount] = ()
+    pools: Mapping[int, Members] = field(default_factory=dict)
+    """By the piece_no of a customer's charge, whose usage it is (split.py); where it is not given, lines stay whole."""
 
 
 def rates(  # noqa: PLR0913 - what a rate card is made of
@@ -71,6 +77,7 @@ def rates(  # noqa: PLR0913 - what a rate card is made of
     rounding: Rounding = "half_up",
     prorate: Prorate = "second",
     discounts: Sequence[Discount] = (),
+    pools: Mapping[int, Members] = _NO_POOLS,
 ) -> Rates:
     """Rates from lists as config and ratecard give them."""
     return Rates(
@@ -80,6 +87,7 @@ def rates(  # noqa: PLR0913 - what a rate card is made of
         rounding=rounding,
         prorate=prorate,
         discounts=discounts,
+        pools=pools,
     )
 
 
@@ -261,6 +269,9 @@ def _usage_line(part: Mapping[str, object], amount: int, description: str, card:
         line["reduced_grain"] = True
     if price.model == "package" and not is_adjusting:
         line["package_size"] = f"{price.package_size:f}"
+    members = card.pools.get(cast("int", part["piece_no"])) if part["project_id"] is None else None
+    if members:
+        line["projects"] = split.parts(members, str(line["quantity"]), amount, plan.currency)
     return line
 
 

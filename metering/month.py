@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import cost, invoice, ratecard, rating, usage
+from metering import cost, invoice, ratecard, rating, split, usage
 from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
@@ -270,6 +270,7 @@ class Month:
             rounding=self.terms.card.rounding,
             prorate=self.terms.card.prorate,
             discounts=self.terms.discounts,
+            pools=split.pools(self.pieces, self._used[0], self.prices),
         )
 
     def conflicts(self, currencies: Mapping[str, str] = NO_CURRENCIES) -> dict[str, str]:

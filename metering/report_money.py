@@ -11,6 +11,7 @@ from typing import Any
 from metering.figures import money_text, percent
 from metering.money import exact_text
 from metering.report_facts import COST_CURRENCY, Facts, Row, Table, column_sum, counted, distinct, grouped, lines_of
+from metering.split import by_project
 
 MOVERS_SHOWN = 5
 
@@ -141,7 +142,7 @@ def plans(facts: Facts) -> Table:
                 "currency": currency,
                 "plan": plan or None,
                 "customers": len(distinct(lines, "customer")),
-                "projects": len(distinct(lines, "project_id")),
+                "projects": len(distinct(by_project(lines), "project_id")),
                 "base_fees": money_text(column_sum(kinds.get("base_fee", []), "amount"), currency),
                 "usage": money_text(column_sum(kinds.get("usage", []), "amount"), currency),
                 "amount": money_text(amount, currency),
@@ -176,7 +177,7 @@ def _customer(facts: Facts, invoices: Sequence[Row], costs: Sequence[Row], befor
         "customer_name": invoices[0]["customer"]["name"],
         "currency": currency,
         "plans": distinct(lines, "plan"),
-        "projects": len(distinct(lines, "project_id")),
+        "projects": len(distinct(by_project(lines), "project_id")),
         "invoices": distinct(invoices, "number"),
         "status": "draft" if any(invoice["status"] == "draft" for invoice in invoices) else "final",
         "subtotal": money_text(subtotal, currency),
@@ -221,7 +222,7 @@ def _sorted_groups(rows: Table) -> list[list[Row]]:
 def projects(facts: Facts) -> Table:
     """One row per project and customer: what it brought in and what Neon charges for it, the dearest at Neon first."""
     lines = grouped(
-        (line for line in lines_of(facts.invoices) if line["project_id"] is not None),
+        by_project(lines_of(facts.invoices)),
         lambda row: (str(row["project_id"]), str(row["customer"])),
     )
     costs = grouped(facts.costs, lambda row: (str(row["project_id"]), str(row["customer"] or "")))

@@ -61,7 +61,20 @@ def lines_before_tax(document: Mapping[str, object]) -> list[Json]:
     (tax,) = taxes
     amounts = [parse_amount(line["amount"], currency) for line in lines]
     found = _shared(parse_amount(str(document["subtotal"]), currency), amounts, Fraction(tax["rate_percent"]))
-    return [{**line, "amount": amount_text(net, currency)} for line, net in zip(lines, found, strict=True)]
+    rate = Fraction(tax["rate_percent"])
+    return [_before_tax(line, net, rate, currency) for line, net in zip(lines, found, strict=True)]
+
+
+def _before_tax(line: Json, net: int, rate: Fraction, currency: str) -> Json:
+    """The line at its amount before tax, and so the parts that projects have in it."""
+    out = {**line, "amount": amount_text(net, currency)}
+    parts = line.get("projects")
+    if isinstance(parts, list):
+        found = _shared(net, [parse_amount(part["amount"], currency) for part in parts], rate)
+        out["projects"] = [
+            {**part, "amount": amount_text(own, currency)} for part, own in zip(parts, found, strict=True)
+        ]
+    return out
 
 
 def _shared(total: int, amounts: Sequence[int], rate: Fraction) -> list[int]:

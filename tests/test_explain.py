@@ -333,6 +333,26 @@ def test_scope_customer_adds_up_all_projects_of_a_customer(tmp_path):
     pooled = told["acme/compute/pro/2026-09-01T00:00:00Z/1"]
     assert {row["project_id"] for row in pooled["observations"]} == {"a", "b"}
     assert pooled["arithmetic"]["allowance"]["share"] == "1"
+    assert len(pooled["line"]["projects"]) == 2
+    for one in (one for one in told.values() if "projects" in one["line"]):
+        assert audited_parts(one) == {part["project_id"]: part["amount"] for part in one["line"]["projects"]}
+
+
+def audited_parts(told):
+    """What each project has in a customer's line, from the observations: by largest remainder, ties to the first."""
+    [stretch] = [row for row in told["arithmetic"]["stretches"] if row["is_of_this_line"]]
+    used = defaultdict(int)
+    for row in told["observations"]:
+        if row["stretch"] == stretch["stretch"]:
+            used[row["project_id"]] += int(row["value"])
+    digits = told["arithmetic"]["rounding"]["digits"]
+    whole = minor(told["line"]["amount"], told["arithmetic"]["rounding"])
+    exact = {project: Fraction(whole * value, sum(used.values())) for project, value in sorted(used.items())}
+    parts = {project: part.numerator // part.denominator for project, part in exact.items()}
+    left = whole - sum(parts.values())
+    for project in sorted(exact, key=lambda project: (parts[project] - exact[project], project))[:left]:
+        parts[project] += 1
+    return {project: f"{part / 10**digits:.{digits}f}" for project, part in parts.items()}
 
 
 @pytest.mark.parametrize("bounds", ['minimum = "9.99"', 'maximum = "0.30"', 'minimum = "3"\nmaximum = "3"'])
