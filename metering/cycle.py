@@ -59,7 +59,7 @@ def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = 
     """One polling cycle now."""
     wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
     report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
-    report.notes += alarms.look(ledger, config, ledger.clock())
+    report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
     return report
 
 
@@ -75,7 +75,7 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
     """Reads [start, end) as far as Neon still answers; from a year back without a start."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
     report = _run(ledger, config, keys, wanted_by_backfill(since, end), command="backfill", wiring=wiring)
-    report.notes += alarms.look(ledger, config, ledger.clock())
+    report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
     return report
 
 
@@ -124,7 +124,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
 
     Each step finds in the ledger what is left to do, so that a tick that died, came late or came twice does no harm.
     """
-    now, wiring, done = ledger.clock(), wiring or Wiring(), Tick()
+    now, wiring, done = ledger.clock(), wiring or Wiring(), Tick(notes=_mended(ledger))
     due = schedule.due(ledger.store, config.schedule, now)
     if due.poll:
         wants = wanted_by_poll(ledger.store, config.schedule, now)
@@ -147,6 +147,11 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += deliveries.faults
     return done
+
+
+def _mended(ledger: Ledger) -> list[str]:
+    """What the store needed when it was opened: worth a look at the disk."""
+    return [ledger.store.mended] if ledger.store.mended else []
 
 
 def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: Report) -> list[str]:

@@ -21,6 +21,9 @@ This module may be imported by all and imports nothing of the project.
 
 from dataclasses import dataclass
 
+DISK_HINT = "free space or mend the disk, then run it again: what was acknowledged is safe, nothing is half done"
+"""What to do where the store's directory cannot be written."""
+
 
 class MeteringError(Exception):
     """The root. `hint` says what to do about it, in one sentence."""

@@ -19,12 +19,16 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from metering.errors import StoreDamagedError
+from metering.errors import DISK_HINT, MeteringError, StoreDamagedError
 from metering.files import data_directory
 from metering.journal import sync_directory
 
 DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
+DAMAGED = "damaged.duckdb"
+_REBUILD = "`metering rebuild` builds it anew from the journal"
+_DAMAGE = re.compile("Corrupt|not a valid DuckDB|replaying WAL|Could not read enough bytes")
+"""How DuckDB says that bytes are not what it wrote; a lock, a missing right and a full disk are told otherwise."""
 VIEWS = "views"
 """The row of table `migration` that says which views the database has."""
 _COLUMN = re.compile(r"(\w+),? +-- (.+)$")
@@ -33,13 +37,16 @@ _COLUMN = re.compile(r"(\w+),? +-- (.+)$")
 class Store:
     """An open database. Values cross the border as polars frames; HUGEINT arrives as Decimal(38, 0)."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, mended: str = "") -> None:
         self.connection = connection
+        self.mended = mended
+        """What had to be put right to open it, as a sentence; empty as a rule."""
         self._is_in_transaction = False
 
     def query(self, name: str, **parameters: Any) -> pl.DataFrame:
         """Runs `sql/queries/NAME.sql` with named parameters."""
-        frame: pl.DataFrame = self.connection.sql(_text("queries", name), params=parameters or None).pl()
+        with _disk_faults_told():
+            frame: pl.DataFrame = self.connection.sql(_text("queries", name), params=parameters or None).pl()
         return frame
 
     def check(self, name: str) -> pl.DataFrame:
@@ -81,8 +88,9 @@ class Store:
         self.connection.execute("begin")
         self._is_in_transaction = True
         try:
-            yield
-            self.connection.execute("commit")
+            with _disk_faults_told():
+                yield
+                self.connection.execute("commit")
         except BaseException:
             with suppress(duckdb.Error):  # what failed may have ended it already
                 self.connection.execute("rollback")
@@ -92,21 +100,47 @@ class Store:
 
 
 def open_writer(directory: Path) -> Store:
-    """Opens and migrates the database; the caller holds the lock. Raises StoreDamagedError."""
+    """Opens and migrates the database; the caller holds the lock. Raises StoreDamagedError.
+
+    One whose bytes are damaged (a checkpoint cut in two, a bad block) is set aside as `damaged.duckdb` and the readers'
+    copy takes its place: what that lacks, the journal has.
+    """
     path = directory / DATABASE
     try:
-        if not path.exists():
-            _create(path)
-        connection = duckdb.connect(str(path))
-        with ExitStack() as opened:
-            opened.enter_context(closing(connection))
-            path.chmod(0o600)
-            _prepare(connection)
-            migrate(connection)
-            opened.pop_all()
+        return Store(_opened(path))
     except duckdb.Error as error:
-        raise _damaged(path, error) from None
-    return Store(connection)
+        damage = _damaged(path, error)
+        if not _DAMAGE.search(str(error)) or not (directory / SNAPSHOT).exists():
+            raise damage from None
+    _replace_by_snapshot(directory)
+    try:
+        return Store(_opened(path), mended=f"{damage}; it was set aside as {DAMAGED} and made anew")
+    except duckdb.Error:
+        raise damage from None
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    if not path.exists():
+        _create(path)
+    connection = duckdb.connect(str(path))
+    with ExitStack() as opened:
+        opened.enter_context(closing(connection))
+        path.chmod(0o600)
+        _prepare(connection)
+        migrate(connection)
+        connection.execute(_text("queries", "position")).fetchall()  # a block that is missing is missed when it is read
+        opened.pop_all()
+    return connection
+
+
+def _replace_by_snapshot(directory: Path) -> None:
+    """Puts the readers' copy in the database's place. The old log goes first: beside another database it is poison."""
+    path, copy = directory / DATABASE, directory / (DATABASE + ".copy")
+    _copy(directory / SNAPSHOT, copy)
+    (directory / (DATABASE + ".wal")).unlink(missing_ok=True)
+    path.replace(directory / DAMAGED)
+    copy.replace(path)
+    sync_directory(directory)
 
 
 def _create(path: Path) -> None:
@@ -126,8 +160,20 @@ def _create(path: Path) -> None:
 def _damaged(path: Path, error: duckdb.Error) -> StoreDamagedError:
     return StoreDamagedError(
         f"{path} cannot be opened: {str(error).splitlines()[0]}",
-        hint="`metering rebuild` builds it anew from the journal",
+        hint=_REBUILD,
     )
+
+
+@contextmanager
+def _disk_faults_told() -> Iterator[None]:
+    """What the disk refuses, or has lost, as an error of ours with the way out; other errors of DuckDB pass."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
+        first = str(error).splitlines()[0]
+        if _DAMAGE.search(first):
+            raise StoreDamagedError(f"the store cannot be read: {first}", hint=_REBUILD) from error
+        raise MeteringError(f"the store cannot be written: {first}", hint=DISK_HINT) from error
 
 
 @contextmanager
@@ -189,15 +235,21 @@ def in_memory() -> Store:
 
 def publish(store: Store, directory: Path) -> None:
     """Closes the database and puts a copy in the readers' place by rename."""
-    store.connection.execute("checkpoint")
-    store.connection.close()
+    with _disk_faults_told():
+        store.connection.execute("checkpoint")
+        store.connection.close()
     temporary = directory / (SNAPSHOT + ".tmp")
-    temporary.touch(mode=0o600)
-    shutil.copyfile(directory / DATABASE, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    _copy(directory / DATABASE, temporary)
     temporary.replace(directory / SNAPSHOT)
     sync_directory(directory)
+
+
+def _copy(file: Path, to: Path) -> None:
+    """A durable copy that is its owner's alone."""
+    to.touch(mode=0o600)
+    shutil.copyfile(file, to)
+    with to.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:

@@ -3,7 +3,7 @@
 Waits, answers' journeys and what lies between two polls advance the clock; nothing sleeps. Everything that goes wrong
 is drawn from a seed, which repeats it. As a command it prints how many seeds end with exactly the true totals:
 
-    python tests/simulate.py --seeds 50
+    python -m tests.simulate --seeds 50
 """
 
 import argparse

@@ -4,15 +4,13 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.inbox import Inbox, receiving
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
@@ -177,47 +175,6 @@ def test_other_thresholds_name_other_levels(desk: Desk) -> None:
 
 
 # -- alerts
-
-
-class Inbox:
-    """A receiver: what was posted, and what is answered."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.status = 200
-        self.url = ""
-
-    def events(self) -> list[tuple[str, str, int]]:
-        """(id, type, threshold) of every post."""
-        found = [(headers["webhook-id"], json.loads(body)) for headers, body in self.posts]
-        return [(key, event["type"], event["data"].get("threshold_percent")) for key, event in found]
-
-
-@contextmanager
-def receiving() -> Iterator[Inbox]:
-    inbox = Inbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            inbox.posts.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(inbox.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
-            """Silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    inbox.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    try:
-        yield inbox
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

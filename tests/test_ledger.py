@@ -128,15 +128,76 @@ def test_a_store_of_another_journal_is_refused_whether_as_long_or_shorter(tmp_pa
         pass
 
 
-def test_a_damaged_database_is_named_with_the_way_out_and_rebuilt(tmp_path):
+DAMAGES = {
+    "no database": lambda content: b"this is no database" * 1000,
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[: len(content) // 2],
+    "a block half overwritten": lambda content: content[:12288] + bytes(4096) + content[16384:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_database_is_set_aside_told_and_made_anew_from_snapshot_and_journal(tmp_path, damage):
+    live(tmp_path, cycles=2)
+    database, snapshot = tmp_path / DATABASE, tmp_path / "snapshot.duckdb"
+    shutil.copy(snapshot, tmp_path / "old")
+    live(tmp_path, cycles=1, seed=2)
+    before = tables(tmp_path)
+    (tmp_path / "old").replace(snapshot)  # the copy that readers have is behind the journal
+    broken = damage(database.read_bytes())
+    database.write_bytes(broken)
+    with opened(tmp_path) as ledger:
+        assert "metering.duckdb cannot be opened: " in ledger.store.mended
+        assert ledger.store.mended.endswith("it was set aside as damaged.duckdb and made anew")
+    assert (tmp_path / "damaged.duckdb").read_bytes() == broken
+    assert tables(tmp_path) == before
+    with opened(tmp_path) as ledger:
+        assert ledger.store.mended == ""
+
+
+def test_a_database_whose_log_is_damaged_is_made_anew_as_well(tmp_path):
+    live(tmp_path, cycles=1)
+    with opened(tmp_path) as ledger:
+        Scribe(record=ledger.record).cycle()
+        shutil.copytree(tmp_path, tmp_path / "cut", ignore=shutil.ignore_patterns("cut"))
+    before = tables(tmp_path)
+    log = tmp_path / "cut" / f"{DATABASE}.wal"
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    with opened(tmp_path / "cut") as ledger:
+        assert "Failure while replaying WAL" in ledger.store.mended
+    assert tables(tmp_path / "cut") == before
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_the_snapshot_is_damaged_too_or_missing_the_way_out_is_named_and_works(tmp_path, is_there):
     live(tmp_path, cycles=1)
     before = tables(tmp_path)
-    (tmp_path / DATABASE).write_bytes(b"this is no database" * 1000)
+    for name in (DATABASE, "snapshot.duckdb"):
+        (tmp_path / name).write_bytes(b"this is no database" * 1000)
+    if not is_there:
+        (tmp_path / "snapshot.duckdb").unlink()
     with pytest.raises(StoreDamagedError, match="cannot be opened") as refused, opened(tmp_path):
         pass
     assert "metering rebuild" in refused.value.hint
     audit.rebuild(tmp_path)
     assert tables(tmp_path) == before
+
+
+def test_a_database_that_somebody_else_has_open_is_not_set_aside(tmp_path):
+    live(tmp_path, cycles=1)
+    command = f"import duckdb; c = duckdb.connect({str(tmp_path / DATABASE)!r}); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StoreDamagedError, match="Could not set lock"), opened(tmp_path):
+            pass
+        other.communicate("\n", timeout=30)
+    assert not (tmp_path / "damaged.duckdb").exists()
+    assert faults(tmp_path) == []
 
 
 def test_verify_names_a_row_that_the_journal_does_not_give(tmp_path):

@@ -3,6 +3,7 @@
 One short function per command; what a command needs is imported inside it, so that `metering --help` is quick.
 """
 
+import errno
 import os
 import sys
 
@@ -10,7 +11,9 @@ import click
 
 from metering import __version__
 from metering.cli import changing, collecting, correcting, explaining, money, operations, reading, tools
-from metering.errors import MeteringError
+from metering.errors import DISK_HINT, MeteringError
+
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -47,5 +50,7 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"metering: {place}{error.strerror or error}", err=True)
+        if error.errno in _DISK_FAULTS:
+            click.echo(f"  {DISK_HINT}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
