@@ -13,18 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
 
-from metering import notify
-from metering.config import Config, Secret, Webhook
+from metering import notify, recipients
+from metering.config import Config, Secret
 from metering.errors import CredentialsError, UsageError
 from metering.ledger import Ledger
 from metering.period import parse_time, rfc3339
 from metering.quota import EXCEEDED_PERCENT, QUOTAS, Crossing, CrossingKey, crossings
 from metering.store import Store
+from metering.wording import worded
 
 LARGEST_BODY_BYTES = 20_000
 """Standard Webhooks asks for less; names are clipped so that no alert comes near."""
@@ -80,18 +80,8 @@ def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[st
         "effect_at_limit": QUOTAS[key.quota].effect_at_limit,
     }
     data |= {name: row[name] for name in ("percent", "used", "limit", "unit", "period", "observed_at", "forecast")}
-    return data | {"source": row["source"], "limit_source": row["limit_source"], "summary": summary(data)}
-
-
-def summary(data: Mapping[str, Any]) -> str:
-    """Tell it in two sentences: who, how much of what until when, what happens at the limit."""
-    project, customer = data["project"], data["customer"]
-    who = f"Project {project['name'] or project['id']}" + (f" of {customer['name']}" if customer["name"] else "")
-    used = f"{data['used']} of {data['limit']} {data['unit']}s, {data['percent']} %"
-    until = data["period"]["end"]
-    reached = "all" if data["threshold_percent"] >= EXCEEDED_PERCENT else f"{data['threshold_percent']} %"
-    when = f"as of {data['observed_at']}; the period ends {until}"
-    return f"{who} has used {reached} of its {data['quota']} quota: {used}, {when}. At 100 %: {data['effect_at_limit']}"
+    data |= {name: row[name] for name in ("level", "source", "limit_source")}
+    return data | {"summary": worded({"type": event_type(key.threshold_percent), "data": data}).paragraph}
 
 
 def _clipped(text: object) -> str | None:
@@ -115,9 +105,8 @@ def evaluate(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime)
     since = min(parse_time(row["period"]["start"]) for row in reached)
     found = crossings(reached, _recorded(ledger.store, since), config.quota.thresholds_percent)
     names = {customer.id: customer.name for customer in config.customer_rows}
-    alerts = [_alert_of(crossing, names, config.webhooks, now) for crossing in found]
-    for start in range(0, len(alerts), ALERTS_PER_RECORD):
-        ledger.record("alert", {"alerts": alerts[start : start + ALERTS_PER_RECORD]})
+    alerts = [_alert_of(crossing, names, config, now) for crossing in found]
+    record_events(ledger, alerts)
     return found
 
 
@@ -134,9 +123,7 @@ def _recorded(store: Store, since: datetime) -> set[CrossingKey]:
     }
 
 
-def _alert_of(
-    crossing: Crossing, names: Mapping[str, str], webhooks: Sequence[Webhook], now: datetime
-) -> dict[str, Any]:
+def _alert_of(crossing: Crossing, names: Mapping[str, str], config: Config, now: datetime) -> dict[str, Any]:
     key, kind = crossing.key, event_type(crossing.key.threshold_percent)
     return {
         "alert_id": crossing_id(key),
@@ -149,15 +136,9 @@ def _alert_of(
         "quota_limit": str(key.limit),
         "threshold_percent": key.threshold_percent,
         "body": body(kind, quota_data(crossing, names), now),
-        "endpoints": subscribers(webhooks, kind) if crossing.status == "send" else [],
+        "endpoints": recipients.subscribers(config, kind) if crossing.status == "send" else [],
         "due_at": rfc3339(now),
     }
-
-
-def subscribers(webhooks: Iterable[Webhook], kind: str) -> list[str]:
-    """Give the URLs, each once and sorted, of the endpoints that want events of a type; `quota.*` is a pattern."""
-    wanted = {hook.url for hook in webhooks if any(fnmatchcase(kind, pattern) for pattern in hook.events)}
-    return sorted(wanted)
 
 
 def announce(  # noqa: PLR0913 - an event is just these
@@ -170,18 +151,28 @@ def announce(  # noqa: PLR0913 - an event is just these
     alert_id = event_id(kind, *identity)
     if is_recorded(ledger.store, alert_id):
         return None
-    alert = {
-        "alert_id": alert_id,
+    record_events(ledger, [event(kind, {"alert_id": alert_id, **data}, recipients.subscribers(config, kind), now)])
+    return alert_id
+
+
+def event(kind: str, data: Mapping[str, Any], endpoints: list[str], now: datetime) -> dict[str, Any]:
+    """Write the alert of an event that crosses no threshold; `data` holds its alert_id."""
+    return {
+        "alert_id": data["alert_id"],
         "event_type": kind,
         "status": "send",
         "reason": "",
         **dict.fromkeys(("project_id", "quota", "period_start", "quota_limit", "threshold_percent")),
-        "body": body(kind, {"alert_id": alert_id, **data}, now),
-        "endpoints": subscribers(config.webhooks, kind),
+        "body": body(kind, data, now),
+        "endpoints": endpoints,
         "due_at": rfc3339(now),
     }
-    ledger.record("alert", {"alerts": [alert]})
-    return alert_id
+
+
+def record_events(ledger: Ledger, alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Record alerts, so many at a time that no record grows without bounds."""
+    for start in range(0, len(alerts), ALERTS_PER_RECORD):
+        ledger.record("alert", {"alerts": list(alerts[start : start + ALERTS_PER_RECORD])})
 
 
 def is_recorded(store: Store, alert_id: str) -> bool:
@@ -190,18 +181,19 @@ def is_recorded(store: Store, alert_id: str) -> bool:
 
 
 def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
-    """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their URLs.
+    """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their names.
 
     An endpoint that had answered 410 is told again from here on. Raises UsageError where there is no such alert.
     """
     known = ledger.store.query("alert_known", alert_id=alert_id)
     if known.is_empty():
         raise UsageError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
-    urls = subscribers(config.webhooks, known.get_column("event_type").item())
-    if not urls:
-        raise UsageError("no webhook wants events of this type", hint="add one to [[webhooks]] in the configuration")
-    ledger.record("resend", {"alert_id": alert_id, "endpoints": urls, "due_at": rfc3339(now)})
-    return urls
+    wanted = recipients.subscribers(config, known.get_column("event_type").item())
+    if not wanted:
+        hint = "add one to [[webhooks]] or [[channels]] in the configuration"
+        raise UsageError("nobody wants events of this type", hint=hint)
+    ledger.record("resend", {"alert_id": alert_id, "endpoints": wanted, "due_at": rfc3339(now)})
+    return wanted
 
 
 # -- delivery
@@ -215,22 +207,6 @@ class Deliveries:
     faults: tuple[str, ...] = ()
 
 
-def endpoints(config: Config, secrets: Mapping[str, Secret]) -> tuple[dict[str, notify.Endpoint], tuple[str, ...]]:
-    """Give the endpoints that have a usable secret, by URL as `secrets` is, and a sentence for each that has none."""
-    ready: dict[str, notify.Endpoint] = {}
-    faults: list[str] = []
-    for hook in config.webhooks:
-        try:
-            keys = notify.keys(secrets[hook.url].reveal())
-        except KeyError:
-            faults.append(f"{hook.url}: no secret")
-        except CredentialsError as error:
-            faults.append(f"{hook.url}: {error}")
-        else:
-            ready[hook.url] = notify.Endpoint(url=hook.url, keys=keys, allow_private_network=hook.allow_private_network)
-    return ready, tuple(faults)
-
-
 def deliver_due(
     ledger: Ledger, config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
 ) -> Deliveries:
@@ -238,39 +214,41 @@ def deliver_due(
 
     Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
     """
-    ready, faults = endpoints(config, secrets)
+    ready, faults = recipients.ready(config, secrets)
     due = ledger.store.query("outbox_due", now=now, most=MOST_PER_ENDPOINT)
     made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
-    queues = [(ready[url], messages) for url, messages in _queues(due).items() if url in ready]
     outcomes: Counter[str] = Counter()
 
-    def record(endpoint: notify.Endpoint, message: notify.Message, attempt: notify.Attempt) -> None:
-        attempts = made[message.event_id, endpoint.url] + 1
-        data = delivery(message.event_id, endpoint.url, attempts, attempt, now)
+    def record(target: notify.Target, message: notify.Message, attempt: notify.Attempt) -> None:
+        attempts = made[message.event_id, target.name] + 1
+        data = delivery(message.event_id, target.name, attempts, attempt, now)
         ledger.record("delivery", data)
         outcomes[data["outcome"]] += 1
 
-    if queues:
+    if queues := _queues(due, ready, clock()):
         asyncio.run(notify.deliver_queues(queues, clock, record))
     return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
 
 
-def _queues(due: pl.DataFrame) -> dict[str, list[notify.Message]]:
+def _queues(
+    due: pl.DataFrame, ready: Mapping[str, recipients.Recipient], real_now: datetime
+) -> list[tuple[notify.Target, list[notify.Message]]]:
     queues: dict[str, list[notify.Message]] = {}
     for row in due.iter_rows(named=True):
-        message = notify.Message(event_id=row["alert_id"], body=row["body"].encode())
-        queues.setdefault(row["endpoint"], []).append(message)
-    return queues
+        if recipient := ready.get(row["endpoint"]):
+            message = recipients.message(recipient, row["alert_id"], row["body"], real_now, is_over=row["is_over"])
+            queues.setdefault(row["endpoint"], []).append(message)
+    return [(ready[name].target, messages) for name, messages in queues.items()]
 
 
-def delivery(alert_id: str, url: str, attempts: int, attempt: notify.Attempt, now: datetime) -> dict[str, Any]:
+def delivery(alert_id: str, endpoint: str, attempts: int, attempt: notify.Attempt, now: datetime) -> dict[str, Any]:
     """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
     again = attempt.outcome in ("retry", "refused")
     following = notify.next_attempt(attempts, now, attempt.retry_after) if again else None
     is_last = attempt.outcome == "retry" and following is None
     return {
         "alert_id": alert_id,
-        "endpoint": url,
+        "endpoint": endpoint,
         "attempt": attempts,
         "outcome": "failed" if is_last else attempt.outcome,
         "status": attempt.status,
@@ -284,18 +262,25 @@ def test_event(
 ) -> list[tuple[str, notify.Attempt]]:
     """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
 
-    Raises CredentialsError where an endpoint has no usable secret.
+    Returns what came of each by its name, sorted. Raises CredentialsError where one has no usable secret.
     """
-    ready, faults = endpoints(config, secrets)
+    ready, faults = recipients.ready(config, secrets)
     if faults:
         raise CredentialsError("\n".join(faults))
-    alert_id = event_id("webhook.test", rfc3339(clock()))
+    real_now = clock()
+    alert_id = event_id("webhook.test", rfc3339(real_now))
     data = {"alert_id": alert_id, "summary": "A test of this endpoint: nothing happened."}
-    message = notify.Message(event_id=alert_id, body=body("webhook.test", data, now).encode())
-    seen: list[tuple[str, notify.Attempt]] = []
-    queues = [(endpoint, [message]) for endpoint in ready.values()]
-    asyncio.run(notify.deliver_queues(queues, clock, lambda to, _message, attempt: seen.append((to.url, attempt))))
-    return sorted(seen, key=lambda pair: pair[0])
+    text = body("webhook.test", data, now)
+    seen: dict[str, notify.Attempt] = {}
+
+    def keep(target: notify.Target, _message: notify.Message, attempt: notify.Attempt) -> None:
+        # Of several the first that failed tells more than the last.
+        if target.name not in seen or seen[target.name].outcome == "delivered":
+            seen[target.name] = attempt
+
+    queues = [(one.target, recipients.tests(one, alert_id, text, real_now)) for one in ready.values()]
+    asyncio.run(notify.deliver_queues(queues, clock, keep))
+    return sorted(seen.items())
 
 
 # -- reading

@@ -1,4 +1,4 @@
-"""Everything that can be known before the first poll: values and their origins, keys, what they see, store, webhooks.
+"""Everything that can be known before the first poll: values and their origins, keys, what they see, store, endpoints.
 
 Asks Neon three cheap questions per organization and writes nothing but the lock and a file that it takes away again.
 Knows what each kind of key may do. Must not print a key: it names the variable or the file that holds it.
@@ -14,11 +14,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from metering import alert, lock, meters, notify, pages, ratecard
+from metering import check_endpoints, lock, meters, notify, pages, ratecard
 from metering import store as door
-from metering.config import Config, Organization, Secret, Webhook
+from metering.config import Config, Organization, Secret
 from metering.errors import (
     CredentialsError,
     MeteringError,
@@ -37,7 +36,6 @@ Keys = Mapping[str, Secret | CredentialsError]
 HISTORY = "consumption_history/v2/projects"
 MOST_RETRIES = 2
 """Somebody waits for the answer: what stays silent three times is told as it is."""
-RESOLVE_SECONDS = 10
 LITTLE_SPACE_BYTES = 1_000_000_000
 LARGEST_CLOCK_DIFFERENCE = timedelta(minutes=5)
 
@@ -130,7 +128,7 @@ def check(  # noqa: PLR0913 - what the command line has
     send_test: bool,
     ping: Secret | CredentialsError | None = None,
 ) -> Checked:
-    """Looks at everything, and stops at nothing. `secrets` has those of the webhooks by URL, where there is one.
+    """Looks at everything, and stops at nothing. `secrets` has those of webhooks and channels, where there is one.
 
     `ping` is the URL of a dead-man's switch, which is not asked: that would say that a tick was complete.
     """
@@ -139,7 +137,8 @@ def check(  # noqa: PLR0913 - what the command line has
     out.sections["organizations"] = asyncio.run(_organizations(config, keys, clock, out))
     out.sections["store"] = _store(config.store.directory, out)
     out.sections["unknown_plans"] = _unknown_plans(config, out)
-    out.sections["webhooks"] = _webhooks(config, secrets, clock(), real_time, out, send_test=send_test)
+    told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
+    out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)
     return out
 
@@ -406,65 +405,6 @@ def _unknown_plans(config: Config, out: Checked) -> list[Json]:
     for name, plan in found:
         out.tell(f"project {name}", "plan", "note", f"its name asks for the plan {plan!r}, which does not exist")
     return [{"project_name": name, "plan": plan} for name, plan in found]
-
-
-# -- webhooks
-
-
-def _webhooks(  # noqa: PLR0913 - what a delivery needs
-    config: Config, secrets: Mapping[str, Secret], now: datetime, real_time: Clock, out: Checked, *, send_test: bool
-) -> list[Json]:
-    found = [_webhook(config, hook, secrets, out) for hook in sorted(config.webhooks, key=lambda hook: hook.url)]
-    if send_test:
-        usable = {row["url"] for row in found if row["secret"] == "ok"}  # noqa: S105 - a state, not a secret
-        able = config.model_copy(update={"webhooks": tuple(hook for hook in config.webhooks if hook.url in usable)})
-        attempts = dict(alert.test_event(able, secrets, now, real_time)) if usable else {}
-        for row in found:
-            if attempt := attempts.get(row["url"]):
-                row["test"] = {"outcome": attempt.outcome, "status": attempt.status or None, "error": attempt.error}
-                is_ok = attempt.outcome == "delivered"
-                detail = "the test was delivered" if is_ok else f"the test was not delivered: {attempt.error}"
-                out.tell(f"webhook {row['url']}", "test", "ok" if is_ok else "fault", detail, 0 if is_ok else 3)
-    return found
-
-
-def _webhook(config: Config, hook: Webhook, secrets: Mapping[str, Secret], out: Checked) -> Json:
-    subject = f"webhook {hook.url}"
-    _, faults = alert.endpoints(config.model_copy(update={"webhooks": (hook,)}), secrets)
-    source = f"environment {hook.secret_env}" if hook.secret_env else f"file {hook.secret_file}"
-    if faults:
-        out.tell(subject, "secret", "fault", f"{source}: {faults[0].removeprefix(hook.url + ': ')}", exit_code=5)
-    else:
-        out.tell(subject, "secret", "ok", f"{source}: usable")
-    why = asyncio.run(_address_fault(hook))
-    if why:
-        out.tell(subject, "address", "fault", why, exit_code=3)
-    else:
-        out.tell(subject, "address", "ok", "resolves, and may be spoken to")
-    return {
-        "url": hook.url,
-        "events": list(hook.events),
-        "secret_source": source,
-        "secret": "unusable" if faults else "ok",
-        "address": why or "ok",
-        "test": None,
-    }
-
-
-async def _address_fault(hook: Webhook) -> str:
-    """Why nothing would be sent there; empty where it would."""
-    parts = urlsplit(hook.url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            addresses = await notify.resolve(parts.hostname or "", port)
-    except TimeoutError:
-        return f"the name was not resolved within {RESOLVE_SECONDS} s"
-    except (OSError, UnicodeError):
-        return "the name could not be resolved"
-    if not hook.allow_private_network and not all(notify.is_public(address) for address in addresses):
-        return "the name leads to an address that is not public (allow_private_network = true would let it)"
-    return ""
 
 
 # -- service

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering import alarms, alert, close, corrections, quota_status, schedule, stall, terms, unit_check
+from metering import alarms, alert, close, corrections, firing, quota_status, schedule, stall, terms, unit_check
 from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
@@ -145,7 +145,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
         announce_invoices(ledger, config, invoices, now)
     deliveries = alert.deliver_due(ledger, config, secrets, now, real_time)
     done.delivered = deliveries.outcomes.get("delivered", 0)
-    done.notes += deliveries.faults
+    done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
     return done
 
 
@@ -176,9 +176,10 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
 
 
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
-    """Records what is crossed for the first time; returns how many crossings."""
+    """Records what is crossed for the first time, and what ended; returns how many crossings."""
     thresholds = config.quota.thresholds_percent
     rows = quota_status.quota_rows(ledger.store, terms.of(config), thresholds, now, reached_only=True)
+    firing.resolve(ledger, rows, config, now)
     return len(alert.evaluate(ledger, rows, config, now))
 
 

@@ -120,6 +120,8 @@ def _alarms(registry: CollectorRegistry, store: Store) -> None:
 
 
 def _shown(endpoint: str) -> str:
-    """Where messages go, without the query, which may hold a token."""
+    """Where messages go, without the query, which may hold a token; a channel by its kind and name."""
     parts = urlsplit(endpoint)
+    if not parts.netloc:
+        return endpoint
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

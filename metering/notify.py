@@ -1,7 +1,8 @@
-"""The door to other people's webhook endpoints: sign, guard the address, send once, say what came of it.
+"""The door to whom alerts are sent: guard the address, sign where that is asked for, send once, say what came of it.
 
-Knows the Standard Webhooks specification and what an address may be. Must not know what is in a body, the ledger, or
-the clock: the time to sign and to count from is a parameter. Whether and when to try again is said, not done, here.
+Knows the Standard Webhooks specification and what an address may be; the mail server's own door is mail.py. Must not
+know what is in a body, the ledger, or the clock: the time to sign and to count from is a parameter. Whether and when to
+try again is said, not done, here.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,8 +22,9 @@ from functools import cache
 
 import httpx
 
-from metering import __version__
+from metering import __version__, mail
 from metering.errors import CredentialsError
+from metering.mail import Mailbox
 
 RETRY_SCHEDULE = (
     timedelta(0),
@@ -59,11 +61,19 @@ _REFUSED_NETWORKS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to deliver. Several keys sign side by side while a secret is changed."""
+    """Where to post. Several keys sign side by side while a secret is changed; without a key nothing is signed.
 
-    url: str
-    keys: tuple[bytes, ...] = field(repr=False)
+    `name` is what the ledger calls it. The URL may be a secret itself.
+    """
+
+    name: str = ""
+    url: str = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False, default=())
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     allow_private_network: bool = False
+
+
+Target = Endpoint | Mailbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +81,14 @@ class Message:
     """One event for one endpoint: the same id and bytes at every attempt."""
 
     event_id: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """What came of one try: `delivered` (2xx), `disabled` (410), `refused` (nothing sent: bad address), `retry`.
 
-    `status` is 0 where no answer came; `error` is our own sentence, never the receiver's text.
+    `status` is HTTP's or SMTP's, 0 where no answer came; `error` is our own sentence, never the receiver's text.
     """
 
     outcome: str
@@ -125,11 +135,17 @@ def signature(signing_keys: Sequence[bytes], event_id: str, timestamp: int, body
 
 def headers(endpoint: Endpoint, message: Message, now: datetime) -> dict[str, str]:
     """Give the headers of one attempt: the id stays, the timestamp is that of the attempt."""
-    timestamp = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
-    return {
+    common = {
         "content-type": "application/json",
         "user-agent": f"metering/{__version__}",
         "accept-encoding": "identity",
+        **endpoint.headers,
+    }
+    if not endpoint.keys:
+        return common
+    timestamp = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return {
+        **common,
         "webhook-id": message.event_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(endpoint.keys, message.event_id, timestamp, message.body),
@@ -195,9 +211,14 @@ async def _addresses(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> S
         raise _RefusedError("the URL carries a user name or password")
     if url.scheme != "https" and not (url.scheme == "http" and endpoint.allow_private_network):
         raise _RefusedError("only https is allowed")
-    found = await resolver(url.raw_host.decode("ascii").strip("[]"), url.port or (443 if url.scheme == "https" else 80))
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return await _resolved(endpoint, url.raw_host.decode("ascii").strip("[]"), port, resolver)
+
+
+async def _resolved(target: Target, host: str, port: int, resolver: Resolve) -> Sequence[Address]:
+    found = await resolver(host, port)
     # One private address among public ones is enough: a resolver that answers both is choosing for us.
-    if not endpoint.allow_private_network and not all(is_public(address) for address in found):
+    if not target.allow_private_network and not all(is_public(address) for address in found):
         raise _RefusedError("the name leads to an address that is not public")
     return found
 
@@ -219,7 +240,7 @@ def client(tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
 
 
 async def deliver(
-    endpoint: Endpoint,
+    endpoint: Target,
     message: Message,
     now: datetime,
     *,
@@ -227,6 +248,8 @@ async def deliver(
     resolver: Resolve = resolve,
 ) -> Attempt:
     """Send once, signed at `now`, to an address that was checked. Never raises for what the receiver does."""
+    if isinstance(endpoint, Mailbox):
+        return await _mail(endpoint, message, resolver)
     if over is None:
         async with client() as opened:
             return await deliver(endpoint, message, now, over=opened, resolver=resolver)
@@ -241,6 +264,23 @@ async def deliver(
         return Attempt(outcome="retry", error=_why(error))
     await _drain(response)
     return outcome(response.status_code, response.headers.get("retry-after"), now)
+
+
+async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attempt:
+    """Hand in a message: 2xx is delivered, anything else is tried again."""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            addresses = await _resolved(mailbox, mailbox.host, mailbox.port, resolver)
+        may_be_plain = not any(is_public(address) for address in addresses)
+        told = [str(address) for address in addresses]
+        status, why = await asyncio.to_thread(mail.send, mailbox, told, message.body, may_be_plain=may_be_plain)
+    except _RefusedError as refusal:
+        return Attempt(outcome="refused", error=str(refusal))
+    except mail.InTheClearError:
+        return Attempt(outcome="refused", error="the mail server offers no STARTTLS")
+    except (OSError, UnicodeError) as error:
+        return Attempt(outcome="retry", error=_why(error))
+    return Attempt(outcome="delivered" if 200 <= status < 300 else "retry", status=status, error=why)
 
 
 def _why(error: Exception) -> str:
@@ -305,9 +345,9 @@ FAILURES_THAT_PAUSE = 5
 
 
 async def deliver_queues(
-    queues: Sequence[tuple[Endpoint, Sequence[Message]]],
+    queues: Sequence[tuple[Target, Sequence[Message]]],
     clock: Callable[[], datetime],
-    on_attempt: Callable[[Endpoint, Message, Attempt], None],
+    on_attempt: Callable[[Target, Message, Attempt], None],
     *,
     budget_seconds: int = 240,
     resolver: Resolve = resolve,
@@ -320,7 +360,7 @@ async def deliver_queues(
     until = asyncio.get_running_loop().time() + budget_seconds
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def send(endpoint: Endpoint, messages: Sequence[Message]) -> None:
+    async def send(endpoint: Target, messages: Sequence[Message]) -> None:
         failures = 0
         async with places, client() as opened:
             for message in messages:

@@ -71,6 +71,7 @@ def _recover(ledger: Ledger, config: Config, complete_at: datetime, now: datetim
         return  # nothing was complete since it began
     data = {
         "since": since,
+        "resolves": alert.event_id("poll.stalled", since),
         "recovered_at": rfc3339(complete_at),
         "summary": f"Polling is complete again at {rfc3339(complete_at)}; it was not since {since}.",
     }

@@ -118,12 +118,13 @@ def test_a_crossing_is_recorded_with_the_message_of_the_contract(ledger):
             "period": {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"},
             "observed_at": "2026-10-16T11:45:00Z",
             "forecast": {"percent_at_period_end": "166.00", "reaches_100_at": "2026-10-19T14:24:00Z"},
+            "level": "warning",
             "source": "counter",
             "limit_source": "neon",
-            "summary": "Project acme-cust7-pro-1756684800 of Customer Seven has used 80 % of its compute_time_seconds "
-            "quota: 83 of 100 CU-seconds, 83.00 %, as of 2026-10-16T11:45:00Z; the period ends 2026-11-01T00:00:00Z. "
-            "At 100 %: Neon suspends all computes of the project; they do not start again on connection until the "
-            "billing period ends or the quota is raised or removed.",
+            "summary": "Project acme-cust7-pro-1756684800 of Customer Seven has used 83.00 % of its included compute "
+            "time. Used: 83 of 100 CU-seconds, 83.00 %. Period: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC, when it "
+            "starts again from zero. At 100 %: Neon suspends all computes of the project; they do not start again on "
+            "connection until the billing period ends or the quota is raised or removed.",
         },
     }
     assert states(ledger) == [(URL, "pending", 0)]
@@ -192,7 +193,7 @@ def test_a_project_without_customer_plan_or_name_is_told_with_nulls(ledger):
     alert.evaluate(ledger, [row(project_name=None, customer=None, plan=None)], config(), NOW)
     data = bodies(ledger)[0]["data"]
     assert (data["customer"], data["plan"], data["project"]["name"]) == ({"id": None, "name": None}, None, None)
-    assert data["summary"].startswith("Project calm-dawn-12345678 has used 80 %")
+    assert data["summary"].startswith("Project calm-dawn-12345678 has used 83.00 % of its included compute time.")
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "😀" * 400, '"\\' * 400, "\x00\x07" * 300, "\ud800" * 300, "<script>"])
@@ -320,7 +321,7 @@ def test_resending_what_does_not_exist_or_goes_nowhere_is_a_usage_error(ledger):
         alert.resend(ledger, "alert_x", config(), NOW)
     alert.evaluate(ledger, [row()], config(), NOW)
     alert_id = alert.log(ledger.store)[0]["alert_id"]
-    with pytest.raises(UsageError, match="no webhook"):
+    with pytest.raises(UsageError, match="nobody wants"):
         alert.resend(ledger, alert_id, config({"url": URL, "events": ("poll.*",)}), NOW)
 
 

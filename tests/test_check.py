@@ -261,6 +261,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "store",
         "unknown_plans",
         "webhooks",
+        "channels",
         "service",
         "faults",
         "notes",

@@ -39,6 +39,7 @@ PARAMETERS: dict[str, Any] = {
     "hours": 6,
     "customer": "x",
     "endpoint": "x",
+    "endpoints": ["x"],
     "number": "x",
     "series": "x",
     "month": "2026-10",

@@ -102,15 +102,17 @@ def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
     return found
 
 
-def webhook_secrets(config: "Config") -> "dict[str, Secret]":
-    """The signing secret of each endpoint that has one; delivery tells of those that have none."""
+def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
+    """The secret of each webhook and channel that has one; delivery tells of those that have none."""
     from metering.config import secret
     from metering.errors import CredentialsError
 
     found = {}
-    for hook in config.webhooks:
+    for one in config.endpoints:
+        if one.secret_env is None and one.secret_file is None:
+            continue
         try:
-            found[hook.url] = secret(hook.secret_env, hook.secret_file, os.environ)
+            found[one.endpoint] = secret(one.secret_env, one.secret_file, os.environ)
         except CredentialsError:
             continue
     return found

@@ -9,11 +9,11 @@ from metering.cli.base import (
     Json,
     business_clock,
     emit,
+    endpoint_secrets,
     finish,
     in_words,
     read_config,
     real_time,
-    webhook_secrets,
     with_config,
     with_format,
 )
@@ -170,18 +170,18 @@ def _resend(config: "Config", alert_id: str) -> None:
 
     clock = business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
-        for url in alert.resend(books, alert_id, config, clock()):
-            click.echo(f"due again at {url}")
-        alert.deliver_due(books, config, webhook_secrets(config), clock(), real_time)
+        for endpoint in alert.resend(books, alert_id, config, clock()):
+            click.echo(f"due again at {endpoint}")
+        alert.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
 
 
 def _test_endpoints(config: "Config", form: str | None) -> None:
     from metering import alert
 
-    sent = alert.test_event(config, webhook_secrets(config), business_clock()(), real_time)
+    sent = alert.test_event(config, endpoint_secrets(config), business_clock()(), real_time)
     rows = [
-        {"endpoint": url, "outcome": attempt.outcome, "status": attempt.status, "error": attempt.error}
-        for url, attempt in sent
+        {"endpoint": endpoint, "outcome": attempt.outcome, "status": attempt.status, "error": attempt.error}
+        for endpoint, attempt in sent
     ]
     emit({"endpoints": rows}, rows, form)
     finish(0 if all(row["outcome"] == "delivered" for row in rows) else 1)

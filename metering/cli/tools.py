@@ -8,12 +8,12 @@ from metering.cli.base import (
     api_keys,
     business_clock,
     emit,
+    endpoint_secrets,
     finish,
     note,
     ping_url,
     read_config,
     real_time,
-    webhook_secrets,
     with_config,
     with_format,
 )
@@ -29,7 +29,7 @@ def init(directory: Path) -> None:
 
 
 @click.command()
-@click.option("--send-test", is_flag=True, help="Also send a test event to every webhook.")
+@click.option("--send-test", is_flag=True, help="Also send a test event to every webhook and channel.")
 @with_config
 @with_format
 def check(send_test: bool, config_path: Path, form: str | None) -> None:
@@ -40,7 +40,7 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
     found = checks.check(
         config,
         api_keys(config),
-        webhook_secrets(config),
+        endpoint_secrets(config),
         clock,
         real_time,
         send_test=send_test,

@@ -1,5 +1,16 @@
 -- What is to be sent now, oldest first. The cap per endpoint bounds memory when a whole fleet crosses at once.
-select outbox.endpoint, outbox.alert_id, outbox.attempts, alert.body
+with
+    ended as (  -- what was told as begun and has ended since
+        select body ->> '$.data.resolves' as alert_id
+        from alert
+        where event_type in ('quota.resolved', 'poll.recovered')
+    )
+select
+    outbox.endpoint,
+    outbox.alert_id,
+    outbox.attempts,
+    alert.body,
+    outbox.alert_id in (select ended.alert_id from ended where ended.alert_id is not null) as is_over
 from outbox
 join alert using (alert_id)
 where outbox.state = 'pending'

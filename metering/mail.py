@@ -1,0 +1,148 @@
+"""The door to a mail server: one message over SMTP, to an address that was checked, encrypted, within a deadline.
+
+Must not know what is in the message, why it is sent, or when to try again. What the server writes is repeated nowhere.
+"""
+
+import ipaddress
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Self
+
+DEADLINE_SECONDS = 60
+"""For the whole session; a server that scans messages takes its time."""
+_TIMEOUT_SECONDS = 20
+"""For one reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """Where to hand in mail, and for whom. `is_tls`: from the first byte (smtps), instead of STARTTLS."""
+
+    name: str
+    host: str
+    port: int
+    is_tls: bool
+    sender: str
+    recipients: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    allow_private_network: bool = False
+
+
+class InTheClearError(Exception):
+    """The server offers no encryption, and its address asks for it: nothing was sent."""
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def send(
+    mailbox: Mailbox,
+    addresses: Sequence[str],
+    message: bytes,
+    *,
+    may_be_plain: bool,
+    tls: ssl.SSLContext | None = None,
+) -> tuple[int, str]:
+    """Hand in one message: the server's last code, and our own sentence where that was not a plain yes.
+
+    STARTTLS is used wherever it is offered, except for mail without a login to this machine itself. Raises OSError
+    (also smtplib's and TLS errors) where no answer came, InTheClearError without STARTTLS unless `may_be_plain`.
+    """
+    tls = tls or _tls()
+    try:
+        with _Session(mailbox, addresses, tls) as session:
+            if not mailbox.is_tls:
+                _encrypt(session, mailbox, tls, may_be_plain=may_be_plain)
+            if mailbox.user:
+                session.login(mailbox.user, mailbox.password)
+            refused = session.sendmail(mailbox.sender, mailbox.recipients, message)
+    except smtplib.SMTPAuthenticationError as error:
+        return error.smtp_code, f"the mail server refused the login ({error.smtp_code})"
+    except smtplib.SMTPRecipientsRefused as error:
+        code = min(code for code, _ in error.recipients.values())
+        return code, f"the mail server refused every recipient ({code})"
+    except smtplib.SMTPResponseException as error:
+        return error.smtp_code, f"the mail server answered {error.smtp_code}"
+    # The others have it: to send again would tell them twice.
+    return 250, f"{len(refused)} of {len(mailbox.recipients)} recipients were refused" if refused else ""
+
+
+def _encrypt(session: "_Session", mailbox: Mailbox, tls: ssl.SSLContext, *, may_be_plain: bool) -> None:
+    if may_be_plain and session.is_local and not mailbox.user:
+        return
+    session.ehlo_or_helo_if_needed()
+    if session.has_extn("starttls"):
+        session.starttls(context=tls)
+    elif not may_be_plain:
+        raise InTheClearError
+
+
+class _Session(smtplib.SMTP):
+    """Connects to a checked address; the name is for TLS alone. Ends after DEADLINE_SECONDS, come what may."""
+
+    def __init__(self, mailbox: Mailbox, addresses: Sequence[str], tls: ssl.SSLContext) -> None:
+        self._addresses = addresses
+        self._tls = tls if mailbox.is_tls else None
+        self._connection: socket.socket | None = None
+        self._watch = threading.Timer(DEADLINE_SECONDS, self._hang_up)
+        self._watch.daemon = True
+        self.is_local = False
+        try:
+            super().__init__(
+                mailbox.host,
+                mailbox.port,
+                local_hostname=mailbox.sender.rpartition("@")[2],
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except BaseException:
+            self._unwatch()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Say goodbye; what was taken stays taken, whatever comes back."""
+        with suppress(OSError):
+            self.quit()
+        self.close()
+        self._unwatch()
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """What smtplib calls to connect."""
+        connection = self._connected(port, timeout)
+        # A second handle of the same connection: it stays valid while TLS is laid over the first.
+        self._connection = connection.dup()
+        self._watch.start()
+        return self._tls.wrap_socket(connection, server_hostname=host) if self._tls else connection
+
+    def _connected(self, port: int, timeout: float) -> socket.socket:
+        failure = OSError("no address")
+        for address in self._addresses:
+            try:
+                connection = socket.create_connection((address, port), timeout)
+            except OSError as error:
+                failure = error
+            else:
+                self.is_local = ipaddress.ip_address(address).is_loopback
+                return connection
+        raise failure
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            if self._connection:
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _unwatch(self) -> None:
+        self._watch.cancel()
+        if self._connection:
+            self._connection.close()
