@@ -1,8 +1,10 @@
-"""Where `sql/`, `reports/` and the commented `config.toml` live.
+"""Where `sql/`, `reports/` and the commented `config.toml` live; how a file is written whole.
 
 Beside the package in a checkout, inside it in an installed wheel.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -22,3 +24,17 @@ def data_file(name: str) -> Path:
     file = inside if inside.is_file() else beside
     assert file.is_file(), f"the installation lacks {name}"
     return file
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts a file in place whole and durable, readable by its owner alone: a reader sees the old one or the new one."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

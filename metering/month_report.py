@@ -60,6 +60,16 @@ def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
     )
 
 
+def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:
+    """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
+    found = close.invoice(store, number)
+    start, end = (parse_time(found["period"][name]) for name in ("start", "end"))
+    period = Period(start=start, end=end)
+    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
+    invoices, used = close.month_invoices(store, config, period, now)["invoices"], usage_json(month)
+    return found, background(month, config, invoices, used["usage"], used["coverage"]["gaps"])
+
+
 def background(
     month: Month, config: Config, invoices: Sequence[Row], used: Sequence[Row], gaps: Sequence[Row]
 ) -> Background:

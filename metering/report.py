@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from metering import charts
 from metering.documents import invoice_pdf, page_writer
 from metering.errors import UsageError
+from metering.files import write_whole
 from metering.invoice_sheet import Background
 from metering.report_facts import Row, counts_as_revenue
 from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
@@ -43,7 +43,8 @@ def write(
     paths = []
     for name, content in _files(report, invoices, background, asked):
         paths.append(directory / name)
-        replace(paths[-1], content)
+        paths[-1].parent.mkdir(exist_ok=True)
+        write_whole(paths[-1], content)
     _remove_stale_drafts(directory / "invoices", set(paths), asked)
     for parent in sorted({path.parent for path in paths}):
         _sync_directory(parent)
@@ -118,21 +119,6 @@ def _table_files(report: Row, invoices: Sequence[Row], asked: set[str]) -> Itera
             yield f"{name}.csv", csv_text(COLUMNS[name], rows).encode("utf-8")
         if "parquet" in asked:
             yield f"{name}.parquet", parquet_bytes(COLUMNS[name], rows)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Puts the file in place whole: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _sync_directory(directory: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import Json, business_clock, emit, finish, note, read_config, with_config, with_format
 from metering.period import Period, parse_month, rfc3339
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         note(f"it would be refused: {done.refusal}")
     for customer, why in sorted(done.parked.items()):
         note(f"{customer} is parked: {why}")
-    document = {
+    document: Json = {
         "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
         "issued": done.issued,
         "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
@@ -83,14 +83,43 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     rows = [invoice_head(invoice) for invoice in done.invoices]
     if dry_run:
         document["differences"] = done.differences
-        rows = [{**row, "parked": done.parked.get(row["customer"])} for row in done.differences]
+        document["since_draft"] = None if released else _since_draft(config.store.directory, period, done.invoices, now)
+        rows = _rehearsed_rows(document)
     emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
     finish(3 if done.parked or done.refusal else 0)
 
 
+def _since_draft(directory: Path, period: Period, invoices: list[Json], now: datetime) -> Json | None:
+    """What differs from the last rehearsal; this one takes its place."""
+    from metering import last_draft
+    from metering.close import stands
+
+    standing = [invoice for invoice in invoices if stands(invoice)]
+    found = last_draft.compared(directory, period, standing)
+    try:
+        last_draft.keep(directory, period, standing, now)
+    except OSError as error:
+        note(f"the next dry run cannot be compared with this one: {error}")
+    return found
+
+
+def _rehearsed_rows(document: Json) -> list[Json]:
+    """A customer's total beside the month before and the last draft."""
+    parked = {row["customer"]: row["reason"] for row in document["parked"]}
+    drafts = {(row["customer"], row["currency"]): row for row in (document["since_draft"] or {}).get("customers", ())}
+    rows = []
+    for row in document["differences"]:
+        draft = drafts.get((row["customer"], row["currency"]), {})
+        since = {"draft": draft.get("draft"), "since_draft": draft.get("difference")}
+        rows.append({**row, **since, "parked": parked.get(row["customer"])})
+    return rows
+
+
 @click.command()
 @click.argument("month")
-@click.option("--format", "formats", default="html,csv,json", show_default=True, help="html, csv, json, parquet.")
+@click.option(
+    "--format", "formats", default="html,csv,json", show_default=True, help="html, pdf, xlsx, csv, json, parquet."
+)
 @with_config
 def report(month: str, formats: str, config_path: Path) -> None:
     """The month for finance, as files under reports/MONTH/ of the store; prints their paths."""

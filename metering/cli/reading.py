@@ -21,8 +21,10 @@ from metering.period import parse_month
 
 if TYPE_CHECKING:
     from metering.config import Config
+    from metering.store import Store
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 USAGE_COLUMNS = (
     *("organization", "project_id", "project_name", "customer", "plan"),
     *("metric", "value", "meter", "quantity", "unit", "partial"),
@@ -104,16 +106,36 @@ def invoice_head(invoice: Json) -> Json:
 
 @click.command()
 @click.argument("number")
+@click.option("--pdf", "pdf_path", type=_FILE, help="Write it as PDF instead of printing it.")
+@click.option("--html", "html_path", type=_FILE, help="Write it as a page instead of printing it.")
 @with_config
 @with_format
-def invoice(number: str, config_path: Path, form: str | None) -> None:
-    """One issued invoice."""
+def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_path: Path, form: str | None) -> None:
+    """One issued invoice or credit note."""
     from metering import close, store
 
     config = read_config(config_path)
     with store.open_reader(config.store.directory) as found:
-        document = close.invoice(found, number)
-    emit(document, document["lines"], form)
+        if pdf_path is None and html_path is None:
+            document = close.invoice(found, number)
+            emit(document, document["lines"], form)
+        else:
+            _write_invoice(found, config, number, pdf_path, html_path)
+
+
+def _write_invoice(
+    found: "Store", config: "Config", number: str, pdf_path: Path | None, html_path: Path | None
+) -> None:
+    from metering.documents import invoice_pdf, page_writer
+    from metering.files import write_whole
+    from metering.month_report import printable
+    from metering.typeset import Typesetter
+
+    document, background = printable(found, config, number, business_clock()())
+    if pdf_path is not None:
+        write_whole(pdf_path, invoice_pdf(document, background, Typesetter(background.fonts)))
+    if html_path is not None:
+        write_whole(html_path, page_writer(background)(document).encode("utf-8"))
 
 
 @click.command()
