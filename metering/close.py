@@ -188,12 +188,12 @@ def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Clos
         unassigned=month.unassigned,
         unpriced=month.unpriced,
         differences=parking.differences(
-            [row for row in would_be if _stands(row)], [row for row in standing if _stands(row)]
+            [row for row in would_be if stands(row)], [row for row in standing if stands(row)]
         ),
     )
 
 
-def _stands(document: Json) -> bool:
+def stands(document: Json) -> bool:
     """Whether it is an invoice that is not void."""
     return document["status"] != "void" and document.get("kind") != "credit_note"
 

@@ -81,7 +81,37 @@ def test_a_rehearsed_close_shows_the_differences_and_what_would_be_parked(desk):
         {"customer": "two", "currency": "USD", "previous": "20.00", "total": "20.00", "difference": "0.00"},
     ]
     _, table, _ = run(desk, "close", "2026-09", "--dry-run", "--format", "table")
-    assert table.splitlines()[0].split() == ["customer", "currency", "previous", "total", "difference", "parked"]
+    columns = ["customer", "currency", "previous", "total", "difference", "draft", "since_draft", "parked"]
+    assert table.splitlines()[0].split() == columns
+
+
+def test_a_rehearsal_shows_what_changed_since_the_last_one(desk):
+    september = ("close", "2026-09", "--dry-run")
+    first = json.loads(run(desk, *september)[1])
+    assert first["since_draft"] is None
+    unchanged = {"appeared": [], "vanished": [], "changed": []}
+    two = {"customer": "two", "currency": "USD", "draft": "20.00", "total": "20.00", "difference": "0.00", **unchanged}
+    assert json.loads(run(desk, *september)[1])["since_draft"] == {"as_of": "2026-10-03T12:00:00Z", "customers": [two]}
+    config = desk / "config.toml"
+    config.write_text(config.read_text().replace('"1.00"', '"1.25"'))
+    again = json.loads(run(desk, *september)[1])
+    [row] = again["since_draft"]["customers"]
+    assert (row["draft"], row["total"], row["difference"]) == ("20.00", "25.00", "5.00")
+    assert row["changed"] == [
+        {
+            "key": "b/compute/pro/2026-09-01T00:00:00Z/1",
+            "quantity": "20",
+            "draft_quantity": "20",
+            "amount": "25.00",
+            "draft_amount": "20.00",
+            "difference": "5.00",
+        }
+    ]
+    # Neither a release nor a closing looks at it.
+    kept = next(desk.rglob("drafts/2026-09.json")).read_bytes()
+    assert json.loads(run(desk, "close", "2026-09")[1])["invoices"][-1]["total"] == "25.00"
+    run(desk, *september, "--release", "one", "--reason", "looked at")
+    assert next(desk.rglob("drafts/2026-09.json")).read_bytes() == kept
 
 
 def test_a_parked_customer_makes_3_until_it_is_released(desk):

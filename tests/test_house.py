@@ -124,6 +124,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "check",
             "check_endpoints",
             "close",
+            "last_draft",
             "corrections",
             "explain",
             "explain_evidence",
