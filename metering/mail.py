@@ -44,13 +44,14 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def send(
+def send(  # noqa: PLR0913 - what differs in a test
     mailbox: Mailbox,
     addresses: Sequence[str],
     message: bytes,
     *,
     may_be_plain: bool,
     tls: ssl.SSLContext | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> tuple[int, str]:
     """Hand in one message: the server's last code, and our own sentence where that was not a plain yes.
 
@@ -59,7 +60,7 @@ def send(
     """
     tls = tls or _tls()
     try:
-        with _Session(mailbox, addresses, tls) as session:
+        with _Session(mailbox, addresses, tls, deadline_seconds) as session:
             if not mailbox.is_tls:
                 _encrypt(session, mailbox, tls, may_be_plain=may_be_plain)
             if mailbox.user:
@@ -87,13 +88,15 @@ def _encrypt(session: "_Session", mailbox: Mailbox, tls: ssl.SSLContext, *, may_
 
 
 class _Session(smtplib.SMTP):
-    """Connects to a checked address; the name is for TLS alone. Ends after DEADLINE_SECONDS, come what may."""
+    """Connects to a checked address; the name is for TLS alone. Ends at the deadline, come what may."""
 
-    def __init__(self, mailbox: Mailbox, addresses: Sequence[str], tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, mailbox: Mailbox, addresses: Sequence[str], tls: ssl.SSLContext, deadline_seconds: float
+    ) -> None:
         self._addresses = addresses
         self._tls = tls if mailbox.is_tls else None
         self._connection: socket.socket | None = None
-        self._watch = threading.Timer(DEADLINE_SECONDS, self._hang_up)
+        self._watch = threading.Timer(deadline_seconds, self._hang_up)
         self._watch.daemon = True
         self.is_local = False
         try:
