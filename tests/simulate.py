@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +47,7 @@ from metering.sandbox.faults import Mishaps
 from metering.sandbox.gate import Sandbox
 from metering.stop import Stop
 from metering.terms import of as terms_of
+from tests.faults.transport import Faulty, answer
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
 FLEET_START = datetime(2026, 9, 2, 18, 4, 52, tzinfo=UTC)
@@ -95,6 +96,7 @@ class Wire(httpx.AsyncBaseTransport):
     def __init__(self, inner: httpx.AsyncBaseTransport, time: Time, *, chance: random.Random, loss: float = 0) -> None:
         self.inner, self.time, self.chance, self.loss = inner, time, chance, loss
         self.page_size: int | None = None
+        self.refuses_after: int | None = None
         self.before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.sent_at: list[tuple[float, bool]] = []
 
@@ -105,6 +107,8 @@ class Wire(httpx.AsyncBaseTransport):
         await self.time.sleep(self.chance.uniform(0.02, 1.3))
         if given is not None:
             return given
+        if self.refuses_after is not None and len(self.sent_at) > self.refuses_after:
+            return refused(401)
         if self.chance.random() < self.loss:
             await self.time.sleep(self.chance.choice([0, 30]))
             raise self.chance.choice([httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout])("lost on the wire")
@@ -118,12 +122,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 def refused(status: int) -> httpx.Response:
     """An error in the API's form, with a body that is read as from a socket."""
-    return httpx.Response(status, stream=_Body())
-
-
-class _Body(httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b'{"code": "", "message": "no"}'
+    return answer(status, b'{"code": "", "message": "no"}')
 
 
 @dataclass(kw_only=True)
@@ -306,6 +305,8 @@ def simulate(seed: int, directory: Path, *, steps: Sequence[timedelta], span: Pe
         exact_hours=seed % 3 == 0 or not is_whole_month,
     )
     here.wire.page_size = chance.choice([3, 7, 100])
+    faulty = Faulty(here.wire.inner, seed=seed, chance=0.02, sleep=here.time.sleep)
+    here.wire.inner = faulty
     machine = here.machine(directory)
     counts = dict.fromkeys(("polls", "partial", "kills", "outages", "requests"), 0)
     while here.time.server() < span.end:
@@ -315,7 +316,8 @@ def simulate(seed: int, directory: Path, *, steps: Sequence[timedelta], span: Pe
             counts["outages"] += 1
             step += chance.uniform(1, 120) * HOUR
         here.time.move_to(here.time.server() + step + timedelta(seconds=chance.uniform(0, 40)))
-    here.wire.loss = 0
+    here.wire.loss = faulty.chance = 0
+    here.wire.refuses_after = None
     here.sandbox.mishaps = Mishaps()
     report = machine.poll()
     assert report.outcome == "complete", report.faults
@@ -334,9 +336,13 @@ def compared(here: World, machine: Machine, until: datetime) -> tuple[list[tuple
 
 
 def _cycle(here: World, machine: Machine, chance: random.Random, counts: dict[str, int]) -> None:
-    """One poll; in one of ten cut short by a kill somewhere inside it, in one of twelve over a wire that loses much."""
+    """One poll; in one of ten cut short by a kill somewhere inside it, in one of twelve over a wire that loses much.
+
+    In one of forty the key is refused from some request on.
+    """
     counts["polls"] += 1
     here.wire.loss = 0.75 if chance.random() < 1 / 12 else 0.01
+    here.wire.refuses_after = len(here.wire.sent_at) + chance.randrange(9) if chance.random() < 1 / 40 else None
     with killed_at(here.wire, chance.randrange(1, 14) if chance.random() < 0.1 else None):
         try:
             report = machine.poll()
