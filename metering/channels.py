@@ -83,13 +83,13 @@ def _escaped(text: str, most: int) -> str:
 
 def pagerduty(event: Event, routing_key: str, *, is_over: bool) -> bytes:
     """An event of Events API v2: `trigger`, or `resolve` once it is over, under the same dedup_key."""
-    told = worded(event)
     sent: dict[str, object] = {
         "routing_key": routing_key,
         "event_action": "resolve" if is_over else "trigger",
         "dedup_key": subject_id(event),
     }
     if not is_over:
+        told = worded(event)
         sent["client"] = "metering"
         sent["payload"] = {
             "summary": _clipped(told.title, LONGEST_PAGERDUTY_SUMMARY),
