@@ -245,6 +245,7 @@ EXACT = {
     "explain",
     "explain_evidence",
     "explain_steps",
+    "export",
     "figures",
     "neon_invoice",
     "reconcile",

@@ -1,0 +1,5 @@
+"""What was invoiced and used, in the shapes of other systems: one small module per format, its name the format's.
+
+`documents` reads what is exported and `shares` splits it to the cent; the formats turn that into text or bytes and open
+nothing. Only `sending` writes: to Stripe, and to the ledger.
+"""

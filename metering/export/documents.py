@@ -1,0 +1,71 @@
+"""What there is to export of a month: its issued documents, and who bought and sold.
+
+Reads the store and the configuration, writes nothing. Only what is final leaves the house for accounting; drafts come
+only where a caller asks for them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metering import close
+from metering.config import Config, Customer, ExportsConfig, SellerConfig
+from metering.errors import UsageError
+from metering.month import Month
+from metering.period import month_name
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """The documents of a month (invoice objects of the public interface), sorted by customer and number."""
+
+    documents: Sequence[Json]
+    seller: SellerConfig
+    customers: dict[str, Customer]
+    names: ExportsConfig
+
+    def customer(self, document: Json) -> Customer:
+        """Who pays a document: the row of customers.csv, or what is known of a customer without one."""
+        buyer = document["customer"]
+        return self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
+
+
+def book(month: Month, config: Config, *, with_drafts: bool = False, number: str | None = None) -> Book:
+    """The month's book; `number` takes one document alone, UsageError where the month has none of that number."""
+    found = _issued(month)
+    if with_drafts:
+        found = close.month_invoices(month.store, config, month.period, month.now)["invoices"]
+    documents = [document for document in found if number in {None, document["number"]}]
+    if number is not None and not documents:
+        raise UsageError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
+    return Book(
+        documents=sorted(documents, key=lambda document: (document["customer"]["id"], document["number"] or "")),
+        seller=config.seller,
+        customers={row.id: row for row in config.customer_rows},
+        names=config.exports,
+    )
+
+
+def _issued(month: Month) -> list[Json]:
+    """What the month was closed with: invoices, void ones too, and credit notes."""
+    rows = month.store.query("month_invoices", month=month_name(month.period)).iter_rows(named=True)
+    return [{**json.loads(row["document"]), "status": row["status"]} for row in rows]
+
+
+def is_credit_note(document: Json) -> bool:
+    """Whether it cancels an invoice; its amounts are below zero then."""
+    return document.get("kind") == "credit_note"
+
+
+def tax_rate(document: Json) -> str:
+    """The rate of the document's tax in percent, `0` where there is none; an invoice has no second one."""
+    return next((tax["rate_percent"] for tax in document["taxes"]), "0")
+
+
+def tax_name(document: Json, taxed: str, untaxed: str) -> str:
+    """What another system calls the tax of the document's lines; `{rate}` in its name is filled in."""
+    rate = tax_rate(document)
+    return taxed.replace("{rate}", rate) if rate.strip("0.") else untaxed

@@ -1,0 +1,247 @@
+"""Invoices as EN 16931 e-invoices: UBL 2.1, and CII as Factur-X embeds it.
+
+Pure, by the library factur-x (the extra `einvoice`). A credit note is type 381 with amounts above zero, as the standard
+wants it. Knows the standard's terms (BT-…, BG-…); what a document lacks is told for all documents at once.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+from metering.config import Customer, SellerConfig
+from metering.errors import ConfigError, Fault, MeteringError
+from metering.export.documents import Book, Json, is_credit_note, tax_rate
+from metering.export.shares import Share, payable, shares, tax_of
+from metering.figures import visible
+from metering.money import amount_text, minor_units, round_amount
+from metering.period import parse_time
+
+UNITS = {"CU-hour": "HUR", "GB": "E34"}
+"""Our units that UN/ECE recommendation 20 has a code for; everything else is one piece (C62) at its amount."""
+_NOT_TAXED = {
+    "E": "Exempt from tax",
+    "AE": "Reverse charge",
+    "K": "Intra-Community supply",
+    "G": "Export outside the EU",
+    "O": "Not subject to tax",
+}
+"""Categories that need a reason, and what it is where customers.csv has no tax_note."""
+_BOTH_VAT_IDS = {"AE", "K"}
+"""Categories in which the buyer owes the tax and has to be known to the tax office."""
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_VAT_ID = re.compile(r"[A-Z]{2}.+")
+_DAY_DIGITS = 10
+
+
+def files(book: Book, syntax: str) -> Iterator[tuple[Json, bytes]]:
+    """(document, XML) for each; `syntax` is `ubl` or `cii`. Raises ConfigError for all that is missing anywhere."""
+    faults = [fault for document in book.documents for fault in _faults(book, document)]
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)), hint="docs/exports.md says what an e-invoice needs")
+    for document in book.documents:
+        yield document, xml(_terms(book, document), syntax)
+
+
+def xml(terms: Json, syntax: str) -> bytes:
+    """The XML of one document's terms, checked against the schema. Raises MeteringError where the library lacks."""
+    try:
+        from facturx import (  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+            generate_cii_xml,
+            generate_ubl_xml,
+        )
+    except ImportError:
+        hint = "install it with: pip install 'metering[einvoice]'"
+        raise MeteringError("e-invoices need the library factur-x", hint=hint) from None
+    generate = generate_ubl_xml if syntax == "ubl" else generate_cii_xml
+    found: bytes = generate(terms, level="en16931", check_xsd=False, check_schematron=False)
+    return found
+
+
+def _faults(book: Book, document: Json) -> Iterator[Fault]:
+    """What the standard or the law wants of the seller and the buyer, and is not there."""
+    seller, buyer, category = book.seller, book.customer(document), category_of(book, document)
+    where = f"customers.csv, {buyer.id}, "
+    yield from _missing("seller.", {"name": seller.name, "tax_id": seller.tax_id})
+    yield from _missing("seller.", _address(seller))
+    yield from _missing(where, _address(buyer))
+    if category in _BOTH_VAT_IDS | {"G"} and not _VAT_ID.fullmatch(seller.tax_id):
+        yield Fault(where="seller.tax_id", what="is no VAT number", right="begin with the country: BE0123456749")
+    if category in _BOTH_VAT_IDS and not _VAT_ID.fullmatch(buyer.tax_id or ""):
+        right = f"tax_category {category} needs the buyer's VAT number, such as BE0123456749"
+        yield Fault(where=f"{where}tax_id", what="is no VAT number", right=right)
+    rate = tax_rate(document).strip("0.")
+    if bool(rate) != (category == "S"):
+        what = f"is {category}, but the rate is {tax_rate(document)} %"
+        yield Fault(where=f"{where}tax_category", what=what, right="S goes with a rate, the others with none")
+    if minor_units(document["currency"]) > 2 and any(amount[-1] != "0" for amount in _amounts(document)):
+        what = f"has amounts of more than two digits ({document['currency']})"
+        yield Fault(where=document["number"], what=what, right="EN 16931 has no number for them")
+
+
+def _missing(where: str, values: Mapping[str, str | None]) -> Iterator[Fault]:
+    for name, value in values.items():
+        if not value:
+            yield Fault(where=f"{where}{name}", what="is missing", right="e-invoices need it")
+        elif name == "country" and not _COUNTRY.fullmatch(value):
+            yield Fault(where=f"{where}{name}", what=f"is {value!r}", right="write two letters of ISO 3166, such as BE")
+
+
+def _address(party: SellerConfig | Customer) -> dict[str, str | None]:
+    """The address in parts, or on one line where it is given so."""
+    parts = {"street": party.street, "city": party.city, "postcode": party.postcode}
+    return {**({} if party.address and not any(parts.values()) else parts), "country": party.country}
+
+
+def _amounts(document: Json) -> Iterator[str]:
+    yield from (document["total"], document["subtotal"])
+    yield from (tax["amount"] for tax in document["taxes"])
+    yield from (share.net_text for share in shares(document))
+
+
+def category_of(book: Book, document: Json) -> str:
+    """The tax category: what customers.csv says, else S with a rate, Z at 0 %, E without a tax."""
+    given = book.customer(document).tax_category
+    if given:
+        return given
+    return "S" if tax_rate(document).strip("0.") else "Z" if document["taxes"] else "E"
+
+
+def _terms(book: Book, document: Json) -> Json:
+    """The document in the standard's terms; all values are texts."""
+    sign = -1 if is_credit_note(document) else 1
+    category, currency = category_of(book, document), document["currency"]
+    tax = sign * tax_of(document)
+    total = sign * payable(document)
+    amounts = {
+        **dict.fromkeys(("BT-106", "BT-109"), total - tax),
+        "BT-110": tax,
+        **dict.fromkeys(("BT-112", "BT-115"), total),
+    }
+    first, last = _days(document["period"]["start"], document["period"]["end"])
+    return {
+        "BT-1": document["number"],
+        "BT-2": document["issued_at"][:_DAY_DIGITS],
+        "BT-3": "381" if is_credit_note(document) else "380",
+        "BT-5": currency,
+        **({"BT-9": document["due_at"][:_DAY_DIGITS]} if document["due_at"] else {}),
+        "BT-10": document["customer"]["id"],
+        "BT-20": f"Due by {document['due_at'][:_DAY_DIGITS]}" if document["due_at"] else "Nothing is to be paid",
+        "BT-72": last,
+        "BT-73": first,
+        "BT-74": last,
+        **{term: _amount(minor, currency) for term, minor in amounts.items()},
+        **_preceding(document),
+        **_parties(book, document, category),
+        "BG-23": [_breakdown(book, document, category, (total - tax, tax))],
+        "BG-25": [
+            _line(share, number, sign, category, tax_rate(document))
+            for number, share in enumerate(shares(document), start=1)
+        ],
+    }
+
+
+def _amount(minor: int, currency: str) -> str:
+    """At most two digits: the third of a currency that has three was seen to be zero."""
+    text = amount_text(minor, currency)
+    return text[: len(text) - max(0, minor_units(currency) - 2)]
+
+
+def _days(start: str, end: str) -> tuple[str, str]:
+    """The first and the last day of a half-open time."""
+    last = parse_time(end) - timedelta(microseconds=1)
+    return start[:_DAY_DIGITS], max(start[:_DAY_DIGITS], f"{last:%Y-%m-%d}")
+
+
+def _preceding(document: Json) -> Json:
+    """What a credit note cancels, and why."""
+    if not is_credit_note(document):
+        return {}
+    return {"BG-1": [{"BT-22": _text(document["reason"])}], "BG-3": [{"BT-25": document["credits"]}]}
+
+
+def _parties(book: Book, document: Json, category: str) -> Json:
+    seller, buyer = book.seller, book.customer(document)
+    parties = {
+        "BG-4": {**_party(seller.name, seller), **_seller_id(seller.tax_id, category)},
+        "BG-7": {**_party(buyer.name, buyer), **_buyer_id(buyer.tax_id, category)},
+    }
+    if category == "K":
+        parties["BG-13"] = _party(buyer.name, buyer.model_copy(update={"email": None}))
+    return parties
+
+
+def _party(name: str, party: SellerConfig | Customer) -> Json:
+    lines = party.street or (party.address if not party.city else "") or ""
+    electronic = {"einvoicing_addr": party.email, "einvoicing_addr_schemeid": "EM"} if party.email else {}
+    parts = {"addr_l1": _text(lines), "city": _text(party.city or ""), "postcode": _text(party.postcode or "")}
+    return {
+        "name": _text(name),
+        "country_code": party.country,
+        **{term: value for term, value in parts.items() if value},
+        **electronic,
+    }
+
+
+def _seller_id(tax_id: str, category: str) -> Json:
+    """A VAT number; or another number, by which the seller is known to the tax office and in general.
+
+    Outside the scope of tax, neither office number may be named.
+    """
+    if category != "O" and _VAT_ID.fullmatch(tax_id):
+        return {"vat_identifier": _text(tax_id)}
+    return {"legal_identifier": _text(tax_id), **({"tax_identifier": _text(tax_id)} if category != "O" else {})}
+
+
+def _buyer_id(tax_id: str | None, category: str) -> Json:
+    if not tax_id:
+        return {}
+    is_vat_id = _VAT_ID.fullmatch(tax_id) and category != "O"
+    return {"vat_identifier" if is_vat_id else "legal_identifier": _text(tax_id)}
+
+
+def _breakdown(book: Book, document: Json, category: str, amounts: tuple[int, int]) -> Json:
+    currency = document["currency"]
+    reason = _NOT_TAXED.get(category)
+    return {
+        "BT-116": _amount(amounts[0], currency),
+        "BT-117": _amount(amounts[1], currency),
+        "BT-118": category,
+        **({} if category == "O" else {"BT-119": tax_rate(document)}),
+        **({"BT-120": _text(book.customer(document).tax_note or reason)} if reason else {}),
+    }
+
+
+def _line(share: Share, number: int, sign: int, category: str, rate: str) -> Json:
+    line, net = share.line, sign * share.net
+    first, last = _days(line["from"], line["to"])
+    return {
+        "BT-126": str(number),
+        **_priced(share, net),
+        "BT-131": _amount(net, share.currency),
+        "BT-134": first,
+        "BT-135": last,
+        "BT-151": category,
+        **({} if category == "O" else {"BT-152": rate}),
+        "BT-153": _text(line["description"]),
+        "BT-154": _text(share.said),
+    }
+
+
+def _priced(share: Share, net: int) -> Json:
+    """Quantity and price where their product is the amount; else one piece at the amount. No price is below zero."""
+    line = share.line
+    unit, price = UNITS.get(line["unit"] or ""), line["unit_price"]
+    quantity = abs(Fraction(share.quantity))
+    if unit and price is not None and round_amount(quantity * Fraction(price), share.currency) == abs(net):
+        return {"BT-129": _signed(share.quantity.lstrip("-"), net), "BT-130": unit, "BT-146": price}
+    return {"BT-129": _signed("1", net), "BT-130": "C62", "BT-146": _amount(abs(net), share.currency)}
+
+
+def _signed(quantity: str, net: int) -> str:
+    return f"-{quantity}" if net < 0 else quantity
+
+
+def _text(value: Any) -> str:
+    return " ".join(visible(str(value)).split())

@@ -1,0 +1,127 @@
+"""One export, whole: reads what the format needs from the store and the configuration, and gives its bytes.
+
+A verb that writes nothing. Which options a format takes stands here as data, so that one that does not belong is told.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from metering import cost, terms
+from metering.config import Config
+from metering.errors import UsageError
+from metering.export import (
+    beancount,
+    documents,
+    einvoice,
+    events,
+    focus,
+    focus_columns,
+    hledger,
+    quickbooks,
+    stripe,
+    xero,
+)
+from metering.export.documents import Book
+from metering.month import Month
+from metering.period import Period, rfc3339
+from metering.store import Store
+
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "focus": frozenset({"drafts", "cost", "number"}),
+    "stripe": frozenset({"events", "by", "send", "number"}),
+    "xero": frozenset({"number"}),
+    "quickbooks": frozenset({"number"}),
+    "beancount": frozenset({"accounts", "number"}),
+    "hledger": frozenset({"accounts", "number"}),
+    "ubl": frozenset({"number"}),
+    "facturx": frozenset({"number"}),
+    "cloudevents": frozenset({"by"}),
+    "lago": frozenset({"by"}),
+}
+"""Format -> the options that it takes."""
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be exported: `form` is a key of OPTIONS, `suffix` the file's ending, `.parquet` or `.zip`."""
+
+    form: str
+    suffix: str = ""
+    number: str | None = None
+    with_drafts: bool = False
+    is_cost: bool = False
+    is_events: bool = False
+    with_accounts: bool = False
+    by: str = "day"
+
+
+def render(store: Store, config: Config, period: Period, now: datetime, wanted: Wanted) -> bytes:
+    """The export's bytes; equal facts give equal bytes. Raises ConfigError with all that the format lacks."""
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    if wanted.form == "focus" and wanted.is_cost:
+        return _focus(wanted, neon_costs(month))
+    if wanted.form in {"cloudevents", "lago"}:
+        write = events.cloudevents if wanted.form == "cloudevents" else events.lago
+        return write(events.counted(month, wanted.by)).encode()
+    if wanted.form == "stripe" and wanted.is_events:
+        customers = {row.id: row for row in config.customer_rows}
+        return stripe.lines(stripe.meter_events(events.counted(month, wanted.by), customers)).encode()
+    book = documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number)
+    if wanted.form == "focus":
+        return _focus(wanted, focus.charges(book, month.names()))
+    if wanted.form in {"ubl", "facturx"}:
+        return _one_or_zip(einvoice_files(book, wanted.form), wanted.suffix)
+    return _TEXTS[wanted.form](book, wanted).encode()
+
+
+_TEXTS: Mapping[str, Callable[[Book, Wanted], str]] = {
+    "stripe": lambda book, _: stripe.lines(stripe.items(book)),
+    "xero": lambda book, _: xero.file(book),
+    "quickbooks": lambda book, _: quickbooks.file(book),
+    "beancount": lambda book, wanted: beancount.file(book, with_accounts=wanted.with_accounts),
+    "hledger": lambda book, wanted: hledger.file(book, with_accounts=wanted.with_accounts),
+}
+
+
+def neon_costs(month: Month) -> list[focus_columns.Row]:
+    """What Neon charges us for the month, as FOCUS rows."""
+    prices: dict[str, set[Decimal]] = {}
+    for plan in cost.price_list():
+        for price in plan.prices:
+            found = [price.unit_price, *(tier.unit_price for tier in price.tiers)]
+            prices.setdefault(price.meter, set()).update(one for one in found if one is not None)
+    period = (rfc3339(month.period.start), rfc3339(month.period.end))
+    status = "open" if month.is_open else "computed"
+    return focus.costs(month.cost.rows, prices, period, month.names(), status)
+
+
+def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
+    return focus_columns.parquet_bytes(rows) if wanted.suffix == ".parquet" else focus_columns.csv_text(rows).encode()
+
+
+def einvoice_files(book: Book, form: str) -> list[tuple[str, bytes]]:
+    """(file name, content) of each e-invoice; a document's number is letters, digits, dots, dashes, underscores."""
+    syntax = "ubl" if form == "ubl" else "cii"
+    return [(f"{document['number']}.xml", content) for document, content in einvoice.files(book, syntax)]
+
+
+def _one_or_zip(files: Iterable[tuple[str, bytes]], suffix: str) -> bytes:
+    """The only file as it is, or a ZIP of all of them that is the same whenever it is made."""
+    found = list(files)
+    if suffix != ".zip":
+        if len(found) != 1:
+            hint = "write -o FILE.zip for all of them, or --number NUMBER for one"
+            raise UsageError(f"the month has {len(found)} documents, one file each", hint=hint)
+        return found[0][1]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in sorted(found):
+            entry = zipfile.ZipInfo(name, _ZIP_EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
+            archive.writestr(entry, content)
+    return out.getvalue()

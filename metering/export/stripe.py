@@ -1,0 +1,142 @@
+"""Invoice items and meter events as Stripe's API takes them, each with the key that makes sending it again harmless.
+
+Pure. An item is one line's rounded amount in Stripe's integers, so that our rounding stands; taxes are items of their
+own. Knows which customers Stripe does not know of; must not know how anything is sent.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from metering.config import Customer
+from metering.errors import ConfigError, Fault
+from metering.export.documents import Book, Json
+from metering.export.events import event_id
+from metering.export.shares import shares
+from metering.figures import visible
+from metering.money import amount_text, minor_units, parse_amount
+from metering.period import parse_time
+
+# docs.stripe.com/currencies: digits of its integers that are not 2. ISK and UGX have none, and are sent with 2.
+_NO_DIGITS = frozenset(
+    {"BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"}
+)
+_THREE_DIGITS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
+LONGEST_TEXT = 500
+"""Stripe refuses longer descriptions and metadata."""
+
+
+def items(book: Book) -> list[Json]:
+    """One `{idempotency_key, params}` per line and tax. Raises ConfigError for all customers and amounts at fault."""
+    _refuse_unknown({document["customer"]["id"] for document in book.documents}, book.customers)
+    found, faults = [], []
+    for document in book.documents:
+        for key, said, minor, period, more in _amounts(document):
+            amount = stripe_amount(minor, document["currency"])
+            if amount is None:
+                faults.append(_inexpressible(document, key, minor))
+                continue
+            params = _params(book, document, key, said, amount, period, more)
+            found.append({"idempotency_key": item_key(document["number"], key), "params": params})
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], dict[str, str]]]:
+    """(key, words, minor units, period, metadata) of each line before tax, and of each tax."""
+    for share in shares(document):
+        line = share.line
+        names = ("project_id", "plan", "meter", "quantity", "unit")
+        more = {name: str(line[name]) for name in names if line[name] is not None}
+        yield line["key"], share.said, share.net, (line["from"], line["to"]), more
+    for number, tax in enumerate(document["taxes"], start=1):
+        said = f"{tax['name']} {tax['rate_percent']} % of {tax['base']}"
+        period = (document["period"]["start"], document["period"]["end"])
+        yield f"tax/{number}", said, parse_amount(tax["amount"], document["currency"]), period, {}
+
+
+def _params(  # noqa: PLR0913, PLR0917 - what an item is made of
+    book: Book, document: Json, key: str, said: str, amount: int, period: tuple[str, str], more: Mapping[str, str]
+) -> Json:
+    start, end = (int(parse_time(moment).timestamp()) for moment in period)
+    metadata = {"invoice": document["number"], "line": key, **more}
+    return {
+        "customer": book.customer(document).stripe_customer,
+        "currency": document["currency"].lower(),
+        "amount": amount,
+        "description": _short(f"{document['number']}: {said}"),
+        "period": {"start": start, "end": end},
+        "metadata": {name: _short(value) for name, value in metadata.items()},
+    }
+
+
+def item_key(number: str, line_key: str) -> str:
+    """The idempotency key of one line: the same at every attempt, and no other line's."""
+    return "metering-item-" + hashlib.sha256(json.dumps([number, line_key]).encode()).hexdigest()[:40]
+
+
+def stripe_amount(minor: int, currency: str) -> int | None:
+    """Stripe's integer for our minor units; None where Stripe has no number for it.
+
+    Amounts of three digits must end in 0 there, so that a payment can be made of them.
+    """
+    digits = 0 if currency in _NO_DIGITS else 3 if currency in _THREE_DIGITS else 2
+    ours = minor_units(currency)
+    scaled, rest = divmod(minor * 10**digits, 10**ours)
+    return None if rest or (digits == 3 and scaled % 10) else scaled
+
+
+def _inexpressible(document: Json, key: str, minor: int) -> Fault:
+    currency = document["currency"]
+    amount = f"{amount_text(minor, currency)} {currency}"
+    return Fault(
+        where=f"{document['number']}, {key}", what=f"Stripe has no number for {amount}", right="bill it elsewhere"
+    )
+
+
+def meter_events(rows: Iterable[Json], customers: Mapping[str, Customer]) -> list[Json]:
+    """Meter events for rows of events.counted: `identifier` is the event's id. Raises ConfigError for all unmapped."""
+    rows = list(rows)
+    _refuse_unknown({row["customer"] for row in rows}, customers)
+    return [
+        {
+            "event_name": row["metric"],
+            "payload": {"stripe_customer_id": customers[row["customer"]].stripe_customer, "value": row["value"]},
+            "timestamp": int(parse_time(row["start"]).timestamp()),
+            "identifier": event_id(row),
+        }
+        for row in rows
+    ]
+
+
+def _refuse_unknown(wanted: Iterable[str], customers: Mapping[str, Customer]) -> None:
+    unknown = sorted(name for name in wanted if name not in customers or not customers[name].stripe_customer)
+    if unknown:
+        right = "write its cus_… into the column stripe_customer"
+        raise ConfigError(
+            [
+                Fault(where=f"customers.csv, {name}", what="is not mapped to a customer of Stripe's", right=right)
+                for name in unknown
+            ]
+        )
+
+
+def lines(documents: Iterable[Json]) -> str:
+    """JSON lines."""
+    return "".join(json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n" for one in documents)
+
+
+def form(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The parameters as Stripe's forms spell them: `period[start]`, `metadata[invoice]`."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in params.items():
+        key = f"{prefix}[{name}]" if prefix else name
+        pairs += form(value, key) if isinstance(value, Mapping) else [(key, str(value))]
+    return pairs
+
+
+def _short(text: str) -> str:
+    plain = " ".join(visible(text).split())
+    return plain if len(plain) <= LONGEST_TEXT else plain[: LONGEST_TEXT - 1] + "…"

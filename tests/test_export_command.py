@@ -1,0 +1,212 @@
+"""`metering export` from outside: a month closed, voided and adjusted, in every format, with the sums of `invoices`."""
+
+import csv
+import io
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from metering.cli.exporting import FORMATS
+from metering.export.rendering import OPTIONS
+from tests.plain_neon import PlainNeon, served
+from tests.platform_desk import PRO, Desk
+
+HOUR = 3600
+YEN = PRO.replace('id = "pro"', 'id = "yen"').replace("USD", "JPY").replace('"20.00"', '"3000"').replace("0.16", "17")
+DINAR = (
+    PRO.replace('id = "pro"', 'id = "dinar"')
+    .replace("USD", "KWD")
+    .replace('"20.00"', '"5.000"')
+    .replace("0.16", "0.01")
+)
+PATTERN = r"(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-(?P<created>\d+)"
+CUSTOMERS = (
+    "customer,name,tax_rate_percent,tax_name,tax_inclusive,street,city,postcode,country,tax_id,stripe_customer\n"
+    'ant,"=Ant, ""Inc""",21,VAT,,Street 1,Ghent,9000,BE,BE0987654394,cus_ant\n'
+    "bee,ビー,10,消費税,true,Street 2,Tokyo,100-0001,JP,,cus_bee\n"
+    "cat,Cat,,,,Street 3,Kuwait,13001,KW,,cus_cat\n"
+)
+SELLER = """
+[seller]
+name = "Acme Platforms Ltd"
+street = "1 Example Street"
+city = "Brussels"
+postcode = "1000"
+country = "BE"
+tax_id = "BE0123456749"
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Iterator[Desk]:
+    """September is closed, ant's invoice voided and issued anew; October, closed too, adjusts September."""
+    with served(PlainNeon()) as neon:
+        fleet = neon.fleet("org-a")
+        for number, (customer, plan) in enumerate((("ant", "pro"), ("bee", "yen"), ("cat", "dinar"))):
+            fleet.project(f"{customer}-1", f"acme-{customer}-{plan}-1756684800")
+            fleet.use(f"{customer}-1", "2026-09-10", grain="daily", compute_unit_seconds=(133 + number) * HOUR)
+        found = Desk(directory=tmp_path_factory.mktemp("desk"), neon=neon, now="2026-10-02T12:00:00Z", pattern=PATTERN)
+        found.plans, found.customers, found.more = f"{PRO}{YEN}{DINAR}", CUSTOMERS, SELLER
+        found.good("backfill")
+        found.good("close", "2026-09")
+        found.good("void", "INV-2026-000001", "--reason", "=wrong")
+        found.good("close", "2026-09")
+        fleet.use("ant-1", "2026-09-28T10:00:00Z", compute_unit_seconds=10 * HOUR)
+        found.now = "2026-10-03T13:00:00Z"
+        found.good("poll")
+        fleet.use("ant-1", "2026-10-20", grain="daily", compute_unit_seconds=200 * HOUR)
+        found.now = "2026-11-03T12:00:00Z"
+        found.good("backfill")
+        found.good("close", "2026-10")
+        yield found
+
+
+def exported(desk: Desk, *asked: str) -> str:
+    ran = desk.run("export", *asked)
+    assert ran.code == 0, ran
+    return ran.out
+
+
+def totals(desk: Desk, month: str) -> dict[str, str]:
+    """Number -> `121.00 USD`, as `invoices` says."""
+    return {one["number"]: f"{one['total']} {one['currency']}" for one in desk.good("invoices", month)["invoices"]}
+
+
+def added(text: str, number: str, currency: str, *amounts: str) -> dict[str, str]:
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    currencies = {}
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        sums[row[number]] += sum(Decimal(row[amount]) for amount in amounts)
+        currencies[row[number]] = row[currency]
+    return {name: f"{total} {currencies[name]}" for name, total in sums.items()}
+
+
+def test_the_months_are_as_they_should_be(desk: Desk) -> None:
+    assert list(totals(desk, "2026-09")) == [
+        *("CN-2026-000001", "INV-2026-000001", "INV-2026-000004", "INV-2026-000002", "INV-2026-000003")
+    ]
+    (october, *_) = desk.good("invoices", "2026-10")["invoices"]
+    assert [one["kind"] for one in october["lines"]].count("adjustment") == 1
+
+
+@pytest.mark.parametrize("month", ["2026-09", "2026-10"])
+def test_the_files_of_money_add_up_to_what_invoices_says(desk: Desk, month: str) -> None:
+    told = totals(desk, month)
+    assert added(exported(desk, "focus", month), "InvoiceId", "BillingCurrency", "BilledCost") == told
+    assert added(exported(desk, "xero", month), "*InvoiceNumber", "Currency", "*UnitAmount", "TaxAmount") == told
+    assert added(exported(desk, "quickbooks", month), "InvoiceNo", "Currency", "ItemAmount", "ItemTaxAmount") == told
+
+
+def test_voided_invoice_and_credit_note_stand_beside_each_other(desk: Desk) -> None:
+    found = totals(desk, "2026-09")
+    assert Decimal(found["CN-2026-000001"].split()[0]) == -Decimal(found["INV-2026-000001"].split()[0])
+    rows = list(csv.DictReader(io.StringIO(exported(desk, "focus", "2026-09"), newline="")))
+    assert {(row["InvoiceId"], row["x_Status"], row["x_DocumentKind"]) for row in rows} >= {
+        ("CN-2026-000001", "final", "credit_note"),
+        ("INV-2026-000001", "void", "invoice"),
+        ("INV-2026-000004", "final", "invoice"),
+    }
+
+
+def test_names_that_look_like_formulas_are_guarded(desk: Desk) -> None:
+    assert '"\'=Ant, ""Inc"""' in exported(desk, "xero", "2026-09")
+    assert "'=wrong" in exported(desk, "quickbooks", "2026-09")
+
+
+def test_the_files_are_written_whole_and_by_their_ending(desk: Desk, tmp_path: Path) -> None:
+    exported(desk, "focus", "2026-09", "-o", str(tmp_path / "focus.parquet"))
+    exported(desk, "focus", "2026-09", "-o", str(tmp_path / "focus.csv"))
+    frame = pl.read_parquet(tmp_path / "focus.parquet")
+    assert (tmp_path / "focus.csv").read_text() == exported(desk, "focus", "2026-09").replace("\r\n", "\n")
+    assert frame.height == len((tmp_path / "focus.csv").read_text().splitlines()) - 1
+    assert {path.name for path in tmp_path.iterdir()} == {"focus.parquet", "focus.csv"}
+    assert (tmp_path / "focus.csv").stat().st_mode & 0o077 == 0
+
+
+def test_neons_cost_in_focus_is_what_the_report_says(desk: Desk, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(exported(desk, "focus", "2026-09", "--cost"), newline="")))
+    desk.run("report", "2026-09", "--format", "json")
+    report = json.loads((desk.directory / "var" / "reports" / "2026-09" / "report.json").read_text())
+    assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal(report["costs"]["total"])
+    assert {row["ProviderName"] for row in rows} == {"Neon"}
+
+
+def test_drafts_come_only_when_asked_for(desk: Desk) -> None:
+    ran = desk.run("export", "focus", "2026-11")
+    assert ran.code == 0 and len(ran.out.splitlines()) == 1
+    rows = list(csv.DictReader(io.StringIO(exported(desk, "focus", "2026-11", "--drafts"), newline="")))
+    assert {(row["x_Status"], row["InvoiceId"]) for row in rows} == {("draft", "")}
+
+
+def test_a_month_without_documents_says_so(desk: Desk) -> None:
+    ran = desk.run("export", "beancount", "2026-08")
+    assert (ran.code, ran.out) == (0, "")
+    assert "2026-08 has nothing to export as beancount" in ran.err
+
+
+def test_one_document_alone_by_its_number(desk: Desk) -> None:
+    assert "INV-2026-000002" in exported(desk, "beancount", "2026-09", "--number", "INV-2026-000002")
+    assert "INV-2026-000003" not in exported(desk, "beancount", "2026-09", "--number", "INV-2026-000002")
+    ran = desk.run("export", "beancount", "2026-09", "--number", "INV-2026-000099")
+    assert (ran.code, "no document of the month" in ran.err) == (2, True)
+
+
+def test_e_invoices_go_into_one_archive_or_come_one_by_one(desk: Desk, tmp_path: Path) -> None:
+    pytest.importorskip("facturx", reason="the extra einvoice is not installed")
+    for form in ("ubl", "facturx"):
+        exported(desk, form, "2026-09", "-o", str(tmp_path / "all.zip"))
+        first = (tmp_path / "all.zip").read_bytes()
+        exported(desk, form, "2026-09", "-o", str(tmp_path / "all.zip"))
+        assert (tmp_path / "all.zip").read_bytes() == first
+        with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+            assert len(archive.namelist()) == 5
+            one = archive.read(archive.namelist()[1])
+        assert one
+    ran = desk.run("export", "ubl", "2026-09")
+    assert (ran.code, "5 documents" in ran.err) == (2, True)
+    assert exported(desk, "ubl", "2026-09", "--number", "INV-2026-000002").startswith("<?xml")
+
+
+def test_events_carry_the_usage_that_usage_says(desk: Desk) -> None:
+    told: dict[str, int] = {}
+    for batch in exported(desk, "cloudevents", "2026-09").splitlines():
+        for one in json.loads(batch):
+            told[one["subject"]] = told.get(one["subject"], 0) + int(one["data"]["value"])
+    rows: list[dict[str, Any]] = desk.good("usage", "2026-09")["usage"]
+    assert told == {row["customer"]: int(row["value"]) for row in rows}
+    lago = [one for text in exported(desk, "lago", "2026-09").splitlines() for one in json.loads(text)["events"]]
+    assert sum(int(one["properties"]["value"]) for one in lago) == sum(told.values())
+
+
+def test_stripe_items_as_a_file_add_up(desk: Desk) -> None:
+    sums: defaultdict[str, int] = defaultdict(int)
+    for text in exported(desk, "stripe", "2026-09").splitlines():
+        item = json.loads(text)["params"]
+        sums[item["metadata"]["invoice"]] += item["amount"]
+    assert dict(sums) == {name: int(said.split()[0].replace(".", "")) for name, said in totals(desk, "2026-09").items()}
+
+
+def test_unmapped_customers_are_a_fault_of_the_configuration(desk: Desk) -> None:
+    desk.customers = CUSTOMERS.replace("cus_bee", "").replace("cus_cat", "")
+    ran = desk.run("export", "stripe", "2026-09")
+    desk.customers = CUSTOMERS
+    assert ran.code == 4
+    assert "customers.csv, bee" in ran.err and "customers.csv, cat" in ran.err and "customers.csv, ant" not in ran.err
+
+
+def test_an_option_of_another_format_is_refused(desk: Desk) -> None:
+    ran = desk.run("export", "xero", "2026-09", "--cost")
+    assert (ran.code, "xero takes no --cost" in ran.err) == (2, True)
+    assert set(OPTIONS) == set(FORMATS)
+
+
+def test_the_same_export_twice_is_the_same_bytes(desk: Desk) -> None:
+    for form in sorted(set(FORMATS) - {"ubl", "facturx"}):
+        assert exported(desk, form, "2026-09") == exported(desk, form, "2026-09")

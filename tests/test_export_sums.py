@@ -1,0 +1,208 @@
+"""Every export of money adds up to the documents, to the cent: tax, no tax, credit, adjustment, currencies."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from issued import POISON, TOTALS, book, document, documents, line, poisoned
+
+from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
+from metering.export.shares import shares
+
+STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def totals(rows, number, currency, *amounts):
+    """Document -> `121.00 USD`, the sum of these columns with the digits that they were written with."""
+    sums, currencies = defaultdict(Decimal), {}
+    for row in rows:
+        sums[row[number]] += sum(Decimal(row[amount]) for amount in amounts)
+        currencies[row[number]] = row[currency]
+    return {name: f"{total} {currencies[name]}" for name, total in sums.items()}
+
+
+def posted(text, account):
+    """Sums of an account per document in a journal, as `121.00 USD`."""
+    sums = {}
+    for block in text.split("\n\n"):
+        for number in TOTALS:
+            for said in block.splitlines() if number in block else ():
+                if said.split("  ;")[0].strip().startswith(account):
+                    parts = said.split("  ;")[0].split()
+                    amount, currency = sorted(parts[1:], key=str.isalpha)
+                    sums[number] = f"{amount} {currency}"
+    return sums
+
+
+def test_xero_adds_up():
+    rows = rows_of(xero.file(book()))
+    assert totals(rows, "*InvoiceNumber", "Currency", "*UnitAmount", "TaxAmount") == TOTALS
+    assert {row["*Quantity"] for row in rows} == {"1"}
+
+
+def test_quickbooks_adds_up():
+    rows = rows_of(quickbooks.file(book()))
+    assert totals(rows, "InvoiceNo", "Currency", "ItemAmount", "ItemTaxAmount") == TOTALS
+    assert all(row["ItemRate"] == row["ItemAmount"] for row in rows)
+
+
+@pytest.mark.parametrize("journal", [beancount, hledger], ids=lambda module: module.__name__)
+def test_the_journals_add_up(journal):
+    assert posted(journal.file(book()), "Assets:Receivable") == TOTALS
+
+
+def test_focus_adds_up_with_its_tax_rows():
+    rows = rows_of(focus_columns.csv_text(focus.charges(book(), {})))
+    assert totals(rows, "InvoiceId", "BillingCurrency", "BilledCost") == TOTALS
+    taxes = {row["InvoiceId"]: row["BilledCost"] for row in rows if row["ChargeCategory"] == "Tax"}
+    assert taxes == {
+        "INV-2026-000001": "21.00",
+        "CN-2026-000001": "-21.00",
+        "INV-2026-000002": "9.72",
+        "INV-2026-000003": "700",
+        "INV-2026-000005": "0.00",
+    }
+
+
+def test_focus_as_parquet_holds_the_same_numbers():
+    made = focus.charges(book(), {})
+    frame = pl.read_parquet(io.BytesIO(focus_columns.parquet_bytes(made)))
+    assert frame.columns == list(focus_columns.COLUMNS)
+    assert frame["BilledCost"].to_list() == [Decimal(row["BilledCost"]) for row in made]
+    assert frame["BillingPeriodStart"].unique().dt.to_string("iso:strict").to_list() == [
+        "2026-09-01T00:00:00.000000+00:00"
+    ]
+
+
+def test_stripes_items_add_up():
+    sums = defaultdict(int)
+    currencies = {}
+    for item in stripe.items(book()):
+        sums[item["params"]["metadata"]["invoice"]] += item["params"]["amount"]
+        currencies[item["params"]["metadata"]["invoice"]] = item["params"]["currency"]
+    whole = {
+        number: f"{Decimal(total).scaleb(-STRIPE_DIGITS[currencies[number]])} {currencies[number].upper()}"
+        for number, total in sums.items()
+    }
+    assert whole == TOTALS
+
+
+def test_lines_of_several_projects_are_split_in_focus_only():
+    (split,) = [found for found in documents() if found["number"] == "INV-2026-000002"]
+    assert [(share.project_id, share.net_text) for share in shares(split, by_project=True)][3:5] == [
+        ("project-1", "4.21"),
+        ("project-2", "8.19"),
+    ]
+    assert len(shares(split)) == len(split["lines"])
+
+
+def test_prices_that_include_the_tax_are_taken_apart_to_the_cent():
+    lines = [
+        line("usage", amount, meter=f"m{number}") for number, amount in enumerate(["0.01", "0.01", "0.01", "-0.01"])
+    ]
+    found = document("N", "acme", "USD", lines, ("0.02", [("VAT", "21", "0.02", "0.00")], "0.02"), tax_inclusive=True)
+    assert [(share.net, share.tax) for share in shares(found)] == [(1, 0), (1, 0), (1, 0), (-1, 0)]
+    lines = [line("usage", "10.00", meter=f"m{number}") for number in range(3)]
+    found = document(
+        "N", "acme", "USD", lines, ("24.79", [("VAT", "21", "24.79", "5.21")], "30.00"), tax_inclusive=True
+    )
+    assert [(share.net, share.tax) for share in shares(found)] == [(827, 173), (826, 174), (826, 174)]
+
+
+def test_a_document_whose_lines_cancel_out_has_shares_of_nothing():
+    lines = [line("usage", "5.00"), line("discount", "-5.00", tier="2")]
+    found = document("N", "acme", "USD", lines, ("0.00", [("VAT", "21", "0.00", "0.00")], "0.00"))
+    assert [(share.net, share.tax) for share in shares(found)] == [(500, 0), (-500, 0)]
+
+
+@pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
+def test_hostile_names_change_no_sum_and_no_number_of_rows(text):
+    hostile = poisoned(text)
+    assert totals(rows_of(xero.file(hostile)), "*InvoiceNumber", "Currency", "*UnitAmount", "TaxAmount") == TOTALS
+    assert totals(rows_of(quickbooks.file(hostile)), "InvoiceNo", "Currency", "ItemAmount", "ItemTaxAmount") == TOTALS
+    rows = rows_of(focus_columns.csv_text(focus.charges(hostile, {text: text})))
+    assert totals(rows, "InvoiceId", "BillingCurrency", "BilledCost") == TOTALS
+    for journal in (beancount, hledger):
+        assert posted(journal.file(hostile), "Assets:Receivable") == TOTALS
+    assert focus_columns.parquet_bytes(focus.charges(hostile, {text: text}))
+    assert len(stripe.lines(stripe.items(hostile)).splitlines()) == len(stripe.items(book()))
+
+
+@pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
+def test_no_cell_begins_a_formula_and_none_holds_a_control_character(text):
+    hostile = poisoned(text)
+    rows = [
+        *rows_of(xero.file(hostile)),
+        *rows_of(quickbooks.file(hostile)),
+        *rows_of(focus_columns.csv_text(focus.charges(hostile, {text: text}))),
+    ]
+    for row in rows:
+        for cell in row.values():
+            is_number = cell.lstrip("-").replace(".", "", 1).isdigit()
+            assert is_number or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+            assert cell.replace("�", "").isprintable() and "\u202e" not in cell
+
+
+def test_credit_notes_are_below_zero_and_name_what_they_cancel():
+    note = [row for row in rows_of(xero.file(book())) if row["*InvoiceNumber"] == "CN-2026-000001"]
+    assert [(row["*UnitAmount"], row["Reference"], row["*DueDate"]) for row in note] == [
+        ("-100.00", "INV-2026-000001", "2026-10-03")
+    ]
+    found = [row for row in focus.charges(book(), {}) if row["InvoiceId"] == "CN-2026-000001"]
+    assert {row["ChargeClass"] for row in found} == {"Correction"}
+
+
+def test_tax_codes_follow_the_rate_and_may_name_it():
+    named = book()
+    names = named.names.model_copy(update={"xero_tax_type": "{rate}% (VAT on Income)"})
+    found = rows_of(xero.file(type(named)(documents=named.documents, seller=named.seller, customers={}, names=names)))
+    assert {row["*InvoiceNumber"]: row["*TaxType"] for row in found} == {
+        "INV-2026-000001": "21% (VAT on Income)",
+        "CN-2026-000001": "21% (VAT on Income)",
+        "INV-2026-000002": "21% (VAT on Income)",
+        "INV-2026-000003": "10% (VAT on Income)",
+        "INV-2026-000004": "Tax Exempt",
+        "INV-2026-000005": "Tax Exempt",
+    }
+
+
+def test_a_focus_row_says_quantity_and_price_where_their_product_is_the_amount():
+    rows = [row for row in focus.charges(book(), {"project-1": "calm"}) if row["InvoiceId"] == "INV-2026-000002"]
+    names = ("PricingQuantity", "PricingUnit", "ListUnitPrice", "ListCost", "BilledCost", "ConsumedQuantity")
+    assert [tuple(row.get(name) for name in names) for row in rows] == [
+        ("1", "Months", "20.00", "20", "20.00", None),
+        ("34.293333333333", "Hours", "0.16", "5.48693333333328", "5.49", "34.293333333333"),
+        # A flat fee is in it: 90 at 0.12 are 10.80.
+        ("1", "Charges", "12.00", "12.00", "12.00", "90"),
+        ("10.5", "GB-Months", "0.40", "4.2", "4.21", "10.5"),
+        ("20.5", "GB-Months", "0.40", "8.2", "8.19", "20.5"),
+        (None, None, None, "-0.62", "-0.62", None),
+        (None, None, None, "-3.00", "-3.00", None),
+        (None, None, None, "9.72", "9.72", None),
+    ]
+    assert (rows[0]["SubAccountName"], rows[4]["SubAccountName"]) == ("calm", "project-2")
+    assert json.loads(rows[4]["Tags"]) == {"project": "project-2"}
+
+
+def test_every_focus_column_is_there_whether_it_applies_or_not():
+    header = focus_columns.csv_text([]).strip().split(",")
+    assert header == list(focus_columns.COLUMNS)
+    assert {"CommitmentDiscountStatus", "HostProviderName", "InvoiceDetailId", "AllocatedTags"} <= set(header)
+    known = {name for row in focus.charges(book(), {}) for name in row}
+    assert known <= set(header)
+
+
+def test_equal_documents_give_equal_bytes():
+    for write in (xero.file, quickbooks.file, beancount.file, hledger.file):
+        assert write(book()) == write(book())
+    assert focus_columns.parquet_bytes(focus.charges(book(), {})) == focus_columns.parquet_bytes(
+        focus.charges(book(), {})
+    )
