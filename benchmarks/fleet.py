@@ -17,6 +17,7 @@ from metering import config as settings
 from metering import journal, store
 from metering.config import Config
 from metering.period import HOUR, Period
+from metering.rollup_rows import roll
 from metering.store import Store
 
 Found = TypeVar("Found")
@@ -144,6 +145,7 @@ def build(directory: Path, projects: int, *, hours: int = 744) -> None:
     for first in range(0, hours, 24):
         text = _DAY.format(first=first, last=min(hours, first + 24), pages=pages, per_page=PROJECTS_PER_PAGE)
         run(text, {"start": MONTH.start})
+        roll(database, (first + 24) * pages, MONTH.start + (first + 24) * HOUR, after=first * pages)
     run(_PAGES, {"organization": ORGANIZATION, "n": hours * pages, "pages": pages, "start": MONTH.start})
     run(_SIGHTINGS, {"organization": ORGANIZATION, "start": MONTH.start - timedelta(days=40)})
     run(

@@ -275,7 +275,7 @@ class HistoryRows:
             "delete from omission where walk = $walk and list_contains($missing, metric)",
             {**number, "missing": missing},
         )
-        self._apply_omissions(number)
+        self._apply_omissions(walk)
         if is_whole and start < until and not missing:
             execute(
                 "insert into coverage values ($seq, $organization, $grain, $start, $until, $walk)",
@@ -289,16 +289,21 @@ class HistoryRows:
                 },
             )
 
-    def _apply_omissions(self, number: dict[str, int]) -> None:
-        """What a complete walk left out is taken off again."""
-        proven = self._store.query("proven_omissions", **number).cast({"value": pl.Int128})
+    def _apply_omissions(self, walk: dict[str, Any]) -> None:
+        """What a complete walk left out is taken off again, by the record of its end.
+
+        Its pages may be older than a closing or a rollup, whose sums must stay what they were.
+        """
+        proven = self._store.query("proven_omissions", walk=walk["walk"], seq=walk["seq"]).cast({"value": pl.Int128})
         if proven.is_empty():
             return
         is_wide = pl.col("metric").is_in(KNOWN_METRICS) & (pl.col("value") < pl.lit(pages.BIGINT_LIMIT, pl.Int128))
         self._store.insert("observation", cancelled(proven.filter(is_wide)))
         others = proven.filter(~is_wide)
         self._store.insert("observation_other", _for_duckdb(taken_off(others)))
-        self._store.connection.execute("update omission set is_applied = true where walk = $walk", number)
+        self._store.connection.execute(
+            "update omission set is_applied = true where walk = $walk", {"walk": walk["walk"]}
+        )
 
     def _unproven_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """Metrics of which a batch proves nothing: those missing already, and those that it shows of no project."""

@@ -18,6 +18,7 @@ from metering.journal import Record
 from metering.page_rows import walk_frame
 from metering.period import parse_time
 from metering.store import Store
+from metering.rollup_rows import roll_daily
 
 RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""
@@ -185,3 +186,4 @@ class Landing:
 
 def _plain(record: Record) -> dict[str, Any]:
     return {"seq": record.seq, "kind": record.kind, "at": record.at, "data": record.data, "body": record.body}
+        roll_daily(self.store, record.seq, parse_time(data["ended_at"]))

@@ -58,7 +58,10 @@ class MonthUsage:
 
     @cached_property
     def _summed(self) -> pl.DataFrame:
-        found = [self._query("usage_sums", slice_) for slice_ in self.slices]
+        rolled = int(self.store.query("last_rollup", as_of_seq=self.as_of_seq).item(0, "seq"))
+        found = [
+            self._query("usage_sums", slice_, rolled_seq=rolled if _is_of_days(slice_) else 0) for slice_ in self.slices
+        ]
         return self._named(pl.concat(found))
 
     @cached_property
@@ -205,6 +208,10 @@ class MonthUsage:
             .with_columns(start="first_start", end=usage.bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
+
+
+def _is_of_days(period: Period) -> bool:
+    return all(floor_day(moment) == moment for moment in _ends(period))
 
 
 def _ends(period: Period) -> tuple[datetime, datetime]:

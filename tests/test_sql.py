@@ -51,6 +51,7 @@ PARAMETERS: dict[str, Any] = {
     "after": 0,
     "now": MONTH.start,
     "since": MONTH.start,
+    "rolled_seq": 0,
     "before": MONTH.end,
     "moved_since": MONTH.start,
     "until": MONTH.end,

@@ -1,4 +1,5 @@
--- Every change was shown by a history page that counts: one that was received, of that organization, without a fault.
+-- Every change was shown by a history page that counts: one that was received, of that organization, without a fault;
+-- or by the end of such a walk, which left a value out.
 with changes as (
     select seq, project_key from observation
     union all
@@ -6,7 +7,7 @@ with changes as (
 )
 select distinct c.seq, c.project_key
 from changes as c
-left join page as g on g.seq = c.seq
+left join shown_by as g on g.seq = c.seq
 left join project as p on p.project_key = c.project_key
 where g.seq is null
     or p.project_key is null

@@ -32,10 +32,11 @@ select
     n.period_id,
     n.plan as neon_plan,
     l.change,
-    l.seq,
+    g.page_seq as seq,
     g.sha256,
     g.request_id,
-    g.received_at
+    g.received_at,
+    case when d.last_seq >= g.page_seq then d.dropped_at end as dropped_at
 from long as l
 semi join wanted as w on w.project_id = l.project_id and w.metric = l.metric
 join part as c
@@ -44,5 +45,6 @@ join part as c
     and l.timeframe_start >= c.period_start
     and l.timeframe_start < c.period_end
 join neon_period as n on n.neon_period_key = l.neon_period_key
-join page as g on g.seq = l.seq
+join shown_by as g on g.seq = l.seq
+asof left join dropped_pages as d on d.first_seq <= g.page_seq
 order by l.project_id, l.timeframe_start, l.metric, l.organization, n.period_id, l.seq

@@ -1,2 +1,2 @@
--- When each page was read.
-select seq, received_at from page where seq <= $as_of_seq::ubigint
+-- When what showed a change was read.
+select seq, received_at from shown_by where seq <= $as_of_seq::ubigint

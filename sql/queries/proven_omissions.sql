@@ -1,5 +1,5 @@
--- What a complete walk left out of the buckets it certifies.
-select seq, project_key, neon_period_key, grain, timeframe_start, metric, value
+-- What a complete walk left out of the buckets it certifies: known from the record of its end on, not from its pages.
+select $seq::ubigint as seq, project_key, neon_period_key, grain, timeframe_start, metric, value
 from omission
 where walk = $walk
-order by seq, project_key, grain, timeframe_start, neon_period_key, metric
+order by project_key, grain, timeframe_start, neon_period_key, metric

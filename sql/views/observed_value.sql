@@ -17,11 +17,11 @@ select
     c.grain,                                              -- 0 hourly, 1 daily, 2 monthly
     c.timeframe_start,                                    -- the bucket's first moment
     c.change,                                             -- by how much the value moved
-    c.seq,                                                -- the journal record of the page
+    c.seq,                                                -- the journal record of the page, or of the end of the walk that left it out
     g.received_at                           as observed_at, -- when the page was received
     g.request_id,                                         -- Neon's id of the request
     g.sha256                                              -- the page's hash
 from changes as c
 join project as p using (project_key)
 join neon_period as n using (neon_period_key)
-join page as g using (seq)
+join shown_by as g using (seq)
