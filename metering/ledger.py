@@ -27,6 +27,7 @@ class Ledger:
     def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
         self.directory = directory
         self.clock = clock
+        self._failure: Exception | None = None
         with ExitStack() as opened:
             self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
             self.store: Store = door.open_writer(directory)
@@ -41,6 +42,14 @@ class Ledger:
         History pages and counters may wait in memory until `flush` or the next record of another kind: the journal
         has them. Counters, which can be read again at any time, also share one fsync.
         """
+        try:
+            return self._record(kind, data, body)
+        except Exception as error:
+            # Readings go side by side: what fails first says why, what fails after it only that something had failed.
+            self._failure = self._failure or error
+            raise self._failure from None
+
+    def _record(self, kind: str, data: dict[str, Any], body: bytes) -> int:
         is_shared = is_counter(kind, data)
         record = self.journal.append(kind, data, at=self.clock(), body=body, sync=not is_shared)
         self.landing.apply(record)
