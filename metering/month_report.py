@@ -1,13 +1,13 @@
 """Gathers a month's facts for its report and its invoices: usage, cost, quotas, alerts, and the month before."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from metering import alert, close, quota_status, report, report_data, terms, usage
+from metering import alert, close, month_inventory, quota_status, report, report_data, terms, usage, worth
 from metering.backtest import terms_of
 from metering.config import Config
 from metering.invoice_sheet import Background, own_usage
@@ -50,14 +50,38 @@ def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
         coverage=used["coverage"],
         quotas=_quotas(store, config, now) if is_running or period == previous_month(now) else [],
         alerts=_alerts(store, period),
-        unassigned=shown["unassigned"],
-        unpriced=shown["unpriced"],
-        costs=[{key: row[key] for key in row if key != "exact"} for row in month.cost.rows],
+        unassigned=_valued(month, shown["unassigned"]),
+        unpriced=_valued(month, shown["unpriced"]),
+        costs=_costs(month),
         days=_days(month),
         rounding=config.invoices.rounding,
         thresholds_percent=config.quota.thresholds_percent,
         cost_notes=month.cost.notes,
+        previous_costs=_costs(before),
+        inventory=month_inventory.projects(month, before),
+        organizations=month_inventory.organizations(month),
+        base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
     )
+
+
+def _costs(month: Month) -> list[Json]:
+    """What Neon charges; for time in which a project had nobody, whoever had it last in the month is named."""
+    owners = month.owners()
+    found = []
+    for row in month.cost.rows:
+        customer, plan = owners.get(row["project_id"], (None, None))
+        owner = {} if row["customer"] is not None else {"customer": customer, "plan": plan}
+        found.append({**{key: row[key] for key in row if key != "exact"}, **owner})
+    return found
+
+
+def _valued(month: Month, rows: Sequence[Row]) -> Table:
+    """What the usage would be worth by the prices at the month's end, or now."""
+    default_plans = {row.id: row.default_plan for row in month.terms.organizations}
+    seen = month.sums.select("project_id", "organization").unique().sort("project_id", "organization")
+    defaults = {project: default_plans.get(organization) for project, organization in seen.iter_rows()}
+    at = min(month.now, month.period.end - timedelta(seconds=1))
+    return worth.valued(rows, month.terms.card, at, defaults)
 
 
 def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:

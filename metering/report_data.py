@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-from metering import __version__, report_money
+from metering import __version__, report_changes, report_money, report_watch
 from metering.figures import percent, percent_truncated, printed_month
 from metering.money import exact_text
 from metering.period import Period, days, month_name, parse_time, rfc3339
@@ -18,6 +18,7 @@ from metering.report_facts import Facts, Row, Table, column_sum, counted, distin
 
 def build(facts: Facts) -> dict[str, Any]:
     """The whole report; numbers are decimal strings, lists are sorted, equal facts give an equal dictionary."""
+    changed = report_changes.changes(facts)
     return {
         "report": _head(facts),
         "seller": {key: facts.seller.get(key) for key in ("name", "address", "country", "tax_id")},
@@ -29,6 +30,9 @@ def build(facts: Facts) -> dict[str, Any]:
         "plans": report_money.plans(facts),
         "customers": report_money.customers(facts),
         "movers": report_money.movers(facts),
+        "changes": changed,
+        "change_counts": report_changes.counts(changed),
+        "adjustments": report_changes.adjustments(facts),
         "meters": _meters(facts),
         "costs": report_money.costs(facts),
         "projects": report_money.projects(facts),
@@ -36,6 +40,13 @@ def build(facts: Facts) -> dict[str, Any]:
         "alerts": sorted(map(dict, facts.alerts), key=lambda row: (row["observed_at"], row["alert_id"])),
         "unassigned": _by_project_and_metric(facts.unassigned),
         "unpriced": _by_project_and_metric(facts.unpriced),
+        "unbilled_worth": {
+            "unassigned": report_watch.worth(facts.unassigned),
+            "unpriced": report_watch.worth(facts.unpriced),
+        },
+        "organizations": report_watch.organizations(facts),
+        "idle": report_watch.idle(facts),
+        "branches": report_watch.branches(facts),
         "checks": report_money.checks(facts),
         "usage": sorted(
             map(dict, facts.usage), key=lambda row: (row["organization"], row["project_id"], row["metric"])

@@ -5,7 +5,7 @@ A noun: plain rows in, plain rows out. Must not know what the report shows, file
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -33,7 +33,9 @@ class Facts:
     `unassigned`, `unpriced` and `coverage` are as their commands print them. `alerts`: alert_id, type, project_id,
     project_name, customer, quota, threshold_percent, percent, observed_at, status. `costs` (what Neon charges us):
     organization, project_id, customer, plan, meter, quantity, unit, amount, currency. `days`: day, meter, quantity.
-    `cost_notes` are sentences about costs that could not be known.
+    `cost_notes` are sentences about costs that could not be known; `previous_costs` are of the month before.
+    `inventory` and `organizations` are as month_inventory.py gives them, `base_fees` plan -> its base fee. `unassigned`
+    and `unpriced` are valued by worth.py.
     """
 
     month: Period
@@ -53,6 +55,10 @@ class Facts:
     rounding: Rounding = "half_up"
     thresholds_percent: tuple[int, ...] = (80, 95)
     cost_notes: tuple[str, ...] = ()
+    previous_costs: Sequence[Row] = ()
+    inventory: Sequence[Row] = ()
+    organizations: Sequence[Row] = ()
+    base_fees: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})

@@ -47,6 +47,13 @@ def cost_is_known(facts: Facts) -> bool:
     return bool(facts.costs) or not facts.usage
 
 
+def margin_before(facts: Facts, revenue: Fraction | None, currency: str, cost: Fraction) -> dict[str, str | None]:
+    """`previous_neon_cost` and `previous_margin`; null where the month before is not known."""
+    is_known = bool(facts.previous_costs) and revenue is not None
+    before = margin_columns(revenue or Fraction(0), currency, cost if is_known else None)
+    return {f"previous_{name}": before[name] for name in ("neon_cost", "margin")}
+
+
 def totals(facts: Facts) -> Table:
     """One row per currency of this month or the one before; what a void invoice held counts nowhere."""
     now, before = (grouped(counted(rows), currency_of) for rows in (facts.invoices, facts.previous_invoices))
@@ -132,11 +139,15 @@ def billed(facts: Facts) -> Table:
 def plans(facts: Facts) -> Table:
     """Revenue per currency and plan, the largest first, and what Neon charges for the plan's projects."""
     revenue, table = revenue_by_currency(facts), []
-    costs = grouped(facts.costs, lambda row: str(row["plan"] or ""))
-    groups = grouped(lines_of(facts.invoices), lambda row: (currency_of(row), str(row["plan"] or "")))
+    costs, costs_before = (grouped(rows, _plan_of) for rows in (facts.costs, facts.previous_costs))
+    groups, groups_before = (
+        grouped(lines_of(rows), lambda row: (currency_of(row), _plan_of(row)))
+        for rows in (facts.invoices, facts.previous_invoices)
+    )
     for (currency, plan), lines in groups.items():
         amount, kinds = column_sum(lines, "amount"), grouped(lines, lambda row: str(row["kind"]))
         has_cost = bool(plan) and cost_is_known(facts)
+        before = column_sum(groups_before.get((currency, plan), []), "amount") if facts.previous_invoices else None
         table.append(
             {
                 "currency": currency,
@@ -147,18 +158,32 @@ def plans(facts: Facts) -> Table:
                 "usage": money_text(column_sum(kinds.get("usage", []), "amount"), currency),
                 "amount": money_text(amount, currency),
                 "share_percent": percent(amount, revenue[currency]),
+                **compared(amount, before, currency),
                 **margin_columns(amount, currency, column_sum(costs.get(plan, []), "amount") if has_cost else None),
+                **margin_before(
+                    facts, before if plan else None, currency, column_sum(costs_before.get(plan, []), "amount")
+                ),
             }
         )
     return sorted(table, key=lambda row: (row["currency"], -Fraction(row["amount"]), row["plan"] or ""))
 
 
+def _plan_of(row: Row) -> str:
+    return str(row["plan"] or "")
+
+
 def customers(facts: Facts) -> Table:
     """One row per customer and currency invoiced in the month, the largest amount first."""
-    costs = grouped(facts.costs, lambda row: row["customer"])
+    costs, costs_before = (
+        grouped(rows, lambda row: str(row["customer"] or "")) for rows in (facts.costs, facts.previous_costs)
+    )
     before = _by_customer(facts.previous_invoices)
     table = [
-        _customer(facts, invoices, costs.get(customer, []), before.get((customer, currency), []))
+        _customer(
+            facts,
+            (invoices, before.get((customer, currency), [])),
+            (costs.get(customer, []), costs_before.get(customer, [])),
+        )
         for (customer, currency), invoices in _by_customer(facts.invoices).items()
     ]
     return sorted(table, key=lambda row: (row["currency"], -Fraction(row["subtotal"]), row["customer"]))
@@ -168,7 +193,11 @@ def _by_customer(invoices: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     return grouped(counted(invoices), lambda row: (str(row["customer"]["id"]), currency_of(row)))
 
 
-def _customer(facts: Facts, invoices: Sequence[Row], costs: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
+def _customer(
+    facts: Facts, billed: tuple[Sequence[Row], Sequence[Row]], costs: tuple[Sequence[Row], Sequence[Row]]
+) -> dict[str, Any]:
+    """`billed` and `costs`: of the month and of the month before."""
+    invoices, before = billed
     currency, lines = currency_of(invoices[0]), [line for invoice in invoices for line in invoice["lines"]]
     subtotal, total = column_sum(invoices, "subtotal"), column_sum(invoices, "total")
     previous = column_sum(before, "subtotal") if facts.previous_invoices else None
@@ -184,7 +213,8 @@ def _customer(facts: Facts, invoices: Sequence[Row], costs: Sequence[Row], befor
         "tax": money_text(total - subtotal, currency),
         "total": money_text(total, currency),
         **compared(subtotal, previous, currency),
-        **margin_columns(subtotal, currency, column_sum(costs, "amount") if cost_is_known(facts) else None),
+        **margin_columns(subtotal, currency, column_sum(costs[0], "amount") if cost_is_known(facts) else None),
+        **margin_before(facts, previous, currency, column_sum(costs[1], "amount")),
     }
 
 

@@ -23,12 +23,14 @@ PARQUET_PLACES = 12
 _MONEY = "subtotal:n tax:n total:n"
 _COMPARED = "previous_subtotal:n change:n change_percent:n"
 _MARGIN = "neon_cost:n margin:n margin_percent:n"
+_BESIDE = f"{_COMPARED} {_MARGIN} previous_neon_cost:n previous_margin:n"
+_WORTH = "meter quantity:n unit worth:n currency priced_as"
 # Table -> its columns in order; `:n` marks numbers.
 _COLUMNS = {
     "totals": f"currency invoices:n customers:n {_MONEY} {_COMPARED}",
     "billed": "currency kind meter lines:n quantity:n unit amount:n share_percent:n",
-    "plans": f"currency plan customers:n projects:n base_fees:n usage:n amount:n share_percent:n {_MARGIN}",
-    "customers": f"customer customer_name currency plans projects:n invoices status {_MONEY} {_COMPARED} {_MARGIN}",
+    "plans": f"currency plan customers:n projects:n base_fees:n usage:n amount:n share_percent:n {_BESIDE}",
+    "customers": f"customer customer_name currency plans projects:n invoices status {_MONEY} {_BESIDE}",
     "meters": "meter unit projects:n quantity:n previous_quantity:n change_percent:n",
     "days": "day meter unit quantity:n has_gap",
     "costs": "meter unit quantity:n amount:n currency share_percent:n",
@@ -40,8 +42,18 @@ _COLUMNS = {
     ),
     "alerts": "alert_id type project_id project_name customer quota threshold_percent:n percent:n observed_at status",
     "gaps": "organization start end hours:n reason",
-    "unassigned": "project_id metric value:n",
-    "unpriced": "project_id metric value:n reason",
+    "unassigned": f"project_id metric value:n {_WORTH}",
+    "unpriced": f"project_id metric value:n reason {_WORTH}",
+    "changes": "change customer customer_name project_id project_name was now amount:n currency",
+    "adjustments": (
+        "number customer customer_name project_id plan meter description from to quantity:n unit amount:n currency"
+    ),
+    "organizations": (
+        "organization sponsored projects:n project_limit:n limit_percent:n neon_cost:n "
+        "inventory_read_at history_read_at certified_until"
+    ),
+    "idle": "project_id project_name customer plan last_active_at idle_days:n neon_cost:n of_branches:n",
+    "branches": ("project_id project_name customer plan is_idle storage_gb_month:n extra_branch_month:n neon_cost:n"),
     "invoices": (
         f"number kind status customer customer_name currency start end issued_at due_at {_MONEY} as_of tax_inclusive"
     ),
