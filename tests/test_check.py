@@ -22,6 +22,7 @@ from metering.sandbox import (
     SPONSORED_ORGANIZATION,
     serve,
 )
+from tests.inbox import receiving
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 CANARY = "napi_canary0123456789abcdefghijklmnop"
@@ -401,3 +402,37 @@ def test_a_name_that_leads_nowhere_is_a_fault(tmp_path):
     url = "https://hooks.invalid/"
     found = checked(read(tmp_path, hook(url)), secrets={url: SECRET})
     assert found.faults == [f"webhook {url}: the name could not be resolved"]
+
+
+# -- channels
+
+
+def test_a_channel_is_looked_at_and_tested_and_its_secret_address_stands_nowhere(tmp_path):
+    text = (
+        '[[channels]]\nname = "ops"\nkind = "slack"\nsecret_env = "SLACK"\nallow_private_network = true\n'
+        '[[channels]]\nname = "duty"\nkind = "pagerduty"\nsecret_file = "key"\nurl = "https://127.0.0.1/"\n'
+    )
+    with receiving() as slack:
+        url = slack.url.replace("/hook", "/services/s3cr3tpath")
+        found = checked(read(tmp_path, text), secrets={"slack:ops": url}, send_test=True)
+    duty, ops = found.document()["channels"]
+    assert ops == {
+        "name": "ops",
+        "kind": "slack",
+        "events": ["quota.*", "invoice.*", "poll.*"],
+        "secret_source": "environment SLACK",
+        "secret": "ok",
+        "address": "ok",
+        "test": {"outcome": "delivered", "status": 200, "error": ""},
+    }
+    assert (duty["secret"], duty["test"]) == ("unusable", None)
+    assert "not public" in duty["address"]
+    assert found.faults[0] == f"channel pagerduty:duty: file {tmp_path / 'key'}: no secret"
+    assert len(slack.posts) == 1
+    assert "s3cr3tpath" not in json.dumps(found.document())
+    assert found.exit_code == 5
+
+
+def test_a_channel_without_its_secret_address_has_nothing_to_be_looked_up(tmp_path):
+    found = checked(read(tmp_path, '[[channels]]\nname = "ops"\nkind = "slack"\nsecret_env = "SLACK"\n'))
+    assert found.document()["channels"][0]["address"] is None
