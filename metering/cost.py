@@ -7,6 +7,7 @@ Knows Neon's plans and the built-in catalogue; must not know our invoices, and n
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
 from math import lcm
@@ -88,9 +89,11 @@ def cuts_of(*frames: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(moments).unique().sort("project_id", "cut_at")
 
 
-def by_piece(
-    charges: pl.DataFrame, cost_pieces: pl.DataFrame, used: pl.DataFrame
-) -> dict[int, tuple[Fraction, Fraction]]:
+Billed = tuple[Fraction, Fraction]
+"""Quantity and amount in USD, exact."""
+
+
+def by_piece(charges: pl.DataFrame, cost_pieces: pl.DataFrame, used: pl.DataFrame) -> dict[int, Billed]:
     """piece_no -> (quantity, amount in USD) that Neon bills for it, exact; only pieces that are billed anything.
 
     What an organization pays as a whole (its transfer before 2026-08) is split over its pieces by their usage.
@@ -114,7 +117,22 @@ def by_piece(
     return out
 
 
-Billed = tuple[Fraction, Fraction]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What Neon charges one organization for a month, piece by piece.
+
+    `pieces` of Neon's prices and `used` as rating.charges takes them, `billed` as `by_piece` gives it; `notes` say what
+    has no price.
+    """
+
+    organization: str
+    pieces: pl.DataFrame
+    prices: Mapping[int, Price]
+    used: pl.DataFrame
+    billed: Mapping[int, Billed]
+    notes: Sequence[str] = ()
+
+
 _NOTHING: Billed = (Fraction(0), Fraction(0))
 _POOL = ("customer", "plan", "meter", "price_no")
 
@@ -131,9 +149,7 @@ def _weights(members: pl.DataFrame) -> dict[tuple[object, ...], list[tuple[int, 
     return out
 
 
-def rows(
-    billed: Mapping[int, tuple[Fraction, Fraction]], cost_pieces: pl.DataFrame, our_segments: pl.DataFrame
-) -> list[Row]:
+def rows(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame, our_segments: pl.DataFrame) -> list[Row]:
     """What Neon charges, per organization, project, our customer and plan, and meter of the built-in catalogue; sorted.
 
     `billed` as `by_piece` gives it, `cost_pieces` cut at our segments. `amount` is in cents that sum to Neon's rounded
@@ -184,7 +200,7 @@ def _labelled(
 _Key = tuple[str, str, str, str | None, str | None]
 
 
-def _cents(sums: Mapping[_Key, tuple[Fraction, Fraction]]) -> dict[_Key, int]:
+def _cents(sums: Mapping[_Key, Billed]) -> dict[_Key, int]:
     """Whole cents of each sum; those of one organization and meter add up to their rounded total."""
     groups: dict[tuple[str, str], list[_Key]] = defaultdict(list)
     for key in sorted(sums, key=lambda key: tuple(str(part or "") for part in key)):
@@ -200,7 +216,7 @@ def _cents(sums: Mapping[_Key, tuple[Fraction, Fraction]]) -> dict[_Key, int]:
 
 
 def for_cost_plus(
-    billed: Mapping[int, tuple[Fraction, Fraction]],
+    billed: Mapping[int, Billed],
     cost_pieces: pl.DataFrame,
     our_pieces: pl.DataFrame,
     prices: Mapping[int, Price],

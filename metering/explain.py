@@ -8,19 +8,30 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
 import polars as pl
 
-from metering import corrections, discount, explain_evidence, explain_steps, explain_text, invoice, ratecard
+from metering import (
+    close,
+    corrections,
+    discount,
+    explain_cost,
+    explain_evidence,
+    explain_steps,
+    explain_text,
+    invoice,
+    ratecard,
+)
 from metering import terms as terms_of_month
-from metering.config import Plan
+from metering.config import Config, Plan
 from metering.errors import MeteringError, UsageError
 from metering.explain_steps import FeeSpan, Run, Stretch
 from metering.money import amount_text, minor_units, quantity_text
-from metering.month import Month
-from metering.period import month_of, parse_time, rfc3339
+from metering.month import LATEST, Month
+from metering.period import Period, month_name, month_of, parse_time, rfc3339
 from metering.store import Store
 
 Json = dict[str, Any]
@@ -39,24 +50,52 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
     head = _head(document, row)
     if row["terms"] is None:
         return _credit_note(document, head, line)
+    month = Month(
+        store=store,
+        terms=terms_of_month.from_document(json.loads(row["terms"])),
+        period=month_of(parse_time(f"{row['month']}-01T00:00:00Z")),
+        now=row["as_of"],
+        as_of_seq=row["as_of_seq"],
+    )
+    return _told(month, document, head, line)
+
+
+def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
+    store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
+) -> Json:
+    """The same of a customer's draft, by what is known now and the configuration as it stands."""
+    drafts = (one for one in close.month_invoices(store, config, period, now)["invoices"] if one["number"] is None)
+    document = next((one for one in drafts if one["customer"]["id"] == customer), None)
+    if document is None:
+        name = month_name(period)
+        hint = f"`metering invoices {name}` lists them; one that is issued has a number to explain"
+        raise MeteringError(f"{customer!r} has no draft in {name}", hint=hint)
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+    return _told(month, document, {**{name: document.get(name) for name in _HEAD}, "closing": None}, line)
+
+
+def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
+    """All lines in short, or the one that was asked for in full."""
     if line is None:
         lines = [{"line": index, **one} for index, one in enumerate(document["lines"], start=1)]
         return {**head, "lines": lines, "totals": explain_steps.totals(document)}
     chosen = _chosen(document, line)
     if chosen["kind"] == "adjustment":
-        told = {**head, "line": chosen, **_adjustment(store, row, document, chosen)}
+        told = {**head, "line": chosen, **_adjustment(month, document, chosen)}
     else:
-        with _month(store, row, document, chosen) as month:
+        with _narrowed(month, document, chosen):
             told = {**head, "line": chosen, **line_of(month, document, chosen)}
     return {**told, "steps": explain_text.steps(told)}
 
 
+_HEAD = ("number", "status", "customer", "currency", "period", "issued_at", "total", "rate_card_sha256")
+
+
 def _head(document: Json, row: Json) -> Json:
-    names = ("number", "status", "customer", "currency", "period", "issued_at", "total", "rate_card_sha256")
     closing = None
     if row["terms"] is not None:
         closing = {"record": row["seq"], "as_of": rfc3339(row["as_of"]), "as_of_record": row["as_of_seq"]}
-    return {**{name: document.get(name) for name in names}, "closing": closing}
+    return {**{name: document.get(name) for name in _HEAD}, "closing": closing}
 
 
 def _credit_note(document: Json, head: Json, line: str | None) -> Json:
@@ -84,28 +123,20 @@ def _chosen(document: Json, line: str) -> Json:
     if line.isascii() and line.isdigit() and 1 <= int(line) <= len(lines):
         return lines[int(line) - 1]
     raise UsageError(
-        f"{document['number']} has no line {line!r}",
-        hint=f"write a key, or a number from 1 to {len(lines)}; `metering explain {document['number']}` lists them",
+        f"{document['number'] or 'the draft'} has no line {line!r}",
+        hint=f"write a key, or a number from 1 to {len(lines)}; `metering explain` without LINE lists them",
     )
 
 
 @contextmanager
-def _month(store: Store, row: Json, document: Json, line: Json) -> Iterator[Month]:
-    """The month as its closing saw it; only the customer's projects are read, unless the line follows Neon's cost."""
-    terms = terms_of_month.from_document(json.loads(row["terms"]))
-    month = Month(
-        store=store,
-        terms=terms,
-        period=month_of(parse_time(f"{row['month']}-01T00:00:00Z")),
-        now=row["as_of"],
-        as_of_seq=row["as_of_seq"],
-    )
-    prices = [price for plan in terms.card.plans if plan.id == line["plan"] for price in plan.prices]
+def _narrowed(month: Month, document: Json, line: Json) -> Iterator[None]:
+    """While it lasts, only the customer's projects are read, unless the line follows Neon's cost."""
+    prices = [price for plan in month.terms.card.plans if plan.id == line["plan"] for price in plan.prices]
     if any(price.model == "cost_plus" for price in prices if price.meter == line["meter"]):
-        yield month
+        yield
         return
-    with explain_evidence.only(store, explain_evidence.projects_of(month, document["customer"]["id"])):
-        yield month
+    with explain_evidence.only(month.store, explain_evidence.projects_of(month, document["customer"]["id"])):
+        yield
 
 
 def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
@@ -129,10 +160,10 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
 # -- adjustments
 
 
-def _adjustment(store: Store, row: Json, document: Json, line: Json) -> Json:
+def _adjustment(month: Month, document: Json, line: Json) -> Json:
     """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then."""
     name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
-    known = corrections.history(store, name, customer, row["as_of"], row["as_of_seq"])
+    known = corrections.history(month.store, name, customer, month.now, month.as_of_seq)
     assert known is not None, "an adjustment is of a closed month"
     billed_lines, then, rated = known
     billed = [one for one in billed_lines if _is_same_group(one, line)]
@@ -146,7 +177,7 @@ def _adjustment(store: Store, row: Json, document: Json, line: Json) -> Json:
     was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
     told = {
         "month": name,
-        "known_up_to_record": row["as_of_seq"],
+        "known_up_to_record": month.as_of_seq if month.as_of_seq != LATEST else None,
         "billed": {"lines": billed, "amount": amount_text(was, currency)},
         "rerated": {"lines": rerated, "amount": amount_text(now, currency)},
         "amount": amount_text(now - was, currency),
@@ -213,6 +244,11 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
     pool = min(versions[-1]["piece_no"].to_list())
     members = month.rates.pools.get(pool, ()) if line["project_id"] is None else ()
     arithmetic = explain_steps.usage_line(run, line)
+    if run.price.model == "cost_plus":
+        numbers = pl.Series([stretch_of[number] for number in pieces.frame["piece_no"]], dtype=pl.Int64)
+        ours = pieces.frame.with_columns(stretch=numbers)
+        found = (explain_cost.behind(bill, ours, meter.metrics) for bill in month.cost.bills)
+        arithmetic["neon"] = [row for rows in found for row in rows]
     return {
         "arithmetic": arithmetic | explain_steps.split_over(members, pieces.frame["denominator"][0], arithmetic, run),
         "ownership": explain_evidence.ownership(month, pieces.frame["project_id"].unique().sort().to_list()),

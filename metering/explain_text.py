@@ -48,6 +48,7 @@ def _usage(arithmetic: Json, unit: str) -> Iterator[str]:
     if "bounds" in arithmetic:
         yield from _bounds(arithmetic["bounds"])
     else:
+        yield from (line for row in arithmetic.get("neon", ()) for line in _neon(row, unit))
         yield from (line for tier in _touched(arithmetic) for line in _tier(tier, unit))
 
 
@@ -88,6 +89,28 @@ def _tier(tier: Json, unit: str) -> Iterator[str]:
     yield f"{after} = {number(tier['amount_after'])}"
     if Fraction(tier["amount_before"]) or Fraction(tier["quantity_before"]):
         yield f"less what stood there before ({number(tier['amount_before'])}): {number(tier['amount'])}"
+
+
+def _neon(row: Json, unit: str) -> Iterator[str]:
+    """What Neon charges for one stretch of a project's usage."""
+    charge, price = row.get("pool", row), row["price"]
+    yield (
+        f"Neon charges {row['organization']} by its plan {row['neon_plan']}, {row['from']} to {row['to']}: "
+        f"{row['project_id']} used {number(row['used'])} {unit} of {row['meter']}"
+    )
+    if "pool" in row:
+        said = f"{number(charge['used'])}, {number(charge['used_before'])} before"
+        yield f"    all projects of the organization used {said}"
+    elif not charge["is_first"]:
+        yield f"    {number(charge['used_before'])} {unit} were used before"
+    if price["included_per_hour"] is not None:
+        yield f"    beyond {price['included_per_hour']} free in each hour"
+    if Fraction(price["included"]):
+        yield f"    {price['included']} included: {number(charge['billable_after'])} beyond it"
+    for tier in charge["tiers"]:
+        yield f"    {number(tier['quantity'])} × {tier['unit_price']} = {number(tier['amount'])}"
+    if "pool" in row:
+        yield f"    its part: {number(charge['amount'])} × {row['used']} ÷ {charge['used']} = {number(row['amount'])}"
 
 
 def _bounds(bounds: Json) -> Iterator[str]:
@@ -169,7 +192,8 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     customer = told["customer"]
-    yield f"{told['number']} ({told['status']}) for {_shown(customer['name'])} ({_shown(customer['id'])})"
+    number = told["number"] or "No number yet"
+    yield f"{number} ({told['status']}) for {_shown(customer['name'])} ({_shown(customer['id'])})"
     if told["closing"]:
         closing = told["closing"]
         known = f"knowing records up to {closing['as_of_record']}"
@@ -241,6 +265,8 @@ def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
     for page in _pages(told["observations"]):
         yield f"{page['seq']:>10}  {page['received_at']}  {_shown(page['request_id'])}"
         yield f"{'':>12}{page['sha256']}"
+        if page["body_dropped_at"]:
+            yield f"{'':>12}its body was dropped {page['body_dropped_at']} under store.keep_pages_days"
 
 
 def _pages(observations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

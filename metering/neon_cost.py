@@ -14,6 +14,7 @@ import polars as pl
 
 from metering import cost, meters, rating, usage
 from metering.config import Organization, Plan, Price
+from metering.cost import Bill
 from metering.month_usage import MonthUsage
 from metering.period import HOUR, Period
 from metering.store import Store
@@ -44,15 +45,11 @@ class NeonCost:
     every: timedelta = HOUR
 
     @cached_property
-    def _bills(self) -> list[tuple[Organization, pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]]:
-        found = []
-        for organization in self.terms.organizations:
-            if not organization.sponsored:
-                pieces, billed, notes = self._bill(organization)
-                found.append((organization, pieces, billed, notes))
-        return found
+    def bills(self) -> list[Bill]:
+        """What each organization is charged; a sponsored one pays nothing."""
+        return [self._bill(organization) for organization in self.terms.organizations if not organization.sponsored]
 
-    def _bill(self, organization: Organization) -> tuple[pl.DataFrame, dict[int, tuple[Fraction, Fraction]], list[str]]:
+    def _bill(self, organization: Organization) -> Bill:
         segments, unknown = cost.segments(self.period, self._periods(organization), [organization], self.plans)
         notes = [
             f"Neon's prices for the plan {plan or '(none named)'} of {name} are not known: its usage has no cost here"
@@ -61,7 +58,14 @@ class NeonCost:
         pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), self.plans)
         rows = usage.assigned(self._rows(organization, segments, pieces), segments, ["project_id"], "segment_no")
         used, _ = usage.used(rows, pieces, meters.built_in())
-        return pieces, cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used), notes
+        return Bill(
+            organization=organization.id,
+            pieces=pieces,
+            prices=prices,
+            used=used,
+            billed=cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used),
+            notes=notes,
+        )
 
     def _periods(self, organization: Organization) -> pl.DataFrame:
         found = self.store.query(
@@ -104,23 +108,23 @@ class NeonCost:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
-        return [row for _, pieces, billed, _ in self._bills for row in cost.rows(billed, pieces, self.segments)]
+        return [row for bill in self.bills for row in cost.rows(bill.billed, bill.pieces, self.segments)]
 
     @property
     def plans_of(self) -> dict[str, list[str]]:
         """Organization -> the plans of Neon's that its usage of the month was priced by, in order of their names."""
-        return {organization.id: pieces["plan"].unique().sort().to_list() for organization, pieces, _, _ in self._bills}
+        return {bill.organization: bill.pieces["plan"].unique().sort().to_list() for bill in self.bills}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be priced."""
-        return tuple(note for *_, notes in self._bills for note in notes)
+        return tuple(note for bill in self.bills for note in bill.notes)
 
     def marked_up(self) -> Iterator[tuple[int, Fraction]]:
         """(piece_no of ours, Neon's cost) for the prices of model cost_plus."""
         totals: dict[int, Fraction] = {}
-        for _, pieces, billed, _ in self._bills:
-            found = cost.for_cost_plus(billed, pieces, self.pieces, self.prices, self.terms.card.meters)
+        for bill in self.bills:
+            found = cost.for_cost_plus(bill.billed, bill.pieces, self.pieces, self.prices, self.terms.card.meters)
             for piece_no, amount in found.items():
                 totals[piece_no] = totals.get(piece_no, Fraction(0)) + amount
         yield from totals.items()

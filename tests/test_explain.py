@@ -603,3 +603,32 @@ def test_the_command_prints_json_when_piped_and_a_table_when_asked(tmp_path):
     assert json.loads(piped.stdout) == told[key]
     assert table.stdout == explain_text.table(told[key]) + "\n"
     assert (piped.exit_code, table.exit_code, piped.stderr) == (0, 0, "")
+
+
+def test_a_draft_is_explained_by_its_customer_and_month(tmp_path):
+    plans = PRO + 'model = "per_unit"\nunit_price = "0.35"\n'
+    found = configured(tmp_path, plans, subscriptions=one_subscription())
+    books = Books(found.store.directory)
+    with books.open() as ledger:
+        books.inventory(ledger, {"a": "acme"}, at="2026-09-30")
+        books.history(ledger, {"a": hours(3600)}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02")
+
+    def run(*arguments):
+        environment = {"METERING_NOW": "2026-10-02T00:00:00Z"}
+        given = ["explain", *arguments, "--month", "2026-09", "--config", str(found.path)]
+        return CliRunner().invoke(cli, given, env=environment)
+
+    overview, line = json.loads(run("acme").stdout), json.loads(run("acme", "2").stdout)
+    assert (overview["number"], overview["status"], overview["closing"]) == (None, "draft", None)
+    assert [one["amount"] for one in overview["lines"]] == ["20.00", "252.00"]
+    assert line["agrees"]
+    assert audited(line) == 252_00
+    assert len(line["observations"]) == 720
+    assert run("acme", "--format", "table").stdout.startswith("No number yet (draft) for acme (acme)\n")
+    nobody = run("nobody").exception
+    assert (str(nobody), nobody.hint) == (
+        "'nobody' has no draft in 2026-09",
+        "`metering invoices 2026-09` lists them; one that is issued has a number to explain",
+    )
+    with pytest.raises(UsageError, match="the draft has no line '3'"):
+        raise run("acme", "3").exception

@@ -14,18 +14,24 @@ from metering.period import parse_month
 @click.command()
 @click.argument("number")
 @click.argument("line", required=False)
+@click.option("--month", metavar="MONTH", help="NUMBER is a customer's id: explain its draft of this month.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), help="Default: table on a terminal, json when piped."
 )
 @with_config
-def explain(number: str, line: str | None, form: str | None, config_path: Path) -> None:
+def explain(number: str, line: str | None, month: str | None, form: str | None, config_path: Path) -> None:
     """From an invoice's LINE (its key, or its number from 1) down to the pages behind it; without LINE, all lines."""
     from metering import explain as explaining
     from metering import explain_text, store
 
     config = read_config(config_path)
     with store.open_reader(config.store.directory) as found:
-        told = explaining.explain(found, number, line)
+        if month is None:
+            told = explaining.explain(found, number, line)
+        else:
+            now = business_clock()()
+            period = parse_month(month, now)
+            told = explaining.explain_draft(found, config, period, now, customer=number, line=line)
     is_table = form == "table" or (form is None and sys.stdout.isatty())
     click.echo(explain_text.table(told) if is_table else json.dumps(told, indent=2, ensure_ascii=False))
     if not told.get("agrees", True):
