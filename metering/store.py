@@ -62,6 +62,12 @@ class Store:
         with self.frames(incoming=frame):
             self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608 - a table of ours
 
+    def insert_from(self, table: str, name: str, **parameters: Any) -> None:
+        """Appends by column name what `sql/queries/NAME.sql` finds; the rows never leave the database."""
+        assert table.isidentifier()
+        statement = f"insert into {table} by name {_text('queries', name)}"
+        self.connection.execute(statement, parameters)
+
     @contextmanager
     def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
         """Makes frames visible to queries under their names."""
@@ -70,12 +76,6 @@ class Store:
         try:
             yield
         except BaseException:
-    def insert_from(self, table: str, name: str, **parameters: Any) -> None:
-        """Appends by column name what `sql/queries/NAME.sql` finds; the rows never leave the database."""
-        assert table.isidentifier()
-        statement = f"insert into {table} by name {_text('queries', name)}"
-        self.connection.execute(statement, parameters)
-
             with suppress(duckdb.Error):  # in a failed transaction even this is refused: what failed is to be heard
                 self._forget(frames)
             raise
