@@ -182,8 +182,8 @@ class Landing:
                 "faults": json.dumps(data["faults"]),
             },
         )
+        roll_daily(self.store, record.seq, parse_time(data["ended_at"]))
 
 
 def _plain(record: Record) -> dict[str, Any]:
     return {"seq": record.seq, "kind": record.kind, "at": record.at, "data": record.data, "body": record.body}
-        roll_daily(self.store, record.seq, parse_time(data["ended_at"]))
