@@ -1,13 +1,25 @@
 """Gathers a month's facts for its report and its invoices: usage, cost, quotas, alerts, and the month before."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from metering import alert, close, month_inventory, quota_status, report, report_data, terms, usage, worth
+from metering import (
+    alert,
+    close,
+    month_inventory,
+    month_outlook,
+    quota_status,
+    report,
+    report_data,
+    terms,
+    usage,
+    worth,
+)
 from metering.backtest import terms_of
 from metering.config import Config
 from metering.invoice_sheet import Background, own_usage
@@ -26,6 +38,8 @@ def write(store: Store, config: Config, period: Period, now: datetime, formats: 
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
     found = facts(store, config, period, now)
     month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
+    if period.contains(now):
+        found = replace(found, outlook=month_outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
     around = background(month, config, found.invoices, found.usage, found.coverage["gaps"])
     return report.write(report_data.build(found), found.invoices, around, directory, formats)

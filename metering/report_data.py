@@ -25,6 +25,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "coverage": _coverage(facts.coverage),
         "figures": _figures(facts),
         "totals": report_money.totals(facts),
+        "outlook": dict(facts.outlook) if facts.outlook else None,
         "margin": report_money.margin(facts),
         "billed": report_money.billed(facts),
         "plans": report_money.plans(facts),

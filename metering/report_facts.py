@@ -35,7 +35,7 @@ class Facts:
     organization, project_id, customer, plan, meter, quantity, unit, amount, currency. `days`: day, meter, quantity.
     `cost_notes` are sentences about costs that could not be known; `previous_costs` are of the month before.
     `inventory` and `organizations` are as month_inventory.py gives them, `base_fees` plan -> its base fee. `unassigned`
-    and `unpriced` are valued by worth.py.
+    and `unpriced` are valued by worth.py. `outlook` is what `forecast` prints, of the running month alone.
     """
 
     month: Period
@@ -59,6 +59,7 @@ class Facts:
     inventory: Sequence[Row] = ()
     organizations: Sequence[Row] = ()
     base_fees: Mapping[str, str] = field(default_factory=dict)
+    outlook: Row | None = None
 
     def __post_init__(self) -> None:
         foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -6,7 +7,7 @@ from books import Books, configured, when
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import forecast, month_outlook, quota_status, store, terms
+from metering import forecast, month_outlook, month_report, quota_status, store, terms
 from metering.errors import UsageError
 from metering.forecast import Outlook
 from metering.month import Month
@@ -306,3 +307,22 @@ def test_a_month_that_is_over_has_no_forecast(tmp_path):
         over = Month(store=reader, terms=terms.of(found), period=month_of(MONDAY), now=END)
         with pytest.raises(UsageError, match="2026-09 is over"):
             month_outlook.outlook(over)
+
+
+def test_the_report_of_the_running_month_has_it_and_no_other(tmp_path):
+    found = configured(tmp_path, PRICED, default_plan="pro")
+    books = Books(found.store.directory)
+    usage = {"a": steady("2026-08-18", 29 * 24, compute_unit_seconds=3600)}
+    with books.open() as ledger:
+        books.inventory(ledger, {"a": ("a", "2026-01-01")}, at="2026-09-16")
+        books.history(ledger, usage, since="2026-08-18", until="2026-09-16", at="2026-09-16")
+    now = when("2026-09-16")
+    with store.open_reader(found.store.directory) as reader:
+        for name in ("2026-09", "2026-08"):
+            month_report.write(reader, found, month_of(when(f"{name}-01")), now, {"json", "html"})
+    reports = found.store.directory / "reports"
+    outlook = json.loads((reports / "2026-09" / "report.json").read_text())["outlook"]
+    # 20 + 500 x 0.20 + 120 x 0.10 for 720 hours, of which 360 are left.
+    assert (outlook["totals"][0]["expected"], outlook["hours_left"]) == ("132.00", "360")
+    assert 'id="outlook"' in (reports / "2026-09" / "report.html").read_text()
+    assert json.loads((reports / "2026-08" / "report.json").read_text())["outlook"] is None

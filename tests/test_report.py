@@ -263,6 +263,29 @@ def test_an_incomplete_month_that_was_closed_anyway_does_not_wait_for_its_hours(
     assert "cannot close" not in text
 
 
+def test_the_running_month_says_what_it_will_come_to(tmp_path, september):
+    def told(currency, so_far, expected, low=None, high=None):
+        return {"currency": currency, "so_far": so_far, "expected": expected, "low": low, "high": high}
+
+    outlook = {
+        "as_of": "2026-09-20T06:00:00Z",
+        "hours_left": "258",
+        "method": "mean of up to 2 whole weeks",
+        "customers": [{"customer": "cust1", **told("USD", "10.00", "15.00", "14.00", "16.50")}],
+        "totals": [told("USD", "12345.60", "20001.00", "19000.00", "21000.99"), told("JPY", "100", "150")],
+        "neon_cost": told("USD", "1000.00", "1500.00", "1400.00", "1600.00"),
+    }
+    running = replace(facts(as_of=datetime(2026, 9, 20, 6, tzinfo=UTC)), outlook=outlook)
+    directory = rendered(running, tmp_path)
+    text = page(directory / "report.html").text
+    assert "What this month will come to if its other 258 hours are like the last weeks (mean of up to 2 whole" in text
+    assert "Revenue USD 12,345.60 20,001.00 19,000.00 21,000.99" in " ".join(text.split())
+    assert "Revenue JPY 100 150 – –" in " ".join(text.split())
+    assert "Neon cost USD 1,000.00 1,500.00 1,400.00 1,600.00" in " ".join(text.split())
+    assert json.loads((directory / "report.json").read_text())["outlook"]["totals"][1]["expected"] == "150"
+    assert "Outlook" not in page(september / "report.html").text
+
+
 def test_an_open_month_is_called_open(tmp_path):
     open_month = facts(as_of=datetime(2026, 9, 20, 6, tzinfo=UTC))
     assert "Month still open" in page(rendered(open_month, tmp_path) / "report.html").text
