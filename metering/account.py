@@ -144,9 +144,11 @@ class Account:
         return History(
             intake=self.intake,
             caller=polled.caller,
-            organization=polled.organization.id,
+            organization=polled.organization,
             row=polled.row,
-            lists=metric_lists(metric for meter in self.config.meters for metric in meter.metrics),
+            lists=metric_lists(
+                polled.organization.history, (metric for meter in self.config.meters for metric in meter.metrics)
+            ),
         )
 
     async def _rest(self, thrifty: Mapping[str, Thrift], polled: Polled) -> None:

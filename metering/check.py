@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metering import check_endpoints, lock, meters, notify, pages, ratecard
+from metering import check_endpoints, legacy, lock, meters, notify, pages, ratecard
 from metering import store as door
 from metering.config import Config, Organization, Secret
 from metering.errors import (
@@ -26,6 +26,7 @@ from metering.errors import (
     UnavailableError,
     UnreachableError,
 )
+from metering.history import HISTORY, metric_lists
 from metering.neon import Neon
 from metering.period import HOUR, floor_hour, rfc3339
 
@@ -33,7 +34,6 @@ Json = dict[str, Any]
 Clock = Callable[[], datetime]
 Keys = Mapping[str, Secret | CredentialsError]
 
-HISTORY = "consumption_history/v2/projects"
 MOST_RETRIES = 2
 """Somebody waits for the answer: what stays silent three times is told as it is."""
 LITTLE_SPACE_BYTES = 1_000_000_000
@@ -299,25 +299,40 @@ class _Asked:
         if self.is_silent:
             self._tell("history", "note", "was not asked for: nobody answered")
             return "unknown"
-        named = [metric for meter in meters.catalogue(self.config.meters) for metric in meter.metrics]
-        asked = list(dict.fromkeys([*meters.KNOWN_METRICS, *named]))
+        own = self.organization.history
         try:
-            try:
-                await self._last_hour(key, asked)
-            except NeonError as error:
-                if error.status != 400 or len(asked) == len(meters.KNOWN_METRICS):
-                    raise
-                await self._last_hour(key, list(meters.KNOWN_METRICS))
-                self._tell("history", "note", f"Neon does not know one of the metrics of [[meters]]: {error}")
+            await self._answers(key, own)
         except CredentialsError:
             raise
         except MeteringError as error:
-            self._tell("history", "fault", f"history is not available: {_sentence(error)}", exit_code=3)
+            said = f"history is not available: {_sentence(error)}"
+            if isinstance(error, UnavailableError):
+                said += await self._elsewhere(key, "legacy" if own == "v2" else "v2")
+            self._tell("history", "fault", said, exit_code=3)
             return _state(error)
-        self._tell("history", "ok", "available")
+        self._tell("history", "ok", "available" + (" at the legacy endpoint" if own == "legacy" else ""))
         return "visible"
 
-    async def _last_hour(self, key: Secret, metrics: list[str]) -> None:
+    async def _elsewhere(self, key: Secret, other: str) -> str:
+        """What to set where the other endpoint of history has what this one has not."""
+        try:
+            await self._answers(key, other)
+        except MeteringError:
+            return ""
+        return f'; the {other} endpoint answers: set history = "{other}" for this organization'
+
+    async def _answers(self, key: Secret, history: str) -> None:
+        """Asks for an hour of one project; raises what Neon.get raises. Metrics that Neon does not know are told of."""
+        lists = metric_lists(history, (metric for meter in self.config.meters for metric in meter.metrics))
+        try:
+            await self._last_hour(key, history, lists[0])
+        except NeonError as error:
+            if error.status != 400 or lists[1] != list(meters.KNOWN_METRICS):
+                raise
+            await self._last_hour(key, history, lists[1])
+            self._tell("history", "note", f"Neon does not know one of the metrics of [[meters]]: {error}")
+
+    async def _last_hour(self, key: Secret, history: str, metrics: list[str]) -> None:
         end = floor_hour(self.now)
         params = {
             "org_id": self.organization.id,
@@ -327,7 +342,8 @@ class _Asked:
             "metrics": ",".join(metrics),
             "limit": "1",
         }
-        pages.history((await self.neon.get(HISTORY, params, key, history=True)).body)
+        body = (await self.neon.get(HISTORY[history], params, key, history=True)).body
+        pages.history(legacy.retold(body) if history == "legacy" else body)
 
     def _compare_clocks(self, server_date: datetime | None) -> None:
         if server_date is not None and abs(server_date - self.now) > LARGEST_CLOCK_DIFFERENCE:

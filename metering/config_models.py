@@ -73,6 +73,7 @@ class Organization(BaseModel, frozen=True, extra="forbid"):
     sponsored: Flag = False
     default_plan: Identifier | None = None
     account: Text = "main"
+    history: Literal["v2", "legacy"] = "v2"
 
 
 class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):

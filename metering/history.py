@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from metering import meters
+from metering import legacy, meters
 from metering.activity import Round
 from metering.caller import Caller
+from metering.config import Organization
 from metering.coverage import GRAIN_NAMES, Window
 from metering.errors import MeteringError, NeonError
 from metering.intake import Asked, Begun, Intake
 from metering.period import rfc3339
 
-HISTORY = "consumption_history/v2/projects"
+HISTORY = {"v2": "consumption_history/v2/projects", "legacy": legacy.PATH}
+"""Where an organization's `history` is asked for."""
 NEWEST_METRICS = frozenset({"snapshot_storage_bytes_month"})
 """What Neon added last: a server that refuses the list of metrics may not have it yet."""
 _BAD_REQUEST = 400
@@ -29,7 +31,7 @@ class History:
 
     intake: Intake
     caller: Caller
-    organization: str
+    organization: Organization
     row: dict[str, Any]
     lists: list[list[str]]
 
@@ -74,8 +76,13 @@ class History:
         """Ends a walk that was begun and that nobody will go on with."""
         self.intake.leave(self._begun(window, params), begun, reason)
 
+    def is_asked_with(self, params: dict[str, str]) -> bool:
+        """Whether a walk that was begun with these parameters is one that would be begun today."""
+        return params["metrics"] in map(",".join, self.lists)
+
     def _begun(self, window: Window, params: dict[str, str]) -> Asked:
-        return Asked(endpoint="history", organization=self.organization, path=HISTORY, params=params, window=window)
+        path = HISTORY[self.organization.history]
+        return Asked(endpoint="history", organization=self.organization.id, path=path, params=params, window=window)
 
     async def _tried(
         self,
@@ -89,10 +96,10 @@ class History:
         for number, metrics in enumerate(self.lists, start=1):
             asked = Asked(
                 endpoint=endpoint,
-                organization=self.organization,
-                path=HISTORY,
+                organization=self.organization.id,
+                path=HISTORY[self.organization.history],
                 params={
-                    "org_id": self.organization,
+                    "org_id": self.organization.id,
                     "from": rfc3339(window.period.start),
                     "to": rfc3339(window.period.end),
                     "granularity": GRAIN_NAMES[window.grain],
@@ -108,11 +115,17 @@ class History:
         return error
 
 
-def metric_lists(configured: Iterable[str]) -> list[list[str]]:
-    """What to ask history for: all that is known and configured; then what Neon names; then that less the newest."""
+def metric_lists(history: str, configured: Iterable[str]) -> list[list[str]]:
+    """What to ask history for: all that is known and configured; then what Neon names; then that less the newest.
+
+    The legacy endpoint is asked for what it knows, then for what it always answers.
+    """
+    if history == "legacy":
+        return [list(legacy.NAMES), list(legacy.NAMES[:4])]
     known = list(meters.KNOWN_METRICS)
+    named = [metric for metric in configured if not metric.startswith(legacy.PREFIX)]
     lists = [
-        list(dict.fromkeys([*known, *configured])),
+        list(dict.fromkeys([*known, *named])),
         known,
         [metric for metric in known if metric not in NEWEST_METRICS],
     ]

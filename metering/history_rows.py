@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import pages
+from metering import legacy, pages
 from metering.changes import (
     KEYS,
     LONG_KEYS,
@@ -68,6 +68,7 @@ class _Batch:
     grain: int  # as asked
     start: datetime
     end: datetime
+    is_legacy: bool  # a walk sees the metrics of one endpoint, and tells nothing of the other's
     projects: dict[int, int] = field(default_factory=dict)  # project_key -> the page that listed it
     read_at: dict[int, datetime] = field(default_factory=dict)  # project_key -> when the page was asked for
     sweep: list[tuple[Record, str | None]] = field(default_factory=list)  # pages of a sweep, and where they lead to
@@ -116,9 +117,11 @@ class _Batch:
 
 def read_page(record: Record) -> ReadPage:
     """Parses a history page; a faulty one is a page without projects."""
-    body = record.body
+    body, is_legacy = record.body, record.data["path"] == legacy.PATH
     try:
-        page = pages.history(body, record.data["grain"])
+        page = pages.history(legacy.retold(body) if is_legacy else body, record.data["grain"])
+        if not is_legacy and any(metric.startswith(legacy.PREFIX) for metric in page.buckets.metrics):
+            raise PageRefusedError(f"a metric is called {legacy.PREFIX}…, which is what we call those of legacy plans")
         if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
             raise PageRefusedError("a value has more than 38 digits")
     except (PageRefusedError, OverflowError) as error:
@@ -150,6 +153,7 @@ class HistoryRows:
                 grain=data["grain"],
                 start=parse_time(data["period_start"]),
                 end=parse_time(data["period_end"]),
+                is_legacy=data["path"] == legacy.PATH,
             )
         elif not batch.projects.keys().isdisjoint(keys):
             return False
@@ -181,6 +185,8 @@ class HistoryRows:
         with self._store.frames(batch_projects=listed):
             seen = self._store.query("seen_values", **window)
             seen_others = self._store.query("seen_others", **window).cast({"value": pl.Int128})
+        seen = seen.clear() if batch.is_legacy else seen
+        seen_others = seen_others.filter(pl.col("metric").str.starts_with(legacy.PREFIX) == batch.is_legacy)
         changes, omitted = wide_changes(wide, seen)
         other_changes, others_omitted = long_changes(long, seen_others)
         into_long, into_wide = grown(omitted, long), shrunk(others_omitted, wide)
@@ -244,13 +250,13 @@ class HistoryRows:
         )
         self._store.insert("omission", _for_duckdb(staged))
 
-    def end_walk(self, walk: dict[str, Any], metrics: list[str], grains: list[int]) -> None:
+    def end_walk(self, walk: dict[str, Any], metrics: list[str], grains: list[int], *, is_legacy: bool) -> None:
         """Of a complete walk, applies the omissions and certifies the hours it has proven; `walk` is a row of WALK."""
         number = {"walk": walk["walk"]}
         self._sweeps.end(walk["walk"])
         self._store.connection.execute("delete from walk_project where walk = $walk", number)
         if walk["is_complete"]:
-            self._conclude(walk, metrics, grains[0] if grains else walk["grain"])
+            self._conclude(walk, metrics, grains[0] if grains else walk["grain"], is_legacy=is_legacy)
         else:
             self._store.connection.execute("delete from omission where walk = $walk", number)
 
@@ -260,7 +266,7 @@ class HistoryRows:
         self._store.connection.execute(f"delete from omission where not is_applied and {is_over}")  # noqa: S608
         self._store.connection.execute(f"delete from walk_project where {is_over}")  # noqa: S608
 
-    def _conclude(self, walk: dict[str, Any], metrics: list[str], grain: int) -> None:
+    def _conclude(self, walk: dict[str, Any], metrics: list[str], grain: int, *, is_legacy: bool) -> None:
         execute, number = self._store.connection.execute, {"walk": walk["walk"]}
         start = certified_from(grain, walk["period_start"])
         until = certified_until(grain, walk["first_sent_at"], walk["period_end"])
@@ -270,7 +276,10 @@ class HistoryRows:
             {**number, "grain": grain, "start": start, "until": until},
         )
         is_whole = walk["endpoint"] == "history"
-        missing = self._missing_metrics(walk, metrics) if is_whole else self._unproven_metrics(walk, metrics)
+        if is_whole:
+            missing = self._missing_legacy(walk, metrics) if is_legacy else self._missing_metrics(walk, metrics)
+        else:
+            missing = self._unproven_metrics(walk, metrics)
         execute(
             "delete from omission where walk = $walk and list_contains($missing, metric)",
             {**number, "missing": missing},
@@ -310,6 +319,11 @@ class HistoryRows:
         known = set(self._store.query("missing_metrics", organization=walk["organization"])["metric"])
         omitted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
         return sorted(known | (omitted - set(metrics)))
+
+    def _missing_legacy(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
+        """The same of the legacy endpoint, of which a walk that shows any bucket shows every metric."""
+        omitted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        return sorted(omitted - set(metrics))
 
     def _missing_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """Known metrics that this walk should have shown and nowhere did: unknown, until a walk shows them again.

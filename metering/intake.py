@@ -279,6 +279,7 @@ class Intake:
                 "walk": number,
                 "endpoint": asked.endpoint,
                 "organization": asked.organization,
+                "path": asked.path,
                 "grain": None,
                 "period_start": None,
                 "period_end": None,

@@ -15,6 +15,7 @@ from metering.errors import StoreDamagedError
 from metering.history_rows import HISTORY_ENDPOINTS, HistoryRows, grain_fault, read_page
 from metering.inventory_rows import InventoryRows
 from metering.journal import Record
+from metering.legacy import PATH as LEGACY_PATH
 from metering.page_rows import walk_frame
 from metering.period import parse_time
 from metering.store import Store
@@ -160,7 +161,7 @@ class Landing:
         }
         self.store.insert("walk", walk_frame(row))
         if is_history:
-            self._history.end_walk(row, metrics, grains)
+            self._history.end_walk(row, metrics, grains, is_legacy=data.get("path") == LEGACY_PATH)
         elif data["endpoint"] == "inventory" and row["is_complete"]:
             self._inventory.end_walk(record)
 

@@ -63,7 +63,7 @@ def open_sweeps(store: Store, organization: str) -> list[OpenSweep]:
 
 def leave_sweeps(history: History, store: Store, reason: str) -> None:
     """Ends what earlier cycles left open: a whole walk does it all."""
-    for sweep in open_sweeps(store, history.organization):
+    for sweep in open_sweeps(store, history.organization.id):
         history.leave(sweep.window, sweep.params, sweep.begun, reason)
 
 
@@ -76,7 +76,7 @@ class Thrift:
 
     def __init__(self, history: History, store: Store, windows: Sequence[Window], means: Means) -> None:
         """`windows` are the walks that are owed."""
-        self.organization = history.organization
+        self.organization = history.organization.id
         self._history, self._store, self._means = history, store, means
         self._hourly = [window for window in windows if window.grain == HOURLY]
         self._healing = [window for window in windows if window.grain != HOURLY]
@@ -145,6 +145,9 @@ class Thrift:
         self._history.intake.ledger.flush()
         latest = self._open(grains)
         if latest is None:
+            return None
+        if not self._history.is_asked_with(latest.params):
+            self._history.leave(latest.window, latest.params, latest.begun, "history is asked for otherwise now")
             return None
         age = self._history.intake.ledger.clock() - latest.begun.first_sent_at  # it may be younger than the cycle
         is_hourly = latest.window.grain == HOURLY

@@ -40,6 +40,8 @@ class Bucket:
     period: str = "period-1"
     period_start: str = "2026-09-01"
     plan: str = "scale"
+    is_legacy: bool = False
+    """Shown by the legacy endpoint, flat, and not by today's."""
 
 
 @dataclass(kw_only=True)
@@ -51,6 +53,8 @@ class Fleet:
     buckets: list[Bucket] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
     """Projects that history lists without usage (`periods: []`)."""
+    histories: set[str] = field(default_factory=lambda: {"v2"})
+    """Which endpoints of history answer: `v2`, `legacy`; the others answer 403."""
     page_size: int = 100
     """Projects on a page of history; a full page has a cursor, the name of its last project."""
     unavailable: list[str] = field(default_factory=list)
@@ -73,6 +77,12 @@ class Fleet:
     def use(self, project: str, start: str, grain: str = "hourly", **metrics: Any) -> Bucket:
         """Adds a bucket; of the same project, period, grain and start there is one."""
         found = Bucket(grain=grain, project=project, start=start, metrics=metrics)
+        self.buckets.append(found)
+        return found
+
+    def use_legacy(self, project: str, start: str, grain: str = "hourly", **metrics: Any) -> Bucket:
+        """The same at the legacy endpoint."""
+        found = Bucket(grain=grain, project=project, start=start, metrics=metrics, plan="pro", is_legacy=True)
         self.buckets.append(found)
         return found
 
@@ -106,7 +116,7 @@ class PlainNeon:
         parts = path.split("/api/v2/", 1)[-1].split("/")
         organization = asked.get("org_id", "")
         if parts[0] == "consumption_history":
-            return self._history(organization, asked)
+            return self._history(organization, asked, is_legacy=parts[1] == "projects")
         if parts[0] != "projects":
             return self.errors.get((organization, parts[0]), (404, b'{"code":"","message":"no such path"}'))
         if len(parts) == 1:
@@ -138,8 +148,10 @@ class PlainNeon:
                     return 200, json.dumps({"project": {**project, **self.counters.get(project_id, {})}}).encode()
         return 404, b'{"code":"","message":"project not found"}'
 
-    def _history(self, organization: str, asked: dict[str, str]) -> tuple[int, bytes]:
+    def _history(self, organization: str, asked: dict[str, str], *, is_legacy: bool) -> tuple[int, bytes]:
         grain = asked["granularity"]
+        if ("legacy" if is_legacy else "v2") not in self.fleet(organization).histories:
+            return 403, b'{"code":"","message":"this endpoint is not available"}'
         for endpoint in ("history", grain):
             if (organization, endpoint) in self.errors:
                 return self.errors[organization, endpoint]
@@ -147,7 +159,8 @@ class PlainNeon:
         if grain in fleet.whole:
             return 200, fleet.whole[grain]
         start, end = moment(asked["from"]), moment(asked["to"])
-        chosen = [b for b in fleet.buckets if b.grain == grain and start <= moment(b.start) < end]
+        shown = [b for b in fleet.buckets if b.grain == grain and b.is_legacy == is_legacy]
+        chosen = [b for b in shown if start <= moment(b.start) < end]
         names = sorted({b.project for b in chosen} | set(fleet.idle))
         after = asked.get("cursor", "")
         if (organization, f"history after {after}") in self.errors:
@@ -182,7 +195,7 @@ def _periods(buckets: Sequence[Bucket]) -> list[Json]:
         )
         metrics = [{"metric_name": name, "value": value} for name, value in bucket.metrics.items()]
         frame = {"timeframe_start": stamp(bucket.start), "timeframe_end": _end(bucket)}
-        period["consumption"].append({**frame, "metrics": metrics})
+        period["consumption"].append({**frame, **(bucket.metrics if bucket.is_legacy else {"metrics": metrics})})
     return list(out.values())
 
 

@@ -60,6 +60,8 @@ class Desk:
     plans: str = PRO
     more: str = ""
     sponsored: Sequence[str] = ()
+    legacy: Sequence[str] = ()
+    """Organizations whose history is at the legacy endpoint."""
     default_plan: str | None = None
     customers: str | None = None
     subscriptions: str | None = None
@@ -74,9 +76,11 @@ class Desk:
         ]
         for name in self.organizations:
             default = f'default_plan = "{self.default_plan}"\n' if self.default_plan else ""
+            history = 'history = "legacy"\n' if name in self.legacy else ""
             is_sponsored = "true" if name in self.sponsored else "false"
             parts.append(
-                f'[[organizations]]\nid = "{name}"\napi_key_env = "NEON_API_KEY"\nsponsored = {is_sponsored}\n{default}'
+                f'[[organizations]]\nid = "{name}"\napi_key_env = "NEON_API_KEY"\nsponsored = {is_sponsored}\n'
+                f"{default}{history}"
             )
         mapping = []
         for key, file, text in (

@@ -98,11 +98,11 @@ def test_metrics_that_neon_refuses_are_left_out_and_noted(here: World, tmp_path:
 
 
 def test_metric_lists_shrink_to_what_neon_named_first():
-    lists = metric_lists(["gpu_unit_seconds", "compute_unit_seconds"])
+    lists = metric_lists("v2", ["gpu_unit_seconds", "compute_unit_seconds"])
     assert [len(metrics) for metrics in lists] == [9, 8, 7]
     assert lists[0][-1] == "gpu_unit_seconds"
     assert set(lists[1]) - set(lists[2]) == {"snapshot_storage_bytes_month"}
-    assert [len(metrics) for metrics in metric_lists([])] == [8, 7]
+    assert [len(metrics) for metrics in metric_lists("v2", [])] == [8, 7]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])

@@ -96,7 +96,10 @@ def _history(kind: str, known: Sequence[str], page: Page) -> Callable[[Sandbox, 
         organization = history.organization_or_404(sandbox.state, query.organization)
         if organization.sponsored:
             raise HTTPException(403, _PLAN_MESSAGE)
-        if kind == "legacy" and organization.plan_at(call.now) not in _LEGACY_PLANS:
+        is_on_legacy_plan = organization.id in sandbox.mishaps.names("legacy-history")
+        if kind != "legacy" and is_on_legacy_plan:
+            raise HTTPException(403, _PLAN_MESSAGE)
+        if kind == "legacy" and not is_on_legacy_plan and organization.plan_at(call.now) not in _LEGACY_PLANS:
             raise HTTPException(403, _LEGACY_MESSAGE)
         return 200, _spoiled(sandbox, call, query, page)
 

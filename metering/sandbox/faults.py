@@ -14,6 +14,7 @@ same faults.
     unavailable-project  the list of projects names its last one in `unavailable_project_ids` instead
     missing-metric:NAME  history leaves the metric out, though asked for
     new-metric:NAME      history holds a metric that nobody asked for, value 2^53 + 1
+    legacy-history:ORG   the organization is on a legacy plan: its history is at the legacy endpoint, 403 at the others
 
 Pure: it decides; `app` does.
 """
@@ -27,7 +28,7 @@ from metering.sandbox.project import draw
 
 _PLAIN = ("duplicate-project", "loop-cursor", "unavailable-project")
 _BY_CHANCE = ("html200", "truncate", "slow")
-_NAMED = ("missing-metric", "new-metric")
+_NAMED = ("missing-metric", "new-metric", "legacy-history")
 _HINT = "write for example 429:0.1, slow:0.05:3, truncate:0.02, loop-cursor or missing-metric:compute_unit_seconds"
 _WHOLE = 1 << 32
 
@@ -82,7 +83,7 @@ class Mishaps:
         return next((one for one in statuses if self._strikes(one, request_number)), None)
 
     def names(self, kind: str) -> list[str]:
-        """The metrics that `missing-metric` or `new-metric` name."""
+        """What the faults of the kind name: metrics, or organizations."""
         return [one.argument for one in self._all if one.kind == kind]
 
     def _strikes(self, one: Mishap, request_number: int) -> bool:
