@@ -1,46 +1,66 @@
 """`verify` and `rebuild`: everything that the store holds is derived again, and must come out the same."""
 
-import contextlib
 import json
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from metering import corrections, journal, ledger, lock, store, terms
+import polars as pl
+
+from metering import checkpoint, corrections, journal, landing, ledger, lock, store, terms
 from metering.close import frozen_invoice
 from metering.errors import JournalDamagedError
 from metering.files import data_directory
+from metering.journal import Record
 from metering.ledger import JOURNAL
 from metering.month import Month
 from metering.period import month_of, parse_time
 from metering.store import Store
 
+PROMISED = frozenset(
+    {
+        *("alert", "outbox", "delivery_attempt", "endpoint", "terms", "closing", "invoice", "parked"),
+        *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages"),
+    }
+)
+"""Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""
+PAGES_AT_ONCE = 10_000
+PROOF = "proof"
+"""Where retention builds a second store; a rebuild makes it begin anew."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What was looked at, and every fault as a sentence."""
+    """What was looked at, and every fault as a sentence; `notes` say what could not be derived again, and why."""
 
     records: int = 0
     tables: int = 0
     invoices: int = 0
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def verify(directory: Path, live: Store) -> Findings:
-    """Checks the hash chain, the store against a replay of the journal, the SQL checks, and re-rates final invoices."""
+    """Checks the hash chain, the store against a replay of the journal, the SQL checks, and re-rates final invoices.
+
+    Where pages' bodies were dropped, the replay begins with the oldest checkpoint that stands in for all of them.
+    """
     found = Findings()
-    fresh = store.in_memory()
-    try:
-        found.records, _ = ledger.replay(directory, fresh)
-    except JournalDamagedError as error:
-        found.faults.append(str(error))
-        return found
-    for table in tables(live):
-        found.tables += 1
-        difference = _difference(live, fresh, table)
-        if difference:
-            found.faults.append(f"table {table}: {difference}")
+    with closing(store.in_memory().connection) as connection:
+        promised = Store(connection)
+        try:
+            begin = _begin(directory / JOURNAL, live, promised, found)
+            with closing(store.in_memory(begin).connection) as replayed:
+                fresh = Store(replayed)
+                found.records, _ = ledger.replay(directory, fresh)
+                _compare(live, fresh, promised if begin else None, found)
+        except JournalDamagedError as error:
+            found.faults.append(str(error))
+            return found
     for file in sorted((data_directory("sql") / "checks").glob("*.sql")):
         rows = live.check(file.stem)
         if rows.height:
@@ -49,42 +69,91 @@ def verify(directory: Path, live: Store) -> Findings:
     return found
 
 
-def tables(of: Store) -> list[str]:
-    """The tables that the journal gives, by name."""
-    rows = of.connection.execute(
-        "select table_name from duckdb_tables() where schema_name = 'main' and not internal order by table_name"
-    ).fetchall()
-    return [name for (name,) in rows if name != "migration"]
+def _begin(kept: Path, live: Store, promised: Store, found: Findings) -> Callable[[Store], None] | None:
+    """What the replay has to begin with; None: with nothing, for every body is there.
+
+    Where there are checkpoints, the whole chain is read for itself: what no page gave is landed in `promised`, and the
+    pages' headers are compared with the table that names them.
+    """
+    known = checkpoint.checkpoints(kept)
+    if not known:
+        return None
+    faults = {one.seq: one.fault() for one in known}
+    found.faults += filter(None, faults.values())
+    dropped = last = 0
+    waiting = _promises_landed(kept, promised)
+    while pages := list(islice(waiting, PAGES_AT_ONCE)):
+        found.faults += _strangers(live, pages)
+        gone = [page.seq for page in pages if page.is_dropped]
+        dropped, last = dropped + len(gone), max([last, *gone])
+    if not dropped:
+        return None
+    base = next((one for one in known if one.seq >= last and not faults[one.seq]), None)
+    if base is None:
+        raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {last}")
+    found.notes.append(
+        f"the bodies of {dropped} pages, up to record {last}, were dropped under store.keep_pages_days: their headers"
+        f" and hashes hold; what they showed stands on the checkpoint at record {base.seq}, which was compared with a"
+        " replay when it was made"
+    )
+    return base.load
 
 
-def _difference(live: Store, fresh: Store, table: str) -> str:
-    sums = []
-    for one in (live, fresh):
-        (row,) = one.connection.execute(
-            f"select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {table} as t"  # noqa: S608 - a table of ours
-        ).fetchall()
-        sums.append(row)
-    if sums[0] == sums[1]:
+def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:
+    """Every page of the journal; each record of another kind is landed on the way."""
+    for record in journal.read(kept):
+        if record.kind == "page":
+            yield record
+        else:
+            landing.land_promise(promised, record)
+
+
+def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
+    """What is wrong where the store's table of pages does not name these by their number, hash and request."""
+    names = ("request_id", "received_at")
+    headers = pl.DataFrame(
+        [(page.seq, page.sha256, *(page.data[name] for name in names)) for page in pages],
+        schema={"seq": pl.UInt64, "sha256": pl.String, **dict.fromkeys(names, pl.String)},
+        orient="row",
+    )
+    with live.frames(headers=headers):
+        strange = live.query("pages_unlike_headers")["seq"].to_list()
+    return [f"table page: record {strange[0]} is another page in the journal"] if strange else []
+
+
+def _compare(live: Store, fresh: Store, promised: Store | None, found: Findings) -> None:
+    """Table by table with the replay; and with what was promised, where the replay did not begin with nothing."""
+    for table in store.tables(live):
+        found.tables += 1
+        others = [fresh, promised] if promised is not None and table in PROMISED else [fresh]
+        differences = {difference(live, other, table) for other in others}
+        found.faults += [f"table {table}: {told}" for told in sorted(differences) if told]
+
+
+def difference(live: Store, fresh: Store, table: str) -> str:
+    """In which way a table of the store differs from the same by the journal; empty where it does not."""
+    mine, theirs = live.fingerprint(table), fresh.fingerprint(table)
+    if mine == theirs:
         return ""
-    return f"{sums[0][0]} rows in the store, {sums[1][0]} by the journal" + (
-        "" if sums[0][0] != sums[1][0] else ", and some differ"
+    return f"{mine[0]} rows in the store, {theirs[0]} by the journal" + (
+        "" if mine[0] != theirs[0] else ", and some differ"
     )
 
 
 def _verify_invoices(live: Store, found: Findings) -> None:
     """Rates every closing again, with its own terms and as it was known then, and compares the bytes."""
-    for closing in live.query("all_closings").iter_rows(named=True):
-        start = parse_time(f"{closing['month']}-01T00:00:00Z")
+    for closed in live.query("all_closings").iter_rows(named=True):
+        start = parse_time(f"{closed['month']}-01T00:00:00Z")
         month = Month(
             store=live,
-            terms=terms.from_document(json.loads(closing["terms"])),
+            terms=terms.from_document(json.loads(closed["terms"])),
             period=month_of(start),
-            now=closing["as_of"],
-            as_of_seq=closing["as_of_seq"],
+            now=closed["as_of"],
+            as_of_seq=closed["as_of_seq"],
         )
         due = corrections.due(month)
         drafts = {draft["customer"]["id"]: draft for draft in month.drafts(due.lines, due.currencies)}
-        for row in live.query("invoices_of_closing", seq=closing["seq"]).iter_rows(named=True):
+        for row in live.query("invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
             found.invoices += 1
             issued: dict[str, Any] = json.loads(row["document"])
             again = frozen_invoice(drafts.get(row["customer"]), issued)
@@ -99,19 +168,20 @@ def _verify_invoices(live: Store, found: Findings) -> None:
 
 
 def rebuild(directory: Path) -> int:
-    """Builds the database anew from the journal alone and publishes it; returns the number of records.
+    """Builds the database anew from the journal alone and publishes it; returns the number of the last record.
 
-    The old database stays in its place until the new one stands. The caller holds no lock. Raises StoreBusyError,
-    JournalDamagedError.
+    Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one
+    stands. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
     """
     with lock.held(directory):
         journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
         building = directory / "rebuild"
-        shutil.rmtree(building, ignore_errors=True)
+        for remains in (building, directory / PROOF):
+            shutil.rmtree(remains, ignore_errors=True)
         building.mkdir(mode=0o700)
         try:
-            target = store.open_writer(building)
-            with contextlib.closing(target.connection):
+            target = ledger.open_store(building, directory / JOURNAL)
+            with closing(target.connection):
                 records, _ = ledger.replay(directory, target)
                 target.connection.execute("checkpoint")
             # The old log goes first: without it the old database is an earlier state, beside the new one it is poison.

@@ -5,7 +5,6 @@ being written is cut off), and the snapshot is replaced by rename, never written
 next command that writes builds whatever store is missing from the journal.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from metering import journal, store
-from metering.errors import MeteringError, StoreDamagedError
+from metering import checkpoint, journal, store
+from metering.errors import JournalDamagedError, MeteringError, StoreDamagedError
 from metering.journal import sync_directory
 from metering.ledger import JOURNAL
 from metering.period import rfc3339
@@ -60,18 +59,32 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
     snapshot = directory / store.SNAPSHOT
     if snapshot.exists():
         _copy(snapshot, building / store.SNAPSHOT)
+    # Before and after the segments: retention may put a checkpoint in the place of bodies meanwhile.
+    _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     for segment in sorted((directory / JOURNAL).glob("*.journal")):
         _copy(segment, building / JOURNAL / segment.name)
+    _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     records = _verified(building)
     files = sorted(path for path in building.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
-    hashes = {str(path.relative_to(building)): _sha256(path) for path in files}
+    hashes = {str(path.relative_to(building)): checkpoint.file_sha256(path) for path in files}
     _write_manifest(building / MANIFEST, {"made_at": rfc3339(now), "records": records, "sha256": hashes})
     sync_directory(building / JOURNAL)
     sync_directory(building)
     building.rename(final)
     sync_directory(target)
     return Backup(path=final, records=records, bytes=size)
+
+
+def _copy_checkpoints(source: Path, target: Path) -> None:
+    """Those that are not copied yet."""
+    for found in checkpoint.checkpoints(source):
+        copied = target / found.path.name
+        if not copied.exists():
+            copied.mkdir(mode=0o700)
+            for file in sorted(found.path.iterdir()):
+                _copy(file, copied / file.name)
+            sync_directory(copied)
 
 
 def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
@@ -91,7 +104,13 @@ def _copy(source: Path, target: Path) -> None:
 def _verified(building: Path) -> int:
     """The copied journal's last record; the snapshot must be a past of it, and readable to its last block."""
     journal.Journal(building / JOURNAL).close()
-    hashes = {record.seq: record.hash.hex() for record in journal.read(building / JOURNAL)}
+    hashes, dropped = {}, 0
+    for record in journal.read(building / JOURNAL):
+        hashes[record.seq] = record.hash.hex()
+        dropped = record.seq if record.is_dropped else dropped
+    base = checkpoint.base(building / JOURNAL)
+    if dropped and (base is None or base.seq < dropped):
+        raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {dropped}")
     last = max(hashes, default=0)
     if (building / store.SNAPSHOT).exists():
         with store.open_reader(building) as copied:
@@ -101,11 +120,3 @@ def _verified(building: Path) -> int:
             for (table,) in copied.connection.execute("select table_name from duckdb_tables()").fetchall():
                 copied.connection.execute(f"select sum(hash(t)::hugeint) from {table} as t").fetchall()  # noqa: S608
     return last
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

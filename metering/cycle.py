@@ -6,7 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering import alarms, alert, close, corrections, firing, quota_status, schedule, stall, terms, unit_check
+from metering import (
+    alarms,
+    alert,
+    close,
+    corrections,
+    firing,
+    quota_status,
+    retention,
+    schedule,
+    stall,
+    terms,
+    unit_check,
+)
 from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError, IncompleteError
@@ -146,6 +158,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     deliveries = alert.deliver_due(ledger, config, secrets, now, real_time)
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
+    done.faults += retention.tend(ledger, config.store.keep_pages_days, now, wiring.stop, is_new_day=due.is_new_day)
     return done
 
 

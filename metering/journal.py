@@ -1,21 +1,25 @@
 r"""The journal: everything that came in or was promised, append-only, fsynced, hash-chained. The truth.
 
-A segment file `journal/0000000001.journal` is named after its first record's sequence number. It starts with
-`METERJ1\n` and the 32-byte hash that the chain had before it. A record is
+A segment file `journal/0000000001.journal` is named after its first record's sequence number; it ends when it is full,
+and with the month. It starts with `METERJ2\n` and the 32-byte hash that the chain had before it. A record is
 
-    "REC " · header length (u32) · body length (u32) · header (JSON) · body (a zstd frame, or nothing) · hash (32 bytes)
+    "REC " · header length (u32) · body length (u32) · sha256 of the body as it stands here (32 bytes)
+    · header (JSON) · body (a zstd frame, or nothing) · hash (32 bytes)
 
-where hash = sha256(previous hash · everything of this record before its hash). The header holds `seq`, `kind`, `at`
-(RFC 3339, when it was written by the business clock) and `data`. Knows nothing of what the records mean.
+where hash = sha256(previous hash · everything of this record before its body). So a body may be dropped, long after,
+and the chain still holds: the record then begins with "CUT " and has none. The header holds `seq`, `kind`, `at` (RFC
+3339, when it was written by the business clock), `data` and `sha256` (of the body as it came). Knows nothing of what
+the records mean.
 """
 
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,30 +29,52 @@ import zstandard
 from metering.errors import JournalDamagedError, MeteringError
 from metering.period import rfc3339
 
-MAGIC = b"METERJ1\n"
+MAGIC = b"METERJ2\n"
+FIRST_MAGIC = b"METERJ1\n"
+"""Of the first format, in which a body could not be dropped; no version that was released wrote it."""
 RECORD = b"REC "
+DROPPED = b"CUT "
 HASH_BYTES = 32
 FILE_HEADER_BYTES = len(MAGIC) + HASH_BYTES
 SEGMENT_BYTES = 64 * 1024 * 1024
 GENESIS = bytes(HASH_BYTES)
-_LENGTHS = struct.Struct(">4sII")
+_HEAD = struct.Struct(">4sII32s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One journalled fact. `data` is JSON, `body` the bytes as they came (a page), `hash` its place in the chain."""
+    """One journalled fact. `data` is JSON, `body` the bytes as they came (a page), `hash` its place in the chain.
+
+    `sha256` is the body's, in hexadecimal; it stays when the body is dropped.
+    """
 
     seq: int
     kind: str
     at: str
     data: dict[str, Any]
     packed: bytes
+    sha256: str
     hash: bytes
+    is_dropped: bool = False
 
     @property
     def body(self) -> bytes:
-        """The body, unpacked."""
+        """The body, unpacked. Raises JournalDamagedError where it was dropped."""
+        if self.is_dropped:
+            raise JournalDamagedError(
+                f"the body of record {self.seq} was dropped, and no checkpoint that is whole stands in for it",
+                hint="restore the directory journal/checkpoint-… from a backup",
+            )
         return zstandard.decompress(self.packed) if self.packed else b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A segment that gets no more records: its file and the numbers of its first and last record."""
+
+    path: Path
+    first: int
+    last: int
 
 
 class Journal:
@@ -67,6 +93,8 @@ class Journal:
         self._packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
         self._broken = False
         segments = _whole_segments(directory)
+        self._month = ""
+        """Of the last record, such as 2026-10."""
         if not segments:
             self.seq, self.hash = 0, GENESIS
             self._file = self._new_segment()
@@ -74,6 +102,7 @@ class Journal:
         start, end, last = _find_end(segments[-1])
         self.seq = last.seq if last else int(segments[-1].stem) - 1
         self.hash = last.hash if last else start
+        self._month = last.at[:7] if last else ""
         _cut_torn_tail(segments[-1], end)
         self._file = segments[-1].open("ab", buffering=0)
         self.sync()  # a record that was written, but not yet durable when its process ended, counts from here on
@@ -90,22 +119,28 @@ class Journal:
         """
         if self._broken:
             raise MeteringError("the journal could not be written earlier", hint="end this process and start it anew")
-        if self._file.tell() >= self._segment_bytes:
+        seq, text = self.seq + 1, rfc3339(at)
+        if self._is_full(text[:7]):
             self.sync()
             full, self._file = self._file, self._new_segment()
             full.close()
-        seq, text = self.seq + 1, rfc3339(at)
-        header = msgspec.json.encode({"seq": seq, "kind": kind, "at": text, "data": data})
+        sha256 = hashlib.sha256(body).hexdigest() if body else ""
+        header = msgspec.json.encode({"seq": seq, "kind": kind, "at": text, "data": data, "sha256": sha256})
         packed = self._packer.compress(body) if body else b""
-        content = _LENGTHS.pack(RECORD, len(header), len(packed)) + header + packed
-        digest = hashlib.sha256(self.hash + content).digest()
+        chained = _HEAD.pack(RECORD, len(header), len(packed), hashlib.sha256(packed).digest()) + header
+        digest = hashlib.sha256(self.hash + chained).digest()
         self._broken = True  # until the file and what is known of it agree again
-        self._write(content + digest)
+        self._write(chained + packed + digest)
         if sync:
             self.sync()
-        self.seq, self.hash = seq, digest
+        self.seq, self.hash, self._month = seq, digest, text[:7]
         self._broken = False
-        return Record(seq=seq, kind=kind, at=text, data=data, packed=packed, hash=digest)
+        return Record(seq=seq, kind=kind, at=text, data=data, packed=packed, sha256=sha256, hash=digest)
+
+    def _is_full(self, month: str) -> bool:
+        """Whether the next record, of this month, begins a segment of its own."""
+        end = self._file.tell()
+        return end >= self._segment_bytes or (end > FILE_HEADER_BYTES and month != self._month)
 
     def sync(self) -> None:
         """Makes everything appended so far durable."""
@@ -165,6 +200,49 @@ def read(directory: Path, *, after: int = 0) -> Iterator[Record]:
                     yield record
 
 
+def sealed(directory: Path) -> list[Segment]:
+    """The segments that get no more records, in order: all but the last."""
+    return [
+        Segment(path=path, first=int(path.stem), last=int(following.stem) - 1)
+        for path, following in pairwise(_segments(directory))
+    ]
+
+
+def records_of(segment: Segment) -> Iterator[Record]:
+    """The records of one segment, each checked against the chain; raises JournalDamagedError."""
+    with segment.path.open("rb") as file:
+        yield from _records(file, segment.path, _file_header(file, segment.path), segment.first)
+
+
+def drop_bodies(segment: Segment, is_dropped: Callable[[Record], bool]) -> int:
+    """Writes a sealed segment anew without the bodies of these records; returns by how many bytes it has shrunk.
+
+    The new file takes the old one's place by rename, once it is durable: a process that dies on the way leaves the old
+    one, beside a piece that the next call writes over. Raises JournalDamagedError, OSError.
+    """
+    path, before = segment.path, segment.path.stat().st_size
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    with path.open("rb") as old, FileIO(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as new:
+        previous = _file_header(old, path)
+        _write_all(new, MAGIC + previous)
+        for seq in range(segment.first, segment.last + 1):
+            raw = _next_raw(old, path, previous, seq)
+            if raw is None:
+                raise _damaged(path, seq)
+            is_cut = raw.packed and is_dropped(_record(raw, path, seq))
+            _write_all(new, raw.without_body() if is_cut else raw.content())
+            previous = raw.digest
+        os.fsync(new.fileno())
+    after = temporary.stat().st_size
+    if after < before:
+        temporary.replace(path)
+        sync_directory(path.parent)
+    else:
+        temporary.unlink()
+    return before - after
+
+
 def sync_directory(directory: Path) -> None:
     """Makes the directory's names durable (a new file is not, until its directory is synced)."""
     descriptor = os.open(directory, os.O_RDONLY)
@@ -211,6 +289,11 @@ def _is_unbegun(path: Path) -> bool:
 
 def _file_header(file: BinaryIO, path: Path) -> bytes:
     head = file.read(FILE_HEADER_BYTES)
+    if head.startswith(FIRST_MAGIC):
+        raise JournalDamagedError(
+            f"{path.name} is of the first format, which this version does not read",
+            hint="move the store directory aside and run `metering backfill`",
+        )
     if len(head) < FILE_HEADER_BYTES or not head.startswith(MAGIC):
         raise JournalDamagedError(f"{path.name} does not begin like a journal segment", hint=_HINT)
     return head[len(MAGIC) :]
@@ -230,23 +313,57 @@ def _records(file: BinaryIO, path: Path, previous: bytes, first: int) -> Iterato
 
 
 def _next_record(file: BinaryIO, path: Path, previous: bytes, seq: int) -> Record | None:
-    head = file.read(_LENGTHS.size)
+    raw = _next_raw(file, path, previous, seq)
+    return None if raw is None else _record(raw, path, seq)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A record as it stands in the file. `head` is what the chain covers of a whole one, whether its body is or not."""
+
+    head: bytes
+    header: bytes
+    packed: bytes
+    digest: bytes
+    is_dropped: bool
+
+    def content(self) -> bytes:
+        """Its bytes, as they were read."""
+        first = DROPPED + self.head[len(RECORD) :] if self.is_dropped else self.head
+        return first + self.header + self.packed + self.digest
+
+    def without_body(self) -> bytes:
+        """Its bytes once the body is gone."""
+        return DROPPED + self.head[len(RECORD) :] + self.header + self.digest
+
+
+def _next_raw(file: BinaryIO, path: Path, previous: bytes, seq: int) -> _Raw | None:
+    head = file.read(_HEAD.size)
     if not head:
         return None
-    if len(head) < _LENGTHS.size:
-        raise _TornError
-    magic, header_bytes, body_bytes = _LENGTHS.unpack(head)
-    if magic != RECORD:
+    magic = head[: len(RECORD)]
+    if magic not in (RECORD, DROPPED):
         written = (head + file.read()).rstrip(b"\0")
         raise _TornError if RECORD.startswith(written) else _damaged(path, seq)
-    rest = file.read(header_bytes + body_bytes + HASH_BYTES)
-    if len(rest) < header_bytes + body_bytes + HASH_BYTES:
+    if len(head) < _HEAD.size:
         raise _TornError
-    content, digest = rest[:-HASH_BYTES], rest[-HASH_BYTES:]
-    if hashlib.sha256(previous + head + content).digest() != digest:
+    is_dropped = magic == DROPPED
+    _, header_bytes, body_bytes, body_sha256 = _HEAD.unpack(head)
+    stored = 0 if is_dropped else body_bytes
+    rest = file.read(header_bytes + stored + HASH_BYTES)
+    if len(rest) < header_bytes + stored + HASH_BYTES:
+        raise _TornError
+    header, packed, digest = rest[:header_bytes], rest[header_bytes:-HASH_BYTES], rest[-HASH_BYTES:]
+    head = RECORD + head[len(RECORD) :]
+    is_whole = is_dropped or hashlib.sha256(packed).digest() == body_sha256
+    if not is_whole or hashlib.sha256(previous + head + header).digest() != digest:
         # Blocks that never reached the disk read as zeros; anything else was written and changed afterwards.
         raise _damaged(path, seq) if (digest[-1:] + file.read()).strip(b"\0") else _TornError
-    header = msgspec.json.decode(content[:header_bytes])
+    return _Raw(head, header, packed, digest, is_dropped)
+
+
+def _record(raw: _Raw, path: Path, seq: int) -> Record:
+    header = msgspec.json.decode(raw.header)
     if header["seq"] != seq:
         raise _damaged(path, seq)
     return Record(
@@ -254,8 +371,10 @@ def _next_record(file: BinaryIO, path: Path, previous: bytes, seq: int) -> Recor
         kind=header["kind"],
         at=header["at"],
         data=header["data"],
-        packed=content[header_bytes:],
-        hash=digest,
+        packed=raw.packed,
+        sha256=header["sha256"],
+        hash=raw.digest,
+        is_dropped=raw.is_dropped,
     )
 
 
@@ -289,11 +408,12 @@ def _has_record_behind(file: BinaryIO, end: int) -> bool:
     tail = file.read()
     at = tail.find(RECORD, HASH_BYTES)
     while at >= 0:
-        head = tail[at : at + _LENGTHS.size]
-        if len(head) == _LENGTHS.size:
-            _, header_bytes, body_bytes = _LENGTHS.unpack(head)
-            stop = at + _LENGTHS.size + header_bytes + body_bytes
-            digest = hashlib.sha256(tail[at - HASH_BYTES : stop]).digest()
+        head = tail[at : at + _HEAD.size]
+        if len(head) == _HEAD.size:
+            _, header_bytes, body_bytes, _ = _HEAD.unpack(head)
+            behind = at + _HEAD.size + header_bytes
+            stop = behind + body_bytes
+            digest = hashlib.sha256(tail[at - HASH_BYTES : behind]).digest()
             if stop + HASH_BYTES <= len(tail) and digest == tail[stop : stop + HASH_BYTES]:
                 return True
         at = tail.find(RECORD, at + 1)

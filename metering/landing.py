@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from metering import alarm_rows, alert_rows, change_rows, invoice_rows
+from metering import alarm_rows, alert_rows, change_rows, invoice_rows, retention_rows, stripe_rows
 from metering.errors import StoreDamagedError
 from metering.history_rows import HISTORY_ENDPOINTS, HistoryRows, grain_fault, read_page
 from metering.inventory_rows import InventoryRows
@@ -29,12 +29,20 @@ _PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     **alert_rows.KINDS,
     **change_rows.KINDS,
     **invoice_rows.KINDS,
+    **stripe_rows.KINDS,
+    **retention_rows.KINDS,
 }
 
 
 def is_counter(kind: str, data: Mapping[str, Any]) -> bool:
     """Whether a record is one of the many small pages of quota counters, which are landed together."""
     return bool(kind == "page" and data["endpoint"] == "project")
+
+
+def land_promise(store: Store, record: Record) -> None:
+    """Lands one record that comes from no page (an alert, an invoice, …) by itself; leaves out every other."""
+    if record.kind in _PROJECTIONS:
+        _PROJECTIONS[record.kind](store.connection, _plain(record))
 
 
 class Landing:

@@ -1,7 +1,7 @@
 """Journal and store as one thing: a fact is journalled, then landed; on opening, the store takes what it lacks.
 
-`open_ledger` is the only way to write. Everything that the store holds comes from the journal, so a store that is
-lost, stale or damaged costs time and no data.
+`open_ledger` is the only way to write. Everything that the store holds comes from the journal (from its newest
+checkpoint and the records after that), so a store that is lost, stale or damaged costs time and no data.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from metering import lock
+from metering import checkpoint, lock
 from metering import store as door
 from metering.errors import StoreDamagedError
-from metering.journal import GENESIS, Journal, read
+from metering.journal import GENESIS, Journal, Record, read
 from metering.landing import Landing, is_counter
 from metering.store import Store
 
@@ -30,7 +30,7 @@ class Ledger:
         self._failure: Exception | None = None
         with ExitStack() as opened:
             self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
-            self.store: Store = door.open_writer(directory)
+            self.store: Store = open_store(directory, directory / JOURNAL)
             opened.enter_context(closing(self.store.connection))
             self.landing = Landing(self.store)
             self._catch_up()
@@ -83,9 +83,31 @@ class Ledger:
         if seq == self.journal.seq:
             _refuse_stranger(digest, self.journal.hash)
             return
-        lacking = self.journal.read(after=max(0, seq - 1))
-        _refuse_stranger(digest, next(lacking).hash if seq else GENESIS)
-        self.landing.apply_all(lacking)
+        self.landing.apply_all(lacking(self.store, self.directory / JOURNAL))
+
+
+def open_store(directory: Path, of: Path) -> Store:
+    """The database of a directory; one that is missing, or older than the journal's newest checkpoint, begins with it.
+
+    `of` is the journal's directory. What comes after the checkpoint is not landed yet.
+    """
+    newest = max((found.seq for found in checkpoint.checkpoints(of)), default=0)
+    if (directory / door.DATABASE).exists():
+        opened = door.open_writer(directory)
+        if opened.query("position").item(0, "seq") >= newest:
+            return opened
+        opened.connection.close()
+    if found := checkpoint.base(of):
+        door.create(directory, found.load)
+    return door.open_writer(directory)
+
+
+def lacking(store: Store, directory: Path) -> Iterator[Record]:
+    """The records that a store lacks, once it is sure that what it has is from this journal."""
+    seq, digest = store.query("position").row(0)
+    records = read(directory, after=max(0, seq - 1))
+    _refuse_stranger(digest, next(records).hash if seq else GENESIS)
+    return records
 
 
 def _refuse_stranger(digest: str, expected: bytes) -> None:
@@ -108,6 +130,7 @@ def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledg
 
 
 def replay(directory: Path, target: Store) -> tuple[int, str]:
-    """Lands a whole journal in an empty store; returns the last record's (seq, hash)."""
-    last = Landing(target).apply_all(read(directory / JOURNAL))
-    return (last.seq, last.hash.hex()) if last else (0, GENESIS.hex())
+    """Lands in a store all that it lacks of a journal; returns the last record's (seq, hash)."""
+    Landing(target).apply_all(lacking(target, directory / JOURNAL))
+    seq, digest = target.query("position").row(0)
+    return int(seq), str(digest)

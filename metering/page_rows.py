@@ -1,6 +1,5 @@
 """The ledger rows of pages and walks: proof of what was seen, also where nothing had changed. Parses no page."""
 
-import hashlib
 from collections.abc import Collection
 from typing import Any
 
@@ -56,7 +55,7 @@ def page_row(record: Record, body: bytes, *, items: int, fault: str | None) -> d
         "sent_at": parse_time(record.data["sent_at"]),
         "received_at": parse_time(record.data["received_at"]),
         "request_id": record.data["request_id"],
-        "sha256": hashlib.sha256(body).hexdigest(),
+        "sha256": record.sha256,
         "bytes": len(body),
         "items": items,
         "changes": 0,

@@ -14,11 +14,12 @@ MINUTES_OF_A_DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What a tick has to do. `tell`: a closed month with invoices that nobody was told of."""
+    """What a tick has to do. `tell`: a closed month with invoices that nobody was told of. `is_new_day`: by UTC."""
 
     poll: bool
     close: Period | None
     tell: Period | None
+    is_new_day: bool
 
 
 def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:
@@ -41,7 +42,14 @@ def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
         poll=_is_poll_due(store, schedule, now),
         close=month if not is_closed and _may_close(store, schedule, month, now) else None,
         tell=month if has_untold else None,
+        is_new_day=_is_new_day(store, now),
     )
+
+
+def _is_new_day(store: Store, now: datetime) -> bool:
+    """Whether no cycle began on this day yet, and there was one before."""
+    last = store.query("last_cycle")["started_at"]
+    return not last.is_empty() and last.item().date() != now.date()
 
 
 def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:

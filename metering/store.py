@@ -25,6 +25,7 @@ from metering.journal import sync_directory
 
 DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
+DatabaseError = duckdb.Error
 DAMAGED = "damaged.duckdb"
 _REBUILD = "`metering rebuild` builds it anew from the journal"
 _DAMAGE = re.compile("Corrupt|not a valid DuckDB|replaying WAL|Could not read enough bytes")
@@ -53,6 +54,13 @@ class Store:
         """Runs `sql/checks/NAME.sql`; rows are faults."""
         frame: pl.DataFrame = self.connection.sql(_text("checks", name)).pl()
         return frame
+
+    def fingerprint(self, relation: str) -> tuple[Any, ...]:
+        """(rows, two sums over the hashes of the rows): the same for the same rows, in whatever order they lie."""
+        (found,) = self.connection.execute(
+            f"select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {relation} as t"  # noqa: S608 - of ours
+        ).fetchall()
+        return tuple(found)
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
         """Appends the frame's rows by column name."""
@@ -127,7 +135,7 @@ def open_writer(directory: Path) -> Store:
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     if not path.exists():
-        _create(path)
+        create(path.parent)
     connection = duckdb.connect(str(path))
     with ExitStack() as opened:
         opened.enter_context(closing(connection))
@@ -149,16 +157,24 @@ def _replace_by_snapshot(directory: Path) -> None:
     sync_directory(directory)
 
 
-def _create(path: Path) -> None:
-    """An empty migrated database, put in place whole: a process that dies here leaves none rather than half of one."""
+def create(directory: Path, begin: Callable[[Store], None] | None = None) -> None:
+    """A migrated database, put in place whole: a process that dies here leaves what was there before.
+
+    `begin` makes what it begins with (in a database without tables), which is then migrated.
+    """
+    path = directory / DATABASE
     temporary = path.with_name(path.name + ".new")
-    for leftover in (temporary, *(file.with_name(file.name + ".wal") for file in (temporary, path))):
+    for leftover in (temporary, temporary.with_name(temporary.name + ".wal")):
         leftover.unlink(missing_ok=True)
     with closing(duckdb.connect(str(temporary))) as connection:
         temporary.chmod(0o600)
         _prepare(connection)
+        if begin is not None:
+            begin(Store(connection))
         migrate(connection)
         connection.execute("checkpoint")
+    # The old log goes first: without it the old database is an earlier state, beside the new one it is poison.
+    path.with_name(path.name + ".wal").unlink(missing_ok=True)
     temporary.replace(path)
     sync_directory(path.parent)
 
@@ -211,7 +227,7 @@ def hold(directory: Path) -> Store:
         return in_memory()
     connection = duckdb.connect(":memory:")
     try:
-        connection.execute(f"attach {_quoted(str(path))} as snapshot (read_only)")
+        connection.execute(f"attach {quoted(str(path))} as snapshot (read_only)")
         connection.execute("use snapshot")
         _prepare(connection)
         _refuse_old(connection, path)
@@ -231,10 +247,12 @@ def _refuse_old(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise StoreDamagedError(f"{path} was made by an older version", hint="`metering poll` makes a new one")
 
 
-def in_memory() -> Store:
-    """A migrated store that no file keeps."""
+def in_memory(begin: Callable[[Store], None] | None = None) -> Store:
+    """A migrated store that no file keeps; `begin` as of `create`."""
     connection = duckdb.connect(":memory:")
     _prepare(connection)
+    if begin is not None:
+        begin(Store(connection))
     migrate(connection)
     return Store(connection)
 
@@ -260,6 +278,14 @@ def _copy(file: Path, to: Path) -> None:
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     """Runs the migrations that this database lacks, then (re)creates the views."""
+    done = migrate_tables(connection)
+    if done or _views_of(connection) != _views_sha256():
+        _create_views(connection)
+        connection.execute("checkpoint")
+
+
+def migrate_tables(connection: duckdb.DuckDBPyConnection, last: str | None = None) -> bool:
+    """Runs the migrations that this database lacks, up to the one named `last`; whether there were any."""
     connection.execute(
         "create table if not exists migration (name varchar primary key, sha256 varchar not null, seq integer not null)"
     )
@@ -281,9 +307,26 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
             {"name": file.name, "sha256": _sha256(file), "views": VIEWS},
         )
         connection.execute("commit")
-    if pending or done.get(VIEWS) != _views_sha256():
-        _create_views(connection)
-        connection.execute("checkpoint")
+    return bool(pending)
+
+
+def last_migration(store: Store) -> str:
+    """The name of the last migration that made this store's tables."""
+    (row,) = store.connection.execute("select max(name) from migration where name <> $v", {"v": VIEWS}).fetchall()
+    return str(row[0])
+
+
+def tables(of: Store) -> list[str]:
+    """The tables that the journal gives, by name."""
+    rows = of.connection.execute(
+        "select table_name from duckdb_tables() where schema_name = 'main' and not internal order by table_name"
+    ).fetchall()
+    return [name for (name,) in rows if name != "migration"]
+
+
+def _views_of(connection: duckdb.DuckDBPyConnection) -> str | None:
+    found = connection.execute("select sha256 from migration where name = $views", {"views": VIEWS}).fetchall()
+    return str(found[0][0]) if found else None
 
 
 def _views_sha256() -> str:
@@ -299,9 +342,9 @@ def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
     ).static_order():
         connection.execute(texts[name])
         about, columns = comments(texts[name])
-        connection.execute(f"comment on view {name} is {_quoted(about)}")
+        connection.execute(f"comment on view {name} is {quoted(about)}")
         for column, what in columns.items():
-            connection.execute(f"comment on column {name}.{column} is {_quoted(what)}")
+            connection.execute(f"comment on column {name}.{column} is {quoted(what)}")
     connection.execute(
         "insert or replace into migration values ($name, $sha256, 0)", {"name": VIEWS, "sha256": _views_sha256()}
     )
@@ -323,7 +366,8 @@ def comments(view: str) -> tuple[str, dict[str, str]]:
     return about, {match[1]: match[2] for match in found if match}
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """As a string of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 

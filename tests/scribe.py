@@ -94,6 +94,7 @@ class Memory:
             at="2026-10-05T12:00:00Z",
             data=data,
             packed=zstandard.compress(body) if body else b"",
+            sha256=hashlib.sha256(body).hexdigest() if body else "",
             hash=hashlib.sha256(before + body + str(seq).encode()).digest(),
         )
         self.records.append(record)

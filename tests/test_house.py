@@ -203,7 +203,7 @@ GUARDED = {
     "smtplib": ({"mail"}, "mail has one door"),
     "requests": (set(), "httpx is the client here"),
     "duckdb": (
-        {"store", "alarm_rows", "alert_rows", "change_rows", "invoice_rows", "retention_rows"},
+        {"store", "alarm_rows", "alert_rows", "change_rows", "invoice_rows", "retention_rows", "stripe_rows"},
         "the database has one door; projections run behind it",
     ),
     "uvicorn": ({"sandbox", "web", "rehearse", "listener"}, "only what serves starts a server"),

@@ -39,8 +39,8 @@ def ends(file: Path) -> list[int]:
     """The offset behind the file header and behind each record."""
     content, out = file.read_bytes(), [FILE_HEADER_BYTES]
     while out[-1] < len(content):
-        _, header, body = journal._LENGTHS.unpack_from(content, out[-1])
-        out.append(out[-1] + journal._LENGTHS.size + header + body + journal.HASH_BYTES)
+        _, header, body, _ = journal._HEAD.unpack_from(content, out[-1])
+        out.append(out[-1] + journal._HEAD.size + header + body + journal.HASH_BYTES)
     return out
 
 
@@ -241,7 +241,7 @@ def test_a_full_segment_is_followed_by_one_named_after_its_first_record(tmp_path
 
 def test_a_segment_begins_with_the_hash_that_the_chain_had(segments):
     before = segments[0].read_bytes()[-journal.HASH_BYTES :]
-    assert segments[1].read_bytes()[:FILE_HEADER_BYTES] == b"METERJ1\n" + before
+    assert segments[1].read_bytes()[:FILE_HEADER_BYTES] == b"METERJ2\n" + before
 
 
 @pytest.mark.parametrize("missing", [0, 1])

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering import audit, store
+from metering import store
 from metering.landing import Landing
 from metering.store import Store
 from tests.scribe import BIG, Memory, Page, Scribe, count, frame, rows
@@ -114,7 +114,7 @@ def test_where_a_batch_ends_and_where_the_process_restarts_changes_no_row(walks,
             landing = Landing(pieces)
     landing.flush()
     whole.flush()
-    for table in audit.tables(pieces):
+    for table in store.tables(pieces):
         assert rows(pieces, table) == rows(whole.store, table), table
 
 
@@ -129,7 +129,7 @@ def test_a_project_may_stand_on_several_pages_and_a_rebuild_is_the_same_row_by_r
         scribe.history(*pages, again if repeated >> number & 1 else pages[0], kind=kind)
     rebuilt = store.in_memory()
     Landing(rebuilt).apply_all(book.records)
-    for table in audit.tables(rebuilt):
+    for table in store.tables(rebuilt):
         assert rows(rebuilt, table) == rows(book.store, table), table
 
 

@@ -38,7 +38,7 @@ def live(directory: Path, *, cycles: int, seed: int = 1) -> None:
 
 def tables(directory: Path) -> dict[str, list[tuple[object, ...]]]:
     with store.open_reader(directory) as found:
-        return {name: rows(found, name) for name in audit.tables(found)}
+        return {name: rows(found, name) for name in store.tables(found)}
 
 
 def faults(directory: Path) -> list[str]:
@@ -232,7 +232,7 @@ def test_catching_up_with_many_records_at_once_is_the_same_as_one_by_one():
     assert len(one_by_one.records) > RECORDS_AT_ONCE
     at_once = store.in_memory()
     assert Landing(at_once).apply_all(one_by_one.records) == one_by_one.records[-1]
-    for table in audit.tables(at_once):
+    for table in store.tables(at_once):
         assert rows(at_once, table) == rows(one_by_one.store, table)
 
 

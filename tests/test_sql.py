@@ -30,6 +30,8 @@ PARAMETERS: dict[str, Any] = {
     "as_of_seq": 2**63,
     "since_seq": 0,
     "seq": 1,
+    "until_seq": 2**62,
+    "settled": ["2026-10"],
     "walk": 1,
     "most": 5,
     "organization": "org-a",
@@ -156,6 +158,9 @@ FRAMES = {
     # What callers register beside the tables, with every column that any of them gives.
     "batch_projects": pl.Schema({"project_key": pl.UInt32(), "page_seq": pl.UInt64()}),
     "only_project": pl.Schema({"project_id": pl.String()}),
+    "headers": pl.Schema(
+        {"seq": pl.UInt64(), "sha256": pl.String(), "request_id": pl.String(), "received_at": pl.String()}
+    ),
     "wanted": pl.Schema(
         {"project_key": pl.UInt32(), "project_id": pl.String(), "metric": pl.String(), "since": MOMENT}
     ),

@@ -95,6 +95,8 @@ def verify(config_path: Path) -> None:
     with ledger.open_ledger(config.store.directory, clock) as books:
         found = audit.verify(config.store.directory, books.store)
     click.echo(f"{found.records} journal records, {found.tables} tables, {found.invoices} invoices checked")
+    for told in found.notes:
+        click.echo(told)
     for fault in found.faults:
         note(fault)
     click.echo("everything agrees" if not found.faults else f"{len(found.faults)} faults")

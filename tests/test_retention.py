@@ -1,0 +1,310 @@
+"""Retention: which raw pages go and which stay, what stands in for them, and that a death on the way costs nothing."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from card import plan, price, subscription
+from pages_of import Books, books, moment
+from scribe import rows
+
+from metering import audit, backup, checkpoint, explain, explain_text, journal, retention, store
+from metering.ledger import open_ledger
+from metering.stop import Stop
+
+TOP = Path(__file__).parents[1]
+HOUR = 3600
+PRO = plan("pro", price(unit_price="0.10"), base_fee="20.00")
+A = {"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"}
+B = {"id": "b", "name": "b", "created_at": "2026-01-01T00:00:00Z"}
+
+
+def life(directory: Path) -> Iterator[Books]:
+    """September and October of the customers one and two, each read in the month after and closed; it is 20 November.
+
+    The journal has a segment for October (September's pages, inventory, its close) and one for November.
+    """
+    mapped = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
+    with books(directory, "2026-10-03", plans=(PRO,), subscriptions=mapped) as found:
+        found.see(A, B)
+        found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
+        found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
+        found.read("2026-09")
+        found.close("2026-09")
+        found.now = moment("2026-11-03")
+        found.use("b", "2026-10-02T05", compute_unit_seconds=HOUR)
+        found.read("2026-10")
+        found.close("2026-10")
+        found.now = moment("2026-11-20")
+        yield found
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Books]:
+    yield from life(tmp_path)
+
+
+def tend(desk: Books, days: int = 30, stop: Stop | None = None) -> list[str]:
+    return retention.tend(desk.ledger, days, desk.now, stop or Stop(), is_new_day=True)
+
+
+def bodies(directory: Path) -> dict[int, bool]:
+    """Record number of each page -> whether its body is there."""
+    return {
+        record.seq: not record.is_dropped for record in journal.read(directory / "journal") if record.kind == "page"
+    }
+
+
+def tables(found: store.Store) -> dict[str, list[tuple[object, ...]]]:
+    return {name: rows(found, name) for name in store.tables(found)}
+
+
+# -- what goes
+
+
+def test_old_pages_of_closed_months_go_and_their_headers_and_hashes_stay(desk):
+    before = {record.seq: record for record in journal.read(desk.directory / "journal")}
+
+    assert tend(desk) == []
+
+    assert bodies(desk.directory) == {1: False, 3: False, 8: True}
+    for record in journal.read(desk.directory / "journal"):
+        if record.seq in before:
+            was = before[record.seq]
+            assert (record.kind, record.at, record.data, record.sha256, record.hash) == (
+                (was.kind, was.at, was.data, was.sha256, was.hash)
+            )
+    assert [record.kind for record in journal.read(desk.directory / "journal", after=max(before))] == [
+        "checkpoint",
+        "pages_dropped",
+    ]
+
+
+def test_zero_keeps_everything_and_makes_no_checkpoint(desk):
+    assert tend(desk, days=0) == []
+    assert all(bodies(desk.directory).values())
+    assert list((desk.directory / "journal").glob("checkpoint-*")) == []
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(0, True), (1, False)])
+def test_a_page_that_is_exactly_as_old_as_pages_are_kept_stays(desk, seconds, is_kept):
+    desk.now = moment("2026-10-03") + timedelta(days=400, seconds=seconds)
+    tend(desk, days=400)
+    assert bodies(desk.directory)[3] is is_kept
+
+
+def test_a_segment_that_holds_anything_younger_stays_whole(desk):
+    desk.now = moment("2026-11-20")
+    # October's segment ends on 3 October; November's gets records still.
+    tend(desk, days=1)
+    assert bodies(desk.directory) == {1: False, 3: False, 8: True}
+
+
+def opened(tmp_path: Path, name: str = "var") -> Iterator[Books]:
+    mapped = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
+    with books(tmp_path / name, "2026-10-03", plans=(PRO,), subscriptions=mapped) as found:
+        found.see(A, B)
+        found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
+        found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
+        yield found
+
+
+def later(desk: Books, text: str = "2028-01-05") -> None:
+    """A page in a later month, so that the segments before it are sealed; then the moment to look."""
+    desk.now = moment(text)
+    desk.see(A, B)
+
+
+@pytest.fixture
+def young(tmp_path: Path) -> Iterator[Books]:
+    """Inventory of 3 October 2026; nothing read or closed yet."""
+    yield from opened(tmp_path)
+
+
+def test_pages_of_an_open_month_stay_however_old(young):
+    young.read("2026-09")
+    later(young)
+    tend(young)
+    assert all(bodies(young.directory).values())
+
+
+def test_pages_of_a_month_with_a_parked_customer_stay(young):
+    young.use("b", "2026-09-11T05", nobody_knows=1)
+    young.read("2026-09")
+    assert list(young.close("2026-09").parked) == ["two"]
+    later(young)
+    tend(young)
+    assert all(bodies(young.directory).values())
+
+
+def test_pages_of_a_month_with_a_void_invoice_stay(young):
+    young.read("2026-09")
+    young.void(young.close("2026-09").issued[0])
+    later(young)
+    tend(young)
+    assert all(bodies(young.directory).values())
+
+
+def test_pages_of_a_month_with_an_adjustment_to_come_stay(young):
+    young.read("2026-09")
+    young.close("2026-09")
+    young.use("a", "2026-09-30T23", compute_unit_seconds=50 * HOUR)
+    young.now = moment("2026-10-05")
+    young.read("2026-09")
+    later(young)
+    tend(young)
+    assert all(bodies(young.directory).values())
+
+
+def test_a_page_across_two_months_goes_once_both_are_closed(young):
+    young.read("2026-09", "2026-10", until="2026-10-01T01")
+    young.close("2026-09")
+    later(young)
+    tend(young)
+    assert bodies(young.directory)[3] is True
+    young.read("2026-10")
+    young.close("2026-10")
+    young.now += timedelta(days=1)
+    tend(young)
+    assert bodies(young.directory)[3] is False
+
+
+def test_pages_of_a_history_that_nobody_ended_stay(desk):
+    desk.now = moment("2026-11-21")
+    with_body = {"walk": 99, "endpoint": "history", "organization": "org", "path": "history", "params": {}}
+    times = {"sent_at": "2026-11-21T00:00:00Z", "received_at": "2026-11-21T00:00:00Z", "request_id": "99"}
+    span = {"grain": 0, "period_start": "2026-10-01T00:00:00Z", "period_end": "2026-11-01T00:00:00Z"}
+    seq = desk.ledger.record("page", {**with_body, **times, **span}, body=b'{"projects": []}')
+    later(desk)
+    tend(desk)
+    assert bodies(desk.directory)[seq] is True
+    assert bodies(desk.directory)[8] is False
+
+
+# -- checkpoints
+
+
+def test_a_checkpoint_is_made_a_month_after_the_first_page_and_not_a_second_earlier(desk):
+    desk.now = moment("2026-11-03") - timedelta(seconds=1)
+    tend(desk)
+    assert checkpoint.checkpoints(desk.directory / "journal") == []
+    desk.now += timedelta(seconds=1)
+    tend(desk)
+    [made] = checkpoint.checkpoints(desk.directory / "journal")
+    assert made.fault() == ""
+    assert retention.CHECKPOINT_DAYS == 31
+
+
+def test_no_checkpoint_is_made_of_a_store_that_is_not_what_the_journal_gives(desk):
+    desk.ledger.store.connection.execute("update observation set compute_unit_seconds = 7")
+    [fault] = tend(desk)
+    assert fault.startswith("table observation is not what the journal gives")
+    assert checkpoint.checkpoints(desk.directory / "journal") == []
+    assert all(bodies(desk.directory).values())
+
+
+def test_two_checkpoints_are_kept_and_the_one_before_stands_in_where_it_can(desk):
+    for months in range(3):
+        desk.now = moment("2026-11-20") + timedelta(days=31 * months)
+        assert tend(desk) == []
+    first, last = checkpoint.checkpoints(desk.directory / "journal")
+    assert first.seq < last.seq
+    (last.path / "page.parquet").unlink()
+    assert checkpoint.base(desk.directory / "journal") == first
+
+
+def test_a_proof_goes_on_in_the_next_tick_where_the_last_one_stopped(desk):
+    stop = Stop()
+    stop.ask()
+    assert tend(desk, stop=stop) == []
+    assert checkpoint.checkpoints(desk.directory / "journal") == []
+    assert (desk.directory / "proof").is_dir()
+    # Not the first tick of its day, but something is under way.
+    assert retention.tend(desk.ledger, 30, desk.now, Stop(), is_new_day=False) == []
+    assert len(checkpoint.checkpoints(desk.directory / "journal")) == 1
+    assert not (desk.directory / "proof").exists()
+
+
+def test_the_same_store_gives_the_same_checkpoint_byte_for_byte(desk, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("other")
+    one = checkpoint.write(desk.ledger.store, directory)
+    files = {file.name: file.read_bytes() for file in one.path.iterdir()}
+    again = checkpoint.write(desk.ledger.store, directory)
+    assert {file.name: file.read_bytes() for file in again.path.iterdir()} == files
+
+
+# -- what a dropped page still tells
+
+
+@pytest.fixture
+def dropped(tmp_path: Path) -> Path:
+    """A closed store directory, after retention."""
+    for desk in life(tmp_path / "var"):
+        assert tend(desk) == []
+    return tmp_path / "var"
+
+
+def agreed(directory: Path) -> audit.Findings:
+    with open_ledger(directory, lambda: moment("2026-12-01")) as ledger:
+        found = audit.verify(directory, ledger.store)
+    assert found.faults == []
+    return found
+
+
+def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
+    [note] = agreed(dropped).notes
+    assert note.startswith("the bodies of 2 pages, up to record 3, were dropped under store.keep_pages_days")
+    assert "the checkpoint at record" in note
+
+
+def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
+    with store.open_reader(dropped) as found:
+        numbers = [row[0] for row in found.connection.execute("select number from invoice order by seq").fetchall()]
+        lines = {number: explain.explain(found, number)["lines"] for number in numbers}
+        usage = [
+            (number, line["key"]) for number, listed in lines.items() for line in listed if line["kind"] == "usage"
+        ]
+        told = {key: explain.explain(found, number, key) for number, key in usage}
+    september = told["a/compute/pro/2026-09-01T00:00:00Z/1"]
+    october = told["b/compute/pro/2026-10-01T00:00:00Z/1"]
+    [page] = september["observations"]
+    assert page["body_dropped_at"] == "2026-11-20T00:00:00Z"
+    assert (page["request_id"], len(page["sha256"])) == ("2", 64)
+    assert [row["body_dropped_at"] for row in october["observations"]] == [None]
+    assert "its body was dropped 2026-11-20T00:00:00Z under store.keep_pages_days" in explain_text.table(september)
+    assert "dropped" not in explain_text.table(october)
+
+
+def test_rebuild_and_a_deleted_store_give_every_table_as_it_was(dropped):
+    with store.open_reader(dropped) as found:
+        before = tables(found)
+    audit.rebuild(dropped)
+    with store.open_reader(dropped) as found:
+        assert tables(found) == before
+    (dropped / store.DATABASE).unlink()
+    agreed(dropped)
+    with store.open_reader(dropped) as found:
+        assert tables(found) == before
+
+
+def test_a_store_that_is_older_than_the_checkpoint_begins_with_it(tmp_path):
+    old = tmp_path / "old"
+    for desk in life(tmp_path / "var"):
+        desk.ledger.store.connection.execute("checkpoint")
+        shutil.copy(desk.directory / store.DATABASE, old)
+        tend(desk)
+    old.replace(tmp_path / "var" / store.DATABASE)
+    agreed(tmp_path / "var")
+
+
+def test_a_backup_has_the_checkpoint_and_restores_to_an_equal_store(dropped, tmp_path):
+    made = backup.backup(dropped, tmp_path / "backups", moment("2026-12-01"))
+    named = json.loads((made.path / "manifest.json").read_text())["sha256"]
+    assert sum(name.startswith("journal/checkpoint-") for name in named) > 20
+    (made.path / store.SNAPSHOT).unlink()
+    agreed(made.path)
+    with store.open_reader(made.path) as restored, store.open_reader(dropped) as found:
+        assert tables(restored) == tables(found)
