@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 from books import Books, configured, when
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metering import forecast, month_outlook, month_report, quota_status, store, terms
+from metering.cli import cli
 from metering.errors import UsageError
 from metering.forecast import Outlook
 from metering.month import Month
@@ -326,3 +328,19 @@ def test_the_report_of_the_running_month_has_it_and_no_other(tmp_path):
     assert (outlook["totals"][0]["expected"], outlook["hours_left"]) == ("132.00", "360")
     assert 'id="outlook"' in (reports / "2026-09" / "report.html").read_text()
     assert json.loads((reports / "2026-08" / "report.json").read_text())["outlook"] is None
+
+
+def test_quota_tells_what_the_month_will_come_to_where_it_is_asked(tmp_path):
+    found = configured(tmp_path, PRICED, default_plan="pro")
+    books = Books(found.store.directory)
+    with books.open() as ledger:
+        books.inventory(ledger, {"a": ("a", "2026-01-01")}, at="2026-09-16")
+        usage = {"a": steady("2026-08-18", 29 * 24, compute_unit_seconds=3600)}
+        books.history(ledger, usage, since="2026-08-18", until="2026-09-16", at="2026-09-16")
+
+    def run(*arguments):
+        given = ["quota", *arguments, "--format", "json", "--config", str(found.path)]
+        return json.loads(CliRunner().invoke(cli, given, env={"METERING_NOW": "2026-09-16T00:00:00Z"}).stdout)
+
+    assert "month" not in run()
+    assert run("--cost")["month"]["totals"][0]["expected"] == "132.00"

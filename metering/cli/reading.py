@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metering.cli.base import (
+    Clock,
     Json,
     business_clock,
     emit,
@@ -69,19 +70,25 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
 
 @click.command()
 @click.option("--all", "include_unlimited", is_flag=True, help="Also quotas without a limit.")
+@click.option("--cost", "with_cost", is_flag=True, help="Also what the month will come to, in JSON.")
 @with_config
 @with_format
-def quota(include_unlimited: bool, config_path: Path, form: str | None) -> None:
+def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str | None) -> None:
     """Percentage of every quota, its level and forecast."""
-    from metering import quota_status, store, terms
-    from metering.period import rfc3339
+    from metering import month as months
+    from metering import month_outlook, quota_status, store, terms
+    from metering.period import month_of, rfc3339
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
         rows = quota_status.quota_rows(
             found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
         )
-    emit({"as_of": rfc3339(now), "quotas": rows}, rows, form, QUOTA_COLUMNS)
+        document: Json = {"as_of": rfc3339(now), "quotas": rows}
+        if with_cost:
+            running = months.Month(store=found, terms=terms.of(config), period=month_of(now), now=now)
+            document["month"] = month_outlook.outlook(running)
+    emit(document, rows, form, QUOTA_COLUMNS)
 
 
 @click.command()
@@ -187,14 +194,19 @@ def _list_alerts(config: "Config", form: str | None) -> None:
     emit({"alerts": rows}, rows, form, ALERT_COLUMNS)
 
 
-def _resend(config: "Config", alert_id: str) -> None:
+def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
+    """Makes an alert due again and delivers what is due; returns the endpoints."""
     from metering import alert, ledger
 
-    clock = business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
-        for endpoint in alert.resend(books, alert_id, config, clock()):
-            click.echo(f"due again at {endpoint}")
+        endpoints = alert.resend(books, alert_id, config, clock())
         alert.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
+    return endpoints
+
+
+def _resend(config: "Config", alert_id: str) -> None:
+    for endpoint in resend(config, business_clock(), alert_id):
+        click.echo(f"due again at {endpoint}")
 
 
 def _test_endpoints(config: "Config", form: str | None) -> None:
