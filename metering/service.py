@@ -6,8 +6,8 @@ Knows signals and the scheduler; what is due comes from the ledger, so a missed 
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -37,15 +37,21 @@ def run(poll_minutes: int, tick: Callable[[Stop], object], log: Log) -> None:
     with _woken(poll_minutes, wake, log), _stopped_by_signal(stop, wake):
         try:
             while not stop.is_asked:
-                wake.get()
-                while not wake.empty():
-                    wake.get()
+                wait(wake, poll_minutes * 60)
                 if not stop.is_asked:
                     failures = attempt(tick, stop, log, failures)
         except KeyboardInterrupt:
             if not stop.is_asked:
                 raise  # a person pressed Ctrl-C; otherwise the grace is over
     log.info("stopped")
+
+
+def wait(wake: SimpleQueue[None], most_seconds: float) -> None:
+    """Until woken, however often, or so long by the monotonic clock: one that was set back would stop the scheduler."""
+    with suppress(Empty):
+        wake.get(timeout=most_seconds)
+        while True:
+            wake.get_nowait()
 
 
 def attempt(tick: Callable[[Stop], object], stop: Stop, log: Log, failures: int) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -259,6 +260,21 @@ def test_the_scheduler_wakes_in_every_slot_of_a_utc_day(minutes: int):
         now = last + timedelta(seconds=1)
     starts = range(0, 1440, minutes)
     assert fired == [midnight + timedelta(minutes=start, seconds=20) for start in starts]
+
+
+def test_a_clock_that_was_set_back_delays_the_next_tick_by_no_more_than_a_slot():
+    """The scheduler then sleeps for as long as the clock lacks; the wait for it ends by the monotonic clock."""
+    wake, begun = SimpleQueue[None](), time.monotonic()
+    service.wait(wake, 0.05)
+    assert 0.05 <= time.monotonic() - begun < 5
+
+
+def test_several_wakings_while_a_tick_was_at_work_are_one():
+    wake = SimpleQueue[None]()
+    for _ in range(3):
+        wake.put(None)
+    service.wait(wake, 60)
+    assert wake.empty()
 
 
 def test_a_stop_ends_a_wait():

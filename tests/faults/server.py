@@ -1,10 +1,11 @@
 """A server that misbehaves below HTTP: raw sockets in threads, one behaviour per path.
 
 It counts what it was asked, so that a test can say that a request was made again, or never made at all. A behaviour
-gets the socket after the request's head was read; whatever it leaves open is closed.
+gets the socket after the request was read; whatever it leaves open is closed.
 """
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -71,7 +72,7 @@ class FaultServer:
 
     paths: dict[str, list[Behaviour]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    """The head of each request, as it came."""
+    """Head and body of each request, as they came."""
     port: int = 0
 
     @property
@@ -83,17 +84,24 @@ class FaultServer:
         """Reads one request and misbehaves."""
         with connection, contextlib.suppress(OSError):
             connection.settimeout(5)
-            head = b""
-            while b"\r\n\r\n" not in head:
+            request = b""
+            while _lacks(request):
                 part = connection.recv(65536)
                 if not part:
                     return
-                head += part
-            text = head.decode("latin-1")
+                request += part
+            text = request.decode("latin-1")
             self.requests.append(text)
             path = text.split(" ", 2)[1].partition("?")[0]
             behaviours = self.paths.get(path) or [sends(answer(b"{}", status="404 Not Found"))]
             (behaviours.pop(0) if len(behaviours) > 1 else behaviours[0])(connection)
+
+
+def _lacks(request: bytes) -> bool:
+    """Whether there is more to come of a request, by its Content-Length."""
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return not end or len(body) < (int(length[1]) if length else 0)
 
 
 @contextmanager
