@@ -107,13 +107,17 @@ def _told(row: Json) -> Json:
 
 
 def _page(page: Json) -> Json:
-    """A value with the page that first showed it: `seq` is the page's record in the journal."""
+    """A value with the page that first showed it: `seq` is the page's record in the journal.
+
+    `body_dropped_at` says when retention took the page's body out of the journal; null where it is there.
+    """
     return {
         "value": str(page["value"]),
         "seq": page["seq"],
         "sha256": page["sha256"],
         "request_id": page["request_id"],
         "received_at": rfc3339(page["received_at"]),
+        "body_dropped_at": rfc3339(page["dropped_at"]) if page["dropped_at"] else None,
     }
 
 
