@@ -18,8 +18,8 @@ from metering.journal import Record
 from metering.legacy import PATH as LEGACY_PATH
 from metering.page_rows import walk_frame
 from metering.period import parse_time
-from metering.store import Store
 from metering.rollup_rows import roll_daily
+from metering.store import Store
 
 RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from graphlib import TopologicalSorter
 from itertools import takewhile
@@ -291,14 +291,15 @@ def migrate_tables(connection: duckdb.DuckDBPyConnection, last: str | None = Non
     )
     done = dict(connection.execute("select name, sha256 from migration").fetchall())
     files = _files("migrations")
-    if unknown := sorted(set(done) - {VIEWS} - {file.name for file in files}):
+    known = {file.name for file in files}
+    if unknown := sorted((set(done) | {last or VIEWS}) - {VIEWS} - known):
         raise StoreDamagedError(
             f"the store was made by a newer version (it knows {unknown[0]})", hint="install that version again"
         )
-    pending = [file for file in files if file.name not in done]
     for file in files:
         if file.name in done and done[file.name] != _sha256(file):
             raise StoreDamagedError(f"migration {file.name} is not the one that made this store")
+    pending = [file for file in files if file.name not in done and (last is None or file.name <= last)]
     for file in pending:
         connection.execute("begin")
         connection.execute(file.read_text())
