@@ -16,6 +16,7 @@ from metering.ledger import Ledger
 from metering.period import parse_time
 from metering.quota import key_of
 from metering.store import Store
+from metering.wording import worded
 
 ALERTS_PER_POST = 200
 
@@ -65,12 +66,13 @@ def _lasts(told: Told, quotas: QuotaOf) -> bool:
 def _end(told: Told, quotas: QuotaOf, now: datetime) -> dict[str, Any]:
     began = json.loads(told["body"])
     data = {name: value for name, value in began["data"].items() if name not in ("forecast", "summary")}
-    return data | {
+    data |= {
         "alert_id": alert.event_id("quota.resolved", told["alert_id"]),
         "resolves": told["alert_id"],
         "started_at": began["timestamp"],
         "reason": _reason(told, data, quotas, now),
     }
+    return data | {"summary": worded({"type": "quota.resolved", "data": data}).paragraph}
 
 
 def _reason(told: Told, data: alert.Row, quotas: QuotaOf, now: datetime) -> str:

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 import socket
 import ssl
@@ -25,6 +26,9 @@ import httpx
 from metering import __version__, mail
 from metering.errors import CredentialsError
 from metering.mail import Mailbox
+
+# An address may be a secret, and httpx would write it down at level INFO.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 RETRY_SCHEDULE = (
     timedelta(0),

@@ -95,8 +95,9 @@ def _ids(data: Event) -> Facts:
 
 
 def _who(data: Event) -> str:
-    project, customer = data["project"], data["customer"]
-    owner = f" of {plain(customer['name'])}" if customer["name"] else ""
+    project, name = data["project"], data["customer"]["name"]
+    # A project that no customer is known for is its own: once is enough.
+    owner = f" of {plain(name)}" if name and name != project["id"] else ""
     return f"Project {plain(project['name'] or project['id'])}{owner}"
 
 
@@ -135,7 +136,8 @@ def _remedy(data: Event) -> str:
     move = f"move it to a larger plan (`metering upgrade {plain(data['project']['id'])} --plan …`) or raise its quota"
     if data["quota"] == "logical_size_bytes":
         return f"have data deleted from the largest branch, {move}"
-    return f"tell the customer, {move}, before it is full"
+    until = "" if data["threshold_percent"] >= EXCEEDED_PERCENT else ", before it is full"
+    return f"tell the customer, {move}{until}"
 
 
 def _forecast(forecast: Event) -> str:

@@ -194,6 +194,16 @@ def test_a_project_that_nobody_pays_for_is_called_by_its_id():
     assert {"Project", "Plan"}.isdisjoint(dict(told.facts))
 
 
+def test_a_customer_that_is_called_like_its_project_is_named_once():
+    told = worded(event(customer="calm-frog-01056041"))
+    assert told.title == "Project acme-cust87-pro-1785788732 has used 88.00 % of its included compute time"
+
+
+def test_what_is_full_is_not_said_to_become_full():
+    assert fact(event(80), "What to do").endswith("before it is full")
+    assert fact(event(100), "What to do").endswith("or raise its quota")
+
+
 def test_history_is_named_as_the_source():
     assert "by the consumption history" in fact(event(source="history"), "As of")
 

@@ -1,5 +1,7 @@
 """[[channels]]: what each kind must have, may have and must not have, each fault with its key."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.test_config import faults, read
@@ -101,7 +103,9 @@ def test_a_fault_is_named_with_its_key_and_what_would_be_right(tmp_path, text, t
 
 def test_an_unknown_kind_names_the_known_ones(tmp_path):
     (fault,) = faults(tmp_path, SLACK.replace('"slack"', '"teams"'))
-    assert fault.startswith("channels[0].kind: is 'teams'; write one of 'slack', 'pagerduty', 'email' or 'alertmanager'")
+    assert fault.startswith(
+        "channels[0].kind: is 'teams'; write one of 'slack', 'pagerduty', 'email' or 'alertmanager'"
+    )
 
 
 @pytest.mark.parametrize("character", ["\\n", "\\r", "\\u0000", " ", "é", ","])
@@ -112,3 +116,15 @@ def test_an_address_holds_nothing_that_could_end_a_header(tmp_path, character):
 def test_an_address_of_ones_own_network_may_be_spoken_to_in_the_clear_where_that_is_said(tmp_path):
     text = ALERTMANAGER.replace("https://", "http://") + "allow_private_network = true\n"
     assert read(tmp_path, text).channels[0].url == "http://alertmanager.example.com/am"
+
+
+def test_the_examples_of_the_written_configuration_are_sound(tmp_path):
+    lines = (Path(__file__).parents[1] / "config.toml").read_text().splitlines()
+    start, end = lines.index(next(line for line in lines if line.startswith("# [[channels]]"))), len(lines)
+    end = next(i for i in range(start, end) if lines[i].startswith(("# [[meters]]", "[[")))
+    shown = [line.removeprefix("# ") for line in lines[start:end] if "secret_file" not in line]
+    assert [channel.endpoint for channel in read(tmp_path, "\n".join(shown)).channels] == [
+        "slack:ops",
+        "email:support",
+        "alertmanager:prometheus",
+    ]

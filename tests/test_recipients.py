@@ -15,6 +15,7 @@ from metering.errors import CredentialsError
 from tests.inbox import Inbox, receiving
 from tests.mail_server import Post, mail_server
 from tests.test_alert import SECRET, MemoryLedger, row
+from tests.test_channels import POISON
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 AGAIN = timedelta(seconds=5)
@@ -213,7 +214,26 @@ def test_a_test_reaches_everybody_opens_an_incident_and_ends_it(world):
     assert json.loads(world.alertmanager.posts[0][1])[0]["labels"]["alertname"] == "MeteringTest"
 
 
+@pytest.mark.parametrize("text", POISON.values(), ids=POISON)
+def test_a_name_that_means_harm_arrives_everywhere_as_text(world, text):
+    book = MemoryLedger()
+    alert.evaluate(book, [row(project_name=text, customer=text, plan=text)], world.config, NOW)
+    assert tell(world, book) == {"delivered": 5}
+    events = [json.loads(inbox.posts[0][1]) for inbox in (world.slack, world.pagerduty, world.alertmanager)]
+    assert "<" not in json.dumps(events[0])
+    ((_, to, raw),) = world.post.messages
+    assert to == ["a@example.com", "b@example.com"]
+    assert email.message_from_bytes(raw, policy=default)["bcc"] is None
+
+
 # -- secrets
+
+
+def test_the_address_that_is_a_secret_is_in_no_log(world, caplog):
+    caplog.set_level("INFO")
+    alert.test_event(world.config, world.secrets, NOW, clock)
+    assert len(world.slack.posts) == 1
+    assert "s3cr3tpath" not in caplog.text
 
 
 def test_a_secret_stands_neither_in_the_journal_nor_in_the_store_nor_in_the_log(world, tmp_path):

@@ -91,6 +91,7 @@ def test_a_stall_is_told_once_and_so_is_its_end():
         stall.announce(book, config, at(now), is_tried=True)
     assert told(book) == [("poll.stalled", "2026-10-05T12:00:20Z"), ("poll.recovered", "2026-10-05T12:00:20Z")]
     assert data(book, 1)["recovered_at"] == "2026-10-05T13:30:20Z"
+    assert data(book, 1)["resolves"] == data(book, 0)["alert_id"]
     depth = alert.outbox_depth(book.store)
     assert [(row["endpoint"], row["pending"]) for row in depth] == [(HOOK, 2)]
 
