@@ -90,8 +90,8 @@ class Fleet:
 @dataclass(kw_only=True)
 class PlainNeon:
     """The server's answers. `errors` holds (organization or project id, endpoint) -> (status, body); endpoints are
-    `inventory`, `recoverable`, `history`, `history after CURSOR`, `hourly`, `daily`, `monthly`, `project`, `branches`
-    and `auth`."""
+    `inventory`, `recoverable`, `history`, `history after CURSOR`, `hourly`, `daily`, `monthly`, `project`, `branches`,
+    `auth`, `transfer` (of an organization) and `change` (of a project)."""
 
     url: str = ""
     fleets: dict[str, Fleet] = field(default_factory=dict)
@@ -99,6 +99,10 @@ class PlainNeon:
     branches: dict[str, list[Json]] = field(default_factory=dict)
     errors: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    changed: list[tuple[str, str, Json]] = field(default_factory=list)
+    """Method, path and body of everything that was asked to change."""
+    auth_method: str = "api_key_user"
+    """What `GET /auth` calls every key."""
     keys: set[str] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
     """Requests wait here; it is open unless a test closes it."""
@@ -117,6 +121,8 @@ class PlainNeon:
         organization = asked.get("org_id", "")
         if parts[0] == "consumption_history":
             return self._history(organization, asked, is_legacy=parts[1] == "projects")
+        if parts[0] == "auth" and ("", "auth") not in self.errors:
+            return 200, json.dumps({"account_id": "account", "auth_method": self.auth_method}).encode()
         if parts[0] != "projects":
             return self.errors.get((organization, parts[0]), (404, b'{"code":"","message":"no such path"}'))
         if len(parts) == 1:
@@ -142,11 +148,30 @@ class PlainNeon:
     def _project(self, project_id: str) -> tuple[int, bytes]:
         if (project_id, "project") in self.errors:
             return self.errors[project_id, "project"]
-        for fleet in self.fleets.values():
+        for organization, fleet in self.fleets.items():
             for project in fleet.projects:
                 if project["id"] == project_id:
-                    return 200, json.dumps({"project": {**project, **self.counters.get(project_id, {})}}).encode()
+                    shown = {**project, "org_id": organization, **self.counters.get(project_id, {})}
+                    return 200, json.dumps({"project": shown}).encode()
         return 404, b'{"code":"","message":"project not found"}'
+
+    def change(self, method: str, path: str, body: Json) -> tuple[int, bytes]:
+        """Status and body of a transfer, or of a project's new quotas; an error is answered and nothing happens."""
+        self.changed.append((method, path.split("/api/v2/", 1)[-1], body))
+        parts = self.changed[-1][1].split("/")
+        if method == "POST":
+            if (parts[1], "transfer") in self.errors:
+                return self.errors[parts[1], "transfer"]
+            home, target = self.fleet(parts[1]), self.fleet(body["destination_org_id"])
+            moved = [project for project in home.projects if project["id"] in body["project_ids"]]
+            home.projects = [project for project in home.projects if project not in moved]
+            target.projects += moved
+            return 200, b"{}"
+        if (parts[1], "change") in self.errors:
+            return self.errors[parts[1], "change"]
+        (project,) = [one for fleet in self.fleets.values() for one in fleet.projects if one["id"] == parts[1]]
+        project["settings"] = body["project"]["settings"]
+        return self._project(parts[1])
 
     def _history(self, organization: str, asked: dict[str, str], *, is_legacy: bool) -> tuple[int, bytes]:
         grain = asked["granularity"]
@@ -216,6 +241,17 @@ def served(neon: PlainNeon) -> Iterator[PlainNeon]:
                 status, body = 401, b'{"code":"","message":"supplied credentials do not pass authentication"}'
             else:
                 status, body = neon.answer(split.path, asked)
+            self._send(status, body)
+
+        def do_POST(self) -> None:
+            neon.gate.wait()
+            told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(*neon.change(self.command, urlsplit(self.path).path, told))
+
+        def do_PATCH(self) -> None:
+            self.do_POST()
+
+        def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
