@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from metering.config_checks import contradictions
+from metering.config_dashboard import DashboardConfig
 from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_faults import closest, faults_of
 from metering.config_layers import defaults, layered
@@ -50,6 +51,7 @@ __all__ = [
     "Config",
     "Customer",
     "CustomersConfig",
+    "DashboardConfig",
     "Discount",
     "Divisor",
     "ExportsConfig",
@@ -88,6 +90,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "invoices": InvoicesConfig,
     "quota": QuotaConfig,
     "service": ServiceConfig,
+    "dashboard": DashboardConfig,
     "exports": ExportsConfig,
     "stripe": StripeConfig,
 }

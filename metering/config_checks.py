@@ -33,6 +33,8 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
     for where, channel in _tables(data, "channels"):
         yield from _channel(channel, where)
     yield from _open_to_others(data.get("service"))
+    for what in ("token", "link_secret"):
+        yield from _not_both(data.get("dashboard"), "dashboard", f"{what}_env", f"{what}_file")
     stripe = data.get("stripe")
     if isinstance(stripe, dict) and "secret_env" in stripe:
         yield from _one_of(stripe, "stripe", "secret_env", "secret_file")
@@ -126,6 +128,11 @@ def _backwards(table: Mapping[str, object], where: str) -> Iterator[Fault]:
     if end <= start:
         right = f"write a time after valid_from, {rfc3339(start)}"
         yield Fault(where=f"{where}.valid_to", what=f"{rfc3339(end)} is no later than valid_from", right=right)
+
+
+def _not_both(table: object, where: str, one: str, other: str) -> Iterator[Fault]:
+    if isinstance(table, dict) and one in table and other in table:
+        yield Fault(where=f"{where}.{one}", what=f"and {other} are both given", right="keep one of the two")
 
 
 def _one_of(table: Mapping[str, object], where: str, one: str, other: str) -> Iterator[Fault]:

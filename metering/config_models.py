@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from metering.config_dashboard import DashboardConfig
 from metering.config_exports import ExportsConfig, StripeConfig
 from metering.config_patterns import (
     BaseUrl,
@@ -254,6 +255,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     invoices: InvoicesConfig = InvoicesConfig()
     quota: QuotaConfig = QuotaConfig()
     service: ServiceConfig = ServiceConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     exports: ExportsConfig = ExportsConfig()
     stripe: StripeConfig = StripeConfig()
     webhooks: tuple[Webhook, ...] = ()

@@ -1,4 +1,4 @@
-"""What `run` shows over HTTP: `/metrics` for Prometheus, `/healthz` for whoever restarts things.
+"""What is shown over HTTP beside the dashboard: `/metrics` for Prometheus, `/healthz` for whoever restarts things.
 
 Both read the published snapshot, as any reading command does, and one request after the other, so that many scrapes
 cost no more than one. Reads no clock and changes nothing.
@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from metering import metrics, stall
 from metering import store as door
@@ -51,7 +51,7 @@ def health(config: Config, started_at: datetime, now: datetime) -> tuple[int, Js
     return 200, told if last else {**told, "status": "starting"}
 
 
-def app(config_of: Callable[[], Config], clock: Callable[[], datetime]) -> Starlette:
+def routes(config_of: Callable[[], Config], clock: Callable[[], datetime]) -> list[Route]:
     """The two pages; `config_of` gives the configuration that is in force."""
     turn, started_at = threading.Lock(), clock()
 
@@ -69,13 +69,13 @@ def app(config_of: Callable[[], Config], clock: Callable[[], datetime]) -> Starl
             status, told = health(config_of(), started_at, clock())
         return JSONResponse(told, status, headers={"cache-control": "no-store"})
 
-    return Starlette(routes=[Route("/metrics", show_metrics), Route("/healthz", show_health)])
+    return [Route("/metrics", show_metrics), Route("/healthz", show_health)]
 
 
 class Listener:
     """A server in a thread of its own, from `with` to its end; `address` is where it listens."""
 
-    def __init__(self, served: Starlette, listen: str) -> None:
+    def __init__(self, served: ASGIApp, listen: str) -> None:
         """Takes the address; raises MeteringError where it cannot be had."""
         self._socket = _bound(listen)
         host, port, *_ = self._socket.getsockname()
@@ -89,6 +89,7 @@ class Listener:
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                proxy_headers=False,  # who asks is the peer; what a proxy says of it is for the guard to judge
                 timeout_graceful_shutdown=1,
             )
         )

@@ -22,15 +22,26 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Plan, ...]:
     """The file's plans; `plans` are the configuration's, which they may extend. Raises ConfigError with all faults."""
-    data = _data(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([Fault(where=str(path), what=f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([Fault(where=str(path), what=f"is not TOML: {error}")]) from None
+    return parse(text, plans, meters, name=path.name)
+
+
+def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: str = "the text") -> tuple[Plan, ...]:
+    """The same of a text; `name` is what faults call it."""
+    data = _data(text, name)
     faults = [
-        Fault(where=f"{path.name}: {name}", what="is not a known key", right=closest(name, ["plans"]))
-        for name in data
-        if name != "plans"
+        Fault(where=f"{name}: {key}", what="is not a known key", right=closest(key, ["plans"]))
+        for key in data
+        if key != "plans"
     ]
     entries = data.get("plans")
     if not isinstance(entries, list) or not entries:
-        faults.append(Fault(where=f"{path.name}: plans", what="is missing", right="write [[plans]] above each plan"))
+        faults.append(Fault(where=f"{name}: plans", what="is missing", right="write [[plans]] above each plan"))
         raise ConfigError(faults)
     own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
     bases = [ratecard.plain(plan) for plan in plans if plan.id not in own]
@@ -49,14 +60,11 @@ def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Pl
     return tuple(backdated(plan) for plan in found)
 
 
-def _data(path: Path) -> Mapping[str, object]:
+def _data(text: str, name: str) -> Mapping[str, object]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"), parse_float=WrittenFloat)
-    except OSError as error:
-        fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
-    except (UnicodeDecodeError, ValueError) as error:
-        fault = Fault(where=str(path), what=f"is not TOML: {error}")
-    raise ConfigError([fault])
+        return tomllib.loads(text, parse_float=WrittenFloat)
+    except ValueError as error:
+        raise ConfigError([Fault(where=name, what=f"is not TOML: {error}")]) from None
 
 
 def _sound(tables: Sequence[object], faults: list[Fault]) -> list[Plan]:

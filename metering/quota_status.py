@@ -1,6 +1,8 @@
 """Every quota of every project as it stands now: the store's counters and history handed to quota.py."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -39,6 +41,19 @@ def quota_rows(  # noqa: PLR0913 - what is shown is two choices
     rows = zip(quota.rows(frame), frame["partial"], strict=True)
     told = [{**row, "partial": is_partial} for row, is_partial in rows]
     return quota_forecast.with_forecasts(month, told, thresholds_percent)
+
+
+def urgency(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """The order in which projects will be suspended: the exceeded, then by when 100 % is forecast, then the fullest."""
+    reaches = (row["forecast"] or {}).get("reaches_100_at")
+    return (
+        row["level"] != "exceeded",
+        reaches is None,
+        reaches or "",
+        -Fraction(row["percent"] or 0),
+        row["project_id"],
+        row["quota"],
+    )
 
 
 def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime) -> dict[str, int]:

@@ -6,6 +6,7 @@ against usage x price in plain fractions.
 """
 
 import base64
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from metering.store import open_reader
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 POLLS = 5
+ENDS_AT = NOW + timedelta(minutes=15 * (POLLS - 1))
 MARK = ".metering-demo"
 
 
@@ -100,6 +102,7 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, projects
     (directory / "customers.csv").write_text(customers(1 + projects // 2))
     write_secret(directory / "sandbox-key", sandbox.PERSONAL_KEY)
     write_secret(directory / "webhook-secret", secret)
+    write_secret(directory / "link-secret", secrets.token_urlsafe(32))
     return config.read(
         path, environ={}, card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters))
     )
@@ -302,7 +305,7 @@ def _print(outcome: Outcome, found: Config, received: receiver.Received) -> None
     margin = outcome.net - outcome.cost
     quota_alerts = f"{outcome.alerts} quota alerts, {outcome.verified - outcome.alerts} invoice events"
     lines = [
-        ("rehearsed moment", rfc3339(NOW + timedelta(minutes=15 * (POLLS - 1)))),
+        ("rehearsed moment", rfc3339(ENDS_AT)),
         ("projects", f"{outcome.projects} in {len(found.organizations)} organizations"),
         ("requests made", str(outcome.requests)),
         ("observations landed", str(outcome.observations)),

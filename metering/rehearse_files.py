@@ -35,6 +35,9 @@ address = "1 Example Street, 1000 Example"
 country = "BE"
 tax_id = "BE0123456749"
 
+[dashboard]
+link_secret_file = "link-secret"
+
 [[webhooks]]
 url = "{receiver}"
 secret_file = "webhook-secret"

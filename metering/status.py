@@ -8,11 +8,15 @@ from typing import Any
 
 from metering import alarms, schedule, terms
 from metering.config import Config
+from metering.figures import percent_truncated
 from metering.month import Month
-from metering.period import month_of, previous_month, rfc3339
+from metering.period import DAY, month_of, previous_month, rfc3339
 from metering.store import Store
 
 Json = dict[str, Any]
+
+MOST_CYCLES = 500
+"""Five days of a quarter of an hour each."""
 
 
 def status(store: Store, config: Config, now: datetime) -> Json:
@@ -37,6 +41,24 @@ def status(store: Store, config: Config, now: datetime) -> Json:
 def projects(store: Store) -> list[Json]:
     """When the history of each project that inventory lists was last read; null where it never was."""
     return [_shown(row) for row in store.query("project_reads").iter_rows(named=True)]
+
+
+def cycles(store: Store) -> list[Json]:
+    """The last runs of poll, backfill and tick, the latest first, with what each asked for and what was wrong."""
+    return [_shown(row) for row in store.query("cycles", most=MOST_CYCLES).iter_rows(named=True)]
+
+
+def budget(store: Store, config: Config, now: datetime) -> list[Json]:
+    """Per account {requests, most, percent}: of the history requests that the last 24 hours allowed, those made."""
+    asked = dict(store.query("history_requests", since=now - DAY, now=now).iter_rows())
+    most = config.neon.history_requests_per_minute * (DAY // timedelta(minutes=1))
+    accounts: dict[str, int] = {}
+    for row in config.organizations:
+        accounts[row.account] = accounts.get(row.account, 0) + asked.get(row.id, 0)
+    return [
+        {"account": account, "requests": str(count), "most": str(most), "percent": percent_truncated(count, most)}
+        for account, count in sorted(accounts.items())
+    ]
 
 
 def lines(document: Json) -> Iterator[tuple[str, str]]:

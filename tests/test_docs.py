@@ -150,6 +150,7 @@ HEADINGS = {
     "invoices": "## `[invoices]`",
     "quota": "## `[quota]`",
     "service": "## `[service]`",
+    "dashboard": "## `[dashboard]`",
     "exports": "## `[exports]`",
     "stripe": "## `[stripe]`",
     "webhooks": "## `[[webhooks]]`",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from metering import config, ledger, listener, metrics, store
 from metering.errors import MeteringError
@@ -72,10 +73,14 @@ def test_a_snapshot_that_cannot_be_read_is_unavailable(configured, damage):
     assert told["error"]
 
 
+def state(configured: config.Config, now: datetime) -> Starlette:
+    return Starlette(routes=listener.routes(lambda: configured, lambda: now))
+
+
 @pytest.fixture
 def pages(configured: config.Config) -> Iterator[str]:
     polled(configured)
-    with listener.Listener(listener.app(lambda: configured, lambda: at("12:20:00")), "127.0.0.1:0") as found:
+    with listener.Listener(state(configured, at("12:20:00")), "127.0.0.1:0") as found:
         yield f"http://{found.address}"
 
 
@@ -119,11 +124,11 @@ def test_an_address_that_is_taken_is_an_error_that_names_it(configured):
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(MeteringError, match=f"cannot listen on {address}: "):
-            listener.Listener(listener.app(lambda: configured, lambda: CYCLE), address)
+            listener.Listener(state(configured, CYCLE), address)
 
 
 def test_after_its_end_nobody_answers(configured):
-    with listener.Listener(listener.app(lambda: configured, lambda: CYCLE), "127.0.0.1:0") as found:
+    with listener.Listener(state(configured, CYCLE), "127.0.0.1:0") as found:
         address = found.address
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://{address}/healthz", timeout=5)

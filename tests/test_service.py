@@ -139,7 +139,7 @@ def test_it_shows_its_metrics_and_its_health_and_ends_in_time(tmp_path: Path):
         assert process.stderr is not None
         server.may_answer.set()
         first = json.loads(process.stderr.readline())
-        assert (first["level"], first["event"], first["pages"]) == ("info", "listening", ["/metrics", "/healthz"])
+        assert (first["level"], first["event"], first["pages"]) == ("info", "listening", ["/", "/api", "/metrics", "/healthz"])
         while json.loads(process.stderr.readline())["event"] != "tick":
             assert process.poll() is None
         with urllib.request.urlopen(f"http://{first['address']}/healthz", timeout=30) as answer:
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_is_told_and_polling_goes_on(tmp_path: Path):
         assert process.stderr is not None
         server.may_answer.set()
         said = json.loads(process.stderr.readline())
-        assert (said["level"], said["event"]) == ("error", "no metrics and no health are served")
+        assert (said["level"], said["event"]) == ("error", "no dashboard, no metrics and no health are served")
         assert said["error"].startswith(f"cannot listen on 127.0.0.1:{server.server_port}: ")
         assert server.asked.wait(60)
         process.send_signal(signal.SIGTERM)

@@ -10,7 +10,18 @@ import sys
 import click
 
 from metering import __version__
-from metering.cli import changing, collecting, correcting, explaining, exporting, money, operations, reading, tools
+from metering.cli import (
+    changing,
+    collecting,
+    correcting,
+    explaining,
+    exporting,
+    money,
+    operations,
+    reading,
+    serving,
+    tools,
+)
 from metering.errors import DISK_HINT, MeteringError
 
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -22,7 +33,7 @@ def cli() -> None:
     """Usage metering and billing for platforms that give each of their customers a Neon Postgres project."""
 
 
-for _module in (tools, collecting, reading, money, exporting, correcting, explaining, changing, operations):
+for _module in (tools, collecting, reading, money, exporting, correcting, explaining, changing, operations, serving):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

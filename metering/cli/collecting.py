@@ -26,10 +26,12 @@ from metering.cli.base import (
     with_config,
     with_format,
 )
-from metering.errors import MeteringError, UsageError
+from metering.errors import CredentialsError, MeteringError, UsageError
 from metering.period import Period, parse_time, rfc3339
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from metering.config import Config
     from metering.cycle import Tick, Wiring
     from metering.intake import Report
@@ -203,7 +205,8 @@ def run(config_path: Path) -> None:
     known = [config]  # the last one that was read; a page shows it while the next is faulty
 
     def tick_and_tell(stop: "Stop") -> None:
-        known[0] = read_config(config_path)
+        fresh = read_config(config_path)
+        known[0] = known[0] if fresh == known[0] else fresh  # the same object as long as nothing changed in it
         begun = time.monotonic()
         done = one_tick(known[0], clock, stop)
         _log_tick(log, done, int(time.monotonic() - begun))
@@ -217,19 +220,27 @@ def _listening(
     config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
 ) -> Iterator[None]:
     """While inside, the pages are served; polling matters more, so where the port is taken it goes on without."""
+    from starlette.applications import Starlette
+
     from metering import listener
+    from metering.cli.serving import application
 
     if not config.service.listen:
         yield
         return
     try:
-        pages = listener.Listener(listener.app(config_of, clock), config.service.listen)
+        served: ASGIApp = application(config, config_of, clock)
+    except CredentialsError as error:
+        log.error("no dashboard is served", error=str(error))
+        served = Starlette(routes=listener.routes(config_of, clock))
+    try:
+        pages = listener.Listener(served, config.service.listen)
     except MeteringError as error:
-        log.error("no metrics and no health are served", error=str(error))
+        log.error("no dashboard, no metrics and no health are served", error=str(error))
         yield
         return
     with pages:
-        log.info("listening", address=pages.address, pages=["/metrics", "/healthz"])
+        log.info("listening", address=pages.address, pages=["/", "/api", "/metrics", "/healthz"])
         yield
 
 

@@ -56,14 +56,19 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
 @click.option("--projects", type=click.IntRange(1, 100_000), default=200, show_default=True)
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="Default: metering-demo.")
 @click.option("--seed", type=int, default=1, show_default=True)
-def demo(projects: int, directory: Path | None, seed: int) -> None:
+@click.option("--serve", "is_served", is_flag=True, help="Then keep the dashboard up until Ctrl-C.")
+def demo(projects: int, directory: Path | None, seed: int, is_served: bool) -> None:
     """No account needed: a sandbox API, two months of usage, alerts, invoices and a report."""
     import sys
 
     from metering import rehearse
+    from metering.cli.serving import serve_until_stopped
 
     target = directory or Path("metering-demo")
-    finish(rehearse.demo(target, projects=projects, seed=seed, real_time=real_time, is_terminal=sys.stderr.isatty()))
+    code = rehearse.demo(target, projects=projects, seed=seed, real_time=real_time, is_terminal=sys.stderr.isatty())
+    if is_served:
+        serve_until_stopped(read_config(target / "config.toml"), lambda: rehearse.ENDS_AT)
+    finish(code)
 
 
 @click.command()

@@ -1,0 +1,140 @@
+"""The dashboard alone: serve; and what `run` and `demo --serve` need to show it too."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from metering.cli.base import Clock, business_clock, note, read_config, with_config
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from metering.config import Config, Secret
+    from metering.web.guard import Access
+
+
+@click.command()
+@click.option("--listen", metavar="ADDRESS", help="Where to listen; default: service.listen of the configuration.")
+@click.option("--link", metavar="CUSTOMER", help="Print a link to this customer's own page, and end.")
+@click.option("--days", type=int, default=30, show_default=True, help="How long the link lasts.")
+@with_config
+def serve(listen: str | None, link: str | None, days: int, config_path: Path) -> None:
+    """The dashboard alone: pages, downloads, JSON API, metrics; reads the published snapshot."""
+    config, clock = read_config(config_path), business_clock()
+    if link is not None:
+        click.echo(customer_link(config, clock, link, days))
+        return
+    serve_until_stopped(_listening_on(config, listen), clock)
+
+
+def _listening_on(config: "Config", listen: str | None) -> "Config":
+    """The configuration with another address. Raises ConfigError where others could reach it and nobody is asked."""
+    from metering.config_patterns import is_loopback, listen_parts
+    from metering.errors import ConfigError, Fault, UsageError
+
+    if listen is not None:
+        try:
+            listen_parts(listen)
+        except ValueError as error:
+            raise UsageError(f"--listen: {error}", hint='write it like "127.0.0.1:9187"') from None
+        config = config.model_copy(update={"service": config.service.model_copy(update={"listen": listen})})
+    if not config.service.listen:
+        raise UsageError("service.listen is empty", hint="name an address with --listen")
+    host, _ = listen_parts(config.service.listen)
+    if not is_loopback(host) and not config.dashboard.asks_who:
+        right = "give token_env, token_file or trusted_proxies, or listen on 127.0.0.1"
+        raise ConfigError([Fault(where="dashboard.token_env", what="is missing: others could look", right=right)])
+    return config
+
+
+def serve_until_stopped(config: "Config", clock: Clock) -> None:
+    """Listens until SIGTERM, or Ctrl-C."""
+    from metering.listener import Listener
+
+    with Listener(application(config, lambda: config, clock), config.service.listen) as pages, _stopped() as stop:
+        note(f"serving on http://{pages.address}/ until Ctrl-C")
+        stop.wait()
+
+
+@contextmanager
+def _stopped() -> "Iterator[threading.Event]":
+    """Set at SIGTERM."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def application(config: "Config", config_of: "Callable[[], Config]", clock: Clock) -> "ASGIApp":
+    """The dashboard with metrics and health; `config` says who is let in, from the start to the end."""
+    from metering import listener
+    from metering.cli.reading import resend
+    from metering.web import app
+    from metering.web.desk import Desk
+    from metering.web.edition import Editions
+
+    desk = Desk(
+        Editions(config_of, clock),
+        access(config),
+        clock=clock,
+        link_secret=link_secret(config),
+        resend=lambda alert_id: resend(config_of(), clock, alert_id),
+    )
+    return app.application(desk, listener.routes(config_of, clock))
+
+
+def access(config: "Config") -> "Access":
+    """Who is let in. Raises CredentialsError where the token is missing or could be guessed."""
+    from metering.web.guard import Access
+
+    dashboard = config.dashboard
+    return Access(
+        token=_secret(dashboard.token_env, dashboard.token_file, "the dashboard's token"),
+        proxies=dashboard.networks(),
+        user_header=dashboard.user_header,
+        hosts=dashboard.names(),
+    )
+
+
+def link_secret(config: "Config") -> "Secret | None":
+    """What signs customers' links; None where none is configured."""
+    dashboard = config.dashboard
+    return _secret(dashboard.link_secret_env, dashboard.link_secret_file, "the secret of customers' links")
+
+
+def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | None":
+    from metering.config import secret
+    from metering.web.links import refuse_weak
+
+    return refuse_weak(secret(env_name, file, os.environ), what) if env_name or file else None
+
+
+def customer_link(config: "Config", clock: Clock, customer: str, days: int) -> str:
+    """The address of one customer's own page. Raises UsageError without a secret to sign it, or for a stranger."""
+    from metering.errors import UsageError
+    from metering.web import links
+    from metering.web.edition import Edition
+
+    signing = link_secret(config)
+    if signing is None:
+        raise UsageError("links are not configured", hint="set dashboard.link_secret_env or link_secret_file")
+    if not Edition(config, clock()).knows_customer(customer):
+        raise UsageError(f"there is no customer {customer!r}", hint="`metering invoices current` names them")
+    base = config.dashboard.public_url or f"http://{config.service.listen}"
+    return base + links.made(customer, clock(), days, signing)
+
+
+COMMANDS: list[click.Command] = [serve]

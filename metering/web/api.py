@@ -1,0 +1,184 @@
+"""The JSON API: the same documents as the commands print, from the same edition as the pages.
+
+Read-only. Errors are problem details (RFC 9457).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering import close, month, ratecard
+from metering.errors import MeteringError, UsageError
+from metering.figures import visible
+from metering.period import parse_month, rfc3339
+from metering.report_facts import Row
+from metering.web import openapi
+from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, NotFoundError, status_of
+from metering.web.edition import Edition, MonthFigures
+from metering.web.pages import explanation
+
+Document = Mapping[str, Any]
+REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
+"""The parts of a month's report that `/api/overview` gives."""
+
+
+def _month(request: Request, edition: Edition) -> MonthFigures:
+REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
+    text = request.query_params.get("month", "current")
+    parse_month(text, edition.now)
+    found = edition.month(text)
+    if found.name not in edition.months:
+        raise NotFoundError(f"nothing is known of {found.name}")
+    return found
+
+
+def status(edition: Edition, _: Request) -> Document:
+    """What `status` prints."""
+    return edition.status
+
+
+def months(edition: Edition, _: Request) -> Document:
+    """The months that can be asked for."""
+    return {"months": list(edition.months)}
+
+
+def overview(edition: Edition, request: Request) -> Document:
+    """The figures of a month's report."""
+    report = _month(request, edition).report
+    return {name: report[name] for name in REPORT}
+
+
+def usage(edition: Edition, request: Request) -> Document:
+    """What `usage` prints; by day or hour for one project."""
+    found = _month(request, edition)
+    by, project = request.query_params.get("by"), request.query_params.get("project")
+    if by not in {None, "day", "hour"}:
+        raise UsageError("by is day or hour")
+    if by is not None and not project:
+        raise UsageError("by needs a project", hint="the fleet's days are in /api/overview, under meters")
+    if by is None and project is None:
+        return edition.ask(("usage document", found.name), lambda _: month.usage_json(found.month))
+    key = ("usage document", found.name, by, project)
+    return edition.ask(key, lambda _: month.usage_json(found.month, by=by, project=project))
+
+
+def quotas(edition: Edition, _: Request) -> Document:
+    """What `quota` prints."""
+    rows = sorted(edition.quotas, key=lambda row: (row["project_id"], row["quota"]))
+    return {"as_of": rfc3339(edition.now), "quotas": rows}
+
+
+def customers(edition: Edition, request: Request) -> Document:
+    """Who is invoiced for a month."""
+    found = _month(request, edition)
+    return {"month": found.name, "as_of": found.as_of, "customers": found.report["customers"]}
+
+
+def projects(edition: Edition, request: Request) -> Document:
+    """Every project of a month."""
+    found = _month(request, edition)
+    return {"month": found.name, "as_of": found.as_of, "projects": found.projects}
+
+
+def invoices(edition: Edition, request: Request) -> Document:
+    """What `invoices` prints."""
+    return _month(request, edition).invoices
+
+
+def invoice(edition: Edition, request: Request) -> Document:
+    """What `invoice` prints."""
+    number = _given(request, "number")
+    try:
+        found: Row = edition.ask(("invoice", number), lambda store: close.invoice(store, number))
+    except MeteringError as error:
+        raise NotFoundError(str(error), hint=error.hint) from None
+    return found
+
+
+def explain(edition: Edition, request: Request) -> Document:
+    """What `explain` prints."""
+    return explanation(edition, _given(request, "number"), request.query_params.get("line") or None)
+
+
+def alerts(edition: Edition, _: Request) -> Document:
+    """What `alerts` prints."""
+    return {
+        "alerts": [{**row, "deliveries": [_counted(one) for one in row["deliveries"]]} for row in edition.alerts[::-1]]
+    }
+
+
+def _counted(delivery: Row) -> Document:
+    return {**delivery, "attempts": str(delivery["attempts"])}
+
+
+def plans(edition: Edition, _: Request) -> Document:
+    """The plans on offer."""
+    return {"plans": [ratecard.plain(plan) for plan in edition.config.plans]}
+
+
+def cycles(edition: Edition, _: Request) -> Document:
+    """The last runs of poll, backfill and tick."""
+    return {"cycles": edition.cycles}
+
+
+def _given(request: Request, name: str) -> str:
+    text = request.query_params.get(name)
+    if not text:
+        raise UsageError(f"{name} is missing")
+    return text
+
+
+def _json(document: Document, code: int = 200, media_type: str = "application/json") -> Response:
+    # A lone surrogate, which UTF-8 cannot hold, becomes \\udXXX: that is how JSON writes it.
+    text = json.dumps(document, ensure_ascii=False)
+    return Response(text.encode("utf-8", "backslashreplace"), code, media_type=media_type)
+
+
+def _answering(document: Callable[[Edition, Request], Document]) -> Callable[[Desk, Request], Response]:
+    def answer(desk: Desk, request: Request) -> Response:
+        known = {parameter["name"] for parameter in openapi.parameters(request.url.path)}
+        if unknown := sorted(set(request.query_params) - known):
+            raise UsageError(f"there is no parameter {visible(unknown[0])[:40]!r}")
+        return _json(document(desk.editions.current(), request))
+
+    return answer
+
+
+def description(_: Desk, request: Request) -> Response:
+    """The OpenAPI document."""
+    return _json(openapi.document(str(request.base_url)))
+
+
+def failed(error: MeteringError) -> Response:
+    """An error as problem details."""
+    code = status_of(error)
+    told = {"type": "about:blank", "title": HEADINGS[code], "status": code, "detail": str(error)}
+    answer = _json(told | ({"hint": error.hint} if error.hint else {}), code, "application/problem+json")
+    if code == 503:
+        answer.headers["retry-after"] = str(RETRY_SECONDS)
+    return answer
+
+
+DOCUMENTS: dict[str, Callable[[Edition, Request], Document]] = {
+    "/status": status,
+    "/months": months,
+    "/overview": overview,
+    "/usage": usage,
+    "/quotas": quotas,
+    "/customers": customers,
+    "/projects": projects,
+    "/invoices": invoices,
+    "/invoice": invoice,
+    "/explain": explain,
+    "/alerts": alerts,
+    "/plans": plans,
+    "/cycles": cycles,
+}
+ANSWERS: dict[str, Callable[[Desk, Request], Response]] = {
+    **{path: _answering(document) for path, document in DOCUMENTS.items()},
+    "/openapi.json": description,
+}
+"""Address below /api -> what answers there."""

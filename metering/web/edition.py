@@ -1,0 +1,267 @@
+"""An edition: everything that the pages show of one published snapshot at one moment, each figure computed once.
+
+A new snapshot gets a new edition, prepared beside the old one, so that nobody waits for figures that take long. Knows
+the verbs that compute; must not know pages, requests or who asks.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar, overload
+
+from metering import alert, backtest, close, lock, month_outlook, month_report, project_list, quota_status, report_data
+from metering import status as state
+from metering import store as door
+from metering import terms as terms_of_month
+from metering.config import Config
+from metering.errors import MeteringError
+from metering.month import Month
+from metering.period import Period, month_name, month_of, parse_month, rfc3339
+from metering.report_facts import Facts, Row, Table
+from metering.store import Store
+
+Found = TypeVar("Found")
+
+MOST_MONTHS = 3
+"""So many months' figures are kept; the month that came first goes first."""
+MOST_ANSWERS = 100
+"""So many other answers are kept."""
+
+
+class Once(Generic[Found]):
+    """A property of something with a `turn`: computed when first asked for, by one thread at a time."""
+
+    def __init__(self, compute: Callable[[Any], Found]) -> None:
+        self._compute = compute
+        self._name = f"once {compute.__name__}"
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, of: None, kind: type) -> "Once[Found]": ...
+    @overload
+    def __get__(self, of: object, kind: type) -> Found: ...
+    def __get__(self, of: Any, kind: type) -> "Once[Found] | Found":
+        """The value; without a lock where it is there already."""
+        if of is None:
+            return self
+        if self._name not in of.__dict__:
+            with of.turn:
+                if self._name not in of.__dict__:
+                    of.__dict__[self._name] = self._compute(of)
+        found: Found = of.__dict__[self._name]
+        return found
+
+
+class Edition:
+    """One snapshot, seen with one configuration at `now`. May be asked from any thread."""
+
+    def __init__(self, config: Config, now: datetime) -> None:
+        """Raises StoreDamagedError where the snapshot cannot be read."""
+        self.config, self.now = config, now
+        self.terms = terms_of_month.of(config)
+        self.store: Store = door.hold(config.store.directory)
+        self.turn = threading.RLock()
+        self._months: OrderedDict[str, MonthFigures] = OrderedDict()
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def ask(self, key: Hashable, work: Callable[[Store], Found]) -> Found:
+        """The answer to `key`, computed when first asked for: one at a time, since a connection is for one thread."""
+        with self.turn:
+            if key not in self._answers:
+                self._answers[key] = work(self.store)
+                while len(self._answers) > MOST_ANSWERS:
+                    self._answers.popitem(last=False)
+            found: Found = self._answers[key]
+            return found
+
+    def month(self, text: str) -> "MonthFigures":
+        """The figures of `2026-10`, `current` or `previous`. Raises UsageError for anything else."""
+        period = parse_month(text, self.now)
+        name = month_name(period)
+        with self.turn:
+            if name not in self._months:
+                self._months[name] = MonthFigures(self, period)
+                while len(self._months) > MOST_MONTHS:
+                    self._months.popitem(last=False)
+            return self._months[name]
+
+    def knows_customer(self, customer: str) -> bool:
+        """Whether somebody of this name is configured, or had a project in the running month or the one before."""
+        if customer in {row.id for row in self.config.customer_rows}:
+            return True
+        with self.turn:
+            months = (self.month(name).month for name in ("current", "previous"))
+            return any(customer in month.segments["customer"] for month in months)
+
+    def prepare(self, like: "Edition | None") -> None:
+        """Computes what most pages show, and the months that the edition before it was asked for."""
+        self.status, self.quotas, self.alerts  # noqa: B018 - asked for, so that they are there
+        for name in {month_name(month_of(self.now)), *(like._months if like else ())}:
+            figures = self.month(name)
+            figures.report, figures.projects  # noqa: B018
+
+    @Once
+    def status(self) -> Row:
+        """What `status` prints."""
+        return state.status(self.store, self.config, self.now)
+
+    @property
+    def data_as_of(self) -> str | None:
+        """When the last cycle that read anything ended; None before the first."""
+        last = self.status["last_cycle"]
+        return str(last["ended_at"]) if last else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was polled yet."""
+        return self.data_as_of is None
+
+    @Once
+    def quotas(self) -> Table:
+        """What `quota` prints, sorted by what will be suspended first."""
+        rows = quota_status.quota_rows(self.store, self.terms, self.config.quota.thresholds_percent, self.now)
+        return sorted(rows, key=quota_status.urgency)
+
+    @Once
+    def alerts(self) -> Table:
+        """What `alerts` prints, the latest first."""
+        return alert.log(self.store)[::-1]
+
+    @Once
+    def attempts(self) -> Table:
+        """Every delivery attempt."""
+        return alert.attempts(self.store)
+
+    @Once
+    def cycles(self) -> Table:
+        """The last runs of poll, backfill and tick, the latest first."""
+        return state.cycles(self.store)
+
+    @Once
+    def budget(self) -> Table:
+        """How much of the history requests' budget each account used."""
+        return state.budget(self.store, self.config, self.now)
+
+    @Once
+    def months(self) -> Sequence[str]:
+        """The months that anything is known of, the latest first."""
+        running = month_of(self.now)
+        return [month_name(period) for period in backtest.months(self.store, None, running, self.now)][::-1]
+
+
+class MonthFigures:
+    """A month's figures, as `report`, `invoices`, `usage` and `forecast` have them."""
+
+    def __init__(self, edition: Edition, period: Period) -> None:
+        self.edition, self.period, self.turn = edition, period, edition.turn
+        self.name = month_name(period)
+
+    @Once
+    def month(self) -> Month:
+        """The month as the store holds it."""
+        edition = self.edition
+        return Month(store=edition.store, terms=edition.terms, period=self.period, now=edition.now)
+
+    @Once
+    def facts(self) -> Facts:
+        """All that its report is made from."""
+        return month_report.facts(self.edition.store, self.edition.config, self.period, self.edition.now)
+
+    @Once
+    def report(self) -> dict[str, Any]:
+        """The report of the month."""
+        return report_data.build(self.facts)
+
+    @Once
+    def invoices(self) -> Row:
+        """What `invoices` prints."""
+        return close.month_invoices(self.edition.store, self.edition.config, self.period, self.edition.now)
+
+    @Once
+    def projects(self) -> Table:
+        """Every project that existed in the month or is listed now."""
+        return project_list.rows(self.edition.store, self.report, self.edition.quotas)
+
+    @Once
+    def outlook(self) -> Row:
+        """What `forecast` prints; of the running month only."""
+        return month_outlook.outlook(self.month)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the month has begun and is not over."""
+        return self.period.contains(self.edition.now)
+
+    @property
+    def as_of(self) -> str:
+        """The moment that its figures are of."""
+        return rfc3339(self.edition.now)
+
+
+Identity = tuple[object, ...]
+
+
+class Editions:
+    """The edition of the snapshot as it stands; while the next one is prepared, the one before it."""
+
+    def __init__(self, config_of: Callable[[], Config], clock: Callable[[], datetime]) -> None:
+        self._config_of, self._clock = config_of, clock
+        self._turn = threading.Lock()
+        self._shown: tuple[Identity, Edition] | None = None
+        self._preparing: threading.Thread | None = None
+        self.trouble: str | None = None
+        """Why the newest snapshot is not the one that is shown."""
+
+    def current(self) -> Edition:
+        """Raises StoreDamagedError; StoreBusyError where the first snapshot is still being made."""
+        config, now = self._config_of(), self._clock()
+        identity = self._identity(config, now)
+        if self._shown is None or (self._shown[1].is_empty and identity != self._shown[0]):
+            with self._turn:
+                if self._shown is None or identity != self._shown[0]:
+                    self._take(config, now, identity)
+        assert self._shown is not None
+        known, edition = self._shown
+        if identity != known:
+            self._prepare(config, now, identity, edition)
+        return edition
+
+    def renew(self) -> None:
+        """Takes the snapshot as it stands at once: after a change that its maker wants to see."""
+        config, now = self._config_of(), self._clock()
+        with self._turn:
+            self._take(config, now, self._identity(config, now))
+
+    def _take(self, config: Config, now: datetime, identity: Identity) -> None:
+        if identity[0] is None:
+            lock.refuse_if_held(config.store.directory)
+        self._shown, self.trouble = (identity, Edition(config, now)), None
+
+    def _prepare(self, config: Config, now: datetime, identity: Identity, shown: Edition) -> None:
+        """One thread makes the next edition. Where it cannot be made, the one before stays and `trouble` says why."""
+
+        def work() -> None:
+            try:
+                edition = Edition(config, now)
+                edition.prepare(like=shown)
+            except Exception as error:  # whatever it is, the edition that is shown is still right for its moment
+                self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
+            else:
+                self._shown, self.trouble = (identity, edition), None
+
+        with self._turn:
+            if self._preparing is None or not self._preparing.is_alive():
+                self._preparing = threading.Thread(target=work, daemon=True, name="edition")
+                self._preparing.start()
+
+    @staticmethod
+    def _identity(config: Config, now: datetime) -> Identity:
+        """What makes it another edition: the file, the configuration, and the hour, by which coverage is counted."""
+        try:
+            found = (config.store.directory / door.SNAPSHOT).stat()
+        except FileNotFoundError:
+            file = None
+        else:
+            file = (found.st_ino, found.st_mtime_ns, found.st_size)
+        return file, id(config), f"{now:%Y-%m-%dT%H}"

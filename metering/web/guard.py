@@ -1,0 +1,198 @@
+"""Who may look, and what a browser may do with what it is shown.
+
+In this order: the name that was asked for (a stranger's name that points here is DNS rebinding), the method (nothing is
+changed by a GET, and a POST must come from a page of ours), then the person: by the token, by a proxy that is trusted
+to say who it is, or, where neither is set up, by being on this machine. Must not know what a page shows.
+"""
+
+import hmac
+import ipaddress
+import secrets
+from base64 import b64decode
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metering.config import Secret
+from metering.config_patterns import is_loopback
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""What a proxy adds: such a request is not from this machine, whatever its address."""
+READING = {"GET", "HEAD"}
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Not `no-referrer`: a form would then be sent with the origin `null`, and could not be told from a stranger's.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-robots-tag": "noindex, nofollow",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who is let in. With neither token nor proxies it is whoever is on this machine."""
+
+    token: Secret | None = None
+    proxies: tuple[Network, ...] = ()
+    user_header: str = "x-forwarded-user"
+    hosts: frozenset[str] = frozenset()
+    form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return self.token is None and not self.proxies
+
+    def form_token(self, action: str) -> str:
+        """What a form of ours carries, so that no other page can send it."""
+        return hmac.new(self.form_key, action.encode(), "sha256").hexdigest()
+
+    def is_form(self, action: str, token: str) -> bool:
+        """Whether a form was ours."""
+        return hmac.compare_digest(self.form_token(action).encode(), token.encode())
+
+
+class Guard:
+    """Stands before the pages. `free` paths ask nobody who they are; `unguarded` ones not even for which name."""
+
+    def __init__(
+        self, app: ASGIApp, *, access: Access, free: Iterable[str] = (), unguarded: Collection[str] = ()
+    ) -> None:
+        self._app, self._access = app, access
+        self._free, self._unguarded = tuple(free), unguarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers itself what is not let in."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        is_free = request.url.path.startswith(self._free)
+        refusal = None
+        if request.url.path not in self._unguarded:
+            refusal = self._refuse_name(request) or self._refuse_method(request)
+            refusal = refusal or (None if is_free else self._refuse_person(request))
+        answer: ASGIApp = self._app if refusal is None else refusal
+        await answer(scope, receive, _with_headers(send))
+
+    def _refuse_name(self, request: Request) -> Response | None:
+        name = request.headers.get("host", "")
+        if is_known_host(name, self._access.hosts):
+            return None
+        return _said(421, f"This dashboard is not known as {name[:100]!r}. Add the name to service.hosts.")
+
+    def _refuse_method(self, request: Request) -> Response | None:
+        if request.method in READING:
+            return None
+        if request.method != "POST":
+            return PlainTextResponse("Only GET, HEAD and POST are known here.\n", 405, {"allow": "GET, HEAD, POST"})
+        return None if is_same_origin(request.headers) else _said(403, "This form was not sent from a page of ours.")
+
+    def _refuse_person(self, request: Request) -> Response | None:
+        access, peer = self._access, request.client.host if request.client else ""
+        if access.token is not None and _has_token(request.headers, access.token):
+            return None
+        if access.proxies and is_inside(peer, access.proxies) and request.headers.get(access.user_header, "").strip():
+            return None
+        if access.token is not None:
+            ask = {"www-authenticate": 'Basic realm="metering", charset="UTF-8"'}
+            return PlainTextResponse("The password is the dashboard's token; the user may be any name.\n", 401, ask)
+        if access.proxies:
+            return _said(403, "Only a trusted proxy that says who asks is let in.")
+        if is_local(peer) and not any(name in request.headers for name in FORWARDED):
+            return None
+        return _said(403, "Other machines need a token or a trusted proxy: see [service] in docs/configuration.md.")
+
+
+def _said(status: int, text: str) -> Response:
+    return PlainTextResponse(f"{text}\n", status)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sending
+
+
+def is_known_host(header: str, names: Collection[str]) -> bool:
+    """Whether a Host header names us: by an address (nobody looked it up), `localhost`, or one of the names."""
+    try:
+        host = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    return host in names or is_loopback(host) or _address(host) is not None
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that the page which sends this is one of ours."""
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site") == "same-origin"
+    parts = urlsplit(origin)
+    return parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.netloc == headers.get("host")
+
+
+def is_local(peer: str) -> bool:
+    """Whether a peer's address is this machine's."""
+    address = _address(peer)
+    return address is not None and address.is_loopback
+
+
+def is_inside(peer: str, networks: Iterable[Network]) -> bool:
+    """Whether a peer's address is in one of the networks."""
+    address = _address(peer)
+    return address is not None and any(address in network for network in networks)
+
+
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return None
+    # A socket that speaks both writes IPv4 as ::ffff:127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _has_token(headers: Headers, token: Secret) -> bool:
+    """The token as a bearer's, or as the password of any user: what a browser asks for."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        given = rest.strip()
+    elif scheme.lower() == "basic":
+        try:
+            given = b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+        except ValueError:
+            return False
+    else:
+        return False
+    return hmac.compare_digest(given.encode(), token.reveal().encode())

@@ -1,0 +1,208 @@
+"""A list as a person asks for it by its address: searched, filtered, sorted, page by page; and the links to go on.
+
+Pure: rows and parameters in, the rows to show out. Knows that cells are decimal strings, times, names; must not know
+where rows come from.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from metering.figures import visible
+from metering.report_facts import Row
+from metering.report_tables import NUMBER, TEXT
+
+ROWS_PER_PAGE = 50
+MOST_CHOICES = 60
+"""A filter with more values than this is a search, not a choice."""
+LONGEST_SEARCH = 200
+NUMBERS = {"number", "quantity", "amount", "change", "percent", "bytes"}
+"""Kinds of columns that hold decimal strings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`kind` says how a cell is printed (cells.html.j2); one that is not `shown` is only searched and downloaded."""
+
+    name: str
+    title: str = ""
+    kind: str = "text"
+    shown: bool = True
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its cells are decimal strings."""
+        return self.kind in NUMBERS
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        return self.title or self.name.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What a list has: columns, those that a search looks into, and those with few enough values to choose among."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    searched: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    empty: str = "Nothing to show."
+
+    @property
+    def hint(self) -> str:
+        """What the search field says that it looks into."""
+        return ", ".join(column.heading.lower() for column in map(self.column, self.searched[:3]) if column)
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def kinds(self) -> dict[str, str]:
+        """Column -> text or number, as files want it."""
+        return {column.name: NUMBER if column.is_number else TEXT for column in self.columns}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A table with what was asked of it: all rows that match, and the page of them that is shown."""
+
+    table: Table
+    path: str
+    parameters: Mapping[str, str]
+    whole: int
+    rows: Sequence[Row]
+    page: int
+    options: Mapping[str, Sequence[str]]
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are; one at least."""
+        return max(1, -(-len(self.rows) // ROWS_PER_PAGE))
+
+    @property
+    def page_rows(self) -> Sequence[Row]:
+        """The rows of the page."""
+        start = (self.page - 1) * ROWS_PER_PAGE
+        return self.rows[start : start + ROWS_PER_PAGE]
+
+    @property
+    def shown(self) -> Sequence[Column]:
+        """The columns of the page."""
+        return [column for column in self.table.columns if column.shown]
+
+    @property
+    def has_currency(self) -> bool:
+        """Whether rows say which currency their amounts are in."""
+        return self.table.column("currency") is not None
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of all rows; None where there are several, or none."""
+        found = {row.get("currency") for row in self.rows} - {None} if self.has_currency else set()
+        return str(found.pop()) if len(found) == 1 else None
+
+    @property
+    def unfiltered(self) -> str:
+        """The address of the list without search and filters."""
+        return self.address(q=None, page=None, **dict.fromkeys(self.table.choices))
+
+    @property
+    def search(self) -> str:
+        """What was searched for."""
+        return self.parameters.get("q", "")
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether a search or a filter hides rows."""
+        return bool(self.search) or any(name in self.parameters for name in self.table.choices)
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """The parameters that a search form carries on: all but its own fields and the page."""
+        own = {"q", "page", *self.options}
+        return [(name, value) for name, value in self.parameters.items() if name not in own]
+
+    def sorting(self, column: Column) -> str:
+        """`ascending`, `descending` or `none`, as screen readers are told."""
+        asked = self.parameters.get("sort", "")
+        return {column.name: "ascending", f"-{column.name}": "descending"}.get(asked, "none")
+
+    def address(self, **changes: str | int | None) -> str:
+        """The address of the same list with other parameters; None leaves one out."""
+        query = urlencode([(name, value) for name, value in {**self.parameters, **changes}.items() if value])
+        return f"{self.path}?{query}" if query else self.path
+
+    def sorted_by(self, column: Column) -> str:
+        """The address of the list sorted by a column: numbers from the top first, then the other way round."""
+        first, second = (f"-{column.name}", column.name) if column.is_number else (column.name, f"-{column.name}")
+        return self.address(sort=second if self.parameters.get("sort") == first else first, page=None)
+
+
+def listing(table: Table, rows: Sequence[Row], path: str, parameters: Mapping[str, str]) -> Listing:
+    """What the parameters (`q`, `sort`, `page`, and a value for each choice) leave of the rows.
+
+    Unknown parameters are kept in links and change nothing; a page beyond the last is the last.
+    """
+    known = {name: value for name, value in parameters.items() if value and name != "format"}
+    options = {name: _values(rows, name, known.get(name)) for name in table.choices}
+    found = _matching(table, rows, known)
+    found = _sorted(table, found, known.get("sort", ""))
+    asked = known.get("page", "1")
+    page = int(asked[:9]) if asked.isascii() and asked.isdigit() else 1
+    last = max(1, -(-len(found) // ROWS_PER_PAGE))
+    return Listing(
+        table=table,
+        path=path,
+        parameters=known,
+        whole=len(rows),
+        rows=found,
+        page=min(max(page, 1), last),
+        options={name: values for name, values in options.items() if len(values) > 1 or name in known},
+    )
+
+
+def _values(rows: Iterable[Row], name: str, asked: str | None) -> Sequence[str]:
+    found = {value for row in rows for value in _texts(row.get(name))} | ({asked} if asked else set())
+    return sorted(found) if len(found) <= MOST_CHOICES else []
+
+
+def _matching(table: Table, rows: Sequence[Row], asked: Mapping[str, str]) -> Sequence[Row]:
+    for name in table.choices:
+        if wanted := asked.get(name):
+            rows = [row for row in rows if wanted in _texts(row.get(name))]
+    if words := asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
+        rows = [row for row in rows if _holds(row, table.searched, words)]
+    return rows
+
+
+def _holds(row: Row, names: Sequence[str], words: Sequence[str]) -> bool:
+    text = "\n".join(part for name in names for part in _texts(row.get(name))).casefold()
+    return all(word in text for word in words)
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    return [] if value is None else [str(value)]
+
+
+def _sorted(table: Table, rows: Sequence[Row], asked: str) -> Sequence[Row]:
+    column = table.column(asked.removeprefix("-"))
+    if column is None:
+        return rows
+    known = [row for row in rows if row.get(column.name) is not None]
+    key: Callable[[Row], object] = _number(column.name) if column.is_number else _text(column.name)
+    ordered = sorted(known, key=key, reverse=asked.startswith("-"))  # type: ignore[arg-type]
+    return [*ordered, *(row for row in rows if row.get(column.name) is None)]
+
+
+def _number(name: str) -> Callable[[Row], object]:
+    return lambda row: Decimal(str(row[name]))
+
+
+def _text(name: str) -> Callable[[Row], object]:
+    return lambda row: visible(" ".join(_texts(row[name]))).casefold()

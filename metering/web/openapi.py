@@ -1,0 +1,182 @@
+"""The API's description as an OpenAPI 3.1 document: what can be asked for, and the shape of what comes.
+
+Data. Keys are those of the commands' JSON: some may be added, none is renamed, so no schema forbids others.
+"""
+
+from typing import Any
+
+from metering import __version__
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "description": "A decimal string."}
+MOMENT: Json = {"type": "string", "format": "date-time"}
+COUNT: Json = {"type": "integer", "minimum": 0}
+FLAG: Json = {"type": "boolean"}
+
+
+def _or_null(schema: Json) -> Json:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _list(items: Json) -> Json:
+    return {"type": "array", "items": items}
+
+
+ANY: Json = {"type": "object"}
+PERIOD = _object(start=MOMENT, end=MOMENT)
+COVERAGE = _object(hours=COUNT, covered_hours=COUNT, complete=FLAG)
+USAGE = _object(
+    organization=TEXT,
+    project_id=TEXT,
+    project_name=_or_null(TEXT),
+    customer=_or_null(TEXT),
+    plan=_or_null(TEXT),
+    metric=TEXT,
+    value=NUMBER,
+    meter=_or_null(TEXT),
+    quantity=_or_null(NUMBER),
+    unit=_or_null(TEXT),
+)
+QUOTA = _object(
+    project_id=TEXT,
+    quota=TEXT,
+    used=_or_null(NUMBER),
+    limit=_or_null(NUMBER),
+    percent=_or_null(NUMBER),
+    level={"enum": ["ok", "warning", "critical", "exceeded", "unknown", "unlimited"]},
+    source=_or_null(TEXT),
+    period=PERIOD,
+)
+LINE = _object(
+    key=TEXT, kind=TEXT, project_id=_or_null(TEXT), description=TEXT, quantity=_or_null(NUMBER), amount=NUMBER
+)
+INVOICE = _object(
+    number=_or_null(TEXT),
+    status={"enum": ["draft", "final", "void"]},
+    customer=_object(id=TEXT, name=TEXT),
+    currency={"type": "string", "pattern": "^[A-Z]{3}$"},
+    period=PERIOD,
+    lines=_list(LINE),
+    subtotal=NUMBER,
+    taxes=_list(_object(name=TEXT, rate_percent=NUMBER, base=NUMBER, amount=NUMBER)),
+    total=NUMBER,
+)
+CUSTOMER = _object(
+    customer=TEXT, customer_name=TEXT, currency=TEXT, subtotal=NUMBER, total=NUMBER, neon_cost=_or_null(NUMBER)
+)
+PROJECT = _object(project_id=TEXT, organization=TEXT, customer=_or_null(TEXT), plans=_list(TEXT), is_listed=FLAG)
+ALERT = _object(alert_id=TEXT, type=TEXT, status=TEXT, recorded_at=MOMENT, deliveries=_list(ANY))
+CYCLE = _object(command=TEXT, started_at=MOMENT, ended_at=MOMENT, outcome=TEXT, requests=NUMBER, faults=_list(TEXT))
+PROBLEM = _object(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT)
+
+MONTH: Json = {
+    "name": "month",
+    "in": "query",
+    "description": "A UTC calendar month; the running one by default.",
+    "schema": {"type": "string", "pattern": r"^([0-9]{4}-(0[1-9]|1[0-2])|current|previous)$", "examples": ["2026-10"]},
+}
+
+
+def _parameter(name: str, description: str, schema: Json, *, required: bool = False) -> Json:
+    return {"name": name, "in": "query", "description": description, "required": required, "schema": schema}
+
+
+WORD: Json = {"type": "string", "minLength": 1, "maxLength": 200}
+NUMBER_OF = _parameter("number", "The number of an invoice or a credit note.", WORD, required=True)
+BY = _parameter("by", "A row per day or hour; only for one project.", {"enum": ["day", "hour"]})
+PROJECT_OF = _parameter("project", "Only this project.", WORD)
+LINE_OF = _parameter("line", "A line's key, or its number from 1; without it all lines in short.", WORD)
+
+_HEAD: Json = {"as_of": MOMENT}
+PATHS: dict[str, tuple[str, list[Json], Json]] = {
+    "/api/status": (
+        "Freshness, gaps, outbox, alarms, sizes",
+        [],
+        _object(organizations=_list(ANY), gaps=_list(ANY), **_HEAD),
+    ),
+    "/api/months": ("The months that anything is known of, the latest first", [], _object(months=_list(TEXT))),
+    "/api/overview": (
+        "A month's figures",
+        [MONTH],
+        _object(report=ANY, coverage=COVERAGE, totals=_list(ANY), margin=ANY),
+    ),
+    "/api/usage": (
+        "Usage per organization, project and metric",
+        [MONTH, PROJECT_OF, BY],
+        _object(period=PERIOD, coverage=COVERAGE, usage=_list(USAGE), **_HEAD),
+    ),
+    "/api/quotas": ("Every quota with a limit", [], _object(quotas=_list(QUOTA), **_HEAD)),
+    "/api/customers": ("Who is invoiced for a month", [MONTH], _object(month=TEXT, customers=_list(CUSTOMER), **_HEAD)),
+    "/api/projects": ("Every project of a month", [MONTH], _object(month=TEXT, projects=_list(PROJECT), **_HEAD)),
+    "/api/invoices": ("A month's invoices", [MONTH], _object(period=PERIOD, invoices=_list(INVOICE))),
+    "/api/invoice": ("One issued invoice", [NUMBER_OF], INVOICE),
+    "/api/explain": (
+        "From an invoice line to the pages behind it",
+        [NUMBER_OF, LINE_OF],
+        _object(number=TEXT, status=TEXT, total=NUMBER),
+    ),
+    "/api/alerts": ("Alerts with where they were delivered", [], _object(alerts=_list(ALERT))),
+    "/api/plans": ("The plans on offer", [], _object(plans=_list(_object(id=TEXT, name=TEXT, currency=TEXT)))),
+    "/api/cycles": ("The last runs of poll, backfill and tick", [], _object(cycles=_list(CYCLE))),
+    "/api/openapi.json": ("This document", [], _object(openapi=TEXT, paths=ANY)),
+}
+"""Address -> what it gives, its parameters, the schema of its answer."""
+_PROBLEMS = {
+    "400": "A parameter is wrong or unknown",
+    "401": "The token is missing",
+    "403": "Not from here",
+    "404": "There is no such month, invoice or line",
+    "503": "The snapshot cannot be read at the moment",
+}
+
+
+def parameters(path: str) -> list[Json]:
+    """What may be asked of an address."""
+    return PATHS[path][1] if path in PATHS else []
+
+
+def document(base: str) -> Json:
+    """The whole description; `base` is where it was asked for."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "metering",
+            "version": __version__,
+            "description": "What the commands print, read-only. What counts something or is money is a decimal string.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": base.rstrip("/")}],
+        "security": [{}, {"token": []}, {"password": []}],
+        "paths": {path: {"get": _operation(path)} for path in PATHS},
+        "components": {
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic"},
+            },
+            "schemas": {"Problem": PROBLEM},
+        },
+    }
+
+
+def _operation(path: str) -> Json:
+    summary, asked, answer = PATHS[path]
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    plain = {"text/plain": {"schema": TEXT}}
+    return {
+        "operationId": path.removeprefix("/api/").partition(".")[0],
+        "summary": summary,
+        "parameters": asked,
+        "responses": {
+            "200": {"description": summary, "content": {"application/json": {"schema": answer}}},
+            **{
+                code: {"description": text, "content": plain if code in {"401", "403"} else problem}
+                for code, text in _PROBLEMS.items()
+            },
+        },
+    }

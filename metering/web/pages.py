@@ -1,0 +1,252 @@
+"""The pages about a month: overview, customers, projects, invoices and what stands behind a line.
+
+A page takes its figures from the edition and hands them to a template; it computes none.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering import close, explain, month_profile
+from metering.errors import MeteringError, UsageError
+from metering.period import DAY, Period, floor_day, parse_time
+from metering.report_facts import Row, Table
+from metering.web import rows, tables
+from metering.web.desk import Desk, NotFoundError
+from metering.web.edition import Edition, MonthFigures
+
+MOST_URGENT = 6
+MOST_ALERTS = 6
+
+
+def month_of(request: Request, edition: Edition) -> MonthFigures:
+    """The month that the address names, else the running one. Raises NotFoundError where nothing is known of it."""
+    text = request.query_params.get("month") or "current"
+    try:
+        found = edition.month(text)
+    except UsageError as error:
+        raise NotFoundError(f"{error}.", hint="Choose a month from the list.") from None
+    if found.name not in edition.months:
+        raise NotFoundError(f"Nothing is known of {found.name}.", hint="Choose a month from the list.")
+    return found
+
+
+def overview(desk: Desk, request: Request) -> Response:
+    """How it stands: freshness, gaps, money of the month, what will be suspended first, the latest alerts."""
+    edition = desk.editions.current()
+    if edition.is_empty:
+        return desk.page(request, "empty", edition, title="Nothing was polled yet")
+    month = month_of(request, edition)
+    return desk.page(
+        request,
+        "overview",
+        edition,
+        title="Overview",
+        month=month,
+        status=edition.status,
+        urgent=rows.quotas(edition.quotas[:MOST_URGENT]),
+        latest=rows.alerts(edition.alerts[:MOST_ALERTS]),
+        **month.report,
+    )
+
+
+def outlook(desk: Desk, request: Request) -> Response:
+    """What the running month will come to, as a piece of the overview: it takes longer than the rest."""
+    edition = desk.editions.current()
+    month = edition.month("current")
+    return desk.page(request, "outlook", edition, month=month, outlook=month.outlook)
+
+
+def customers(desk: Desk, request: Request) -> Response:
+    """Everybody who is invoiced for the month."""
+    edition = desk.editions.current()
+    month = month_of(request, edition)
+    return desk.listed(request, edition, tables.CUSTOMERS, month.report["customers"], month=month)
+
+
+def projects(desk: Desk, request: Request) -> Response:
+    """Every project."""
+    edition = desk.editions.current()
+    month = month_of(request, edition)
+    found = rows.named(month.projects, rows.names(month.report))
+    return desk.listed(request, edition, tables.PROJECTS, found, month=month)
+
+
+def invoices(desk: Desk, request: Request) -> Response:
+    """The month's invoices, final or as drafts."""
+    edition = desk.editions.current()
+    month = month_of(request, edition)
+    found = rows.invoices(month.facts.invoices)
+    return desk.listed(
+        request, edition, tables.INVOICES, found, template="invoices", month=month, parked=month.invoices["parked"]
+    )
+
+
+# -- one customer, one project
+
+
+def customer(desk: Desk, request: Request) -> Response:
+    """One customer's month: usage, quotas, invoice, alerts."""
+    edition = desk.editions.current()
+    month, name = month_of(request, edition), request.query_params.get("id", "")
+    documents = [row for row in month.facts.invoices if row["customer"]["id"] == name]
+    owned = customer_projects(month, name)
+    if not documents and not owned and name not in {row.id for row in edition.config.customer_rows}:
+        raise NotFoundError(
+            f"There is no customer {name[:100]!r} in {month.name}.", hint="The list of customers has a search."
+        )
+    return desk.page(
+        request,
+        "customer",
+        edition,
+        title=customer_name(edition, month, name),
+        month=month,
+        customer=name,
+        invoices=rows.invoices(documents),
+        money=rows.of_customer(month.report["customers"], name),
+        projects=rows.of_customer(month.projects, name),
+        quotas=rows.quotas(rows.of_customer(edition.quotas, name)),
+        alerts=rows.alerts(rows.of_customer(edition.alerts, name)),
+        **usage(request, edition, month, owned),
+    )
+
+
+def customer_name(edition: Edition, month: MonthFigures, customer: str) -> str:
+    """What the customer is called."""
+    configured = {row.id: row.name for row in edition.config.customer_rows}
+    return rows.names(month.report).get(customer) or configured.get(customer) or customer
+
+
+def customer_projects(month: MonthFigures, customer: str) -> list[str]:
+    """The projects that were the customer's alone in the month: what another paid for is not shown as theirs."""
+    return month.edition.ask(("projects", month.name, customer), lambda _: _owned(month, customer))
+
+
+def _owned(month: MonthFigures, customer: str) -> list[str]:
+    segments = month.month.segments.select("project_id", "customer").unique()
+    shared = segments.filter(segments["project_id"].is_duplicated())["project_id"]
+    mine = segments.filter(segments["customer"] == customer)["project_id"]
+    return sorted(set(mine) - set(shared))
+
+
+def project(desk: Desk, request: Request) -> Response:
+    """One project's month: usage, quotas, lines, alerts."""
+    edition = desk.editions.current()
+    month, name = month_of(request, edition), request.query_params.get("id", "")
+    known = rows.of_project(month.projects, name)
+    if not known:
+        raise NotFoundError(
+            f"There is no project {name[:100]!r} in {month.name}.", hint="The list of projects has a search."
+        )
+    lines = [line for document in month.facts.invoices for line in rows.lines(document) if line["project_id"] == name]
+    return desk.page(
+        request,
+        "project",
+        edition,
+        title=known[0]["project_name"] or name,
+        month=month,
+        project=name,
+        known=known,
+        lines=lines,
+        quotas=rows.quotas(rows.of_project(edition.quotas, name)),
+        alerts=rows.alerts(rows.of_project(edition.alerts, name)),
+        **usage(request, edition, month, [name]),
+    )
+
+
+def usage(request: Request, edition: Edition, month: MonthFigures, projects: list[str]) -> dict[str, Any]:
+    """`profile` by day, or with `day` in the address by the hours of it; and the days to go to."""
+    gaps = month.report["coverage"]["gaps"]
+    day = _day(request, month)
+    key = ("usage", month.name, tuple(projects), day)
+
+    def work(_: object) -> Table:
+        if day is None:
+            return month_profile.by_day(month.month, projects, gaps)
+        return month_profile.by_hour(month.month, projects, day, gaps)
+
+    first, last = month.period.start, floor_day(min(month.period.end, edition.now) - timedelta(microseconds=1))
+    profile = edition.ask(key, work)
+    return {
+        "profile": [{**row, "days": [{**slot, "day": slot["start"][:10]} for slot in row["slots"]]} for row in profile],
+        "first_day": f"{first:%Y-%m-%d}",
+        "last_day": f"{last:%Y-%m-%d}",
+        "day": day and f"{day.start:%Y-%m-%d}",
+        "day_before": f"{day.start - DAY:%Y-%m-%d}" if day and day.start > first else None,
+        "day_after": f"{day.end:%Y-%m-%d}" if day and day.start < last else None,
+        "days_in_month": month.report["report"]["days"],
+    }
+
+
+def _day(request: Request, month: MonthFigures) -> Period | None:
+    text = request.query_params.get("day")
+    if not text:
+        return None
+    try:
+        start = parse_time(f"{text}T00:00:00Z")
+    except ValueError:
+        raise NotFoundError(f"{text[:40]!r} is not a day.", hint="Write it as 2026-10-05.") from None
+    if not month.period.contains(start):
+        raise NotFoundError(f"{text[:40]} is not in {month.name}.", hint="Choose its month first.")
+    return Period(start=start, end=start + DAY)
+
+
+# -- from the total to the raw page
+
+
+def invoice(desk: Desk, request: Request) -> Response:
+    """One invoice: by its `number`, or a draft by its `customer` and `month`."""
+    edition = desk.editions.current()
+    document = _document(request, edition)
+    found = desk.list_of(request, tables.LINES, rows.lines(document))
+    if form := request.query_params.get("format"):
+        return desk.file(found, form, edition)
+    title = "Credit note" if document.get("kind") == "credit_note" else "Invoice"
+    return desk.page(
+        request,
+        "invoice",
+        edition,
+        title=f"{title} {document['number'] or '(draft)'}",
+        invoice=document,
+        listing=found,
+    )
+
+
+def _document(request: Request, edition: Edition) -> Row:
+    number = request.query_params.get("number")
+    if number:
+        try:
+            return edition.ask(("invoice", number), lambda store: close.invoice(store, number))
+        except MeteringError as error:
+            raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
+    month, customer = month_of(request, edition), request.query_params.get("customer", "")
+    drafts = [row for row in month.facts.invoices if row["number"] is None and row["customer"]["id"] == customer]
+    if not drafts:
+        raise NotFoundError(
+            f"There is no draft for {customer[:100]!r} in {month.name}.", hint="See the list of invoices."
+        )
+    return drafts[0]
+
+
+def explained(desk: Desk, request: Request) -> Response:
+    """Every step of one line, and the observations and pages behind it."""
+    edition = desk.editions.current()
+    number, line = request.query_params.get("number", ""), request.query_params.get("line") or None
+    told = explanation(edition, number, line)
+    observations = told.get("observations", [])
+    found = desk.list_of(request, tables.OBSERVATIONS, observations)
+    if form := request.query_params.get("format"):
+        return desk.file(found, form, edition)
+    return desk.page(
+        request, "explain", edition, title=f"{number}, line {line}", told=told, listing=found, number=number, line=line
+    )
+
+
+def explanation(edition: Edition, number: str, line: str | None) -> Row:
+    """What `explain` prints. Raises NotFoundError for what was never issued."""
+    try:
+        return edition.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
+    except MeteringError as error:
+        raise NotFoundError(f"{error}.", hint=error.hint) from None

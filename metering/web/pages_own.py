@@ -1,0 +1,57 @@
+"""The page behind a customer's link: their own usage, quotas and invoices, and nothing of anybody else's.
+
+The link is the key: it names the customer, so nothing in the address can ask for another.
+"""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering.errors import MeteringError
+from metering.web import links, rows
+from metering.web.desk import Desk
+from metering.web.pages import customer_name, customer_projects, month_of, usage
+
+OVER = "This link is not valid, or no longer."
+
+
+def own_usage(desk: Desk, request: Request) -> Response:
+    """The customer's month. A link that is not ours, or is over, gives a 404 that says whom to ask."""
+    customer = None
+    if desk.link_secret is not None:
+        customer = links.opened(request.path_params["token"], desk.clock(), desk.link_secret)
+    if customer is None:
+        return refused(desk, request, 404, OVER, "Ask whoever sent it for a new one.")
+    try:
+        return _shown(desk, request, customer)
+    except MeteringError:
+        # The reason is for those who run this; a customer is told no path and no name.
+        return refused(desk, request, 404, "This month cannot be shown.", "Try again later, or choose another month.")
+
+
+def _shown(desk: Desk, request: Request, customer: str) -> Response:
+    edition = desk.editions.current()
+    month = month_of(request, edition)
+    owned = customer_projects(month, customer)
+    documents = [row for row in month.facts.invoices if row["customer"]["id"] == customer]
+    names = {row["project_id"]: row["project_name"] for row in month.projects}
+    quotas = [row for row in rows.of_customer(edition.quotas, customer) if row["project_id"] in owned]
+    return desk.page(
+        request,
+        "own",
+        edition,
+        title=customer_name(edition, month, customer),
+        month=month,
+        is_own=True,
+        quotas=rows.quotas(quotas if month.is_running else []),
+        invoices=[{**row, "lines": [_line(line, names) for line in rows.lines(row)]} for row in documents],
+        **usage(request, edition, month, owned),
+    )
+
+
+def _line(line: dict[str, object], names: dict[object, object]) -> dict[str, object]:
+    return {**line, "project_name": names.get(line["project_id"])}
+
+
+def refused(desk: Desk, request: Request, code: int, said: str, hint: str) -> Response:
+    """A page without a menu: who comes by a link has no use for one."""
+    return desk.page(request, "own_error", None, code=code, title="Usage", said=said, hint=hint, is_own=True)

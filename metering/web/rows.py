@@ -1,0 +1,93 @@
+"""The rows of each list as its table wants them: what the commands print, with nested members brought to the top.
+
+Pure: rows in, rows out; no figure is made here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from metering.figures import money_text
+from metering.report_facts import Row, Table, column_sum, counted
+
+
+def quotas(rows: Iterable[Row]) -> Table:
+    """tables.QUOTAS."""
+    return [
+        {
+            **row,
+            "period_start": row["period"]["start"],
+            "period_end": row["period"]["end"],
+            **{name: (row["forecast"] or {}).get(name) for name in ("reaches_100_at", "percent_at_period_end")},
+        }
+        for row in rows
+    ]
+
+
+def invoices(documents: Iterable[Row]) -> Table:
+    """tables.INVOICES."""
+    return [
+        {
+            **{
+                name: row[name] for name in ("number", "status", "currency", "subtotal", "total", "issued_at", "due_at")
+            },
+            "kind": row.get("kind", "invoice"),
+            "customer": row["customer"]["id"],
+            "customer_name": row["customer"]["name"],
+            "lines": str(len(row["lines"])),
+            "tax": money_text(column_sum(row["taxes"], "amount"), row["currency"]),
+        }
+        for row in documents
+    ]
+
+
+def lines(document: Row) -> Table:
+    """tables.LINES; a line of an issued document has the address of its explanation."""
+    number = document["number"]
+    return [
+        {
+            **line,
+            "line": str(at),
+            "currency": document["currency"],
+            "explain": number and f"/explain?{urlencode({'number': number, 'line': at})}",
+        }
+        for at, line in enumerate(document["lines"], start=1)
+    ]
+
+
+def alerts(log: Iterable[Row]) -> Table:
+    """tables.ALERTS."""
+    return [{**row, "delivery": delivery(row)} for row in log]
+
+
+def delivery(alert: Row) -> str:
+    """Where an alert stands: the worst of its endpoints, or why there is none."""
+    states = {str(row["state"]) for row in alert["deliveries"]}
+    if not states:
+        return "superseded" if alert["status"] == "superseded" else "no endpoint"
+    return next((state for state in ("failed", "pending") if state in states), sorted(states)[0])
+
+
+def names(report: Row) -> Mapping[str, str]:
+    """Customer -> name, as the month's invoices have it."""
+    return {row["customer"]: row["customer_name"] for row in report["customers"]}
+
+
+def named(rows: Iterable[Row], known: Mapping[str, str]) -> Table:
+    """The rows with `customer_name`, so that a search finds it."""
+    return [{**row, "customer_name": known.get(row.get("customer") or "")} for row in rows]
+
+
+def of_customer(rows: Iterable[Row], customer: str) -> list[dict[str, Any]]:
+    """Those of one customer."""
+    return [dict(row) for row in rows if row.get("customer") == customer]
+
+
+def of_project(rows: Iterable[Row], project: str) -> list[dict[str, Any]]:
+    """Those of one project."""
+    return [dict(row) for row in rows if row.get("project_id") == project]
+
+
+def standing(documents: Iterable[Row], customer: str) -> list[Row]:
+    """The customer's documents that count: neither void ones nor the credit notes that cancel them."""
+    return [row for row in counted(documents) if row["customer"]["id"] == customer]
