@@ -17,7 +17,9 @@ from metering.documents import invoice_pdf, page_writer
 from metering.errors import UsageError
 from metering.files import write_whole
 from metering.invoice_sheet import Background
+from metering.period import parse_time
 from metering.report_facts import Row, counts_as_revenue
+from metering.report_paper import paper
 from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
 from metering.templates import environment
 from metering.typeset import Typesetter
@@ -67,6 +69,7 @@ def _files(
         typesetter = Typesetter(background.fonts)
         for name, invoice in zip(names, invoices, strict=True):
             yield f"{name}.pdf", invoice_pdf(invoice, background, typesetter)
+        yield "report.pdf", typesetter.pdf("report.typ", paper(report), parse_time(report["report"]["as_of"]))
     if "html" in asked:
         page = page_writer(background)
         for name, invoice in zip(names, invoices, strict=True):
