@@ -26,7 +26,7 @@ REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters"
 
 
 def _month(request: Request, edition: Edition) -> MonthFigures:
-REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
+    """The month that is asked for. Raises UsageError for what is none, NotFoundError where nothing is known of it."""
     text = request.query_params.get("month", "current")
     parse_month(text, edition.now)
     found = edition.month(text)
