@@ -15,11 +15,15 @@ import logging
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
+from typing import TypeVar
 
 import httpx
 
@@ -51,6 +55,7 @@ _DRAIN_SECONDS = 1
 LARGEST_ANSWER_BYTES = 64 * 1024
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Result = TypeVar("Result")
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 _IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -277,7 +282,7 @@ async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attemp
             addresses = await _resolved(mailbox, mailbox.host, mailbox.port, resolver)
         may_be_plain = not any(is_public(address) for address in addresses)
         told = [str(address) for address in addresses]
-        status, why = await asyncio.to_thread(mail.send, mailbox, told, message.body, may_be_plain=may_be_plain)
+        status, why = await _aside(lambda: mail.send(mailbox, told, message.body, may_be_plain=may_be_plain))
     except _RefusedError as refusal:
         return Attempt(outcome="refused", error=str(refusal))
     except mail.InTheClearError:
@@ -285,6 +290,22 @@ async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attemp
     except (OSError, UnicodeError) as error:
         return Attempt(outcome="retry", error=_why(error))
     return Attempt(outcome="delivered" if 200 <= status < 300 else "retry", status=status, error=why)
+
+
+async def _aside(work: Callable[[], Result]) -> Result:
+    """Do what blocks in a thread that nobody waits for once this is cancelled: a stop has ten seconds in all."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            settle = partial(future.set_result, work())
+        except Exception as error:  # raised where it is waited for
+            settle = partial(future.set_exception, error)
+        with suppress(InvalidStateError):  # cancelled meanwhile
+            settle()
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(future)
 
 
 def _why(error: Exception) -> str:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -137,6 +138,20 @@ def delivered(box: mail.Mailbox, resolver=notify.resolve) -> notify.Attempt:
 def test_a_delivery_by_mail_is_judged_as_any_other(replies, attempt):
     with mail_server(replies=replies) as post:
         assert delivered(mailbox(post, allow_private_network=True)) == attempt
+
+
+def test_a_stop_does_not_wait_for_a_server_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        box = mailbox(Post(port=silent.getsockname()[1]), allow_private_network=True)
+
+        async def stopped() -> None:
+            async with asyncio.timeout(0.2):
+                await notify.deliver(box, notify.Message(event_id="alert_1", body=MESSAGE), NOW)
+
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            asyncio.run(stopped())
+        assert time.monotonic() - begun < 5
 
 
 def test_a_private_address_is_refused_unless_allowed_and_nothing_is_said():

@@ -107,9 +107,11 @@ def test_a_token_in_an_endpoint_is_not_shown_and_its_messages_are_counted(config
     book = Memory()
     book.record("alert", {"alerts": [alert("https://hooks.example.com/metering?token=secret", 1)]})
     book.record("alert", {"alerts": [alert("https://hooks.example.com/metering?token=other", 2)]})
+    book.record("alert", {"alerts": [alert("slack:ops", 3)]})
     book.flush()
     text = metrics.exposition(book.store, configured, NOW)
     assert samples(text)['metering_outbox_depth{endpoint="https://hooks.example.com/metering"}'] == 2
+    assert samples(text)['metering_outbox_depth{endpoint="slack:ops"}'] == 1
     assert b"token" not in text
 
 
