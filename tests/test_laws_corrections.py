@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pages_of import Books, books, moment, month, stands
 
+from metering.config import Customer
 from metering.money import parse_amount, round_amount
 
 MONTHS = ("2026-05", "2026-06", "2026-07", "2026-08")
@@ -20,6 +21,8 @@ LAST = "2026-09"
 CUSTOMER = {"a": "one", "b": "two", "c": "two"}
 VOLUME = {"model": "volume", "tiers": [{"up_to": "100", "unit_price": "0.13"}, {"unit_price": "0.07"}]}
 PLAN = plan("pro", price(included="3", **VOLUME), base_fee="0.50")
+POOLED = plan("pro", price(included="3", scope="customer", **VOLUME), base_fee="0.50")
+WITH_TAX = tuple(Customer(id=name, name=name, tax_rate_percent="21", tax_inclusive=True) for name in ("one", "two"))
 
 late = st.tuples(
     st.just("use"),
@@ -43,15 +46,16 @@ def costs(seconds: int) -> int:
     return round_amount(hours * (Fraction(13, 100) if hours <= 100 else Fraction(7, 100)), "USD")
 
 
-def truth(desk: Books) -> dict[tuple[str, str], int]:
+def truth(desk: Books, *, is_pooled: bool) -> dict[tuple[str, str], int]:
     """(customer, month) -> cents of usage, from what was written down."""
-    seconds: defaultdict[tuple[str, str], int] = defaultdict(int)
+    seconds: defaultdict[tuple[str, str, str], int] = defaultdict(int)
     for (project, hour), metrics in desk.used.items():
-        seconds[project, hour[:7]] += metrics["compute_unit_seconds"]
-    out: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for (project, name), value in seconds.items():
         if project in CUSTOMER:
-            out[CUSTOMER[project], name] += costs(value)
+            pool = CUSTOMER[project] if is_pooled else project
+            seconds[CUSTOMER[project], pool, hour[:7]] += metrics["compute_unit_seconds"]
+    out: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (customer, _, name), value in seconds.items():
+        out[customer, name] += costs(value)
     return {key: cents for key, cents in out.items() if cents}
 
 
@@ -61,10 +65,22 @@ def billed(desk: Books) -> dict[tuple[str, str], int]:
     for name in (*MONTHS, LAST):
         for invoice in filter(stands, desk.shown(name)["invoices"]):
             assert invoice["status"] == "final"
+            assert parse_amount(invoice["total"], "USD") == sum(
+                parse_amount(line["amount"], "USD") for line in lines_of(invoice)
+            )
             for line in invoice["lines"]:
                 if line["kind"] != "base_fee":
                     out[invoice["customer"]["id"], line["from"][:7]] += parse_amount(line["amount"], "USD")
     return {key: cents for key, cents in out.items() if cents}
+
+
+def lines_of(invoice: dict) -> list[dict]:
+    """The lines, of which each customer's is the sum of its projects' parts."""
+    for line in invoice["lines"]:
+        parts = line.get("projects", [line])
+        assert sum(Fraction(part["quantity"]) for part in parts) == Fraction(line["quantity"])
+        assert sum(Fraction(part["amount"]) for part in parts) == Fraction(line["amount"])
+    return invoice["lines"]
 
 
 def do(desk: Books, what: tuple, closed: list[str]) -> None:
@@ -88,12 +104,13 @@ def close(desk: Books, name: str, *, is_released: bool) -> None:
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(chapters=story)
-def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters):
+@given(chapters=story, is_pooled=st.booleans(), is_inclusive=st.booleans())
+def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters, is_pooled, is_inclusive):
+    plans, customers = ((POOLED if is_pooled else PLAN),), WITH_TAX if is_inclusive else ()
     rows = tuple(subscription(project, customer, "pro") for project, customer in CUSTOMER.items())
     with (
         tempfile.TemporaryDirectory() as directory,
-        books(Path(directory), "2026-05-01", plans=(PLAN,), subscriptions=rows) as desk,
+        books(Path(directory), "2026-05-01", plans=plans, subscriptions=rows, customers=customers) as desk,
     ):
         desk.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in (*CUSTOMER, "z")))
         closed: list[str] = []
@@ -111,7 +128,7 @@ def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters):
         for name in (*MONTHS, LAST):
             close(desk, name, is_released=True)
 
-        assert billed(desk) == truth(desk)
+        assert billed(desk) == truth(desk, is_pooled=is_pooled)
         assert desk.faults() == []
         again = json.dumps([desk.shown(name) for name in (*MONTHS, LAST)])
         before = desk.ledger.journal.seq
