@@ -150,6 +150,22 @@ def test_migrations_are_recorded_in_order_and_running_them_again_is_harmless(tmp
     assert [name for (name,) in names] == sorted(path.name for path in (data_directory("sql") / "migrations").iterdir())
 
 
+def test_a_migration_that_was_killed_anywhere_is_gone_on_with(tmp_path):
+    names = [path.name for path in sorted((TOP / "sql" / "migrations").glob("*.sql"))]
+    (tmp_path / "whole").mkdir()
+    with closing(store.open_writer(tmp_path / "whole").connection) as whole:
+        expected = whole.execute("select sql from duckdb_tables() order by sql").fetchall()
+    for name in names:
+        directory = tmp_path / name
+        directory.mkdir()
+        with closing(duckdb.connect(str(directory / store.DATABASE))) as killed:
+            store.migrate_tables(killed, last=name)
+            killed.execute("begin")
+            killed.execute("create table half (number integer)")  # the next one, before its commit
+        with closing(store.open_writer(directory).connection) as found:
+            assert found.execute("select sql from duckdb_tables() order by sql").fetchall() == expected
+
+
 def test_a_store_made_by_a_newer_version_is_refused(tmp_path):
     with closing(store.open_writer(tmp_path).connection) as connection:
         connection.execute("insert into migration values ('9999_tomorrow.sql', 'x', 99)")
