@@ -1,12 +1,30 @@
 """The command that hands the month on to other systems: export."""
 
+import os
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from metering.cli.base import business_clock, note, read_config, with_config
+from metering.cli.base import (
+    Clock,
+    business_clock,
+    emit,
+    finish,
+    in_words,
+    note,
+    read_config,
+    real_time,
+    with_config,
+)
 from metering.errors import UsageError
-from metering.period import month_name, parse_month
+from metering.period import Period, month_name, parse_month
+
+if TYPE_CHECKING:
+    from metering.config import Config
+    from metering.export.rendering import Wanted
 
 FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl", "facturx", "cloudevents", "lago")
 
@@ -20,41 +38,37 @@ FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl
 @click.option("--cost", is_flag=True, help="focus: what Neon charges you, not what you charge.")
 @click.option("--accounts", is_flag=True, help="beancount, hledger: declare the accounts too.")
 @click.option("--events", is_flag=True, help="stripe: meter events, not invoice items.")
+@click.option("--send", is_flag=True, help="stripe: send it, each item or event once.")
 @click.option("--by", type=click.Choice(["day", "hour"]), help="Events: of a day (default) or an hour each.")
 @with_config
-def export(  # noqa: PLR0913, PLR0917 - one parameter per option
-    form: str,
-    month: str,
-    output: Path | None,
-    number: str | None,
-    drafts: bool,
-    cost: bool,
-    accounts: bool,
-    events: bool,
-    by: str | None,
-    config_path: Path,
-) -> None:
+def export(form: str, month: str, output: Path | None, config_path: Path, **given: Any) -> None:
     """The month's invoices or usage as other systems take them; what is exported for accounting is final."""
-    from metering import store
+    from metering import store, terms
     from metering.export import rendering
     from metering.files import write_whole
+    from metering.month import Month
 
-    given = {"drafts": drafts, "cost": cost, "accounts": accounts, "events": events, "by": by, "number": number}
     _refuse_misplaced(form, {name for name, value in given.items() if value})
-    config, now = read_config(config_path), business_clock()()
-    period = parse_month(month, now)
+    if given["send"] and output:
+        raise UsageError("--send writes no file", hint="leave -o out, or --send")
+    config, clock = read_config(config_path), business_clock()
+    period = parse_month(month, clock())
     wanted = rendering.Wanted(
         form=form,
         suffix=output.suffix if output else "",
-        number=number,
-        with_drafts=drafts,
-        is_cost=cost,
-        is_events=events,
-        with_accounts=accounts,
-        by=by or "day",
+        number=given["number"],
+        with_drafts=given["drafts"],
+        is_cost=given["cost"],
+        is_events=given["events"],
+        with_accounts=given["accounts"],
+        by=given["by"] or "day",
     )
+    if given["send"]:
+        _send(config, clock, period, wanted)
+        return
     with store.open_reader(config.store.directory) as found:
-        content = rendering.render(found, config, period, now, wanted)
+        of_month = Month(store=found, terms=terms.of(config), period=period, now=clock())
+        content = rendering.render(of_month, config, wanted)
     if not content:
         note(f"{month_name(period)} has nothing to export as {form}")
     if output:
@@ -69,6 +83,35 @@ def _refuse_misplaced(form: str, given: set[str]) -> None:
     for name in sorted(given - OPTIONS[form]):
         takes = ", ".join(f"--{option}" for option in sorted(OPTIONS[form]))
         raise UsageError(f"{form} takes no --{name}", hint=f"it takes: {takes}")
+
+
+def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> None:
+    """Sends to Stripe; prints what was done, and ends with 3 where something is left to do."""
+    from metering import ledger, terms
+    from metering.config import secret
+    from metering.errors import ConfigError, Fault
+    from metering.export import rendering, sending
+    from metering.month import Month
+    from metering.stripe import Stripe
+
+    found = config.stripe
+    if found.secret_env is None and found.secret_file is None:
+        right = "give either secret_env or secret_file"
+        raise ConfigError([Fault(where="stripe.secret_env", what="is missing", right=right)])
+    key = secret(found.secret_env, found.secret_file, os.environ)
+    with (
+        closing(Stripe(found.base_url, key)) as stripe,
+        ledger.open_ledger(config.store.directory, clock) as books,
+    ):
+        month = Month(store=books.store, terms=terms.of(config), period=period, now=clock())
+        if wanted.is_events:
+            events = rendering.meter_events(month, config, wanted)
+            done = sending.send_events(books, stripe, events, real_time())
+        else:
+            done = sending.send_items(books, stripe, rendering.book(month, config, wanted), real_time())
+    rows = [{"state": name, **row} for name in ("refused", "in_doubt") for row in getattr(done, name)]
+    emit(in_words(asdict(done)), rows or [{"sent": done.sent, "already": done.already}], None)
+    finish(3 if rows or done.left else 0)
 
 
 COMMANDS: list[click.Command] = [export]

@@ -7,10 +7,9 @@ import io
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
-from metering import cost, terms
+from metering import cost
 from metering.config import Config
 from metering.errors import UsageError
 from metering.export import (
@@ -25,10 +24,9 @@ from metering.export import (
     stripe,
     xero,
 )
-from metering.export.documents import Book
+from metering.export.documents import Book, Json
 from metering.month import Month
-from metering.period import Period, rfc3339
-from metering.store import Store
+from metering.period import rfc3339
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     "focus": frozenset({"drafts", "cost", "number"}),
@@ -60,23 +58,31 @@ class Wanted:
     by: str = "day"
 
 
-def render(store: Store, config: Config, period: Period, now: datetime, wanted: Wanted) -> bytes:
+def render(month: Month, config: Config, wanted: Wanted) -> bytes:
     """The export's bytes; equal facts give equal bytes. Raises ConfigError with all that the format lacks."""
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    if wanted.form == "stripe" and wanted.is_events:
+        return stripe.lines(meter_events(month, config, wanted)).encode()
     if wanted.form == "focus" and wanted.is_cost:
         return _focus(wanted, neon_costs(month))
     if wanted.form in {"cloudevents", "lago"}:
         write = events.cloudevents if wanted.form == "cloudevents" else events.lago
         return write(events.counted(month, wanted.by)).encode()
-    if wanted.form == "stripe" and wanted.is_events:
-        customers = {row.id: row for row in config.customer_rows}
-        return stripe.lines(stripe.meter_events(events.counted(month, wanted.by), customers)).encode()
-    book = documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number)
+    found = book(month, config, wanted)
     if wanted.form == "focus":
-        return _focus(wanted, focus.charges(book, month.names()))
+        return _focus(wanted, focus.charges(found, month.names()))
     if wanted.form in {"ubl", "facturx"}:
-        return _one_or_zip(einvoice_files(book, wanted.form), wanted.suffix)
-    return _TEXTS[wanted.form](book, wanted).encode()
+        return _one_or_zip(einvoice_files(found, wanted.form), wanted.suffix)
+    return _TEXTS[wanted.form](found, wanted).encode()
+
+
+def book(month: Month, config: Config, wanted: Wanted) -> Book:
+    """The documents that are wanted."""
+    return documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number)
+
+
+def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
+    """The month's meter events for Stripe."""
+    return stripe.meter_events(events.counted(month, wanted.by), {row.id: row for row in config.customer_rows})
 
 
 _TEXTS: Mapping[str, Callable[[Book, Wanted], str]] = {

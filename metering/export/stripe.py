@@ -37,8 +37,9 @@ def items(book: Book) -> list[Json]:
             if amount is None:
                 faults.append(_inexpressible(document, key, minor))
                 continue
-            params = _params(book, document, key, said, amount, period, more)
-            found.append({"idempotency_key": item_key(document["number"], key), "params": params})
+            own = item_key(document["number"], key)
+            params = _params(book, document, said, amount, period, {"metering_key": own, "line": key, **more})
+            found.append({"idempotency_key": own, "params": params})
     if faults:
         raise ConfigError(faults)
     return found
@@ -58,10 +59,10 @@ def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], d
 
 
 def _params(  # noqa: PLR0913, PLR0917 - what an item is made of
-    book: Book, document: Json, key: str, said: str, amount: int, period: tuple[str, str], more: Mapping[str, str]
+    book: Book, document: Json, said: str, amount: int, period: tuple[str, str], more: Mapping[str, str]
 ) -> Json:
     start, end = (int(parse_time(moment).timestamp()) for moment in period)
-    metadata = {"invoice": document["number"], "line": key, **more}
+    metadata = {"invoice": document["number"], **more}
     return {
         "customer": book.customer(document).stripe_customer,
         "currency": document["currency"].lower(),

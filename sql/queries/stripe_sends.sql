@@ -1,0 +1,2 @@
+-- What is known of everything that was ever sent, or tried, to Stripe: a handful of rows per invoice, read before sending.
+select key, document, state, first_tried_at from stripe_send order by key
