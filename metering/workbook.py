@@ -8,7 +8,7 @@ money that need more stay text, exact.
 import io
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from typing import Any
@@ -60,7 +60,7 @@ def single_sheet(name: str, columns: Row, rows: Sequence[Row], created_on: date)
     """A workbook of one table; `columns`: name -> `text` or `number`, cells are text or None."""
     buffer = io.BytesIO()
     with xlsxwriter.Workbook(buffer, _OPTIONS) as book:
-        book.set_properties({"title": _title(name), "created": created_on, "author": ""})
+        book.set_properties({"title": _title(name), "created": datetime.combine(created_on, time()), "author": ""})
         _Sheet(book.add_worksheet(_title(name)), columns, _Styles(book)).fill(rows, name)
     return buffer.getvalue()
 
