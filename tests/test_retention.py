@@ -1,65 +1,45 @@
 """Retention: which raw pages go and which stay, what stands in for them, and that a death on the way costs nothing."""
 
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment
-from scribe import rows
 
 from metering import audit, backup, checkpoint, explain, explain_text, journal, retention, store
-from metering.ledger import open_ledger
+from metering.errors import JournalDamagedError
 from metering.stop import Stop
+from tests import strikes
+from tests.pages_of import Books, books, moment
+from tests.retained import (
+    DROPPED,
+    HOUR,
+    MAPPED,
+    PRO,
+    A,
+    B,
+    agreed,
+    bodies,
+    life,
+    lived,
+    tables,
+    tend,
+    tended,
+)
 
 TOP = Path(__file__).parents[1]
-HOUR = 3600
-PRO = plan("pro", price(unit_price="0.10"), base_fee="20.00")
-A = {"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"}
-B = {"id": "b", "name": "b", "created_at": "2026-01-01T00:00:00Z"}
-
-
-def life(directory: Path) -> Iterator[Books]:
-    """September and October of the customers one and two, each read in the month after and closed; it is 20 November.
-
-    The journal has a segment for October (September's pages, inventory, its close) and one for November.
-    """
-    mapped = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(directory, "2026-10-03", plans=(PRO,), subscriptions=mapped) as found:
-        found.see(A, B)
-        found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
-        found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
-        found.read("2026-09")
-        found.close("2026-09")
-        found.now = moment("2026-11-03")
-        found.use("b", "2026-10-02T05", compute_unit_seconds=HOUR)
-        found.read("2026-10")
-        found.close("2026-10")
-        found.now = moment("2026-11-20")
-        yield found
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Books]:
     yield from life(tmp_path)
-
-
-def tend(desk: Books, days: int = 30, stop: Stop | None = None) -> list[str]:
-    return retention.tend(desk.ledger, days, desk.now, stop or Stop(), is_new_day=True)
-
-
-def bodies(directory: Path) -> dict[int, bool]:
-    """Record number of each page -> whether its body is there."""
-    return {
-        record.seq: not record.is_dropped for record in journal.read(directory / "journal") if record.kind == "page"
-    }
-
-
-def tables(found: store.Store) -> dict[str, list[tuple[object, ...]]]:
-    return {name: rows(found, name) for name in store.tables(found)}
 
 
 # -- what goes
@@ -103,15 +83,6 @@ def test_a_segment_that_holds_anything_younger_stays_whole(desk):
     assert bodies(desk.directory) == {1: False, 3: False, 8: True}
 
 
-def opened(tmp_path: Path, name: str = "var") -> Iterator[Books]:
-    mapped = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(tmp_path / name, "2026-10-03", plans=(PRO,), subscriptions=mapped) as found:
-        found.see(A, B)
-        found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
-        found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
-        yield found
-
-
 def later(desk: Books, text: str = "2028-01-05") -> None:
     """A page in a later month, so that the segments before it are sealed; then the moment to look."""
     desk.now = moment(text)
@@ -121,7 +92,11 @@ def later(desk: Books, text: str = "2028-01-05") -> None:
 @pytest.fixture
 def young(tmp_path: Path) -> Iterator[Books]:
     """Inventory of 3 October 2026; nothing read or closed yet."""
-    yield from opened(tmp_path)
+    with books(tmp_path / "var", "2026-10-03", plans=(PRO,), subscriptions=MAPPED) as found:
+        found.see(A, B)
+        found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
+        found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
+        yield found
 
 
 def test_pages_of_an_open_month_stay_however_old(young):
@@ -242,16 +217,7 @@ def test_the_same_store_gives_the_same_checkpoint_byte_for_byte(desk, tmp_path_f
 @pytest.fixture
 def dropped(tmp_path: Path) -> Path:
     """A closed store directory, after retention."""
-    for desk in life(tmp_path / "var"):
-        assert tend(desk) == []
-    return tmp_path / "var"
-
-
-def agreed(directory: Path) -> audit.Findings:
-    with open_ledger(directory, lambda: moment("2026-12-01")) as ledger:
-        found = audit.verify(directory, ledger.store)
-    assert found.faults == []
-    return found
+    return tended(lived(tmp_path / "var"))
 
 
 def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
@@ -279,15 +245,12 @@ def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
 
 
 def test_rebuild_and_a_deleted_store_give_every_table_as_it_was(dropped):
-    with store.open_reader(dropped) as found:
-        before = tables(found)
+    before = tables(dropped)
     audit.rebuild(dropped)
-    with store.open_reader(dropped) as found:
-        assert tables(found) == before
+    assert tables(dropped) == before
     (dropped / store.DATABASE).unlink()
     agreed(dropped)
-    with store.open_reader(dropped) as found:
-        assert tables(found) == before
+    assert tables(dropped) == before
 
 
 def test_a_store_that_is_older_than_the_checkpoint_begins_with_it(tmp_path):
@@ -306,5 +269,74 @@ def test_a_backup_has_the_checkpoint_and_restores_to_an_equal_store(dropped, tmp
     assert sum(name.startswith("journal/checkpoint-") for name in named) > 20
     (made.path / store.SNAPSHOT).unlink()
     agreed(made.path)
-    with store.open_reader(made.path) as restored, store.open_reader(dropped) as found:
-        assert tables(restored) == tables(found)
+    assert tables(made.path) == tables(dropped)
+
+
+def test_a_backup_without_the_checkpoint_that_it_needs_is_refused(dropped, tmp_path):
+    [made] = checkpoint.checkpoints(dropped / "journal")
+    (made.path / "page.parquet").unlink()
+    with pytest.raises(JournalDamagedError, match="no whole checkpoint stands in for the pages dropped up to record 3"):
+        backup.backup(dropped, tmp_path / "backups", moment("2026-12-01"))
+    assert not list((tmp_path / "backups").glob("metering-*Z"))
+
+
+# -- killed on the way
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory) -> Path:
+    """The life before retention, and beside it the library that strikes."""
+    directory = tmp_path_factory.mktemp("life")
+    strikes.built(directory)
+    return lived(directory / "var").parent
+
+
+def struck(before: Path, home: Path, *, at: int, how: str) -> int:
+    """Retention in a process of its own that is killed at a call that changes the disk; how many calls there were."""
+    shutil.copytree(before / "var", home)
+    orders = {"LD_PRELOAD": str(before / "strike.so"), "STRIKE_UNDER": f"{home.resolve()}/", "STRIKE_HOW": how}
+    count = home.parent / "calls"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.retained", str(home)],
+        cwd=TOP,
+        env={**os.environ, **orders, "STRIKE_AT": str(at), "STRIKE_COUNT": str(count)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if at else 0), done.stderr
+    return 0 if at else int(count.read_text())
+
+
+def survives(before: Path, home: Path, *, at: int, how: str) -> None:
+    struck(before, home, at=at, how=how)
+    tended(home)
+    assert bodies(home) == DROPPED, (at, how)
+    found = tables(home)
+    assert agreed(home).notes != [], (at, how)
+    audit.rebuild(home)
+    assert tables(home) == found, (at, how)
+    left = {path.name for path in (home / "journal").iterdir() if not path.name.startswith("checkpoint-")}
+    assert {name for name in left if not name.endswith(".journal")} <= {"0000000001.tmp"}
+    shutil.rmtree(home)
+
+
+needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to build the striker with")
+
+
+@needs_a_compiler
+def test_retention_that_was_killed_at_a_call_that_changes_the_disk_is_made_up_for_by_the_next_tick(before, tmp_path):
+    """Some of the calls, and those at the end, where segments are written anew; the slow test takes them all."""
+    calls = struck(before, tmp_path / "whole", at=0, how="before")
+    assert calls > 100
+    for at in (random.Random(3).randrange(1, calls - 20), calls - 10):
+        survives(before, tmp_path / str(at), at=at, how=random.Random(at).choice(["before", "half", "after"]))
+
+
+@needs_a_compiler
+@pytest.mark.slow
+def test_retention_survives_a_kill_at_every_call_that_changes_the_disk(before, tmp_path):
+    calls = struck(before, tmp_path / "whole", at=0, how="before")
+    for at in range(1, calls + 1):
+        survives(before, tmp_path / str(at), at=at, how=("before", "half", "after")[at % 3])
