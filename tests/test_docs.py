@@ -327,6 +327,13 @@ def test_the_node_sample_takes_a_signed_delivery_and_nothing_else(tmp_path):
     assert refused == [None, None]
 
 
+def test_every_test_that_the_faults_name_exists():
+    named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", page("faults.md"))
+    assert len(named) > 150
+    missing = [f"{file}::{name}" for file, name in named if f"\ndef {name}(" not in (TOP / file).read_text()]
+    assert missing == []
+
+
 def test_the_retry_schedule_is_the_one_that_is_documented():
     table = rows(section(page("alerts.md"), "## Retries"))
     units = {"s": 1, "min": 60, "h": 3600}
