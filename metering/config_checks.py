@@ -86,6 +86,8 @@ def _channel_url(url: str | None, channel: Mapping[str, object], where: str) -> 
     if url.startswith(("smtp://", "smtps://")) != is_mail:
         right = "write smtp://host:port or smtps://host:port" if is_mail else "write https://host/path"
         yield Fault(where=f"{where}.url", what=f"is no address of kind {kind}", right=right)
+    elif kind == "alertmanager" and "?" in url:
+        yield Fault(where=f"{where}.url", what="has a query", right="leave out the ? and what follows")
     elif url.startswith("http://") and channel.get("allow_private_network") is not True:
         right = "write https://, or allow_private_network = true for one of your own"
         yield Fault(where=f"{where}.url", what="is not encrypted", right=right)

@@ -2,9 +2,11 @@
 
 import email
 import json
+import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from email.policy import default
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +146,16 @@ def test_an_alert_says_who_how_much_until_when_what_then_what_to_do_and_how_fres
         ("Plan", "pro"),
         ("Alert", told.facts[-1][1]),
     )
+
+
+def test_the_manual_shows_what_its_event_is_worded_as():
+    manual = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
+    shown = json.loads(re.search(r'^```json\n(\{"type": "quota.*?)^```', manual, re.MULTILINE | re.DOTALL)[1])
+    (text,) = re.findall(r"^```text\n(.*?)^```", manual, re.MULTILINE | re.DOTALL)
+    assert text == f"{worded(shown).title}.\n\n{worded(shown).lines}\n"
+    summary, dots = shown["data"]["summary"][:-1], shown["data"]["summary"][-1]
+    assert dots == "…"
+    assert worded(shown).paragraph.startswith(summary)
 
 
 def fact(told_event: dict, label: str) -> str:

@@ -82,6 +82,10 @@ def without(text: str, key: str) -> str:
             "channels[0].url: is not encrypted; write https://, or allow_private_network = true for one of your own",
         ),
         (
+            ALERTMANAGER.replace("/am", "/am?x=1"),
+            "channels[0].url: has a query; leave out the ? and what follows",
+        ),
+        (
             EMAIL.replace(":587", "/box"),
             "channels[0].url: names more than a mail server; write smtp://host:port or smtps://host:port",
         ),

@@ -1,6 +1,7 @@
 """What was told as begun: its end is told once to those who keep incidents, and Alertmanager is reminded until then."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -257,7 +259,9 @@ def alertmanager(tmp_path):
     if program is None:
         pytest.skip("no Alertmanager is installed (Debian: prometheus-alertmanager)")
     settings = tmp_path / "alertmanager.yml"
-    settings.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    manual = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
+    (rules,) = re.findall(r"^```yaml\n(.*?)^```", manual, re.MULTILINE | re.DOTALL)
+    settings.write_text(f"route: {{receiver: nobody}}\nreceivers: [{{name: nobody}}]\n{rules}")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = [f"--config.file={settings}", f"--storage.path={tmp_path}", "--cluster.listen-address="]
@@ -305,3 +309,20 @@ def test_a_real_alertmanager_shows_what_lasts_and_drops_what_is_over(book, alert
     evaluated(book, settings=settings, now=now)
     assert delivered(book, settings, now) == {"delivered": len(fleet)}
     assert firing_in(alertmanager) == []
+
+
+def test_by_the_manuals_rules_a_real_alertmanager_mutes_the_lower_thresholds(book, alertmanager):
+    settings = only(config(am=alertmanager), "alertmanager")
+    now = datetime.now(tz=UTC).replace(microsecond=0)
+    for used, level in (("83", "warning"), ("96", "critical"), ("100", "exceeded")):
+        evaluated(book, row(used, level=level), settings=settings, now=now)
+    delivered(book, settings, now)
+    muted: dict[str, bool] = {}
+    for _ in range(100):  # its inhibitor hears of an alert a moment after its API
+        muted = {
+            one["labels"]["threshold_percent"]: bool(one["status"]["inhibitedBy"]) for one in firing_in(alertmanager)
+        }
+        if sum(muted.values()) == 2:
+            break
+        time.sleep(0.05)
+    assert muted == {"80": True, "95": True, "100": False}
