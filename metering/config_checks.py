@@ -69,7 +69,9 @@ def _channel(channel: Mapping[str, object], where: str) -> Iterator[Fault]:
         if name in required and not channel.get(name):
             yield Fault(where=f"{where}.{name}", what="is missing", right=f"a channel of kind {kind} needs it")
         elif name in channel and name not in required | allowed:
-            yield Fault(where=f"{where}.{name}", what=f"means nothing to kind {kind}", right="leave it out")
+            is_secret = (kind, name) == ("slack", "url")
+            right = "it is a secret: hand it over by secret_env or secret_file" if is_secret else "leave it out"
+            yield Fault(where=f"{where}.{name}", what=f"means nothing to kind {kind}", right=right)
     has_secret = "secret_env" in channel or "secret_file" in channel
     if "secret" in required or has_secret:
         yield from _one_of(channel, where, "secret_env", "secret_file")

@@ -62,7 +62,7 @@ def without(text: str, key: str) -> str:
         ),
         (
             SLACK + 'url = "https://hooks.slack.com/services/T/B/x"\n',
-            "channels[0].url: means nothing to kind slack; leave it out",
+            "channels[0].url: means nothing to kind slack; it is a secret: hand it over by secret_env or secret_file",
         ),
         (SLACK + 'to = ["ops@example.com"]\n', "channels[0].to: means nothing to kind slack; leave it out"),
         (
