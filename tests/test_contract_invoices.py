@@ -653,3 +653,98 @@ def test_two_currencies_of_one_customer_stop_nobody_else(desk: Desk) -> None:
     ran = desk.run("close", "2026-09", "--allow-incomplete", "none")
     assert ran.code == 3
     assert "ant" in ran.err
+
+
+def test_one_customers_dated_price_is_a_plan_that_extends_another(desk: Desk) -> None:
+    # Pro at 0.20 for all; cust8 pays 0.15 from the 16th on, and what it extends until then.
+    desk.plans = plan(prices=per_unit("compute", "0.20", 'included = "10"'), base_fee="20.00")
+    own = per_unit("compute", "0.15", 'included = "10"', valid_from="2026-09-16")
+    desk.plans += f'[[plans]]\nid = "pro-cust8"\nextends = "pro"\nname = "Pro for cust8"\n{own}'
+    desk.subscriptions = "project_id,customer,plan\np-1,cust7,pro\np-2,cust8,pro-cust8\n"
+    for project in ("p-1", "p-2"):
+        desk.neon.fleet("org-a").project(project)
+        desk.neon.fleet("org-a").use(project, "2026-09-10", grain="daily", compute_unit_seconds=30 * HOUR)
+        desk.neon.fleet("org-a").use(project, "2026-09-20", grain="daily", compute_unit_seconds=40 * HOUR)
+    assert lines(drafted(desk)) == [
+        ("p-1/base_fee/pro/2026-09-01T00:00:00Z/1", "1", "20.00"),
+        ("p-1/compute/pro/2026-09-01T00:00:00Z/1", "60", "12.00"),
+        ("p-2/base_fee/pro-cust8/2026-09-01T00:00:00Z/1", "1", "20.00"),
+        ("p-2/compute/pro-cust8/2026-09-01T00:00:00Z/1", "20", "4.00"),
+        ("p-2/compute/pro-cust8/2026-09-16T00:00:00Z/1", "40", "6.00"),
+    ]
+
+
+def test_a_price_version_goes_on_with_what_all_projects_of_the_customer_used(desk: Desk) -> None:
+    def tiers(low: str, high: str) -> str:
+        return (
+            'model = "graduated"\nscope = "customer"\nincluded = "10"\n'
+            f'tiers = [{{ up_to = "20", unit_price = "{low}" }}, {{ unit_price = "{high}" }}]'
+        )
+
+    desk.plans = plan(prices=price("compute", tiers("1", "2")) + price("compute", tiers("3", "4"), "2026-09-16"))
+    desk.subscriptions = "project_id,customer,plan\np-1,cust7,pro\np-2,cust7,pro\np-3,cust7,pro\n"
+    fleet = desk.neon.fleet("org-a")
+    for project, day, hours in (("p-1", 5, 10), ("p-2", 6, 15), ("p-2", 20, 5), ("p-3", 21, 15)):
+        fleet.use(project, f"2026-09-{day:02}", grain="daily", compute_unit_seconds=hours * HOUR)
+    for project in ("p-1", "p-2", "p-3"):
+        fleet.project(project)
+    document = drafted(desk)
+    # Together 25 until the 16th: 15 beyond the allowance. 20 more: 5 in the first tier and 15 in the second.
+    assert lines(document) == [
+        ("cust7/compute/pro/2026-09-01T00:00:00Z/1", "15", "15.00"),
+        ("cust7/compute/pro/2026-09-16T00:00:00Z/1", "5", "15.00"),
+        ("cust7/compute/pro/2026-09-16T00:00:00Z/2", "15", "60.00"),
+    ]
+    shares = [line["projects"] for line in document["invoices"][0]["lines"]]
+    assert [[(part["project_id"], part["quantity"], part["amount"]) for part in parts] for parts in shares] == [
+        [("p-1", "6", "6.00"), ("p-2", "9", "9.00")],
+        [("p-2", "1.25", "3.75"), ("p-3", "3.75", "11.25")],
+        [("p-2", "3.75", "15.00"), ("p-3", "11.25", "45.00")],
+    ]
+
+
+def test_a_trial_ends_at_its_second_and_the_plan_that_follows_begins(desk: Desk) -> None:
+    desk.plans = plan("trial") + plan(prices=per_unit("compute", "0.16"), base_fee="20.00")
+    end = "2026-09-28T10:30:15Z"
+    desk.subscriptions = f"project_id,customer,plan,valid_from,valid_to\np-1,c,trial,,{end}\np-1,c,pro,{end},\n"
+    desk.neon.fleet("org-a").project("p-1")
+    desk.neon.fleet("org-a").use("p-1", "2026-09-28T10:00", compute_unit_seconds=10 * HOUR)
+    desk.neon.fleet("org-a").use("p-1", "2026-09-28T11:00", compute_unit_seconds=25 * HOUR)
+    document = drafted(desk)
+    share = Fraction(SEPTEMBER - (27 * 86_400 + 10 * HOUR + 30 * 60 + 15), SEPTEMBER)
+    assert lines(document) == [
+        (f"p-1/base_fee/pro/{end}/1", printed(share), cents(20 * share)),
+        (f"p-1/compute/pro/{end}/1", "25", "4.00"),
+    ]
+    # The hour in which the trial ended is the trial's, which has no price for it.
+    assert [(row["metric"], row["value"], row["reason"]) for row in document["unpriced"]] == [
+        ("compute_unit_seconds", str(10 * HOUR), "not_in_plan")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prorate", "fees"),
+    [("second", [["11.17"], ["8.83"]]), ("day", [["11.33"], ["8.67"]]), ("none", [["20.00"], []])],
+)
+def test_a_project_that_moves_to_another_customer_leaves_each_its_part(
+    desk: Desk, prorate: str, fees: list[list[str]]
+) -> None:
+    desk.more = f'[invoices]\nprorate = "{prorate}"\n'
+    desk.plans = plan(prices=per_unit("compute", "1.00", 'included = "30"'), base_fee="20.00")
+    at = "2026-09-18T00:00:00Z" if prorate == "day" else "2026-09-17T18:00:00Z"
+    desk.subscriptions = f"project_id,customer,plan,valid_from,valid_to\np-1,ant,pro,,{at}\np-1,bee,pro,{at},\n"
+    desk.neon.fleet("org-a").project("p-1")
+    desk.neon.fleet("org-a").use("p-1", "2026-09-10", grain="daily", compute_unit_seconds=40 * HOUR)
+    desk.neon.fleet("org-a").use("p-1", "2026-09-20", grain="daily", compute_unit_seconds=40 * HOUR)
+    document = drafted(desk)
+    found = [[line["amount"] for line in one["lines"] if line["kind"] == "base_fee"] for one in document["invoices"]]
+    assert [one["customer"]["id"] for one in document["invoices"]] == ["ant", "bee"]
+    # 16.75 of 30 days (17 by the day): the fee, and as much of the allowance; or all of both for each.
+    shares = {"second": Fraction(67, 120), "day": Fraction(17, 30), "none": Fraction(1)}
+    first = shares[prorate]
+    second = first if prorate == "none" else 1 - first
+    assert [line[1] for line in lines(document) if "/compute/" in line[0]] == [
+        printed(40 - 30 * first),
+        printed(40 - 30 * second),
+    ]
+    assert found == fees
