@@ -89,8 +89,8 @@ def _freshness(registry: CollectorRegistry, store: Store) -> None:
 
 def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
     missing = Gauge(
-        "metering_gap_hours",
-        "Hours that ended and are not known, in the running month and the one before.",
+        "metering_gap_seconds",
+        "Time that ended and is not known, in the running month and the one before.",
         ["organization", "month"],
         registry=registry,
     )
@@ -98,7 +98,7 @@ def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: da
         month = Month(store=store, terms=terms.of(config), period=period, now=now)
         for organization, certified in sorted(month.coverage.certified.items()):
             holes = gaps(certified, period, now - HOUR)
-            missing.labels(organization, label).set(sum(hole.hours() for hole in holes))
+            missing.labels(organization, label).set(sum(hole.hours() for hole in holes) * 3600)
 
 
 def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:

@@ -74,8 +74,8 @@ def test_an_empty_store_has_metrics_too_and_never_succeeded(configured):
     found = samples(metrics.exposition(store.in_memory(), configured, NOW))
     assert found["metering_last_success_timestamp_seconds"] == 0
     assert found["metering_requests_total"] == 0
-    assert found['metering_gap_hours{month="running",organization="org-a"}'] == 4 * 24 + 11
-    assert found['metering_gap_hours{month="previous",organization="org-a"}'] == 720
+    assert found['metering_gap_seconds{month="running",organization="org-a"}'] == (4 * 24 + 11) * 3600
+    assert found['metering_gap_seconds{month="previous",organization="org-a"}'] == 720 * 3600
 
 
 def test_freshness_gaps_and_counts_are_those_of_the_ledger(configured):
@@ -86,7 +86,7 @@ def test_freshness_gaps_and_counts_are_those_of_the_ledger(configured):
     certified = found['metering_certified_until_timestamp_seconds{organization="org-a"}']
     assert certified == datetime(2026, 10, 5, 11, tzinfo=UTC).timestamp()
     assert found['metering_projects{organization="org-a"}'] == 2
-    assert found['metering_gap_hours{month="running",organization="org-a"}'] == 4 * 24
+    assert found['metering_gap_seconds{month="running",organization="org-a"}'] == 4 * 24 * 3600
     assert found["metering_pages_total"] == 3
     assert found["metering_changes_total"] == 1
     assert found["metering_cycles_total"] == 1
