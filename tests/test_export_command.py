@@ -169,9 +169,27 @@ def test_e_invoices_go_into_one_archive_or_come_one_by_one(desk: Desk, tmp_path:
             assert len(archive.namelist()) == 5
             one = archive.read(archive.namelist()[1])
         assert one
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert {Path(name).suffix for name in archive.namelist()} == {".pdf"}
     ran = desk.run("export", "ubl", "2026-09")
     assert (ran.code, "5 documents" in ran.err) == (2, True)
     assert exported(desk, "ubl", "2026-09", "--number", "INV-2026-000002").startswith("<?xml")
+
+
+def test_a_factur_x_is_the_printed_invoice_with_its_xml_inside(desk: Desk, tmp_path: Path) -> None:
+    facturx = pytest.importorskip("facturx", reason="the extra einvoice is not installed")
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
+    asked = ("facturx", "2026-09", "--number", "INV-2026-000002")
+    exported(desk, *asked, "-o", str(tmp_path / "one.pdf"))
+    made = (tmp_path / "one.pdf").read_bytes()
+    name, xml = facturx.get_xml_from_pdf(made, check_xsd=True)
+    assert (name, xml.decode()) == ("factur-x.xml", exported(desk, *asked))
+    read = pypdf.PdfReader(tmp_path / "one.pdf")
+    assert "INV-2026-000002" in read.pages[0].extract_text()
+    assert read.metadata.creation_date_raw == "D:20261002120000+00'00'"
+    about = read.root_object["/Metadata"].get_object().get_data().decode()
+    assert "<pdfaid:part>3<" in about and "<fx:ConformanceLevel>EN 16931<" in about
+    assert "2026-10-02T12:00:00+00:00" in about
 
 
 def test_events_carry_the_usage_that_usage_says(desk: Desk) -> None:

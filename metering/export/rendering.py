@@ -5,11 +5,12 @@ A verb that writes nothing. Which options a format takes stands here as data, so
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from metering import cost
+from metering.backtest import terms_of
 from metering.config import Config
 from metering.errors import UsageError
 from metering.export import (
@@ -17,6 +18,7 @@ from metering.export import (
     documents,
     einvoice,
     events,
+    facturx,
     focus,
     focus_columns,
     hledger,
@@ -46,7 +48,7 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be exported: `form` is a key of OPTIONS, `suffix` the file's ending, `.parquet` or `.zip`."""
+    """What is to be exported: `form` is a key of OPTIONS, `suffix` the file's ending: `.parquet`, `.zip`, `.pdf`."""
 
     form: str
     suffix: str = ""
@@ -71,7 +73,7 @@ def render(month: Month, config: Config, wanted: Wanted) -> bytes:
     if wanted.form == "focus":
         return _focus(wanted, focus.charges(found, month.names()))
     if wanted.form in {"ubl", "facturx"}:
-        return _one_or_zip(einvoice_files(found, wanted.form), wanted.suffix)
+        return _one_or_zip(_einvoices(found, month, config, wanted), wanted.suffix)
     return _TEXTS[wanted.form](found, wanted).encode()
 
 
@@ -110,10 +112,14 @@ def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
     return focus_columns.parquet_bytes(rows) if wanted.suffix == ".parquet" else focus_columns.csv_text(rows).encode()
 
 
-def einvoice_files(book: Book, form: str) -> list[tuple[str, bytes]]:
-    """(file name, content) of each e-invoice; a document's number is letters, digits, dots, dashes, underscores."""
-    syntax = "ubl" if form == "ubl" else "cii"
-    return [(f"{document['number']}.xml", content) for document, content in einvoice.files(book, syntax)]
+def _einvoices(book: Book, month: Month, config: Config, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """(file name, content) of each; a document's number is letters, digits, dots, dashes and underscores."""
+    if wanted.form == "facturx" and wanted.suffix in {".pdf", ".zip"}:
+        frozen = replace(month, terms=terms_of(month.store, config, month.period))
+        yield from ((f"{one['number']}.pdf", pdf) for one, pdf in facturx.files(book, frozen, config))
+        return
+    syntax = "ubl" if wanted.form == "ubl" else "cii"
+    yield from ((f"{one['number']}.xml", xml) for one, xml in einvoice.files(book, syntax))
 
 
 def _one_or_zip(files: Iterable[tuple[str, bytes]], suffix: str) -> bytes:

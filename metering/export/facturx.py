@@ -1,0 +1,58 @@
+"""Factur-X: an invoice on paper (PDF/A-3) that carries the same invoice as XML.
+
+The XML is einvoice.py's, the page documents.py's; the library factur-x puts one into the other. The time of day that it
+writes into the file is replaced with the document's own, so that the same invoice is the same bytes.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from metering.config import Config
+from metering.documents import invoice_pdf, made_at
+from metering.export import einvoice
+from metering.export.documents import Book, Json, is_credit_note
+from metering.month import Month, usage_json
+from metering.month_report import background
+from metering.typeset import Typesetter
+
+_XMP_TIME = re.compile(rb"(<xmp:(?:Create|Modify)Date>)[^<]{25}")
+_PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")
+
+
+def files(book: Book, month: Month, config: Config) -> Iterator[tuple[Json, bytes]]:
+    """(document, PDF) for each; `month` has the terms of its closing. Raises ConfigError for what is missing."""
+    texts = list(einvoice.files(book, "cii"))
+    used = usage_json(month)
+    found = background(month, config, book.documents, used["usage"], used["coverage"]["gaps"])
+    typesetter = Typesetter(found.fonts)
+    for document, xml in texts:
+        page = invoice_pdf(document, found, typesetter)
+        yield document, _dated(_embedded(page, xml, document, book.seller.name), made_at(document))
+
+
+def _embedded(page: bytes, xml: bytes, document: Json, seller: str) -> bytes:
+    from facturx import generate_from_binary  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    kind = "Credit note" if is_credit_note(document) else "Invoice"
+    title = f"{kind} {document['number']}"
+    told = {"author": seller, "keywords": "Factur-X", "title": title, "subject": f"{title} of {seller}"}
+    made: bytes = generate_from_binary(
+        page,
+        xml,
+        flavor="factur-x",
+        level="en16931",
+        check_xsd=False,
+        pdf_metadata=told,
+        lang="en",
+        afrelationship="alternative",
+        xmp_compression=False,
+    )
+    return made
+
+
+def _dated(pdf: bytes, moment: datetime) -> bytes:
+    """The file with this moment in place of the times of day, which are as long."""
+    utc = moment.astimezone(UTC)
+    dated = _XMP_TIME.sub(rb"\g<1>" + f"{utc:%Y-%m-%dT%H:%M:%S}+00:00".encode(), pdf)
+    return _PDF_TIME.sub(rb"\g<1>" + f"{utc:%Y%m%d%H%M%S}".encode(), dated)
