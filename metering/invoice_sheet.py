@@ -17,6 +17,7 @@ from metering.localized import Format
 from metering.money import Rounding, exact_text
 from metering.period import Period, days, parse_time
 from metering.report_facts import Row, Table, column_sum, grouped
+from metering.split import by_project
 
 CHARTS_SHOWN = 4
 """Meters whose days are drawn; the table below the charts has all."""
@@ -54,8 +55,8 @@ def own_usage(usage: Iterable[Row], invoices: Iterable[Row]) -> dict[str, list[R
     """
     payers: dict[str, set[str]] = {}
     for invoice in invoices:
-        for line in invoice["lines"]:
-            payers.setdefault(line["project_id"], set()).add(invoice["customer"]["id"])
+        for line in by_project(invoice["lines"]):
+            payers.setdefault(str(line["project_id"]), set()).add(invoice["customer"]["id"])
     moved = {project for project, customers in payers.items() if len(customers) > 1}
     return grouped((row for row in usage if row["project_id"] not in moved), lambda row: str(row["customer"]))
 
@@ -191,9 +192,10 @@ def _sums(invoice: Row, form: Format) -> dict[str, Any]:
 
 def _quantities(invoice: Row, background: Background, form: Format) -> Table:
     """Used, billed and the difference (included, or free of charge) per project, meter and unit of this invoice."""
-    lines = [line for line in invoice["lines"] if line["kind"] == "usage" and line["project_id"]]
+    owned = by_project(invoice["lines"])
+    lines = [line for line in owned if line["kind"] == "usage"]
     billed = grouped(lines, lambda line: (str(line["project_id"]), str(line["meter"]), str(line["unit"])))
-    projects = {line["project_id"] for line in invoice["lines"]}
+    projects = {line["project_id"] for line in owned}
     usage = background.usage.get(invoice["customer"]["id"], ())
     metered = (row for row in usage if row["meter"] is not None and row["project_id"] in projects)
     table: Table = []

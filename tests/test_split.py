@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages_of import Books, books, moment, month
 
-from metering import month_report, report_data, split
+from metering import invoice_sheet, month_report, report_data, split
 from metering.config import Customer
 from metering.money import parse_amount
 
@@ -168,3 +168,30 @@ def test_the_report_gives_each_project_its_part_before_tax(desk, is_inclusive):
         {"a": "2.91", "b": "5.84", "c": "8.77"} if is_inclusive else {"a": "3.53", "b": "7.07", "c": "10.60"}
     )
     assert found["customers"][0]["projects"] == found["plans"][0]["projects"] == 3
+
+
+def quantities(desk: Books, customer: str) -> list[tuple]:
+    """(project, used, billed) of the sheet."""
+    number = desk.invoice("2026-09", customer)["number"]
+    found = invoice_sheet.sheet(*month_report.printable(desk.ledger.store, desk.config, number, desk.now))
+    return [(row["project"], row["used"], row["billed"]) for row in found["quantities"]]
+
+
+def test_the_sheet_sets_each_projects_part_beside_what_it_used(desk):
+    used(desk, a=7, b=14, c=21)
+    desk.close("2026-09")
+    assert quantities(desk, "one") == [("a", "7.000", "5.333"), ("b", "14.000", "10.667"), ("c", "21.000", "16.000")]
+
+
+def test_what_a_project_used_that_moved_to_another_customer_is_shown_to_neither(desk):
+    change = moment("2026-09-15")
+    desk.subscriptions = (
+        subscription("a", "one", "pro", None, change),
+        subscription("a", "two", "pro", change, None),
+        subscription("b", "one", "pro"),
+    )
+    desk.use("a", "2026-09-20T05", compute_unit_seconds=20 * HOUR)
+    used(desk, a=20, b=20)
+    desk.close("2026-09")
+    assert [row[0] for row in quantities(desk, "one")] == ["b"]
+    assert quantities(desk, "two") == []
