@@ -91,15 +91,18 @@ def open_store(directory: Path, of: Path) -> Store:
 
     `of` is the journal's directory. What comes after the checkpoint is not landed yet.
     """
-    newest = max((found.seq for found in checkpoint.checkpoints(of)), default=0)
+    newest, mended = max((found.seq for found in checkpoint.checkpoints(of)), default=0), ""
     if (directory / door.DATABASE).exists():
         opened = door.open_writer(directory)
         if opened.query("position").item(0, "seq") >= newest:
             return opened
         opened.connection.close()
+        mended = opened.mended
     if found := checkpoint.base(of):
         door.create(directory, found.load)
-    return door.open_writer(directory)
+    begun = door.open_writer(directory)
+    begun.mended = begun.mended or mended
+    return begun
 
 
 def lacking(store: Store, directory: Path) -> Iterator[Record]:

@@ -315,3 +315,83 @@ def test_a_full_disk_at_a_new_segment_leaves_no_half_of_one(tmp_path):
     # 30 bytes of room: not even the header of the next segment fits.
     assert full_disk(tmp_path, FILE_HEADER_BYTES + 1, 30) == [0, 40, 2]
     assert [path.name for path in sorted(tmp_path.iterdir())] == [FIRST, "0000000002.journal"]
+
+
+# -- bodies that are dropped
+
+
+@pytest.fixture
+def months(tmp_path) -> Path:
+    """Two records of October, two of November; so two segments."""
+    books = Journal(tmp_path)
+    for number, month in enumerate((10, 10, 11, 11), start=1):
+        books.append("page", {"number": number}, at=AT.replace(month=month), body=b"body %d " % number * 5)
+    books.close()
+    return tmp_path
+
+
+def test_a_segment_ends_with_its_month(months):
+    assert [(found.path.name, found.first, found.last) for found in journal.sealed(months)] == [(FIRST, 1, 2)]
+    assert sorted(path.name for path in months.iterdir()) == [FIRST, "0000000003.journal"]
+    books = Journal(months)
+    books.append("page", {"number": 5}, at=AT.replace(month=11))
+    books.append("page", {"number": 6}, at=AT.replace(month=12))
+    books.close()
+    assert sorted(path.name for path in months.iterdir()) == [FIRST, "0000000003.journal", "0000000006.journal"]
+
+
+def test_a_dropped_body_leaves_header_and_hashes_and_the_chain_holds(months):
+    before = list(read(months))
+    [segment] = journal.sealed(months)
+    size = (months / FIRST).stat().st_size
+
+    freed = journal.drop_bodies(segment, lambda record: record.seq == 2)
+
+    after = list(read(months))
+    assert freed == size - (months / FIRST).stat().st_size == len(before[1].packed)
+    assert [record.is_dropped for record in after] == [False, True, False, False]
+    assert [(r.seq, r.data, r.sha256, r.hash) for r in after] == [(r.seq, r.data, r.sha256, r.hash) for r in before]
+    assert after[0].body == before[0].body
+    with pytest.raises(JournalDamagedError, match="the body of record 2 was dropped"):
+        _ = after[1].body
+    assert (months / FIRST).stat().st_mode & 0o777 == 0o600
+
+
+def test_dropping_again_changes_nothing_and_more_may_go_later(months):
+    [segment] = journal.sealed(months)
+    journal.drop_bodies(segment, lambda record: record.seq == 2)
+    content = (months / FIRST).read_bytes()
+    assert journal.drop_bodies(segment, lambda record: record.seq == 2) == 0
+    assert (months / FIRST).read_bytes() == content
+    assert journal.drop_bodies(segment, lambda _: True) > 0
+    assert [record.is_dropped for record in read(months)] == [True, True, False, False]
+    assert sorted(path.name for path in months.iterdir()) == [FIRST, "0000000003.journal"]
+
+
+def test_a_flipped_bit_in_any_byte_of_a_segment_without_bodies_is_found(months):
+    [segment] = journal.sealed(months)
+    journal.drop_bodies(segment, lambda _: True)
+    content = segment.path.read_bytes()
+    for at in range(len(content)):
+        changed = bytearray(content)
+        changed[at] ^= 0x02
+        segment.path.write_bytes(changed)
+        with pytest.raises(JournalDamagedError):
+            list(read(months))
+
+
+def test_a_damaged_segment_is_not_written_anew(months):
+    [segment] = journal.sealed(months)
+    content = bytearray(segment.path.read_bytes())
+    content[-1] ^= 1
+    segment.path.write_bytes(content)
+    with pytest.raises(JournalDamagedError):
+        journal.drop_bodies(segment, lambda _: True)
+    assert segment.path.read_bytes() == content
+
+
+def test_a_journal_of_the_first_format_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / FIRST).write_bytes(b"METERJ1\n" + bytes(32) + b"REC ")
+    with pytest.raises(JournalDamagedError, match="is of the first format") as refused:
+        Journal(tmp_path)
+    assert "backfill" in refused.value.hint
