@@ -20,6 +20,9 @@ from metering.files import data_directory
 
 STANDARD: Literal["a-3b"] = "a-3b"
 _UNDISPLAYED = re.compile(r'the text `"(.+?)"` could not be displayed')
+_LONG = re.compile(r"\S{24}(?=\S)")
+_WHOLE = {"svg", "notes"}
+"""What is no text, and sentences of ours, whose hashes should copy as they are."""
 _ESCAPE = re.compile(r"\\u\{([0-9a-f]+)\}")
 _PROBE = b'#set text(font: "Libertinus Serif")\n#for it in sys.inputs.data.codepoints() [#box(it) ]'
 _ROUNDS = 20
@@ -40,7 +43,7 @@ class Typesetter:
 
     def pdf(self, template: str, data: Any, made_at: datetime) -> bytes:
         """The document of a template of `reports/`; data are plain JSON, `made_at` goes into the file."""
-        text = json.dumps(_visible(data), ensure_ascii=False)
+        text = json.dumps(_settable(data), ensure_ascii=False)
         for _ in range(_ROUNDS):
             try:
                 return self._compiled(template, text.translate(self._lacking), made_at)
@@ -85,10 +88,10 @@ def _undisplayed(error: typst.TypstError) -> Iterable[str]:
         yield from (character for character in text if not character.isascii())
 
 
-def _visible(data: Any) -> Any:
-    """The data with nothing invisible in its texts."""
+def _settable(data: Any) -> Any:
+    """The data with nothing invisible in its texts, and with places to break what has no blank for long."""
     if isinstance(data, str):
-        return visible(data)
+        return _LONG.sub("\\g<0>\N{ZERO WIDTH SPACE}", visible(data))
     if isinstance(data, dict):
-        return {name: _visible(value) for name, value in data.items()}
-    return [_visible(value) for value in data] if isinstance(data, list | tuple) else data
+        return {name: value if name in _WHOLE else _settable(value) for name, value in data.items()}
+    return [_settable(value) for value in data] if isinstance(data, list | tuple) else data
