@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages_of import Books, books, moment, month
 
-from metering import explain, explain_text, month_report, report_data, tax
+from metering import backtest, explain, explain_text, month_report, report_data, tax, terms
 from metering.config import Customer, Discount
 from metering.errors import MeteringError
 from metering.money import amount_text, apportioned, parse_amount
+from metering.month import Month
 
 HOUR = 3600
 VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
@@ -210,3 +211,8 @@ def test_the_overview_of_an_explained_invoice_says_how_the_tax_was_taken_out(des
     text = explain_text.table(explain.explain(desk.ledger.store, desk.invoice("2026-09", "one")["number"]))
     assert "              4.34  VAT: 25.00 × 21 ÷ (100 + 21)" in text
     assert "             25.00  total USD: the sum of the lines" in text
+
+
+def test_backtests_and_outlooks_count_before_tax(desk):
+    found = Month(store=desk.ledger.store, terms=terms.of(desk.config), period=month("2026-09"), now=desk.now)
+    assert backtest.billed(found) == {("one", "pro", "USD"): 20_66, ("two", "pro", "USD"): 25_00}
