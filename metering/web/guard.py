@@ -7,6 +7,7 @@ to say who it is, or, where neither is set up, by being on this machine. Must no
 
 import hmac
 import ipaddress
+import re
 import secrets
 from base64 import b64decode
 from collections.abc import Collection, Iterable, Mapping
@@ -38,6 +39,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -145,10 +147,8 @@ def _with_headers(send: Send) -> Send:
 
 def is_known_host(header: str, names: Collection[str]) -> bool:
     """Whether a Host header names us: by an address (nobody looked it up), `localhost`, or one of the names."""
-    try:
-        host = (urlsplit(f"//{header}").hostname or "").rstrip(".")
-    except ValueError:
-        return False
+    found = _HOST.fullmatch(header)
+    host = (found[1] or found[2].rstrip(".").lower()) if found else ""
     return host in names or is_loopback(host) or _address(host) is not None
 
 

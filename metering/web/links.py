@@ -18,7 +18,8 @@ DAYS = 30
 MOST_DAYS = 400
 
 
-def _serializer(secret: Secret) -> URLSafeSerializer:
+def serializer(secret: Secret) -> URLSafeSerializer:
+    """What signs and opens them."""
     signer = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
     return URLSafeSerializer(secret.reveal(), salt="metering customer link", signer_kwargs=signer)
 
@@ -32,7 +33,7 @@ def refuse_weak(secret: Secret, what: str) -> Secret:
 
 def sign(customer: str, until: datetime, secret: Secret) -> str:
     """What the address of the customer's page ends with."""
-    return str(_serializer(secret).dumps([customer, rfc3339(until)]))
+    return str(serializer(secret).dumps([customer, rfc3339(until)]))
 
 
 def made(customer: str, now: datetime, days: int, secret: Secret) -> str:
@@ -45,7 +46,7 @@ def made(customer: str, now: datetime, days: int, secret: Secret) -> str:
 def opened(token: str, now: datetime, secret: Secret) -> str | None:
     """The customer that the link was made for; None where it is not ours or is over."""
     try:
-        customer, until = _serializer(secret).loads(token)
+        customer, until = serializer(secret).loads(token)
         is_over = parse_time(until) <= now
     except (BadData, ValueError, TypeError, AttributeError):
         return None

@@ -3,7 +3,9 @@
 A page takes its figures from the edition and hands them to a template; it computes none.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -47,9 +49,14 @@ def overview(desk: Desk, request: Request) -> Response:
         month=month,
         status=edition.status,
         urgent=rows.quotas(edition.quotas[:MOST_URGENT]),
-        latest=rows.alerts(edition.alerts[:MOST_ALERTS]),
+        latest=rows.alerts(list(islice(warnings(edition.alerts), MOST_ALERTS))),
         **month.report,
     )
+
+
+def warnings(alerts: Iterable[Row]) -> Iterator[Row]:
+    """The alerts that somebody may act on: not those of invoices, which come by the hundred, nor superseded ones."""
+    return (row for row in alerts if row["status"] == "send" and not row["type"].startswith("invoice."))
 
 
 def outlook(desk: Desk, request: Request) -> Response:

@@ -120,10 +120,10 @@ LINES = Table(
         Column(name="line", title="No.", kind="number", shown=False),
         Column(name="key", shown=False),
         Column(name="kind", kind="words", shown=False),
+        Column(name="description", kind="line"),
         Column(name="project_id", title="Project", kind="project"),
         Column(name="plan"),
         Column(name="meter", shown=False),
-        Column(name="description", kind="line"),
         Column(name="from", kind="moment", shown=False),
         Column(name="to", kind="moment", shown=False),
         Column(name="quantity", kind="quantity"),
@@ -263,6 +263,12 @@ LATEST = part(
     "latest",
     "Latest alerts",
     *("recorded_at", "alert_id", "project_id", "quota", "threshold_percent", "percent", "delivery"),
+)
+LATEST_OF_ALL = part(
+    ALERTS,
+    "latest",
+    "Latest alerts",
+    *("recorded_at", "alert_id", "project_id", "customer", "quota", "threshold_percent", "percent", "delivery"),
 )
 PROJECTS_OF = part(
     PROJECTS, "own_projects", "Projects", "project_id", "plans", "created_at", "amount", "neon_cost", "quota_percent"
