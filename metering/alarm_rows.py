@@ -2,8 +2,8 @@
 
 Knows the tables of sql/migrations/0005_alarms.sql and three kinds of record. Must not decide anything.
 
-    alarm        {alarm_id, kind, organization, project_id, metric, summary}
-    acknowledge  {alarm_id, reason}
+    alarm        {alarm_id, kind, organization, project_id, metric, summary, and of a double alarm other and month}
+    acknowledge  {alarm_id, reason, and of a double alarm count}
     unit_check   {organization, verdict, projects: [{project_id, value, hours, logical_size, verdict}]}
 """
 
@@ -22,11 +22,13 @@ def apply_alarm(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     """One alarm, raised."""
     data = record["data"]
     connection.execute(
-        """insert into alarm values ($alarm_id, $seq, $at, $kind, $organization, $project_id, $metric, $summary, null,
-           null)""",
+        """insert into alarm (alarm_id, seq, raised_at, kind, organization, project_id, metric, summary, other, month)
+           values ($alarm_id, $seq, $at, $kind, $organization, $project_id, $metric, $summary, $other, $month)""",
         {
             "seq": record["seq"],
             "at": parse_time(record["at"]),
+            "other": data.get("other"),
+            "month": data.get("month"),
             **{name: data[name] for name in ("alarm_id", "kind", "organization", "project_id", "metric", "summary")},
         },
     )
@@ -36,8 +38,13 @@ def apply_acknowledge(connection: duckdb.DuckDBPyConnection, record: Row) -> Non
     """Somebody has looked at an alarm."""
     data = record["data"]
     connection.execute(
-        "update alarm set acknowledged_at = $at, reason = $reason where alarm_id = $alarm_id",
-        {"at": parse_time(record["at"]), "alarm_id": data["alarm_id"], "reason": data["reason"]},
+        "update alarm set acknowledged_at = $at, reason = $reason, counted = $count where alarm_id = $alarm_id",
+        {
+            "at": parse_time(record["at"]),
+            "alarm_id": data["alarm_id"],
+            "reason": data["reason"],
+            "count": data.get("count"),
+        },
     )
 
 

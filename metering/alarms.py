@@ -13,10 +13,13 @@ from metering import meters
 from metering.config import Config
 from metering.errors import IncompleteError, UsageError
 from metering.ledger import Ledger
-from metering.period import month_name, month_of, previous_month, rfc3339
+from metering.period import month_name, month_of, parse_month, previous_month, rfc3339
 from metering.store import Store
+from metering.uncounted_rows import NOT_COUNTED
 
 Json = dict[str, Any]
+BOTH = "both"
+"""Says that usage which two organizations report is usage of both."""
 
 
 def raise_once(
@@ -24,7 +27,7 @@ def raise_once(
 ) -> str | None:
     """Records an alarm; `identity` makes it this one and no other. Returns its sentence, None where it is known.
 
-    `facts` are project_id, metric (both may be left out) and summary.
+    `facts` are summary and, where there are such, project_id, metric, other (an organization) and month.
     """
     alarm_id = "alarm_" + hashlib.sha256(json.dumps([kind, *identity]).encode()).hexdigest()[:12]
     if not ledger.store.query("alarm_known", alarm_id=alarm_id).is_empty():
@@ -38,6 +41,8 @@ def look(ledger: Ledger, config: Config, now: datetime) -> list[str]:
     """Raises what the store shows: metrics that no meter knows, buckets that stand twice. Returns what is new."""
     ledger.flush()
     found = [*_new_metrics(ledger, config), *_doubled(ledger, now)]
+    for alarm in listed(ledger.store):
+        _take_off(ledger, alarm)
     return [sentence for sentence in found if sentence is not None]
 
 
@@ -69,10 +74,45 @@ def _doubled(ledger: Ledger, now: datetime) -> list[str | None]:
             f"in {row['buckets']} buckets of {month} from {rfc3339(row['first_start'])}: it would be billed twice"
         )
         identity = (row["project_id"], row["organization"], row["other"], month)
-        out.append(
-            raise_once(ledger, "double", identity, row["organization"], project_id=row["project_id"], summary=summary)
-        )
+        facts = {"project_id": row["project_id"], "other": row["other"], "month": month, "summary": summary}
+        out.append(raise_once(ledger, "double", identity, row["organization"], **facts))
     return out
+
+
+def _take_off(ledger: Ledger, alarm: Json) -> None:
+    """What is reported twice is taken off the side that does not count, of an alarm where a person has said which.
+
+    What changed since the last time is taken off too, and buckets that came to be reported twice.
+    """
+    if alarm["counted"] in {None, BOTH}:
+        return
+    month = parse_month(alarm["month"], ledger.clock())
+    side = alarm["other"] if alarm["counted"] == alarm["organization"] else alarm["organization"]
+    ledger.flush()
+    rows = ledger.store.query(
+        "doubled_on_one_side",
+        project_id=alarm["project_id"],
+        organization=side,
+        other=alarm["counted"],
+        since=month.start,
+        before=month.end,
+        prefix=NOT_COUNTED,
+    ).to_dicts()
+    if not rows:
+        return
+    data = {"alarm_id": alarm["alarm_id"], "organization": side, "project_id": alarm["project_id"]}
+    values = [
+        {
+            **{name: _plain(value) for name, value in row.items() if name not in {"value", "page_seq"}},
+            "value": str(-int(row["value"])),
+        }
+        for row in rows
+    ]
+    ledger.record("not_counted", {**data, "page_seq": max(row["page_seq"] for row in rows), "values": values})
+
+
+def _plain(value: object) -> object:
+    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 def refuse_open(store: Store) -> None:
@@ -91,8 +131,11 @@ def acknowledged_metrics(store: Store) -> set[str]:
     return {row["metric"] for row in listed(store) if row["kind"] == "metric" and row["acknowledged_at"]}
 
 
-def acknowledge(ledger: Ledger, alarm_id: str, reason: str) -> Json:
-    """Clears an alarm; one that is clear keeps its first reason. Raises UsageError where there is none of that id."""
+def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = None) -> Json:
+    """Clears an alarm; one that is clear keeps its first reason. Raises UsageError where there is none of that id.
+
+    Of usage that two organizations report, `count` says whose counts: one of the two, or BOTH. It must be said.
+    """
     found = {row["alarm_id"]: row for row in listed(ledger.store)}
     if alarm_id not in found:
         waiting = ", ".join(row["alarm_id"] for row in found.values() if not row["acknowledged_at"])
@@ -100,8 +143,24 @@ def acknowledge(ledger: Ledger, alarm_id: str, reason: str) -> Json:
             f"there is no alarm {alarm_id}", hint=f"open: {waiting or 'none'}; `metering status` shows them"
         )
     if not found[alarm_id]["acknowledged_at"]:
-        ledger.record("acknowledge", {"alarm_id": alarm_id, "reason": reason})
-    return next(row for row in listed(ledger.store) if row["alarm_id"] == alarm_id)
+        _refuse_count(found[alarm_id], count)
+        ledger.record("acknowledge", {"alarm_id": alarm_id, "reason": reason, **({"count": count} if count else {})})
+    alarm = next(row for row in listed(ledger.store) if row["alarm_id"] == alarm_id)
+    _take_off(ledger, alarm)
+    return alarm
+
+
+def _refuse_count(alarm: Json, count: str | None) -> None:
+    """Raises UsageError where it is not said which side counts, or there are no sides."""
+    if alarm["kind"] != "double":
+        if count is not None:
+            raise UsageError(f"{alarm['alarm_id']} has no two sides", hint="leave out --count")
+        return
+    sides = [alarm["organization"], *filter(None, [alarm["other"]]), BOTH]
+    if count not in sides:
+        said = f"--count {count} is neither of them" if count else "it is not said whose usage counts"
+        hint = " or ".join(f"--count {side}" for side in sides)
+        raise UsageError(f"{alarm['alarm_id']}: {alarm['summary']}: {said}", hint=hint)
 
 
 def listed(store: Store) -> list[Json]:

@@ -34,6 +34,7 @@ from metering.period import parse_time
 from metering.row_keys import RowKeys
 from metering.store import Store
 from metering.sweep_rows import SweepRows, cursor_of
+from metering.uncounted_rows import take_off
 
 HISTORY_ENDPOINTS = frozenset({"history", "batch"})
 """Whole walks over an organization, and questions for some of its projects by id."""
@@ -259,6 +260,10 @@ class HistoryRows:
             self._conclude(walk, metrics, grains[0] if grains else walk["grain"], is_legacy=is_legacy)
         else:
             self._store.connection.execute("delete from omission where walk = $walk", number)
+
+    def take_off(self, record: Record) -> None:
+        """What two organizations report goes off the side that does not count."""
+        take_off(self._store, self._keys, record)
 
     def end_cycle(self) -> None:
         """Forgets what walks left behind that never ended (the process was killed); an open sweep goes on."""

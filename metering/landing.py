@@ -138,6 +138,8 @@ class Landing:
             self._walk(record)
         elif record.kind == "cycle":
             self._cycle(record)
+        elif record.kind == "not_counted":
+            self._history.take_off(record)
         elif record.kind in _PROJECTIONS:
             _PROJECTIONS[record.kind](self.store.connection, _plain(record))
         else:

@@ -1,5 +1,6 @@
 """What a person must look at: raised once, shown, in the way of a close until somebody said why it may go on."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,9 +100,106 @@ def test_a_bucket_that_two_organizations_report_in_full_stops_the_close(desk: De
         assert "metering acknowledge ID --reason TEXT" in ran.err
     rehearsed = desk.run("close", "2026-09", "--dry-run")
     assert rehearsed.code == 3 and alarm["alarm_id"] in rehearsed.err
-    desk.good("acknowledge", alarm["alarm_id"], "--reason", "two keys, one organization")
-    assert len(desk.good("close", "2026-09")["issued"]) == 2
+    desk.good("acknowledge", alarm["alarm_id"], "--reason", "two projects of one name", "--count", "both")
+    closed = desk.good("close", "2026-09")
+    assert compute(closed, "ant-1") == "104"  # of 204 hours, 100 are included
     verified(desk)
+
+
+def compute(closed: dict[str, Any], customer: str) -> str:
+    """The CU-hours that a customer is billed."""
+    (found,) = (
+        line["quantity"]
+        for invoice in closed["invoices"]
+        for line in invoice["lines"]
+        if invoice["customer"]["id"] == customer and line["meter"] == "compute"
+    )
+    return str(found)
+
+
+def used(desk: Desk, month: str = "2026-09") -> dict[tuple[str, str], str]:
+    rows = desk.good("usage", month)["usage"]
+    return {(row["organization"], row["project_id"]): row["value"] for row in rows if row["metric"] == CPU}
+
+
+@pytest.mark.parametrize(("counted", "other"), [("org-a", "org-b"), ("org-b", "org-a")])
+def test_the_side_that_a_person_names_counts_and_the_other_does_not(
+    desk: Desk, neon: PlainNeon, counted: str, other: str
+):
+    doubled(neon, compute_unit_seconds=102 * HOUR)
+    neon.fleet("org-b").use("ant-1", "2026-09-20", grain="daily", compute_unit_seconds=5 * HOUR)
+    desk.organizations = ("org-a", "org-b")
+    desk.good("backfill")
+    alarm = only(desk)
+    assert (alarm["organization"], alarm["other"], alarm["month"], alarm["counted"]) == (
+        "org-a",
+        "org-b",
+        "2026-09",
+        None,
+    )
+    done = desk.good("acknowledge", alarm["alarm_id"], "--reason", "two keys, one organization", "--count", counted)
+    assert (done["counted"], done["reason"]) == (counted, "two keys, one organization")
+    five = {"org-b": 5 * HOUR}  # only one side has it: it counts, whichever that is
+    expected = {(name, "ant-1"): str(102 * HOUR * (name == counted) + five.get(name, 0)) for name in ("org-a", "org-b")}
+    shown = {key: value for key, value in used(desk).items() if key[1] == "ant-1"}
+    assert shown == {key: value for key, value in expected.items() if value != "0"}
+    closed = desk.good("close", "2026-09")
+    assert compute(closed, "ant-1") == "7"
+    number = next(row["number"] for row in closed["invoices"] if row["customer"]["id"] == "ant-1")
+    told = desk.good("explain", number, "ant-1/compute/pro/2026-09-01T00:00:00Z/1")
+    assert '"not counted: period-1"' in json.dumps(told)
+    assert '"-367200"' in json.dumps(told)
+    verified(desk)
+    assert {key: value for key, value in used(desk).items() if key[1] == "ant-1"} == shown
+
+
+def test_what_changes_on_the_side_that_does_not_count_is_taken_off_too(desk: Desk, neon: PlainNeon):
+    ours, theirs = neon.fleet("org-a"), neon.fleet("org-b")
+    theirs.project("ant-1")
+    for fleet in (ours, theirs):
+        fleet.use("ant-1", "2026-10-03T02:00", compute_unit_seconds=102, branch_wizard_seconds=3)
+    desk.organizations = ("org-a", "org-b")
+    desk.good("poll")
+    (alarm_id,) = (row["alarm_id"] for row in desk.good("status")["alarms"] if row["kind"] == "double")
+    assert used(desk, "2026-10") == {("org-a", "ant-1"): "102", ("org-b", "ant-1"): "102"}
+    desk.good("acknowledge", alarm_id, "--reason", "two keys", "--count", "org-a")
+    rows = desk.good("usage", "2026-10")["usage"]
+    assert {(row["organization"], row["metric"]) for row in rows} == {
+        ("org-a", CPU),
+        ("org-a", "branch_wizard_seconds"),
+    }
+    assert desk.good("poll")["changes"] == "0"  # the same pages again
+    for fleet, value in ((ours, 110), (theirs, 90)):
+        fleet.buckets = [bucket for bucket in fleet.buckets if bucket.project != "ant-1"]
+        for hour in ("02", "03"):
+            fleet.use("ant-1", f"2026-10-03T{hour}:00", compute_unit_seconds=value)
+    desk.good("poll")  # the second hour is known to stand twice; of the third both have a part
+    assert used(desk, "2026-10") == {("org-a", "ant-1"): "220", ("org-b", "ant-1"): "90"}
+    theirs.buckets[-1].metrics = {CPU: 110}
+    desk.good("poll")  # and now the third stands twice as well
+    assert used(desk, "2026-10") == {("org-a", "ant-1"): "220"}
+    theirs.buckets.clear()
+    desk.now = "2026-10-03T13:00:00Z"
+    desk.good("poll")
+    assert used(desk, "2026-10") == {("org-a", "ant-1"): "220"}
+    verified(desk)
+    assert used(desk, "2026-10") == {("org-a", "ant-1"): "220"}
+
+
+def test_whose_usage_counts_must_be_said_where_two_report_it_and_only_there(desk: Desk, neon: PlainNeon):
+    doubled(neon, compute_unit_seconds=102 * HOUR)
+    neon.fleet("org-a").use("bee-1", "2026-09-11", grain="daily", branch_wizard_seconds=7)
+    desk.organizations = ("org-a", "org-b")
+    desk.good("backfill")
+    ids = {row["kind"]: row["alarm_id"] for row in desk.good("status")["alarms"]}
+    ran = desk.run("acknowledge", ids["double"], "--reason", "x")
+    assert ran.code == 2
+    assert "it is not said whose usage counts\n  --count org-a or --count org-b or --count both" in ran.err
+    ran = desk.run("acknowledge", ids["double"], "--reason", "x", "--count", "org-c")
+    assert ran.code == 2 and "--count org-c is neither of them" in ran.err
+    ran = desk.run("acknowledge", ids["metric"], "--reason", "x", "--count", "org-a")
+    assert ran.code == 2 and "has no two sides" in ran.err
+    assert all(row["acknowledged_at"] is None for row in desk.good("status")["alarms"])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ PARAMETERS: dict[str, Any] = {
     "walk": 1,
     "most": 5,
     "organization": "org-a",
+    "other": "org-b",
+    "prefix": "not counted: ",
     "project_id": "project-1",
     "alert_id": "x",
     "alarm_id": "x",

@@ -34,9 +34,10 @@ def metrics(config_path: Path) -> None:
 @click.command()
 @click.argument("alarm", metavar="ID")
 @click.option("--reason", metavar="TEXT", required=True, help="What was found; it is recorded.")
+@click.option("--count", metavar="ORGANIZATION", help="Whose usage counts, of what two report; `both`: of each.")
 @with_config
 @with_format
-def acknowledge(alarm: str, reason: str, config_path: Path, form: str | None) -> None:
+def acknowledge(alarm: str, reason: str, count: str | None, config_path: Path, form: str | None) -> None:
     """Clears an alarm that `status` lists: a month may close again, a new metric parks nobody."""
     from metering import alarms, ledger
 
@@ -44,7 +45,7 @@ def acknowledge(alarm: str, reason: str, config_path: Path, form: str | None) ->
         raise click.UsageError("--reason needs a text")
     config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
-        row = alarms.acknowledge(books, alarm, reason.strip())
+        row = alarms.acknowledge(books, alarm, reason.strip(), count)
     emit(row, [row], form)
 
 

@@ -1,4 +1,5 @@
--- A bucket's value is what the API reported last, which is never negative.
+-- A bucket's value is what the API reported last, which is never negative; what does not count is taken off under a
+-- billing period of its own.
 with long as (
     unpivot (
         select project_key, neon_period_key, grain, timeframe_start, sum(columns(* exclude (seq, project_key, neon_period_key, grain, timeframe_start)))
@@ -13,5 +14,6 @@ with long as (
 )
 select project_key, neon_period_key, grain, timeframe_start, metric, sum(value) as value
 from long
+where neon_period_key not in (select neon_period_key from neon_period where starts_with(period_id, 'not counted: '))
 group by all
 having sum(value) < 0

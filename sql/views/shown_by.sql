@@ -1,5 +1,6 @@
 -- What showed a change of a value: a page; or, where a complete walk left a value out, the end of that walk, which its
--- last page stands for. A change counts from this record on, so that what was known at a record never changes.
+-- last page stands for; or somebody's word that a bucket of two organizations counts on one side, for which the last page
+-- of the other stands. A change counts from this record on, so that what was known at a record never changes.
 create or replace view shown_by as
 with proof as (
     select w.seq, max(p.seq) as page_seq
@@ -12,6 +13,8 @@ shown as (
     select seq, seq as page_seq from page
     union all
     select seq, page_seq from proof
+    union all
+    select seq, page_seq from not_counted
 )
 select
     s.seq,                                                -- the journal record from which on the change is known
