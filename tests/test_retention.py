@@ -18,6 +18,8 @@ from metering.errors import JournalDamagedError
 from metering.stop import Stop
 from tests import strikes
 from tests.pages_of import Books, books, moment
+from tests.plain_neon import PlainNeon, served
+from tests.platform_desk import Desk
 from tests.retained import (
     DROPPED,
     HOUR,
@@ -340,3 +342,32 @@ def test_retention_survives_a_kill_at_every_call_that_changes_the_disk(before, t
     calls = struck(before, tmp_path / "whole", at=0, how="before")
     for at in range(1, calls + 1):
         survives(before, tmp_path / str(at), at=at, how=("before", "half", "after")[at % 3])
+
+
+# -- by the command
+
+
+def test_a_tick_drops_what_is_due_and_verify_rebuild_and_status_go_on(tmp_path):
+    with served(PlainNeon()) as neon:
+        fleet = neon.fleet("org-a")
+        fleet.project("bee-1")
+        fleet.use("bee-1", "2026-09-10", grain="daily", compute_unit_seconds=101 * HOUR)
+        desk = Desk(directory=tmp_path, neon=neon, now="2026-09-20T12:00:00Z", default_plan="pro")
+        desk.environment["METERING_STORE__KEEP_PAGES_DAYS"] = "30"
+        desk.good("poll")
+        desk.now = "2026-10-03T12:00:00Z"
+        desk.good("backfill")
+        assert desk.run("tick").code == 0
+        assert desk.good("invoices", "2026-09")["invoices"][0]["status"] == "final"
+        desk.now = "2026-11-20T12:00:00Z"
+        desk.run("tick")
+        shown = bodies(tmp_path / "var")
+        assert not shown[min(shown)]
+        assert shown[max(shown)]
+        ran = desk.run("verify")
+        assert ran.code == 0, ran.err
+        assert "were dropped under store.keep_pages_days" in ran.out
+        assert ran.out.endswith("everything agrees\n")
+        invoices = desk.run("invoices", "2026-09").out
+        assert desk.run("rebuild").code == 0
+        assert desk.run("invoices", "2026-09").out == invoices
