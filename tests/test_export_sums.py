@@ -8,10 +8,15 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from issued import POISON, TOTALS, book, document, documents, line, poisoned
 
+from metering import tax
+from metering.config import Customer
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
-from metering.export.shares import shares
+from metering.export.shares import payable, shares, tax_of
+from metering.money import amount_text, parse_amount
 
 STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}
 
@@ -115,6 +120,23 @@ def test_prices_that_include_the_tax_are_taken_apart_to_the_cent():
         "N", "acme", "USD", lines, ("24.79", [("VAT", "21", "24.79", "5.21")], "30.00"), tax_inclusive=True
     )
     assert [(share.net, share.tax) for share in shares(found)] == [(827, 173), (826, 174), (826, 174)]
+
+
+@given(
+    amounts=st.lists(st.integers(-10_000, 10_000), min_size=1, max_size=12),
+    rate=st.sampled_from([None, "0", "5.5", "10", "21", "100"]),
+    is_inclusive=st.booleans(),
+    currency=st.sampled_from(["USD", "JPY", "KWD"]),
+    mode=st.sampled_from(["half_up", "half_even"]),
+)
+def test_whatever_the_lines_their_shares_sum_to_the_document(amounts, rate, is_inclusive, currency, mode):
+    lines = [line("usage", amount_text(one, currency), tier=str(tier)) for tier, one in enumerate(amounts)]
+    payer = Customer(id="acme", tax_rate_percent=rate, tax_inclusive=is_inclusive and rate is not None)
+    found = {**document("N", "acme", currency, lines, ("0", [], "0")), **tax.totals(lines, currency, payer, mode)}
+    parts = shares(found)
+    assert sum(part.net for part in parts) == parse_amount(found["subtotal"], currency)
+    assert sum(part.tax for part in parts) == tax_of(found)
+    assert sum(part.net + part.tax for part in parts) == payable(found)
 
 
 def test_a_document_whose_lines_cancel_out_has_shares_of_nothing():

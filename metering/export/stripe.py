@@ -46,7 +46,7 @@ def items(book: Book) -> list[Json]:
 
 
 def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], dict[str, str]]]:
-    """(key, words, minor units, period, metadata) of each line before tax, and of each tax."""
+    """(key, words, minor units, period, metadata) of each line before tax, and of each tax that is due."""
     for share in shares(document):
         line = share.line
         names = ("project_id", "plan", "meter", "quantity", "unit")
@@ -55,7 +55,9 @@ def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], d
     for number, tax in enumerate(document["taxes"], start=1):
         said = f"{tax['name']} {tax['rate_percent']} % of {tax['base']}"
         period = (document["period"]["start"], document["period"]["end"])
-        yield f"tax/{number}", said, parse_amount(tax["amount"], document["currency"]), period, {}
+        minor = parse_amount(tax["amount"], document["currency"])
+        if minor:
+            yield f"tax/{number}", said, minor, period, {}
 
 
 def _params(  # noqa: PLR0913, PLR0917 - what an item is made of
