@@ -91,7 +91,11 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
 def _party(row: Row) -> dict[str, Any]:
     """Name, address line by line, tax id of the seller or a customer."""
     lines = [line.strip() for key in _ADDRESS for line in str(row.get(key) or "").splitlines()]
-    return {"name": row.get("name") or "", "lines": [line for line in lines if line], "tax_id": row.get("tax_id")}
+    return {
+        "name": row.get("name") or "",
+        "lines": [line for line in lines if line],
+        "tax_id": row.get("tax_id") or None,
+    }
 
 
 def _facts(invoice: Row, form: Format) -> Iterator[tuple[str, str]]:
