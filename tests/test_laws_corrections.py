@@ -2,6 +2,7 @@
 stand add up to what all facts together cost."""
 
 import json
+import os
 import tempfile
 from collections import defaultdict
 from datetime import timedelta
@@ -38,6 +39,8 @@ step = st.one_of(
     st.tuples(st.just("close again"), st.integers(0, len(MONTHS) - 1), st.booleans()),
 )
 story = st.lists(st.lists(step, max_size=4), min_size=len(MONTHS), max_size=len(MONTHS))
+
+TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
 
 def costs(seconds: int) -> int:
@@ -103,7 +106,7 @@ def close(desk: Books, name: str, *, is_released: bool) -> None:
         desk.close(name, release=dict.fromkeys(done.parked, "looked at"))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chapters=story, is_pooled=st.booleans(), is_inclusive=st.booleans())
 def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters, is_pooled, is_inclusive):
     plans, customers = ((POOLED if is_pooled else PLAN),), WITH_TAX if is_inclusive else ()
