@@ -170,6 +170,16 @@ def test_the_report_gives_each_project_its_part_before_tax(desk, is_inclusive):
     assert found["customers"][0]["projects"] == found["plans"][0]["projects"] == 3
 
 
+def test_a_query_gives_every_project_its_amount(desk):
+    desk.plans = (plan("pro", *POOLED.prices, base_fee="1.00"),)
+    used(desk, a=7, b=14, c=21)
+    desk.close("2026-09")
+    rows = desk.ledger.store.connection.execute(
+        "select project_id, sum(amount)::varchar from project_amounts group by project_id order by project_id"
+    ).fetchall()
+    assert rows == [("a", "4.5300"), ("b", "8.0700"), ("c", "11.6000")]
+
+
 def quantities(desk: Books, customer: str) -> list[tuple]:
     """(project, used, billed) of the sheet."""
     number = desk.invoice("2026-09", customer)["number"]
