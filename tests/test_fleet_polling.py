@@ -1,3 +1,7 @@
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from metering.poll import certified_of
 
 START = datetime(2026, 10, 6, 8, 0, 1, tzinfo=UTC)
 SLOT = timedelta(minutes=4)
+TOP = Path(__file__).parents[1]
 ORGANIZATION = "org-large-1"
 SMALL = "org-small-2"
 BUDGET = 4
@@ -296,6 +301,29 @@ def test_batches_that_neon_refuses_leave_the_budget_to_the_sweep(tmp_path: Path)
         report = machine.poll()
         assert (report.outcome, len(report.notes)) == ("complete", 1)
         assert walks(report)["hourly history"]["pages"] == 3
+
+
+@pytest.mark.parametrize(
+    ("projects", "per_minute"),
+    [
+        (1_600, 1),
+        pytest.param(30_000, 3, marks=pytest.mark.slow),
+        pytest.param(30_000, 30, marks=pytest.mark.slow),
+    ],
+    ids=["in parts, small", "in parts", "whole"],
+)
+def test_polling_a_fleet_takes_less_than_half_a_gigabyte(projects: int, per_minute: int):
+    script = TOP / "benchmarks" / "fleet_polling.py"
+    options = ["--projects", str(projects), "--per-minute", str(per_minute), "--hours", "1"]
+    ran = subprocess.run(
+        [sys.executable, str(script), *options],
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"peak memory (\d+) MB", ran.stdout)
+    assert found and 50 < int(found[1]) < 500, ran.stdout
 
 
 def test_status_shows_how_fresh_every_project_is(tmp_path: Path):
