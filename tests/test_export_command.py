@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -25,6 +24,7 @@ DINAR = (
     .replace("USD", "KWD")
     .replace('"20.00"', '"5.000"')
     .replace("0.16", "0.01")
+    .replace('included = "100"', 'included = "100"\nscope = "customer"')
 )
 PATTERN = r"(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-(?P<created>\d+)"
 CUSTOMERS = (
@@ -52,6 +52,8 @@ def desk(tmp_path_factory) -> Iterator[Desk]:
         for number, (customer, plan) in enumerate((("ant", "pro"), ("bee", "yen"), ("cat", "dinar"))):
             fleet.project(f"{customer}-1", f"acme-{customer}-{plan}-1756684800")
             fleet.use(f"{customer}-1", "2026-09-10", grain="daily", compute_unit_seconds=(133 + number) * HOUR)
+        fleet.project("cat-2", "acme-cat-dinar-1756684801")
+        fleet.use("cat-2", "2026-09-11", grain="daily", compute_unit_seconds=2 * HOUR)
         found = Desk(directory=tmp_path_factory.mktemp("desk"), neon=neon, now="2026-10-02T12:00:00Z", pattern=PATTERN)
         found.plans, found.customers, found.more = f"{PRO}{YEN}{DINAR}", CUSTOMERS, SELLER
         found.good("backfill")
@@ -102,6 +104,17 @@ def test_the_files_of_money_add_up_to_what_invoices_says(desk: Desk, month: str)
     assert added(exported(desk, "focus", month), "InvoiceId", "BillingCurrency", "BilledCost") == told
     assert added(exported(desk, "xero", month), "*InvoiceNumber", "Currency", "*UnitAmount", "TaxAmount") == told
     assert added(exported(desk, "quickbooks", month), "InvoiceNo", "Currency", "ItemAmount", "ItemTaxAmount") == told
+
+
+def test_a_line_of_several_projects_is_a_row_for_each_in_focus(desk: Desk) -> None:
+    rows = list(csv.DictReader(io.StringIO(exported(desk, "focus", "2026-09"), newline="")))
+    shared = [row for row in rows if row["x_Customer"] == "cat" and row["SkuMeter"] == "compute"]
+    # 137 CU-hours, 100 of them included: 37 at 0.01 KWD, of which cat-1 has 135 parts of 137.
+    assert [(row["SubAccountId"], row["BilledCost"]) for row in shared] == [("cat-1", "0.365"), ("cat-2", "0.005")]
+    (line,) = [
+        row for row in csv.DictReader(io.StringIO(exported(desk, "xero", "2026-09"))) if row["*UnitAmount"] == "0.370"
+    ]
+    assert line["TrackingOption1"] == ""
 
 
 def test_voided_invoice_and_credit_note_stand_beside_each_other(desk: Desk) -> None:
@@ -197,8 +210,10 @@ def test_events_carry_the_usage_that_usage_says(desk: Desk) -> None:
     for batch in exported(desk, "cloudevents", "2026-09").splitlines():
         for one in json.loads(batch):
             told[one["subject"]] = told.get(one["subject"], 0) + int(one["data"]["value"])
-    rows: list[dict[str, Any]] = desk.good("usage", "2026-09")["usage"]
-    assert told == {row["customer"]: int(row["value"]) for row in rows}
+    used: defaultdict[str, int] = defaultdict(int)
+    for row in desk.good("usage", "2026-09")["usage"]:
+        used[row["customer"]] += int(row["value"])
+    assert told == used
     lago = [one for text in exported(desk, "lago", "2026-09").splitlines() for one in json.loads(text)["events"]]
     assert sum(int(one["properties"]["value"]) for one in lago) == sum(told.values())
 

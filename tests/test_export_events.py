@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from books import Books, configured
+from issued import POISON, book, document, line
 
 from metering import month, store, terms
 from metering.config import Customer
@@ -151,3 +152,21 @@ def test_stripes_integers_have_stripes_digits():
     ]
     assert [stripe.stripe_amount(*one) for one in asked] == [549, 500, 1230, None, 70000, 50000, 5, None]
     assert stripe.stripe_amount(-549, "USD") == -549
+
+
+@pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
+def test_hostile_ids_stay_inside_their_strings(text):
+    row = {**counted_row("2026-09-01T00:00:00Z"), "project_id": text, "customer": text, "plan": text}
+    for write in (events.cloudevents, events.lago):
+        (only,) = write([row]).encode().splitlines()
+        assert json.dumps(text) in only.decode()
+
+
+def test_amounts_that_stripe_has_no_number_for_are_told_all_at_once():
+    odd = [line("usage", "2.345"), line("usage", "0.001", tier="2"), line("usage", "1.010", tier="3")]
+    with pytest.raises(ConfigError) as told:
+        stripe.items(book([document("INV-1", "kuwait", "KWD", odd, ("3.356", [], "3.356"))]))
+    assert [fault.what for fault in told.value.faults] == [
+        "Stripe has no number for 2.345 KWD",
+        "Stripe has no number for 0.001 KWD",
+    ]

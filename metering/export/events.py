@@ -93,4 +93,4 @@ def _batches(events: Iterator[Json]) -> Iterator[list[Json]]:
 
 
 def _lines(documents: Iterable[Any]) -> str:
-    return "".join(json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n" for one in documents)
+    return "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in documents)
