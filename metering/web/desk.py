@@ -4,6 +4,7 @@ Must not know what a single page shows, nor who may see it.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
@@ -18,12 +19,11 @@ from metering.errors import MeteringError, StoreBusyError, StoreDamagedError, Us
 from metering.figures import printed_moment
 from metering.files import data_directory
 from metering.period import parse_time
-from metering.report_facts import Row
 from metering.templates import environment
 from metering.web import download, tables
 from metering.web.edition import Edition, Editions
 from metering.web.guard import Access
-from metering.web.listing import Listing, Table, listing
+from metering.web.listing import Listing, Sheet, listing
 
 RETRY_SECONDS = 20
 ASSETS = {
@@ -44,6 +44,9 @@ MENU = (
     ("/alerts", "Alerts"),
     ("/operations", "Operations"),
 )
+
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}|current|previous")
 
 
 class NotFoundError(MeteringError):
@@ -95,34 +98,27 @@ class Desk:
         return HTMLResponse(text.encode("utf-8", "replace"), code)
 
     def listed(
-        self,
-        request: Request,
-        edition: Edition,
-        table: Table,
-        rows: Sequence[Row],
-        *,
-        template: str = "list",
-        **told: Any,
+        self, request: Request, edition: Edition, sheet: Sheet, *, template: str = "list", **told: Any
     ) -> Response:
         """A page with a list, or with `format` the list as a file."""
-        found = self.list_of(request, table, rows)
+        found = self.list_of(request, sheet)
         form = request.query_params.get("format")
         if form is None:
-            return self.page(request, template, edition, listing=found, title=table.title, **told)
+            return self.page(request, template, edition, listing=found, title=sheet.table.title, **told)
         return self.file(found, form, edition)
 
     @staticmethod
-    def list_of(request: Request, table: Table, rows: Sequence[Row]) -> Listing:
+    def list_of(request: Request, sheet: Sheet) -> Listing:
         """The list as the address asks for it."""
-        return listing(table, rows, request.url.path, dict(request.query_params))
+        return listing(sheet, request.url.path, dict(request.query_params))
 
     @staticmethod
     def file(found: Listing, form: str, edition: Edition) -> Response:
         """The list as a file to keep. Raises NotFoundError for a format that there is not."""
         if form not in download.TYPES:
             raise NotFoundError(f"There is no format {form[:40]!r}.", hint=f"Choose among {', '.join(download.TYPES)}.")
-        month = f"-{found.parameters['month']}" if found.parameters.get("month", "").replace("-", "").isalnum() else ""
-        name = f"{found.table.name}{month}.{form}"
+        month = found.parameters.get("month", "")
+        name = f"{found.table.name}-{month}.{form}" if _MONTH.fullmatch(month) else f"{found.table.name}.{form}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         as_of = edition.data_as_of or f"{edition.now:%Y-%m-%dT%H:%M:%SZ}"
         return Response(download.content(found, form, as_of), media_type=download.TYPES[form], headers=headers)

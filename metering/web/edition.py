@@ -18,10 +18,13 @@ from metering.config import Config
 from metering.errors import MeteringError
 from metering.month import Month
 from metering.period import Period, month_name, month_of, parse_month, rfc3339
-from metering.report_facts import Facts, Row, Table
+from metering.report_facts import Facts, Row, Table, grouped
 from metering.store import Store
+from metering.web import rows, tables
+from metering.web.listing import Sheet
 
 Found = TypeVar("Found")
+Index = dict[str, list[Row]]
 
 MOST_MONTHS = 3
 """So many months' figures are kept; the month that came first goes first."""
@@ -88,18 +91,18 @@ class Edition:
 
     def knows_customer(self, customer: str) -> bool:
         """Whether somebody of this name is configured, or had a project in the running month or the one before."""
-        if customer in {row.id for row in self.config.customer_rows}:
-            return True
         with self.turn:
             months = (self.month(name).month for name in ("current", "previous"))
-            return any(customer in month.segments["customer"] for month in months)
+            return customer in self.customer_names or any(customer in month.segments["customer"] for month in months)
 
     def prepare(self, like: "Edition | None") -> None:
         """Computes what most pages show, and the months that the edition before it was asked for."""
-        self.status, self.quotas, self.alerts  # noqa: B018 - asked for, so that they are there
+        self.status, self.alerts_by_customer, self.alerts_by_project  # noqa: B018 - asked for, so that they are there
         for name in {month_name(month_of(self.now)), *(like._months if like else ())}:
-            figures = self.month(name)
-            figures.report, figures.projects  # noqa: B018
+            self.month(name).prepare()
+        self.quotas_by_customer, self.quotas_by_project  # noqa: B018
+        self.alert_sheet.prepare()
+        self.quota_sheet.prepare()
 
     @Once
     def status(self) -> Row:
@@ -122,6 +125,42 @@ class Edition:
         """What `quota` prints, sorted by what will be suspended first."""
         rows = quota_status.quota_rows(self.store, self.terms, self.config.quota.thresholds_percent, self.now)
         return sorted(rows, key=quota_status.urgency)
+
+    @Once
+    def customer_names(self) -> dict[str, str]:
+        """Customer -> name, of those who are configured."""
+        return {row.id: row.name for row in self.config.customer_rows}
+
+    @Once
+    def quota_sheet(self) -> Sheet:
+        """The list of quotas."""
+        names = rows.names(self.month("current").report)
+        return Sheet(table=tables.QUOTAS, rows=rows.named(rows.quotas(self.quotas), names))
+
+    @Once
+    def quotas_by_customer(self) -> Index:
+        """Customer -> the quotas of their projects."""
+        return grouped(self.quota_sheet.rows, lambda row: row["customer"] or "")
+
+    @Once
+    def quotas_by_project(self) -> Index:
+        """Project -> its quotas."""
+        return grouped(self.quota_sheet.rows, lambda row: row["project_id"] or "")
+
+    @Once
+    def alert_sheet(self) -> Sheet:
+        """The list of alerts."""
+        return Sheet(table=tables.ALERTS, rows=rows.alerts(self.alerts))
+
+    @Once
+    def alerts_by_customer(self) -> Index:
+        """Customer -> the alerts about their projects and invoices."""
+        return grouped(self.alert_sheet.rows, lambda row: row["customer"] or "")
+
+    @Once
+    def alerts_by_project(self) -> Index:
+        """Project -> its alerts."""
+        return grouped(self.alert_sheet.rows, lambda row: row["project_id"] or "")
 
     @Once
     def alerts(self) -> Table:
@@ -157,6 +196,12 @@ class MonthFigures:
         self.edition, self.period, self.turn = edition, period, edition.turn
         self.name = month_name(period)
 
+    def prepare(self) -> None:
+        """Computes what the pages of the month show."""
+        self.projects_by_customer, self.projects_by_id, self.documents, self.own_projects  # noqa: B018
+        for sheet in (self.customer_sheet, self.project_sheet, self.invoice_sheet):
+            sheet.prepare()
+
     @Once
     def month(self) -> Month:
         """The month as the store holds it."""
@@ -182,6 +227,51 @@ class MonthFigures:
     def projects(self) -> Table:
         """Every project that existed in the month or is listed now."""
         return project_list.rows(self.edition.store, self.report, self.edition.quotas)
+
+    @Once
+    def customer_sheet(self) -> Sheet:
+        """The list of customers."""
+        return Sheet(table=tables.CUSTOMERS, rows=self.report["customers"])
+
+    @Once
+    def project_sheet(self) -> Sheet:
+        """The list of projects."""
+        return Sheet(table=tables.PROJECTS, rows=rows.named(self.projects, rows.names(self.report)))
+
+    @Once
+    def projects_by_customer(self) -> Index:
+        """Customer -> their projects."""
+        return grouped(self.project_sheet.rows, lambda row: row["customer"] or "")
+
+    @Once
+    def projects_by_id(self) -> Index:
+        """Project -> its rows: several where it changed hands or moved to another organization."""
+        return grouped(self.project_sheet.rows, lambda row: row["project_id"] or "")
+
+    @Once
+    def invoice_sheet(self) -> Sheet:
+        """The list of invoices."""
+        return Sheet(table=tables.INVOICES, rows=rows.invoices(self.facts.invoices))
+
+    @Once
+    def parked(self) -> Table:
+        """Who has no invoice until somebody looks: {customer, reason}."""
+        return close.parked(self.month)
+
+    @Once
+    def documents(self) -> Index:
+        """Customer -> their invoices and credit notes, whole."""
+        return grouped(self.facts.invoices, lambda row: str(row["customer"]["id"]))
+
+    @Once
+    def own_projects(self) -> dict[str, list[str]]:
+        """Customer -> the projects that were theirs alone: what another paid for in the month is not theirs to see."""
+        segments = self.month.segments.select("customer", "project_id").unique()
+        alone = segments.filter(~segments["project_id"].is_duplicated()).sort("project_id")
+        found: dict[str, list[str]] = {}
+        for customer, project in alone.iter_rows():
+            found.setdefault(customer, []).append(project)
+        return found
 
     @Once
     def outlook(self) -> Row:

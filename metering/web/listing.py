@@ -4,9 +4,10 @@ Pure: rows and parameters in, the rows to show out. Knows that cells are decimal
 where rows come from.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from urllib.parse import urlencode
 
 from metering.figures import visible
@@ -64,6 +65,33 @@ class Table:
     def kinds(self) -> dict[str, str]:
         """Column -> text or number, as files want it."""
         return {column.name: NUMBER if column.is_number else TEXT for column in self.columns}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sheet:
+    """A table with its rows. What can be chosen and searched in them is found once, however often it is asked for."""
+
+    table: Table
+    rows: Sequence[Row]
+
+    @cached_property
+    def options(self) -> dict[str, Sequence[str]]:
+        """The values of each choice, sorted; none where there are too many to choose among."""
+        return {name: self._values(name) for name in self.table.choices}
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What a search looks into, a text for each row."""
+        names = self.table.searched
+        return ["\n".join(part for name in names for part in _texts(row.get(name))).casefold() for row in self.rows]
+
+    def prepare(self) -> None:
+        """Finds what is found once."""
+        self.options, self.texts  # noqa: B018 - asked for, so that they are there
+
+    def _values(self, name: str) -> Sequence[str]:
+        found = {value for row in self.rows for value in _texts(row.get(name))}
+        return sorted(found) if len(found) <= MOST_CHOICES else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,46 +170,39 @@ class Listing:
         return self.address(sort=second if self.parameters.get("sort") == first else first, page=None)
 
 
-def listing(table: Table, rows: Sequence[Row], path: str, parameters: Mapping[str, str]) -> Listing:
-    """What the parameters (`q`, `sort`, `page`, and a value for each choice) leave of the rows.
+def listing(sheet: Sheet, path: str, parameters: Mapping[str, str]) -> Listing:
+    """What the parameters (`q`, `sort`, `page`, and a value for each choice) leave of the sheet.
 
     Unknown parameters are kept in links and change nothing; a page beyond the last is the last.
     """
     known = {name: value for name, value in parameters.items() if value and name != "format"}
-    options = {name: _values(rows, name, known.get(name)) for name in table.choices}
-    found = _matching(table, rows, known)
-    found = _sorted(table, found, known.get("sort", ""))
+    found = _sorted(sheet.table, _matching(sheet, known), known.get("sort", ""))
     asked = known.get("page", "1")
     page = int(asked[:9]) if asked.isascii() and asked.isdigit() else 1
     last = max(1, -(-len(found) // ROWS_PER_PAGE))
+    options = {
+        name: values if name not in known or known[name] in values else [*values, known[name]]
+        for name, values in sheet.options.items()
+    }
     return Listing(
-        table=table,
+        table=sheet.table,
         path=path,
         parameters=known,
-        whole=len(rows),
+        whole=len(sheet.rows),
         rows=found,
         page=min(max(page, 1), last),
         options={name: values for name, values in options.items() if len(values) > 1 or name in known},
     )
 
 
-def _values(rows: Iterable[Row], name: str, asked: str | None) -> Sequence[str]:
-    found = {value for row in rows for value in _texts(row.get(name))} | ({asked} if asked else set())
-    return sorted(found) if len(found) <= MOST_CHOICES else []
-
-
-def _matching(table: Table, rows: Sequence[Row], asked: Mapping[str, str]) -> Sequence[Row]:
-    for name in table.choices:
+def _matching(sheet: Sheet, asked: Mapping[str, str]) -> Sequence[Row]:
+    rows = sheet.rows
+    if words := asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
+        rows = [row for row, text in zip(rows, sheet.texts, strict=True) if all(word in text for word in words)]
+    for name in sheet.table.choices:
         if wanted := asked.get(name):
             rows = [row for row in rows if wanted in _texts(row.get(name))]
-    if words := asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
-        rows = [row for row in rows if _holds(row, table.searched, words)]
     return rows
-
-
-def _holds(row: Row, names: Sequence[str], words: Sequence[str]) -> bool:
-    text = "\n".join(part for name in names for part in _texts(row.get(name))).casefold()
-    return all(word in text for word in words)
 
 
 def _texts(value: object) -> list[str]:

@@ -3,7 +3,7 @@
 A page takes its figures from the edition and hands them to a template; it computes none.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from metering.report_facts import Row, Table
 from metering.web import rows, tables
 from metering.web.desk import Desk, NotFoundError
 from metering.web.edition import Edition, MonthFigures
+from metering.web.listing import Sheet
 
 MOST_URGENT = 6
 MOST_ALERTS = 6
@@ -48,8 +49,8 @@ def overview(desk: Desk, request: Request) -> Response:
         title="Overview",
         month=month,
         status=edition.status,
-        urgent=rows.quotas(edition.quotas[:MOST_URGENT]),
-        latest=rows.alerts(list(islice(warnings(edition.alerts), MOST_ALERTS))),
+        urgent=edition.quota_sheet.rows[:MOST_URGENT],
+        latest=list(islice(warnings(edition.alert_sheet.rows), MOST_ALERTS)),
         **month.report,
     )
 
@@ -70,25 +71,21 @@ def customers(desk: Desk, request: Request) -> Response:
     """Everybody who is invoiced for the month."""
     edition = desk.editions.current()
     month = month_of(request, edition)
-    return desk.listed(request, edition, tables.CUSTOMERS, month.report["customers"], month=month)
+    return desk.listed(request, edition, month.customer_sheet, month=month)
 
 
 def projects(desk: Desk, request: Request) -> Response:
     """Every project."""
     edition = desk.editions.current()
     month = month_of(request, edition)
-    found = rows.named(month.projects, rows.names(month.report))
-    return desk.listed(request, edition, tables.PROJECTS, found, month=month)
+    return desk.listed(request, edition, month.project_sheet, month=month)
 
 
 def invoices(desk: Desk, request: Request) -> Response:
     """The month's invoices, final or as drafts."""
     edition = desk.editions.current()
     month = month_of(request, edition)
-    found = rows.invoices(month.facts.invoices)
-    return desk.listed(
-        request, edition, tables.INVOICES, found, template="invoices", month=month, parked=month.invoices["parked"]
-    )
+    return desk.listed(request, edition, month.invoice_sheet, template="invoices", month=month, parked=month.parked)
 
 
 # -- one customer, one project
@@ -98,9 +95,8 @@ def customer(desk: Desk, request: Request) -> Response:
     """One customer's month: usage, quotas, invoice, alerts."""
     edition = desk.editions.current()
     month, name = month_of(request, edition), request.query_params.get("id", "")
-    documents = [row for row in month.facts.invoices if row["customer"]["id"] == name]
-    owned = customer_projects(month, name)
-    if not documents and not owned and name not in {row.id for row in edition.config.customer_rows}:
+    documents, owned = month.documents.get(name, []), month.own_projects.get(name, [])
+    if not documents and not owned and name not in edition.customer_names:
         raise NotFoundError(
             f"There is no customer {name[:100]!r} in {month.name}.", hint="The list of customers has a search."
         )
@@ -108,46 +104,34 @@ def customer(desk: Desk, request: Request) -> Response:
         request,
         "customer",
         edition,
-        title=customer_name(edition, month, name),
+        title=customer_name(edition, documents, name),
         month=month,
         customer=name,
+        money=[row for row in month.report["customers"] if row["customer"] == name],
         invoices=rows.invoices(documents),
-        money=rows.of_customer(month.report["customers"], name),
-        projects=rows.of_customer(month.projects, name),
-        quotas=rows.quotas(rows.of_customer(edition.quotas, name)),
-        alerts=rows.alerts(rows.of_customer(edition.alerts, name)),
+        projects=month.projects_by_customer.get(name, []),
+        quotas=edition.quotas_by_customer.get(name, []),
+        alerts=edition.alerts_by_customer.get(name, []),
         **usage(request, edition, month, owned),
     )
 
 
-def customer_name(edition: Edition, month: MonthFigures, customer: str) -> str:
+def customer_name(edition: Edition, documents: Sequence[Row], customer: str) -> str:
     """What the customer is called."""
-    configured = {row.id: row.name for row in edition.config.customer_rows}
-    return rows.names(month.report).get(customer) or configured.get(customer) or customer
-
-
-def customer_projects(month: MonthFigures, customer: str) -> list[str]:
-    """The projects that were the customer's alone in the month: what another paid for is not shown as theirs."""
-    return month.edition.ask(("projects", month.name, customer), lambda _: _owned(month, customer))
-
-
-def _owned(month: MonthFigures, customer: str) -> list[str]:
-    segments = month.month.segments.select("project_id", "customer").unique()
-    shared = segments.filter(segments["project_id"].is_duplicated())["project_id"]
-    mine = segments.filter(segments["customer"] == customer)["project_id"]
-    return sorted(set(mine) - set(shared))
+    return documents[0]["customer"]["name"] if documents else edition.customer_names.get(customer, customer)
 
 
 def project(desk: Desk, request: Request) -> Response:
     """One project's month: usage, quotas, lines, alerts."""
     edition = desk.editions.current()
     month, name = month_of(request, edition), request.query_params.get("id", "")
-    known = rows.of_project(month.projects, name)
+    known = month.projects_by_id.get(name)
     if not known:
         raise NotFoundError(
             f"There is no project {name[:100]!r} in {month.name}.", hint="The list of projects has a search."
         )
-    lines = [line for document in month.facts.invoices for line in rows.lines(document) if line["project_id"] == name]
+    owners = sorted({row["customer"] or "" for row in known})
+    documents = [document for owner in owners for document in month.documents.get(owner, [])]
     return desk.page(
         request,
         "project",
@@ -156,9 +140,9 @@ def project(desk: Desk, request: Request) -> Response:
         month=month,
         project=name,
         known=known,
-        lines=lines,
-        quotas=rows.quotas(rows.of_project(edition.quotas, name)),
-        alerts=rows.alerts(rows.of_project(edition.alerts, name)),
+        lines=[line for document in documents for line in rows.lines(document) if line["project_id"] == name],
+        quotas=edition.quotas_by_project.get(name, []),
+        alerts=edition.alerts_by_project.get(name, []),
         **usage(request, edition, month, [name]),
     )
 
@@ -207,7 +191,7 @@ def invoice(desk: Desk, request: Request) -> Response:
     """One invoice: by its `number`, or a draft by its `customer` and `month`."""
     edition = desk.editions.current()
     document = _document(request, edition)
-    found = desk.list_of(request, tables.LINES, rows.lines(document))
+    found = desk.list_of(request, Sheet(table=tables.LINES, rows=rows.lines(document)))
     if form := request.query_params.get("format"):
         return desk.file(found, form, edition)
     title = "Credit note" if document.get("kind") == "credit_note" else "Invoice"
@@ -229,7 +213,7 @@ def _document(request: Request, edition: Edition) -> Row:
         except MeteringError as error:
             raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
     month, customer = month_of(request, edition), request.query_params.get("customer", "")
-    drafts = [row for row in month.facts.invoices if row["number"] is None and row["customer"]["id"] == customer]
+    drafts = [row for row in month.documents.get(customer, []) if row["number"] is None]
     if not drafts:
         raise NotFoundError(
             f"There is no draft for {customer[:100]!r} in {month.name}.", hint="See the list of invoices."
@@ -243,7 +227,7 @@ def explained(desk: Desk, request: Request) -> Response:
     number, line = request.query_params.get("number", ""), request.query_params.get("line") or None
     told = explanation(edition, number, line)
     observations = told.get("observations", [])
-    found = desk.list_of(request, tables.OBSERVATIONS, observations)
+    found = desk.list_of(request, Sheet(table=tables.OBSERVATIONS, rows=observations))
     if form := request.query_params.get("format"):
         return desk.file(found, form, edition)
     return desk.page(

@@ -3,13 +3,16 @@
 The link is the key: it names the customer, so nothing in the address can ask for another.
 """
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from metering.errors import MeteringError
+from metering.report_facts import Row
 from metering.web import links, rows
 from metering.web.desk import Desk
-from metering.web.pages import customer_name, customer_projects, month_of, usage
+from metering.web.pages import customer_name, month_of, usage
 
 OVER = "This link is not valid, or no longer."
 
@@ -31,24 +34,23 @@ def own_usage(desk: Desk, request: Request) -> Response:
 def _shown(desk: Desk, request: Request, customer: str) -> Response:
     edition = desk.editions.current()
     month = month_of(request, edition)
-    owned = customer_projects(month, customer)
-    documents = [row for row in month.facts.invoices if row["customer"]["id"] == customer]
-    names = {row["project_id"]: row["project_name"] for row in month.projects}
-    quotas = [row for row in rows.of_customer(edition.quotas, customer) if row["project_id"] in owned]
+    owned, documents = month.own_projects.get(customer, []), month.documents.get(customer, [])
+    names = {project: rows_of[0]["project_name"] for project in owned if (rows_of := month.projects_by_id.get(project))}
+    quotas = [row for row in edition.quotas_by_customer.get(customer, []) if row["project_id"] in owned]
     return desk.page(
         request,
         "own",
         edition,
-        title=customer_name(edition, month, customer),
+        title=customer_name(edition, documents, customer),
         month=month,
         is_own=True,
-        quotas=rows.quotas(quotas if month.is_running else []),
+        quotas=quotas if month.is_running else [],
         invoices=[{**row, "lines": [_line(line, names) for line in rows.lines(row)]} for row in documents],
         **usage(request, edition, month, owned),
     )
 
 
-def _line(line: dict[str, object], names: dict[object, object]) -> dict[str, object]:
+def _line(line: Row, names: Mapping[str, str | None]) -> dict[str, object]:
     return {**line, "project_name": names.get(line["project_id"])}
 
 

@@ -15,9 +15,10 @@ from metering.errors import JournalDamagedError, MeteringError, StoreBusyError, 
 from metering.ledger import JOURNAL
 from metering.period import parse_month
 from metering.report_facts import Row
-from metering.web import rows, tables
+from metering.web import tables
 from metering.web.desk import Desk, NotFoundError
 from metering.web.edition import Edition
+from metering.web.listing import Sheet
 
 LONGEST_PAGE = 200_000
 """So many characters of a raw page are shown; the file has all."""
@@ -27,8 +28,7 @@ LONGEST_PLANS = 20_000
 def quotas(desk: Desk, request: Request) -> Response:
     """Every quota with a limit, what will be suspended first at the top."""
     edition = desk.editions.current()
-    found = rows.named(rows.quotas(edition.quotas), rows.names(edition.month("current").report))
-    return desk.listed(request, edition, tables.QUOTAS, found)
+    return desk.listed(request, edition, edition.quota_sheet)
 
 
 # -- alerts
@@ -37,17 +37,17 @@ def quotas(desk: Desk, request: Request) -> Response:
 def alerts(desk: Desk, request: Request) -> Response:
     """Every alert, the latest first."""
     edition = desk.editions.current()
-    return desk.listed(request, edition, tables.ALERTS, rows.alerts(edition.alerts))
+    return desk.listed(request, edition, edition.alert_sheet)
 
 
 def alert(desk: Desk, request: Request) -> Response:
     """One alert: what it said, where it was sent, and the button that sends it again."""
     edition, alert_id = desk.editions.current(), request.query_params.get("id", "")
-    found = next((row for row in rows.alerts(edition.alerts) if row["alert_id"] == alert_id), None)
+    found = next((row for row in edition.alert_sheet.rows if row["alert_id"] == alert_id), None)
     if found is None:
         raise NotFoundError(f"There is no alert {alert_id[:100]!r}.", hint="The list of alerts has a search.")
     attempts = [row for row in edition.attempts if row["alert_id"] == alert_id]
-    listing = desk.list_of(request, tables.ATTEMPTS, attempts)
+    listing = desk.list_of(request, Sheet(table=tables.ATTEMPTS, rows=attempts))
     if form := request.query_params.get("format"):
         return desk.file(listing, form, edition)
     return desk.page(
@@ -96,7 +96,7 @@ def plans(desk: Desk, request: Request) -> Response:
             tried = tested(edition, text, request.query_params.get("from"), request.query_params.get("to"))
         except MeteringError as found:
             error = found
-    listing = desk.list_of(request, tables.BACKTEST, tried["customers"] if tried else [])
+    listing = desk.list_of(request, Sheet(table=tables.BACKTEST, rows=tried["customers"] if tried else []))
     if tried and (form := request.query_params.get("format")):
         return desk.file(listing, form, edition)
     return desk.page(
@@ -132,7 +132,7 @@ def tested(edition: Edition, text: str, first: str | None, last: str | None) -> 
 def operations(desk: Desk, request: Request) -> Response:
     """Cycles, requests, budgets, outbox, alarms, sizes."""
     edition = desk.editions.current()
-    found = desk.list_of(request, tables.CYCLES, edition.cycles)
+    found = desk.list_of(request, Sheet(table=tables.CYCLES, rows=edition.cycles))
     if form := request.query_params.get("format"):
         return desk.file(found, form, edition)
     return desk.page(

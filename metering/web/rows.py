@@ -4,11 +4,10 @@ Pure: rows in, rows out; no figure is made here.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 from urllib.parse import urlencode
 
 from metering.figures import money_text
-from metering.report_facts import Row, Table, column_sum, counted
+from metering.report_facts import Row, Table, column_sum
 
 
 def quotas(rows: Iterable[Row]) -> Table:
@@ -76,18 +75,3 @@ def names(report: Row) -> Mapping[str, str]:
 def named(rows: Iterable[Row], known: Mapping[str, str]) -> Table:
     """The rows with `customer_name`, so that a search finds it."""
     return [{**row, "customer_name": known.get(row.get("customer") or "")} for row in rows]
-
-
-def of_customer(rows: Iterable[Row], customer: str) -> list[dict[str, Any]]:
-    """Those of one customer."""
-    return [dict(row) for row in rows if row.get("customer") == customer]
-
-
-def of_project(rows: Iterable[Row], project: str) -> list[dict[str, Any]]:
-    """Those of one project."""
-    return [dict(row) for row in rows if row.get("project_id") == project]
-
-
-def standing(documents: Iterable[Row], customer: str) -> list[Row]:
-    """The customer's documents that count: neither void ones nor the credit notes that cancel them."""
-    return [row for row in counted(documents) if row["customer"]["id"] == customer]
