@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from card import plan, price, subscription
-from pages_of import Books, books, moment
+from pages_of import Books, books, moment, month
 
+from metering import explain
 from metering.errors import MeteringError
 
 HOUR = 3600
@@ -399,3 +400,19 @@ def test_a_void_is_announced_once(desk):
     ]
     [body] = [json.loads(body)["data"] for kind, body in found if kind == "invoice.voided"]
     assert (body["credit_note"], body["total"]) == ("CN-2026-000001", "-30.00")
+
+
+def test_a_correction_on_a_draft_is_explained_before_it_is_issued(desk):
+    desk.close("2026-09")
+    desk.use("a", "2026-09-30T23", compute_unit_seconds=50 * HOUR)
+    in_november(desk)
+    wanted = (desk.ledger.store, desk.config, month("2026-10"), desk.now)
+
+    overview = explain.explain_draft(*wanted, customer="one")
+    [number] = [line["line"] for line in overview["lines"] if line["kind"] == "adjustment"]
+    told = explain.explain_draft(*wanted, customer="one", line=str(number))
+
+    assert told["agrees"]
+    assert told["adjustment"]["known_up_to_record"] is None
+    assert [told["adjustment"][name]["amount"] for name in ("billed", "rerated")] == ["10.00", "15.00"]
+    assert told["steps"][-1] == "15.00 − 10.00 = 5.00"
