@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,12 @@ def write(store: Store, config: Config, period: Period, now: datetime, formats: 
     return report.write(report_data.build(found), found.invoices, around, directory, formats)
 
 
-def facts(store: Store, config: Config, period: Period, now: datetime) -> Facts:
-    """All that the report is made from."""
+def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
+    """All that the report is made from; `shown` is what `close.month_invoices` gives, where it is known already."""
     month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
     earlier = previous_month(period.start)
     before = Month(store=store, terms=terms_of(store, config, earlier), period=earlier, now=now)
-    shown = close.month_invoices(store, config, period, now)
+    shown = shown or close.month_invoices(store, config, period, now)
     used = usage_json(month)
     is_running = month_of(now) == period
     return Facts(
@@ -126,29 +127,18 @@ def background(
 
 
 def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:
-    """What each customer used by meter and day, in one frame: a row of Python is made for one customer at a time."""
-    owned = [
-        (row["project_id"], row["metric"], row["customer"], row["meter"])
-        for rows in own.values()
-        for row in rows
-        if row["meter"] is not None
-    ]
-    pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
-    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY)
-    sums = (
-        days.join(pairs, on=["project_id", "metric"])
-        .group_by("customer", "meter", day=pl.col("start").dt.truncate("1d"))
-        .agg(pl.col("value").sum())
-        .sort("customer", "meter", "day")
-    )
-    by_customer = sums.partition_by("customer", as_dict=True)
+    """What each customer used by meter and day; one frame, read when first asked for, and rows for one at a time."""
     meters = {meter.id: meter for meter in month.terms.card.meters}
 
+    @cache
+    def sums() -> dict[tuple[object, ...], pl.DataFrame]:
+        return _sums_by_day(month, own)
+
     def of(customer: str) -> Table:
-        found = by_customer.get((customer,), sums.clear())
+        found = sums().get((customer,))
         rows = [
             {"meter": meter, "day": f"{day:%Y-%m-%d}", "quantity": usage.quantity(value, meters[meter], month.now)}
-            for _, meter, day, value in found.iter_rows()
+            for _, meter, day, value in (found.iter_rows() if found is not None else ())
         ]
         return [
             {
@@ -165,6 +155,25 @@ def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequenc
         ]
 
     return of
+
+
+def _sums_by_day(month: Month, own: Mapping[str, Sequence[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
+    """(customer,) -> customer, meter, day, value."""
+    owned = [
+        (row["project_id"], row["metric"], row["customer"], row["meter"])
+        for rows in own.values()
+        for row in rows
+        if row["meter"] is not None
+    ]
+    pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
+    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY)
+    sums = (
+        days.join(pairs, on=["project_id", "metric"])
+        .group_by("customer", "meter", day=pl.col("start").dt.truncate("1d"))
+        .agg(pl.col("value").sum())
+        .sort("customer", "meter", "day")
+    )
+    return sums.partition_by("customer", as_dict=True)
 
 
 def _quotas(store: Store, config: Config, now: datetime) -> list[Json]:

@@ -25,7 +25,10 @@ def changes(facts: Facts) -> Table:
     tax, in this month or, of one who is lost, in the month before. Customers who have no invoice to compare are left
     out where the month before has none at all.
     """
+    known = [row["customer"] for row in (*facts.previous_invoices, *facts.invoices)]
+    names = {customer["id"]: customer["name"] for customer in known}
     rows = [*_customers(facts), *(row for project in facts.inventory for row in _project(facts, project))]
+    rows = [{**row, "customer_name": names.get(row["customer"])} for row in rows]
     return sorted(
         rows,
         key=lambda row: (
@@ -80,11 +83,9 @@ def _row(
     was: str | None = None,
     now: str | None = None,
 ) -> dict[str, Any]:
-    customer = invoice["customer"] if invoice else {"id": project["customer"] if project else None, "name": None}
     return {
         "change": change,
-        "customer": customer["id"],
-        "customer_name": customer["name"],
+        "customer": invoice["customer"]["id"] if invoice else project["customer"] if project else None,
         "project_id": project["project_id"] if project else None,
         "project_name": project["project_name"] if project else None,
         "was": was,
