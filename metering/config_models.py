@@ -48,7 +48,7 @@ from metering.config_values import (
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):
-    """Where the store, the journal and the reports live (absolute once read), and how long raw pages stay; 0: for ever."""
+    """Where store, journal and reports live (absolute once read), and how long raw pages stay; 0: for ever."""
 
     directory: FilePath = Path("var")
     keep_pages_days: Annotated[Whole, Field(ge=0, le=36_500)] = 400

@@ -261,7 +261,11 @@ def served(neon: PlainNeon) -> Iterator[PlainNeon]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
             """Silent."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that was killed hangs up: nothing to tell."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     neon.gate.set()
     neon.url = f"http://127.0.0.1:{server.server_address[1]}/api/v2"

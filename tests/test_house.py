@@ -115,7 +115,18 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     ),
     "ledger": (
         "journal and store kept equal: one code path for a live poll, a restart and a rebuild",
-        {"checkpoint", "landing", "ledger", "history_rows", "inventory_rows", "page_rows", "rollup_rows", "row_keys", "sweep_rows", "uncounted_rows"},
+        {
+            "checkpoint",
+            "landing",
+            "ledger",
+            "history_rows",
+            "inventory_rows",
+            "page_rows",
+            "rollup_rows",
+            "row_keys",
+            "sweep_rows",
+            "uncounted_rows",
+        },
         {"ground", "nouns", "doors"},
     ),
     "verbs": (

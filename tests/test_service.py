@@ -139,7 +139,11 @@ def test_it_shows_its_metrics_and_its_health_and_ends_in_time(tmp_path: Path):
         assert process.stderr is not None
         server.may_answer.set()
         first = json.loads(process.stderr.readline())
-        assert (first["level"], first["event"], first["pages"]) == ("info", "listening", ["/", "/api", "/metrics", "/healthz"])
+        assert (first["level"], first["event"], first["pages"]) == (
+            "info",
+            "listening",
+            ["/", "/api", "/metrics", "/healthz"],
+        )
         while json.loads(process.stderr.readline())["event"] != "tick":
             assert process.poll() is None
         with urllib.request.urlopen(f"http://{first['address']}/healthz", timeout=30) as answer:
