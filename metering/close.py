@@ -157,12 +157,6 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
     return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
 
 
-def parked(month: Month) -> list[Json]:
-    """Who has no invoice of the month until somebody looks: {customer, reason}, as `invoices MONTH` tells it."""
-    found = month.conflicts() if _pending(month.store, month) is None else _closing_of(month).parked
-    return [{"customer": name, "reason": reason} for name, reason in sorted(found.items())]
-
-
 def invoice(store: Store, number: str) -> Json:
     """One issued invoice, or credit note, by its number."""
     found = store.query("invoice_by_number", number=number)

@@ -211,7 +211,8 @@ class MonthFigures:
     @Once
     def facts(self) -> Facts:
         """All that its report is made from."""
-        return month_report.facts(self.edition.store, self.edition.config, self.period, self.edition.now)
+        edition = self.edition
+        return month_report.facts(edition.store, edition.config, self.period, edition.now, dict(self.invoices))
 
     @Once
     def report(self) -> dict[str, Any]:
@@ -256,7 +257,8 @@ class MonthFigures:
     @Once
     def parked(self) -> Table:
         """Who has no invoice until somebody looks: {customer, reason}."""
-        return close.parked(self.month)
+        parked: Table = self.invoices["parked"]
+        return parked
 
     @Once
     def documents(self) -> Index:
