@@ -234,6 +234,14 @@ def test_unmapped_customers_are_a_fault_of_the_configuration(desk: Desk) -> None
     assert "customers.csv, bee" in ran.err and "customers.csv, cat" in ran.err and "customers.csv, ant" not in ran.err
 
 
+def test_invoices_and_credit_notes_come_apart_where_an_importer_wants_them_so(desk: Desk) -> None:
+    for form, column in (("xero", "*InvoiceNumber"), ("quickbooks", "InvoiceNo")):
+        notes = csv.DictReader(io.StringIO(exported(desk, form, "2026-09", "--only", "credit_notes"), newline=""))
+        assert {row[column] for row in notes} == {"CN-2026-000001"}
+        rest = csv.DictReader(io.StringIO(exported(desk, form, "2026-09", "--only", "invoices"), newline=""))
+        assert {row[column] for row in rest} == totals(desk, "2026-09").keys() - {"CN-2026-000001"}
+
+
 def test_an_option_of_another_format_is_refused(desk: Desk) -> None:
     ran = desk.run("export", "xero", "2026-09", "--cost")
     assert (ran.code, "xero takes no --cost" in ran.err) == (2, True)

@@ -34,6 +34,7 @@ FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl
 @click.argument("month")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: standard output.")
 @click.option("--number", metavar="NUMBER", help="Only this document.")
+@click.option("--only", type=click.Choice(["invoices", "credit_notes"]), help="xero, quickbooks: one kind alone.")
 @click.option("--drafts", is_flag=True, help="focus: also what is not final yet.")
 @click.option("--cost", is_flag=True, help="focus: what Neon charges you, not what you charge.")
 @click.option("--accounts", is_flag=True, help="beancount, hledger: declare the accounts too.")
@@ -57,6 +58,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         form=form,
         suffix=output.suffix if output else "",
         number=given["number"],
+        only=given["only"],
         with_drafts=given["drafts"],
         is_cost=given["cost"],
         is_events=given["events"],

@@ -33,14 +33,21 @@ class Book:
         return self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
 
 
-def book(month: Month, config: Config, *, with_drafts: bool = False, number: str | None = None) -> Book:
-    """The month's book; `number` takes one document alone, UsageError where the month has none of that number."""
+def book(
+    month: Month, config: Config, *, with_drafts: bool = False, number: str | None = None, only: str | None = None
+) -> Book:
+    """The month's book; `only` takes its `invoices` or its `credit_notes`, `number` one document alone.
+
+    Raises UsageError where the month has none of that number.
+    """
     found = _issued(month)
     if with_drafts:
         found = close.month_invoices(month.store, config, month.period, month.now)["invoices"]
     documents = [document for document in found if number in {None, document["number"]}]
     if number is not None and not documents:
         raise UsageError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
+    if only is not None:
+        documents = [document for document in documents if is_credit_note(document) == (only == "credit_notes")]
     return Book(
         documents=sorted(documents, key=lambda document: (document["customer"]["id"], document["number"] or "")),
         seller=config.seller,

@@ -33,8 +33,8 @@ from metering.period import rfc3339
 OPTIONS: Mapping[str, frozenset[str]] = {
     "focus": frozenset({"drafts", "cost", "number"}),
     "stripe": frozenset({"events", "by", "send", "number"}),
-    "xero": frozenset({"number"}),
-    "quickbooks": frozenset({"number"}),
+    "xero": frozenset({"number", "only"}),
+    "quickbooks": frozenset({"number", "only"}),
     "beancount": frozenset({"accounts", "number"}),
     "hledger": frozenset({"accounts", "number"}),
     "ubl": frozenset({"number"}),
@@ -53,6 +53,7 @@ class Wanted:
     form: str
     suffix: str = ""
     number: str | None = None
+    only: str | None = None
     with_drafts: bool = False
     is_cost: bool = False
     is_events: bool = False
@@ -79,7 +80,7 @@ def render(month: Month, config: Config, wanted: Wanted) -> bytes:
 
 def book(month: Month, config: Config, wanted: Wanted) -> Book:
     """The documents that are wanted."""
-    return documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number)
+    return documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number, only=wanted.only)
 
 
 def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
