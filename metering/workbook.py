@@ -34,7 +34,7 @@ _MONEY = {
     *("subtotal", "tax", "total", "previous_subtotal", "change", "amount", "base_fees", "usage", "unit_price"),
     "worth",
 }
-_COST = {"neon_cost", "margin"}
+_COST = {"neon_cost", "margin", "previous_neon_cost", "previous_margin", "of_branches"}
 """In Neon's currency, whatever the row's is."""
 _SUMMED = (_MONEY - {"unit_price"}) | _COST
 _MOMENTS = {"start", "end", "from", "to", "issued_at", "due_at", "observed_at", "as_of", "created_at", "last_active_at"}
@@ -143,32 +143,34 @@ class _Sheet:
 
     def _totals(self, line: int, rows: Sequence[Row]) -> None:
         """A line per currency: the sums of the rows in it, as formulas with their values."""
-        names = [name for name in self._columns if name in _SUMMED and self._columns[name] == NUMBER]
-        if not rows or "currency" not in self._columns or not names:
+        has_currency = "currency" in self._columns
+        wanted = _SUMMED if has_currency else _COST
+        summed = [
+            (at, name) for at, (name, kind) in enumerate(self._columns.items()) if kind == NUMBER and name in wanted
+        ]
+        if not rows or not summed:
             return
-        currencies = distinct(rows, "currency") or [COST_CURRENCY]
-        if _COST & set(names) and COST_CURRENCY not in currencies:
+        currencies = distinct(rows, "currency") if has_currency else []
+        if COST_CURRENCY not in currencies and any(name in _COST for _, name in summed):
             currencies.append(COST_CURRENCY)
         for offset, currency in enumerate(currencies):
-            bold = {"bold": True, "top": 1}
-            self._sheet.write_string(line + offset, 0, f"Total {currency}", self._styles(**bold))
-            for at, name in enumerate(self._columns):
-                if name not in names or (name in _COST and currency != COST_CURRENCY):
+            self._sheet.write_string(line + offset, 0, f"Total {currency}", self._styles(bold=True, top=1))
+            style = self._styles(bold=True, top=1, num_format=_money_format(currency))
+            for at, name in summed:
+                if name in _COST and currency != COST_CURRENCY:
                     continue
                 mine = rows if name in _COST else [row for row in rows if row["currency"] == currency]
-                self._total(line + offset, at, name, currency, mine, len(rows))
+                value = spreadsheet_number(money_text(_sum(mine, name), currency))
+                formula = self._formula(at, None if name in _COST else currency, len(rows))
+                self._sheet.write_formula(line + offset, at, formula, style, value or 0)
 
-    def _total(self, line: int, at: int, name: str, currency: str, mine: Sequence[Row], count: int) -> None:  # noqa: PLR0913, PLR0917 - where it stands and what it sums
-        column = _letters(at)
-        cells = f"{column}2:{column}{count + 1}"
-        formula = f"=SUM({cells})"
-        if name not in _COST:
-            key = _letters(list(self._columns).index("currency"))
-            formula = f'=SUMIF({key}2:{key}{count + 1},"{currency}",{cells})'
-        value = money_text(_sum(mine, name), currency)
-        form = _money_format(currency)
-        style = self._styles(bold=True, top=1, num_format=form)
-        self._sheet.write_formula(line, at, formula, style, spreadsheet_number(value) or 0)
+    def _formula(self, at: int, currency: str | None, count: int) -> str:
+        """The sum of a column, or of its cells in the rows of one currency."""
+        cells = f"{_letters(at)}2:{_letters(at)}{count + 1}"
+        if currency is None:
+            return f"=SUM({cells})"
+        key = _letters(list(self._columns).index("currency"))
+        return f'=SUMIF({key}2:{key}{count + 1},"{currency}",{cells})'
 
 
 def _sum(rows: Sequence[Row], name: str) -> Fraction:

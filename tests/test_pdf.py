@@ -14,6 +14,7 @@ from metering.documents import invoice_pdf
 from metering.errors import MeteringError
 from metering.figures import visible
 from metering.period import parse_time
+from metering.report import write
 from metering.report_data import build
 from metering.report_paper import paper
 from metering.typeset import Typesetter
@@ -177,6 +178,28 @@ def test_every_hostile_name_can_be_read_in_the_pdf(sample, typesetter):
         text = text_of(invoice_pdf(of_customer(sample, name), around(sample), typesetter))
         ascii_part = squeezed("".join(letter for letter in visible(name) if letter.isascii()))
         assert ascii_part in text or set(ascii_part) <= set(text), name
+
+
+def test_files_are_called_by_no_name_from_outside(tmp_path):
+    month = poisoned(facts(has_gaps=True))
+    month = replace(month, invoices=month.invoices[:4])
+    paths = write(build(month), month.invoices, around(month), tmp_path / "out", {"pdf", "xlsx"})
+    assert len(paths) == 6
+    for path in paths:
+        assert path.resolve().is_relative_to(tmp_path / "out")
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}\.(pdf|xlsx)", path.name), path
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_draft_that_became_an_invoice_leaves_no_pdf_behind(tmp_path):
+    draft, final = facts(has_gaps=True), facts()
+    for month in (draft, final):
+        month = replace(month, invoices=month.invoices[:2])
+        write(build(month), month.invoices, around(month), tmp_path, {"pdf"})
+    assert sorted(path.name for path in (tmp_path / "invoices").iterdir()) == [
+        "INV-2026-000001.pdf",
+        "INV-2026-000002.pdf",
+    ]
 
 
 def test_a_directory_of_fonts_that_is_not_there_is_told(tmp_path):

@@ -94,6 +94,23 @@ def test_totals_are_formulas_over_one_currency_with_their_values():
     assert jun[at].number_format == "#,##0"
 
 
+def test_neons_cost_is_added_over_all_rows_where_a_table_has_no_currency():
+    inventory = [
+        {
+            **{"project_id": row["project_id"], "project_name": None, "customer": row["customer"], "plan": row["plan"]},
+            **{"previous_customer": None, "previous_plan": None, "created_at": "2026-01-01T00:00:00Z"},
+            **{"deleted_at": None, "last_active_at": "2026-01-02T00:00:00Z", "is_listed": True},
+        }
+        for row in facts().usage[::5]
+    ]
+    report = build(replace(facts(), inventory=inventory))
+    sheet = opened(workbook(report, ()))["Idle"]
+    last = [cell.value for cell in sheet[sheet.max_row]]
+    assert last[0] == "Total USD"
+    assert last[columns_of(sheet).index("Neon cost")] == f"=SUM(G2:G{len(report['idle']) + 1})"
+    assert len(report["idle"]) == 91
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
