@@ -192,9 +192,8 @@ def test_files_are_called_by_no_name_from_outside(tmp_path):
 
 
 def test_a_draft_that_became_an_invoice_leaves_no_pdf_behind(tmp_path):
-    draft, final = facts(has_gaps=True), facts()
-    for month in (draft, final):
-        month = replace(month, invoices=month.invoices[:2])
+    for sample in (facts(has_gaps=True), facts()):
+        month = replace(sample, invoices=sample.invoices[:2])
         write(build(month), month.invoices, around(month), tmp_path, {"pdf"})
     assert sorted(path.name for path in (tmp_path / "invoices").iterdir()) == [
         "INV-2026-000001.pdf",
