@@ -380,6 +380,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set autoinstall_known_extensions = false")
     connection.execute("set autoload_known_extensions = false")
+    connection.execute("set enable_progress_bar = false")  # a long query would print one, whoever reads along
     # Sums by project go to a plain array instead of a hash table where the fleet has up to 2^18 / 4 projects.
     connection.execute("set perfect_ht_threshold = 18")
 
