@@ -1,5 +1,6 @@
 """Gathers a month's facts for its report and its invoices: usage, cost, quotas, alerts, and the month before."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ from metering import (
 )
 from metering.backtest import terms_of
 from metering.config import Config
+from metering.errors import MeteringError
+from metering.files import write_whole
 from metering.invoice_sheet import Background, own_usage
 from metering.meters import meter_for
 from metering.money import quantity_text
@@ -44,6 +47,28 @@ def write(store: Store, config: Config, period: Period, now: datetime, formats: 
     directory = config.store.directory / "reports" / month_name(period)
     around = background(month, config, found.invoices, found.usage, found.coverage["gaps"])
     return report.write(report_data.build(found), found.invoices, around, directory, formats)
+
+
+def keep_reconciliation(config: Config, period: Period, document: Json) -> None:
+    """Puts what `reconcile` printed beside the month's report, which shows it from then on."""
+    path = _reconciliation_file(config, period)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1).encode())
+
+
+def _reconciliation(config: Config, period: Period) -> Json | None:
+    path = _reconciliation_file(config, period)
+    if not path.is_file():
+        return None
+    try:
+        found: Json = json.loads(path.read_bytes())
+    except ValueError:
+        raise MeteringError(f"{path} is not JSON", hint="remove it and run `metering reconcile` again") from None
+    return found
+
+
+def _reconciliation_file(config: Config, period: Period) -> Path:
+    return config.store.directory / "reports" / month_name(period) / "reconciliation.json"
 
 
 def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
@@ -75,6 +100,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         previous_costs=_costs(before),
         inventory=month_inventory.projects(month, before),
         organizations=month_inventory.organizations(month),
+        reconciliation=_reconciliation(config, period),
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
     )
 

@@ -26,6 +26,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "figures": _figures(facts),
         "totals": report_money.totals(facts),
         "outlook": dict(facts.outlook) if facts.outlook else None,
+        "reconciliation": dict(facts.reconciliation) if facts.reconciliation else None,
         "margin": report_money.margin(facts),
         "billed": report_money.billed(facts),
         "plans": report_money.plans(facts),

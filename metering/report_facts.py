@@ -36,6 +36,7 @@ class Facts:
     `cost_notes` are sentences about costs that could not be known; `previous_costs` are of the month before.
     `inventory` and `organizations` are as month_inventory.py gives them, `base_fees` plan -> its base fee. `unassigned`
     and `unpriced` are valued by worth.py. `outlook` is what `forecast` prints, of the running month alone.
+    `reconciliation` is what the month's last `reconcile` printed.
     """
 
     month: Period
@@ -60,6 +61,7 @@ class Facts:
     organizations: Sequence[Row] = ()
     base_fees: Mapping[str, str] = field(default_factory=dict)
     outlook: Row | None = None
+    reconciliation: Row | None = None
 
     def __post_init__(self) -> None:
         foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})

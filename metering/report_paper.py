@@ -94,7 +94,11 @@ def _sections(report: Row) -> Iterator[tuple[str, str, list[dict[str, Any] | Non
     yield "Came, went, changed", _changed(report), _changes(report)
     yield "Usage", "By day, in UTC.", [_usage(report), *_charts(report)]
     yield "Neon cost", "Our own computation by Neon’s published price list.", _costs(report)
-    yield "Organizations", "How fresh the data are, and Neon’s cost of each.", [_organizations(report)]
+    yield (
+        "Organizations",
+        "How fresh the data are, and Neon’s cost of each.",
+        [_organizations(report), _reconciled(report)],
+    )
     yield "Quotas and alerts", "The fullest first; percentages are cut, not rounded.", _quotas(report)
     yield "Not billed", "What it would be worth by the plan named, less its allowance.", _not_billed(report)
 
@@ -378,6 +382,22 @@ def _organizations(report: Row) -> dict[str, Any] | None:
         Column("Known until", moment("certified_until")),
     ]
     return _table("Organizations", report["organizations"], columns)
+
+
+def _reconciled(report: Row) -> dict[str, Any] | None:
+    found = report["reconciliation"]
+    if found is None:
+        return None
+    steps = [{"what": "Computed by us", "amount": found["computed"]}]
+    steps += [
+        {"what": words(row["cause"]), "amount": row["amount"]} for row in found["causes"] if row["amount"].strip("-0.")
+    ]
+    columns = [
+        Column("What", _text("what")),
+        Column(f"Amount ({found['currency']})", _amount("amount", found["currency"]), "right"),
+    ]
+    foot = [["Invoiced by Neon", _money(found["invoiced"], found["currency"])]]
+    return _table("Against Neon’s invoice", steps, columns, foot=foot)
 
 
 def _quotas(report: Row) -> list[dict[str, Any] | None]:

@@ -52,6 +52,7 @@ _COLUMNS = {
         "organization sponsored projects:n project_limit:n limit_percent:n neon_cost:n "
         "inventory_read_at history_read_at certified_until"
     ),
+    "reconciliation": "organization meter computed:n invoiced:n difference:n currency",
     "idle": "project_id project_name customer plan last_active_at idle_days:n neon_cost:n of_branches:n",
     "branches": ("project_id project_name customer plan is_idle storage_gb_month:n extra_branch_month:n neon_cost:n"),
     "invoices": (
@@ -79,6 +80,10 @@ def tables(report: Row, invoices: Sequence[Row]) -> dict[str, Table]:
         "days": [{**day, **_named(meter, "meter", "unit")} for meter in report["meters"] for day in meter["days"]],
         "costs": [{**row, "currency": report["costs"]["currency"]} for row in report["costs"]["meters"]],
         "gaps": report["coverage"]["gaps"],
+        "reconciliation": [
+            {**row, "currency": report["reconciliation"]["currency"]}
+            for row in (report["reconciliation"] or {"lines": ()})["lines"]
+        ],
         "invoices": [_invoice(invoice) for invoice in invoices],
         "lines": [_line(invoice, line) for invoice in invoices for line in invoice["lines"]],
     }

@@ -39,6 +39,7 @@ def environment() -> Environment:
         labelled=lambda rows: [(_label(row), row["amount"]) for row in rows],
         hidden=lambda rows, shown: figures.printed(str(len(rows) - shown)),
         largest_change=_largest_change,
+        is_not_zero=lambda text: Decimal(text) != 0,
         is_above_zero=lambda text: Decimal(text) > 0,
     )
     found.globals.update(span=figures.printed_span)

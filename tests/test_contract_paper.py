@@ -102,6 +102,19 @@ def test_the_report_is_written_in_every_format_and_all_agree(desk: Desk) -> None
     assert "Revenuebeforetax40.48" in text_of(directory / "report.pdf")
 
 
+def test_the_report_shows_the_last_comparison_with_neons_invoice(desk: Desk) -> None:
+    desk.run("report", "2026-09", "--format", "json")
+    told = desk.good("reconcile", "2026-09", "--total", "30.00")
+    desk.run("report", "2026-09", "--format", "html,pdf,json,csv")
+    directory = desk.directory / "var" / "reports" / "2026-09"
+    report = json.loads((directory / "report.json").read_text())
+    assert report["reconciliation"] == told
+    assert told["computed"] == report["costs"]["total"]
+    assert "InvoicedbyNeon30.00" in text_of(directory / "report.pdf")
+    assert "Invoiced by Neon" in (directory / "report.html").read_text()
+    assert len((directory / "reconciliation.csv").read_text().splitlines()) == 2
+
+
 def test_a_locale_that_is_none_is_a_fault_with_its_key(desk: Desk) -> None:
     desk.more = SELLER + '[invoices]\nlocale = "klingon"\n'
     desk.customers = CUSTOMERS.replace("de-AT", "de_XX_1")

@@ -48,7 +48,7 @@ def explain(number: str, line: str | None, month: str | None, form: str | None, 
 def reconcile(month: str, file: Path | None, total: str | None, config_path: Path, form: str | None) -> None:
     """Our computed Neon cost against Neon's own invoice, the difference split by cause."""
     from metering import month as months
-    from metering import neon_invoice, store, terms
+    from metering import month_report, neon_invoice, store, terms
     from metering import reconcile as reconciling
 
     if (file is None) == (total is None):
@@ -59,6 +59,7 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     with store.open_reader(config.store.directory) as found:
         wanted = months.Month(store=found, terms=terms.of(config), period=parse_month(month, now), now=now)
         told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
+    month_report.keep_reconciliation(config, wanted.period, told)
     for said in told["notes"]:
         note(said)
     emit(told, reconciling.table_rows(told), form)
