@@ -71,7 +71,8 @@ def _banners(report: Row) -> Iterator[dict[str, str]]:
 
 def _cards(report: Row) -> Iterator[dict[str, str]]:
     for row in report["totals"]:
-        against = f"{_change(row)} against last month" if row["change"] is not None else ""
+        before = "all of last month" if report["report"]["is_open"] else "last month"
+        against = f"{_change(row)} against {before}" if row["change"] is not None else ""
         yield _card("Revenue before tax", _money(row["subtotal"], row["currency"]), row["currency"], against)
     cost, margin = report["costs"], report["margin"]
     yield _card("Neon cost", _money(cost["total"], COST_CURRENCY), COST_CURRENCY, "by Neon’s price list, before tax")
@@ -90,6 +91,8 @@ def _card(what: str, value: str, unit: str, note: str) -> dict[str, str]:
 
 def _sections(report: Row) -> Iterator[tuple[str, str, list[dict[str, Any] | None]]]:
     yield "Revenue", "Before tax. Void invoices and the credit notes that cancel them count nowhere.", _revenue(report)
+    if report["outlook"]:
+        yield "Outlook", f"What this month will come to, before tax; {report['outlook']['method']}.", [_outlook(report)]
     yield "Customers", "", [*_customers(report), *_movers(report)]
     yield "Came, went, changed", _changed(report), _changes(report)
     yield "Usage", "By day, in UTC.", [_usage(report), *_charts(report)]
@@ -212,6 +215,15 @@ def _revenue(report: Row) -> list[dict[str, Any] | None]:
         parts.append(_table(f"What was sold, in {currency}", mine[0], sold, foot=foot))
         parts.append(_table(f"Per plan, in {currency}", mine[1], plans))
     return parts
+
+
+def _outlook(report: Row) -> dict[str, Any] | None:
+    outlook = report["outlook"]
+    rows = [{"what": "Revenue", **row} for row in outlook["totals"]] + [{"what": "Neon cost", **outlook["neon_cost"]}]
+    amounts = [("so_far", "So far"), ("expected", "Expected"), ("low", "Like the quietest week"), ("high", "Busiest")]
+    columns = [Column("What", _text("what")), Column("Currency", _text("currency"))]
+    columns += [Column(label, _amount(name), "right") for name, label in amounts]
+    return _table("By the end of the month", rows, columns)
 
 
 def _customers(report: Row) -> Iterator[dict[str, Any] | None]:

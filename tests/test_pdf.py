@@ -215,6 +215,14 @@ def test_the_report_is_a_pdf_with_the_sums_of_the_page(sample, typesetter):
     assert typesetter.pdf("report.typ", paper(build(facts())), sample.as_of) == pdf
 
 
+def test_the_running_month_says_what_it_will_come_to(sample, typesetter):
+    amounts = {"so_far": "10.00", "expected": "20.00", "low": "19.00", "high": None, "currency": "USD"}
+    outlook = {"method": "mean of the month so far", "totals": [amounts], "neon_cost": {**amounts, "expected": "5.00"}}
+    text = text_of(typesetter.pdf("report.typ", paper(build(replace(sample, outlook=outlook))), sample.as_of))
+    assert "RevenueUSD10.0020.0019.00–" in text
+    assert "NeoncostUSD10.005.0019.00–" in text
+
+
 def test_a_hostile_report_becomes_pdf(typesetter):
     month = poisoned(facts(has_gaps=True))
     text = text_of(typesetter.pdf("report.typ", paper(build(month)), month.as_of))
