@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from urllib.parse import quote
 
 import httpx
@@ -25,6 +26,8 @@ from metering.web.edition import Editions
 from metering.web.guard import Access
 
 LISTS = ["/customers", "/projects", "/invoices", "/quotas", "/alerts", "/operations"]
+
+get = partial(httpx.get, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -258,9 +261,9 @@ def test_before_the_first_poll_the_pages_say_what_to_do(tmp_path):
     desk = Desk(Editions(lambda: found, lambda: web_world.NOW), Access(), clock=lambda: web_world.NOW)
     with Listener(application(desk), "127.0.0.1:0") as server:
         for path in ("/", "/customers", "/projects", "/quotas", "/invoices", "/alerts", "/operations", "/plans"):
-            answer = httpx.get(f"http://{server.address}{path}")
+            answer = get(f"http://{server.address}{path}")
             assert answer.status_code == 200, path
-        assert "metering backfill" in httpx.get(f"http://{server.address}/").text
+        assert "metering backfill" in get(f"http://{server.address}/").text
     assert not (found.store.directory / "snapshot.duckdb").exists()
 
 
@@ -271,5 +274,5 @@ def test_a_snapshot_that_cannot_be_read_is_unavailable_for_a_while(tmp_path):
     desk = Desk(Editions(lambda: found, lambda: web_world.NOW), Access(), clock=lambda: web_world.NOW)
     with Listener(application(desk), "127.0.0.1:0") as server:
         for path in ("/", "/api/status"):
-            answer = httpx.get(f"http://{server.address}{path}")
+            answer = get(f"http://{server.address}{path}")
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "20")
