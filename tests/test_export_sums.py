@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from issued import POISON, TOTALS, book, document, documents, line, poisoned
 
@@ -122,6 +122,7 @@ def test_prices_that_include_the_tax_are_taken_apart_to_the_cent():
     assert [(share.net, share.tax) for share in shares(found)] == [(827, 173), (826, 174), (826, 174)]
 
 
+@settings(deadline=None)
 @given(
     amounts=st.lists(st.integers(-10_000, 10_000), min_size=1, max_size=12),
     rate=st.sampled_from([None, "0", "5.5", "10", "21", "100"]),
