@@ -78,10 +78,11 @@ class Organization(BaseModel, frozen=True, extra="forbid"):
 
 
 class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
-    """When polls and closes are due, how old a reading may become; `close_day` 0 closes by hand only."""
+    """When polls and closes are due, how far back and how often projects are read; `close_day` 0 closes by hand only."""
 
     poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
     sweep_hours: Annotated[Whole, Field(ge=1, le=72)] = 6
+    reread_hours: Annotated[Whole, Field(ge=2, le=160)] = 24
     settle_hours: Annotated[Whole, Field(ge=1, le=8784)] = 36
     close_day: Annotated[Whole, Field(ge=0, le=28)] = 3
 

@@ -128,11 +128,15 @@ def gaps(certified: Certified, month: Period, until: datetime) -> list[Period]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a poll is to heal: everything from `since` on; `sweep` asks for all that hourly reaches."""
+    """What a poll is to heal: everything from `since` on; `sweep` asks for all that hourly reaches.
+
+    The last `reread_hours` are asked for again in any case: Neon may still revise them.
+    """
 
     since: datetime
     until: datetime | None = None
     sweep: bool = False
+    reread_hours: int = REREAD_HOURS
 
 
 def windows(certified: Certified, wanted: Wanted, now: datetime) -> list[Window]:
@@ -164,7 +168,7 @@ def _hourly_window(certified: Certified, wanted: Wanted, now: datetime, earliest
     end = floor_hour(now) + HOUR
     if wanted.until and wanted.until < end:
         end = max(earliest, floor_hour(wanted.until))
-    start = min(end, floor_hour(now) - REREAD_HOURS * HOUR)
+    start = min(end, floor_hour(now) - wanted.reread_hours * HOUR)
     reach = Period(start=min(earliest, end), end=end)
     owed = Period(start=max(reach.start, min(floor_hour(wanted.since), end)), end=end)
     if wanted.sweep:

@@ -150,6 +150,7 @@ def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wan
         return Wanted(
             since=min([floor_month(now), *known]),
             sweep=swept_at is None or not floor_day(now) <= swept_at <= now,
+            reread_hours=schedule.reread_hours,
         )
 
     return wanted

@@ -254,6 +254,14 @@ def test_a_poll_reads_the_last_day_and_the_running_hour():
     assert asked(found, "2026-10-01") == [window(HOURLY, "2026-10-19T12", "2026-10-20T13")]
 
 
+def test_a_poll_may_look_back_less_far_and_still_heals_what_is_owed():
+    def looks_back(certified: Certified) -> list[Window]:
+        return windows(certified, Wanted(since=moment("2026-10-01"), reread_hours=3), NOW)
+
+    assert looks_back(hourly(("2026-10-01", "2026-10-20T11"))) == [window(HOURLY, "2026-10-20T09", "2026-10-20T13")]
+    assert looks_back(hourly(("2026-10-01", "2026-10-20T07"))) == [window(HOURLY, "2026-10-20T07", "2026-10-20T13")]
+
+
 def test_a_poll_on_the_hour_asks_for_the_hour_that_just_began():
     found = hourly(("2026-10-01", "2026-10-20T11"))
     assert asked(found, "2026-10-01", moment("2026-10-20T12")) == [window(HOURLY, "2026-10-19T12", "2026-10-20T13")]
