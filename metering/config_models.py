@@ -78,7 +78,7 @@ class Organization(BaseModel, frozen=True, extra="forbid"):
 
 
 class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
-    """When polls and closes are due, how far back and how often projects are read; `close_day` 0 closes by hand only."""
+    """When polls and closes are due, how far back and how often projects are read; `close_day` 0: by hand only."""
 
     poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
     sweep_hours: Annotated[Whole, Field(ge=1, le=72)] = 6
