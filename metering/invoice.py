@@ -227,12 +227,10 @@ def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
     )
     most = INT128_SAFE // (4 * 10**CENT_DIGITS)
     is_narrow = (pl.col("amount_num").abs() < most) & (pl.col("amount_den") < most)
-    num = pl.when(is_narrow).then(pl.col("amount_num") * pl.col("units")).otherwise(0)
-    den = pl.when(is_narrow).then("amount_den").otherwise(1)
-    amount = rounded_amounts(num.cast(pl.Int128), den.cast(pl.Int128), 0, card.rounding)
+    minor_num = pl.when(is_narrow).then(pl.col("amount_num") * pl.col("units"))
     return (
         charges.join(digits, on="plan", how="left")
-        .with_columns(minor=pl.when(is_narrow).then(amount))
+        .with_columns(minor=rounded_amounts(minor_num, pl.col("amount_den"), 0, card.rounding))
         .sort("piece_no", "kind", "tier", descending=[False, True, False])
     )
 

@@ -119,7 +119,7 @@ def exact_text(value: Fraction) -> str:
     if rest != 1:
         return f"{value.numerator}/{value.denominator}"
     places = max(twos, fives)
-    return _trimmed(_fixed(value.numerator * 10**places // value.denominator, places))
+    return _fixed(value.numerator * 10**places // value.denominator, places)
 
 
 def _trimmed(text: str) -> str:

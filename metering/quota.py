@@ -23,7 +23,6 @@ from metering.quota_readings import (
     PLAN_LIMITS,
     PROJECTS,
     QUOTAS,
-    TIME,
     Counter,
     Quota,
     Readings,
@@ -89,19 +88,19 @@ def evaluated(
 
 def _with_limit(readings: Readings, now: datetime, *, include_unlimited: bool) -> pl.DataFrame:
     month = month_of(now)
-    names = pl.DataFrame({"quota": list(QUOTAS)}, schema={"quota": pl.String})
+    names = pl.DataFrame({"quota": list(QUOTAS)})
     neon, plan = pl.col("neon_limit"), pl.col("plan_limit")
     is_size = pl.col("quota") == "logical_size_bytes"
     frame = (
-        readings.projects.unique("project_id", keep="last", maintain_order=True)
+        readings.projects.unique("project_id", keep="last")
         .join(names, how="cross")
         .join(latest_counters(readings.counters, now), on=["project_id", "quota"], how="left")
         .join(readings.plan_limits, on=["plan", "quota"], how="left")
         .with_columns(
             limit=pl.when(neon > 0).then(neon).when(plan > 0).then(plan),
             limit_source=pl.when(neon > 0).then(pl.lit("neon")).when(plan > 0).then(pl.lit("plan")),
-            period_start=pl.when(~is_size).then("period_start").fill_null(pl.lit(month.start, TIME)),
-            period_end=pl.when(~is_size).then("period_end").fill_null(pl.lit(month.end, TIME)),
+            period_start=pl.when(~is_size).then("period_start").fill_null(month.start),
+            period_end=pl.when(~is_size).then("period_end").fill_null(month.end),
         )
     )
     return frame if include_unlimited else frame.filter(pl.col("limit").is_not_null())
@@ -149,14 +148,9 @@ def _require_exact(frame: pl.DataFrame) -> None:
 
 def threshold_reached(thresholds_percent: Sequence[int]) -> pl.Expr:
     """Pick the highest threshold at or below the percentage, 100 included; null where none is reached."""
-    reached = pl.lit(None, pl.Int64)
-    for threshold in sorted({*thresholds_percent, EXCEEDED_PERCENT}):
-        reached = (
-            pl.when(pl.col("percent_hundredths") >= threshold * 100)
-            .then(pl.lit(threshold, pl.Int64))
-            .otherwise(reached)
-        )
-    return reached
+    percent = pl.col("percent_hundredths")
+    thresholds = {*thresholds_percent, EXCEEDED_PERCENT}
+    return pl.max_horizontal(pl.when(percent >= threshold * 100).then(threshold) for threshold in thresholds)
 
 
 def level(thresholds_percent: Sequence[int]) -> pl.Expr:
@@ -304,11 +298,10 @@ def _crossings_of(row: Mapping[str, object], recorded: set[CrossingKey], rising:
     used, limit = int(str(row["used"])), int(str(row["limit"]))
     keys = [key_of(row, threshold) for threshold in rising]
     reached = [key for key in keys if used * 100 >= key.threshold_percent * limit]
-    highest_recorded = max((key.threshold_percent for key in keys if key in recorded), default=0)
     for key in reached:
         if key in recorded:
             continue
-        highest = max(reached[-1].threshold_percent, highest_recorded)
+        highest = max(other.threshold_percent for other in recorded.intersection(keys).union(reached))
         percent = row["percent"]
         if key.threshold_percent == highest:
             yield Crossing(key=key, status="send", reason=f"{percent} % is at or above {highest} %", row=row)

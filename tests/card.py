@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from metering import meters, ratecard, rating
+from metering import invoice, meters, ratecard, rating
 from metering.config import Organization, Plan, Price, Subscription
 from metering.period import month_of
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
+BUILT_IN = meters.built_in()
 PATTERN = r"(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-(?P<created>\d+)"
 
 
@@ -57,10 +58,22 @@ def used_frame(values) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"piece_no": pl.Int64, "used": pl.Int128, "grain": pl.String}, orient="row")
 
 
-def charged(segment_rows, plans, values, costs=None):
+def charged(segment_rows, plans, values, costs=None, catalogue=BUILT_IN):
     """Charges and prices for usage given by (project, meter, start): values in the meter's 1/denominator."""
-    pieces, prices = ratecard.pieces(segment_rows, plans, meters.built_in())
+    pieces, prices = ratecard.pieces(segment_rows, plans, catalogue)
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in values.items()})
     by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}
     return rating.charges(pieces, used, prices, segment_rows, by_number), prices
+
+
+def rated(owned, plans, usage, *, costs=None, catalogue=BUILT_IN, **terms):
+    """Charges, and the rates under which they become lines: rounding, prorate, discounts, pools as `terms`."""
+    charges, prices = charged(owned, plans, usage, costs, catalogue)
+    return charges, invoice.rates(plans, prices, catalogue, **terms)
+
+
+def alone(*plans, exists=(None, None), rows=None, prorate="second"):
+    """Segments of the one project a, of the customer c unless `rows` say otherwise."""
+    rows = rows or [subscription("a", "c", plans[0].id)]
+    return segments(existence(a=exists), subscriptions=rows, plans=plans, prorate=prorate)

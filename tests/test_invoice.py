@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from card import SEPTEMBER, at, charged, existence, plan, price, segments, subscription
+from card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 from metering import adjustment, invoice, meters, money, rating
 from metering.config import Customer
@@ -14,14 +14,8 @@ NOTHING = pl.DataFrame(schema=rating.CHARGES)
 
 
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):
-    charges, prices = charged(owned, plans, usage)
-    card = invoice.rates(plans, prices, meters.built_in(), rounding=rounding, prorate=prorate)
+    charges, card = rated(owned, plans, usage, rounding=rounding, prorate=prorate)
     return invoice.invoices(SEPTEMBER, owned, charges, card, list(customers), **particulars)
-
-
-def alone(*plans, exists=(None, None), rows=None, prorate="second"):
-    rows = rows or [subscription("a", "c", plans[0].id)]
-    return segments(existence(a=exists), subscriptions=rows, plans=plans, prorate=prorate)
 
 
 def told(draft):
@@ -281,6 +275,16 @@ def test_tax_is_rounded_once_on_the_rounded_base():
     assert draft["total"] == "0.31"
 
 
+@pytest.mark.parametrize(("rounding", "tax"), [("half_up", "0.01"), ("half_even", "0.00")])
+def test_tax_is_rounded_as_configured(rounding, tax):
+    pro = plan("pro", base_fee="0.05")
+    customer = Customer(id="c", name="C", tax_rate_percent=Decimal(10))
+
+    [draft] = drafts(alone(pro), [pro], {}, [customer], rounding=rounding)
+
+    assert draft["taxes"][0]["amount"] == tax
+
+
 def test_a_customer_without_lines_gets_no_invoice_and_one_unknown_has_its_id_as_name():
     pro = plan("pro", price(unit_price="1"))
     owned = segments(
@@ -315,8 +319,60 @@ def test_two_currencies_for_one_customer_are_refused_by_name():
     pro, euro = plan("pro", base_fee="1"), plan("euro", base_fee="1", currency="EUR")
     rows = [subscription("a", "c", "pro", None, at(11)), subscription("a", "c", "euro", at(11))]
 
-    with pytest.raises(ConfigError, match="customer c"):
+    with pytest.raises(ConfigError) as refused:
         drafts(alone(pro, euro, rows=rows), [pro, euro], {})
+
+    assert str(refused.value) == (
+        "customer c: plan 'pro' is in USD, other charges of 'c' are in EUR; an invoice has one currency"
+    )
+
+
+CURRENCIES = {"dollar": "USD", "euro": "EUR", "pound": "GBP", "franc": "CHF"}
+OFFERS = [plan(name, base_fee="1", currency=currency) for name, currency in CURRENCIES.items()]
+
+
+def held(**plans_of_customers):
+    """Segments in which each customer has had its plans one after the other, a day each."""
+    rows = [
+        subscription(f"of-{customer}", customer, name, at(day), at(day + 1))
+        for customer, names in plans_of_customers.items()
+        for day, name in enumerate(names.split(), start=1)
+    ]
+    exist = existence(**{f"of-{customer}": (None, None) for customer in plans_of_customers})
+    return segments(exist, subscriptions=rows, plans=OFFERS)
+
+
+def conflicts(owned, *customers, currencies=None):
+    return invoice.conflicts(owned, invoice.rates(OFFERS, {}, meters.built_in()), customers, currencies)
+
+
+def test_a_customers_second_currency_is_told_once_by_the_first_plan_that_has_it():
+    owned = held(one="pound franc euro", two="euro", three="dollar dollar")
+
+    assert conflicts(owned) == {"one": "plan 'franc' is in CHF, other charges of 'one' are in EUR"}
+
+
+def test_a_customers_own_currency_goes_before_that_of_its_plans_and_after_that_of_its_corrections():
+    owned, one = held(one="euro"), Customer(id="one", name="One", currency="USD")
+
+    assert conflicts(owned, one) == {"one": "plan 'euro' is in EUR, other charges of 'one' are in USD"}
+    assert conflicts(owned, one, currencies={"one": "EUR"}) == {
+        "one": "'one' pays in USD, corrections of closed months are in EUR"
+    }
+    assert conflicts(owned, one, currencies={"one": "GBP"}) == {
+        "one": "'one' pays in USD, corrections of closed months are in GBP"
+    }
+    assert conflicts(owned, Customer(id="one", name="One", currency="EUR"), currencies={"one": "EUR"}) == {}
+    assert conflicts(owned, Customer(id="one", name="One")) == {}
+
+
+def test_all_contradictions_of_currency_come_at_once_by_customer():
+    owned = held(zoe="dollar euro", ann="franc pound")
+
+    with pytest.raises(ConfigError) as refused:
+        drafts(owned, OFFERS, {})
+
+    assert [fault.where for fault in refused.value.faults] == ["customer ann", "customer zoe"]
 
 
 def test_an_hourly_allowance_on_coarser_data_marks_the_line():

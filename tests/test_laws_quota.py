@@ -174,6 +174,7 @@ def reading_row(project, used, limit, start) -> dict:
         "unit": "CU-second",
         "percent": f"{hundredths // 100}.{hundredths % 100:02d}",
         "threshold_percent": max(reached, default=None),
+        "level": {80: "warning", 95: "critical", 100: "exceeded"}.get(max(reached, default=0), "ok"),
         "source": "counter",
         "observed_at": rfc3339(NOW),
         "period": {"start": start, "end": "2026-12-01T00:00:00Z"},

@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -37,6 +38,25 @@ def test_a_plain_decimal_keeps_its_digits(text):
 )
 def test_anything_else_is_no_decimal(text):
     with pytest.raises(ValueError, match=r"plain decimal|below zero"):
+        money.parse_decimal(text)
+
+
+def test_a_number_may_have_a_thousand_digits():
+    assert money.parse_decimal("1" * 1000) == int("1" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1e3", "'1e3' is not a plain decimal number; write it like 12 or 0.50"),
+        ("x" * 40 + "y", f"'{'x' * 40}' is not a plain decimal number; write it like 12 or 0.50"),
+        (None, "'None' is not a plain decimal number; write it like 12 or 0.50"),
+        ("-5", "'-5' is below zero"),
+        ("-" + "1" * 40, f"'-{'1' * 39}' is below zero"),
+    ],
+)
+def test_what_is_no_decimal_is_named_by_its_first_forty_characters(text, said):
+    with pytest.raises(ValueError, match="^" + re.escape(said) + "$"):
         money.parse_decimal(text)
 
 
@@ -135,8 +155,11 @@ def test_a_quantity_has_at_most_twelve_places(value, text):
     ("value", "text"),
     [
         (Fraction(13), "13"),
+        (Fraction(120), "120"),
         (Fraction(1, 8), "0.125"),
         (Fraction(-1, 8), "-0.125"),
+        (Fraction(1, 25), "0.04"),
+        (Fraction(7, 50), "0.14"),
         (Fraction(1, 10**20), "0.00000000000000000001"),
         (Fraction(2, 6), "1/3"),
         (Fraction(-10, 7), "-10/7"),
@@ -156,7 +179,14 @@ def test_an_exact_number_is_a_decimal_or_a_fraction_in_lowest_terms(value, text)
         (0, [3, 4], [0, 0]),
         (10, [1, 2, 7], [1, 2, 7]),
         (1, [1, 3], [0, 1]),
+        (5, [2, 1], [3, 2]),
     ],
 )
 def test_a_split_gives_the_rest_to_the_largest_remainders(total, weights, parts):
     assert money.largest_remainder(total, weights) == parts
+
+
+@pytest.mark.parametrize(("weights", "said"), [([], "nothing to split over"), ([3, -1], "a weight is not below zero")])
+def test_nothing_is_split_over_nobody_or_over_less_than_nothing(weights, said):
+    with pytest.raises(AssertionError, match=f"^{said}"):
+        money.largest_remainder(1, weights)

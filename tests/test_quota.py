@@ -139,6 +139,22 @@ def test_the_plan_gives_the_limit_where_neon_has_none_and_neon_wins_where_both_d
     ]
 
 
+@pytest.mark.parametrize(
+    ("neon", "plan", "limit", "source"),
+    [(1, None, "1", "neon"), (None, 1, "1", "plan"), (0, 1, "1", "plan"), (0, 0, None, None), (None, 0, None, None)],
+)
+def test_a_limit_of_one_is_a_limit_and_zero_is_none_wherever_it_stands(neon, plan, limit, source):
+    limits = {} if neon is None else {"compute_time_seconds": neon}
+    plans = {} if plan is None else {"pro": {"compute_time_seconds": plan}}
+    found = rows([counter(compute_time_seconds=0, limits=limits)], plans=plans, include_unlimited=True)
+    row = next(row for row in found if row["quota"] == "compute_time_seconds")
+    assert (row["limit"], row["limit_source"]) == (limit, source)
+
+
+def test_what_is_unlimited_is_left_out_unless_asked_for():
+    assert quota.evaluated(readings([counter(compute_time_seconds=5)]), (80,), NOW).is_empty()
+
+
 def test_used_is_never_less_than_the_history_since_the_periods_start():
     limits = {"compute_time_seconds": 100, "data_transfer_bytes": 100}
     facts = [counter(compute_time_seconds=50, data_transfer_bytes=70, limits=limits)]
@@ -170,6 +186,7 @@ def test_history_of_other_quotas_is_not_believed():
 def test_a_counter_of_zero_while_history_moves_is_unknown_below_the_first_threshold(moved, level, percent):
     row = compute(0, 100, sums=history(compute_time_seconds=moved))
     assert (row["level"], row["percent"], row["source"]) == (level, percent, "history")
+    assert (row["forecast"] is None) == (level == "unknown")
 
 
 def test_a_counter_of_zero_and_a_history_of_zero_is_simply_zero():
@@ -201,6 +218,18 @@ def test_the_size_is_the_largest_branch_in_the_calendar_month_and_has_no_forecas
     row = one(facts, branches=[("p1", 300, NOW), ("p1", 800, NOW), ("p1", None, NOW)])
     assert (row["used"], row["percent"], row["level"], row["source"]) == ("800", "80.00", "warning", "counter")
     assert (row["period"]["start"], row["forecast"], row["unit"]) == ("2026-10-01T00:00:00Z", None, "byte")
+
+
+def test_a_size_has_the_calendar_month_and_the_time_of_its_branches_and_a_counter_its_own():
+    limits = {"compute_time_seconds": 100, "logical_size_bytes": 100}
+    neon_period = (datetime(2026, 10, 10, tzinfo=UTC), datetime(2026, 11, 10, tzinfo=UTC))
+    listed = datetime(2026, 10, 16, 9, tzinfo=UTC)
+    facts = [counter(compute_time_seconds=1, limits=limits, period=neon_period)]
+    compute_row, size_row = rows(facts, branches=[("p1", 1, listed)])
+    assert [(row["period"]["start"], row["period"]["end"], row["observed_at"]) for row in (compute_row, size_row)] == [
+        ("2026-10-10T00:00:00Z", "2026-11-10T00:00:00Z", "2026-10-16T12:00:00Z"),
+        ("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-10-16T09:00:00Z"),
+    ]
 
 
 def test_branches_that_are_not_measured_yet_leave_the_size_unknown():
@@ -249,8 +278,11 @@ def test_numbers_beyond_63_bits_stay_exact():
 
 
 def test_a_number_that_would_not_be_exact_is_an_error_and_never_another_number():
-    with pytest.raises(ExactnessError):
+    with pytest.raises(ExactnessError, match=f"^a quota's used of {2**110} is larger than is computed exactly$"):
         compute(2**110, 100)
+    with pytest.raises(ExactnessError, match=f"^a quota's limit of {2**110} is larger"):
+        compute(1, 2**110)
+    assert compute(2**110 - 1, 2**110 - 1)["percent"] == "100.00"
 
 
 def test_rows_are_sorted_by_project_and_quota_whatever_the_order_of_the_readings():
@@ -344,6 +376,15 @@ def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others
         "99.00 % is at or above 80 %, told by the alert for 95 %",
     )
     assert (high.key.threshold_percent, high.status, high.reason) == (95, "send", "99.00 % is at or above 95 %")
+
+
+def test_a_crossing_carries_its_row_and_a_key_of_what_arms_it():
+    row = compute(99, 100)
+    (low, high) = quota.crossings([row], (), (80, 95))
+    assert (low.row, high.row) == (row, row)
+    assert low.key == quota.CrossingKey(
+        project_id="p1", quota="compute_time_seconds", period_start=OCTOBER.start, limit=100, threshold_percent=80
+    )
 
 
 def test_a_full_quota_crosses_100():

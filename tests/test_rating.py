@@ -189,7 +189,25 @@ def test_a_minimum_of_cost_plus_counts_over_both_versions():
         one_project(pro), [pro], {first: HOUR, second: HOUR}, {first: Fraction(3), second: Fraction(4)}
     )
 
-    assert sum(amount for *_, amount in told(charges)) == 7
+    assert told(charges) == [
+        (1, 1, Fraction(1), Fraction(3)),
+        (1, 0, Fraction(0), Fraction(2)),
+        (11, 1, Fraction(1), Fraction(4)),
+        (11, 0, Fraction(0), Fraction(-2)),
+    ]
+
+
+def test_cost_plus_counts_its_allowance_by_the_share_of_time_and_across_versions():
+    keys = {"model": "cost_plus", "markup_percent": "0", "included": "9"}
+    pro, team = plan("pro", price(**keys), price(valid_from="2026-09-06", **keys)), plan("team")
+    rows = [subscription("a", "c", "pro", None, at(11)), subscription("a", "c", "team", at(11))]
+
+    first, second = ("a", "compute", at(1)), ("a", "compute", at(6))
+    usage, costs = {first: HOUR * 4, second: HOUR * 2}, {first: Fraction(4), second: Fraction(2)}
+    charges, _ = charged(one_project(pro, team, rows=rows), [pro, team], usage, costs)
+
+    # 10 of 30 days: 3 included, once.
+    assert told(charges) == [(1, 1, Fraction(1), Fraction(4)), (6, 1, Fraction(2), Fraction(2))]
 
 
 @pytest.mark.parametrize("value", [2**62, 2**63, 2**64, 2**100])
@@ -212,8 +230,30 @@ def test_a_value_that_could_leave_128_bits_is_refused_and_never_wrapped(value):
 def test_a_charge_that_does_not_fit_names_its_project_and_meter():
     pro = plan("pro", price(unit_price="0.123456789012345678901234567890123456789"))
 
-    with pytest.raises(ExactnessError, match="a for compute"):
+    with pytest.raises(ExactnessError) as refused:
         charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**100 + 1})
+
+    assert str(refused.value) == "a charge of a for compute needs more than 128 bits"
+    assert refused.value.hint == "shorten the price's digits, or look at the usage value"
+
+
+def test_a_customers_charge_that_does_not_fit_names_the_customer():
+    pro = plan("pro", price(unit_price="0.123456789012345678901234567890123456789", scope="customer"))
+
+    with pytest.raises(ExactnessError, match=r"^a charge of c for compute needs"):
+        charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**100 + 1})
+
+
+@pytest.mark.parametrize(("value", "fits"), [(2**104 - 16, True), (2**104, False)])
+def test_a_charge_fits_below_two_to_the_126(value, fits):
+    pro = plan("pro", price(unit_price=str(2**26)))  # 2**104 seconds are 2**126 / 225 dollars
+
+    if fits:
+        charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): value})
+        assert told(charges) == [(1, 1, Fraction(value, 3600), Fraction(value * 2**26, 3600))]
+    else:
+        with pytest.raises(ExactnessError, match="128 bits"):
+            charged(one_project(pro), [pro], {("a", "compute", at(1)): value})
 
 
 def test_a_price_with_more_digits_than_128_bits_takes_the_exact_path():
@@ -244,3 +284,33 @@ def test_rounding_lines_keeps_the_maximum():
     )
 
     assert cents == [334, 334, 333, -1]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "amounts", "is_first", "mode", "cents"),
+    [
+        # A bound of half a cent is rounded like a line.
+        ({"minimum": "0.005"}, ["0", "0.005"], True, "half_up", [0, 1]),
+        ({"minimum": "0.005"}, ["0", "0.005"], True, "half_even", [0, 0]),
+        ({"maximum": "0.025"}, ["1", "-0.975"], True, "half_up", [100, -97]),
+        ({"maximum": "0.025"}, ["1", "-0.975"], True, "half_even", [100, -98]),
+        # Later versions follow the exact sum where they adjust at all, else their lines.
+        ({"minimum": "5"}, ["4.004", "4.004", "-2.003"], False, "half_up", [400, 400, -199]),
+        ({"minimum": "5"}, ["0.004", "0.004", "0.001"], False, "half_up", [0, 0, 1]),
+        ({"minimum": "5"}, ["0.004", "0.004", "0"], False, "half_up", [0, 0, 0]),
+        ({"minimum": "5"}, ["4", "-3.995"], False, "half_up", [400, -399]),
+        ({"minimum": "5"}, ["4", "-3.995"], False, "half_even", [400, -400]),
+        # Without a bound every line is rounded for itself.
+        ({}, ["0.005", "0.005"], True, "half_up", [1, 1]),
+        ({}, ["0.005", "0.005"], True, "half_even", [0, 0]),
+    ],
+)
+def test_the_adjusting_line_takes_what_rounding_the_others_left(bounds, amounts, is_first, mode, cents):
+    bounded = price(unit_price="1", **bounds)
+    kinds = ["usage"] * (len(amounts) - 1) + ["adjusting" if bounds else "usage"]
+
+    found = rating.rounded(
+        bounded, kinds, [Fraction(text) for text in amounts], is_first=is_first, currency="USD", mode=mode
+    )
+
+    assert found == cents
