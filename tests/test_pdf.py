@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pypdf
 import pytest
-from sample_month import facts
-from test_report import POISON, around, poisoned
 
 from metering.documents import invoice_pdf
 from metering.errors import MeteringError
@@ -18,6 +16,8 @@ from metering.report import write
 from metering.report_data import build
 from metering.report_paper import paper
 from metering.typeset import Typesetter
+from tests.sample_month import facts
+from tests.test_report import POISON, around, poisoned
 
 NAMES = {
     "Typst's markup": '#panic("no") *bold* _em_ $x^2$ @ref <label> `raw` \\ // /* ~ -- [x] = head',

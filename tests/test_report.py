@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from sample_month import SEPTEMBER, facts
 
 from metering.documents import page_writer
 from metering.errors import UsageError
@@ -17,6 +16,7 @@ from metering.invoice_sheet import Background, own_usage
 from metering.report import file_stem, write
 from metering.report_data import build
 from metering.report_facts import Facts
+from tests.sample_month import SEPTEMBER, facts
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 POISON = [

@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import openpyxl
 import pytest
-from sample_month import facts
-from test_report import poisoned
 
 from metering.report_data import build
 from metering.report_tables import COLUMNS
 from metering.workbook import single_sheet, spreadsheet_number, workbook
+from tests.sample_month import facts
+from tests.test_report import poisoned
 
 
 def opened(content):
