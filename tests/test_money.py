@@ -190,3 +190,25 @@ def test_a_split_gives_the_rest_to_the_largest_remainders(total, weights, parts)
 def test_nothing_is_split_over_nobody_or_over_less_than_nothing(weights, said):
     with pytest.raises(AssertionError, match=f"^{said}"):
         money.largest_remainder(1, weights)
+
+
+@pytest.mark.parametrize(
+    ("total", "exact", "parts"),
+    [
+        (3, ["0.75", "1.5", "0.75"], [1, 1, 1]),
+        (2, ["0.5", "0.5", "1"], [1, 0, 1]),
+        (2, ["0.2", "0.9", "0.9"], [0, 1, 1]),
+        (2, ["1", "1"], [1, 1]),
+        (2, ["0.9", "0.9"], [1, 1]),
+        (-3, ["-1.5", "-1.5"], [-1, -2]),
+        (-2, ["-0.6", "-0.7", "-0.7"], [0, -1, -1]),
+    ],
+)
+def test_exact_parts_become_whole_ones_next_to_them_that_sum_to_the_total(total, exact, parts):
+    assert money.apportioned(total, [Fraction(text) for text in exact]) == parts
+
+
+@pytest.mark.parametrize(("total", "exact"), [(3, ["0.9", "0.9"]), (-1, ["0", "0"])])
+def test_a_total_that_is_not_that_of_its_parts_is_refused(total, exact):
+    with pytest.raises(AssertionError, match=r"^the total is not that of its parts"):
+        money.apportioned(total, [Fraction(text) for text in exact])

@@ -264,6 +264,51 @@ def test_a_price_with_more_digits_than_128_bits_takes_the_exact_path():
     assert told(charges) == [(1, 1, Fraction(1), Fraction(1, 10**37))]
 
 
+EDGES = {
+    "per unit": {"unit_price": "0.16"},
+    "long price": {"unit_price": "0.000000000000000001"},
+    "bounded": {"unit_price": "0.001", "minimum": "1000000000000", "maximum": "123456789012345678901234567.89"},
+    "allowance": {"unit_price": "3", "included": "100000000000000000000000000.5"},
+    "graduated": {
+        "model": "graduated",
+        "tiers": [
+            {"up_to": "1000000000000000000000000", "unit_price": "0.16", "flat_fee": "99999999999999999999"},
+            {"unit_price": "0.12", "flat_fee": "0.01"},
+        ],
+    },
+    "volume": {
+        "model": "volume",
+        "tiers": [{"up_to": "2000000000000000000000000", "unit_price": "9"}, {"unit_price": "7"}],
+    },
+    "package": {"model": "package", "package_size": "0.003", "package_price": "7.77"},
+    "large package": {"model": "package", "package_size": "30000000000000000000", "package_price": "7000000000000.77"},
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_near_the_edge_of_128_bits_a_charge_is_exact_or_refused(name):
+    first, second = price(**EDGES[name]), price(valid_from="2026-09-11", **EDGES[name])
+    pro = plan("pro", first, second)
+    owned = one_project(pro)
+
+    for bits in range(88, 126):
+        before, after = 2**bits - 1, 2**bits - 1 + 2 ** (bits - 2)
+        try:
+            charges, _ = charged(
+                owned, [pro], {("a", "compute", at(1)): before, ("a", "compute", at(11)): after - before}
+            )
+        except ExactnessError:
+            continue
+        usage = {"share": Fraction(1), "after": Fraction(before, 3600)}
+        step = {"share": Fraction(1), "after": Fraction(after, 3600), "before": Fraction(before, 3600)}
+        expected = [
+            (day, part.tier, part.quantity, part.amount)
+            for day, keys in ((1, usage), (11, step))
+            for part in rating.exact_parts(first, **keys)
+        ]
+        assert told(charges) == expected
+
+
 def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none():
     pro = plan("pro", price(unit_price="1"))
     owned = one_project(pro)
