@@ -67,7 +67,6 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
     form = Format(customer.get("locale") or background.locale)
     is_credit_note = invoice.get("kind") == "credit_note"
     return {
-        "language": form.language,
         "title": "Credit note" if is_credit_note else "Invoice",
         "number": invoice["number"],
         "is_credit_note": is_credit_note,
@@ -83,8 +82,6 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
         "quantities": [] if is_credit_note else _quantities(invoice, background, form),
         "charts": [] if is_credit_note else _charts(invoice, background, form),
         "notes": list(_notes(invoice, background, form)),
-        "as_of": invoice["as_of"],
-        "issued_at": invoice["issued_at"],
     }
 
 

@@ -45,11 +45,6 @@ class Format:
     def _cldr(self) -> Locale:
         return _locale(self.name)
 
-    @property
-    def language(self) -> str:
-        """As HTML writes it: `de-BE`."""
-        return str(self._cldr).replace("_", "-")
-
     def number(self, text: str) -> str:
         """`1,234.50`: a decimal string with all its digits, grouped."""
         return self._written(_pattern(self.name, "number"), text)
