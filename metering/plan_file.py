@@ -4,18 +4,21 @@ A plan may extend one of the configuration's. The first version of each price co
 next year can be tried on last year. Knows no usage.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from metering import ratecard
-from metering.config import Meter, Plan, Price, WrittenFloat
+from metering.config import Meter, Plan, Price, Tier, WrittenFloat
 from metering.config_faults import closest, faults_of
 from metering.config_plans import extended
 from metering.errors import ConfigError, Fault
+from metering.period import rfc3339
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,6 +61,36 @@ def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: st
     if faults:
         raise ConfigError(faults)
     return tuple(backdated(plan) for plan in found)
+
+
+def written(plan: Plan) -> str:
+    """The plan as TOML that `parse` takes: what somebody changes who wants to try other prices."""
+    lines = ["[[plans]]", *_members(plan, {"quota", "prices"})]
+    if plan.quota:
+        lines += ["[plans.quota]", *(f"{name} = {limit}" for name, limit in plan.quota.items())]
+    for price in plan.prices:
+        lines += ["[[plans.prices]]", *_members(price, {"tiers"})]
+        if price.tiers:
+            lines.append(
+                f"tiers = [{', '.join('{ ' + ', '.join(_members(tier, set())) + ' }' for tier in price.tiers)}]"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _members(model: Plan | Price | Tier, apart: set[str]) -> list[str]:
+    """`name = value` of everything that is not as it is by default."""
+    fields = type(model).model_fields
+    values = ((name, getattr(model, name)) for name in fields if name not in apart)
+    return [f"{name} = {_value(value)}" for name, value in values if value != fields[name].default]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # A basic string of TOML is written as one of JSON.
+    return json.dumps(f"{value:f}" if isinstance(value, Decimal) else str(value), ensure_ascii=False)
 
 
 def _data(text: str, name: str) -> Mapping[str, object]:

@@ -1,16 +1,18 @@
 """History rated again under other plans; every figure computed by hand from two months of two customers."""
 
 import json
+from pathlib import Path
 
 import pytest
 from books import Books, configured, when
 from click.testing import CliRunner
 
-from metering import advice, backtest, close, meters, plan_file, store
+from metering import advice, backtest, close, config, meters, plan_file, store
 from metering.cli import cli
 from metering.errors import ConfigError, UsageError
 from metering.period import month_of
 
+TOP = Path(__file__).parents[1]
 AUGUST, SEPTEMBER = month_of(when("2026-08-01")), month_of(when("2026-09-01"))
 NOW = when("2026-10-05")
 COMPUTE = "compute_unit_seconds"
@@ -245,3 +247,12 @@ def test_the_command_advises_on_three_months(ground):
     document = json.loads(ran.stdout)
     assert document["period"] == {"start": "2026-07-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
     assert document["notes"] == ["2026-07 is not covered completely"]
+
+
+def test_a_plan_is_written_as_it_is_read():
+    shipped = config.read(TOP / "config.toml", environ={})
+    for plan in shipped.plans:
+        text = plan_file.written(plan)
+        assert plan_file.parse(text, [], meters.built_in()) == (plan_file.backdated(plan),)
+    odd = shipped.plans[0].model_copy(update={"name": 'Pro "max" \\ é', "prices": ()})
+    assert plan_file.parse(plan_file.written(odd), [], meters.built_in())[0].name == 'Pro "max" \\ é'

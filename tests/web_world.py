@@ -5,18 +5,18 @@ import random
 from datetime import timedelta
 from pathlib import Path
 
-import books
-from issued import POISON
-
 from metering import alert, close, config, meters, quota_status, ratecard, terms
 from metering.config import Config
 from metering.period import month_of
+from tests import books
+from tests.issued import POISON
 
 NOW = books.when("2026-10-05T12")
 SEPTEMBER = month_of(books.when("2026-09-01"))
 NAMES = [text.replace("\x00", "\x07") for text in POISON if text != "lone \ud800 surrogate"]
 """A CSV file in UTF-8 holds neither of the two."""
 CUSTOMERS = 64
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 PROJECTS = [f"calm-dawn-{number:08d}" for number in range(CUSTOMERS)]
 HOOK_SECRET = "whsec_" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
 LINK_SECRET = "link-secret-of-a-test-0123456789"

@@ -106,13 +106,18 @@ def plans(desk: Desk, request: Request) -> Response:
         code=400 if error else 200,
         title="Plans",
         plans=edition.config.plans,
-        text=text,
+        text=text or _taken(edition, request.query_params.get("take")),
         tried=tried,
         listing=listing,
         error=error,
         first=request.query_params.get("from") or "previous",
         last=request.query_params.get("to") or "previous",
     )
+
+
+def _taken(edition: Edition, plan_id: str | None) -> str:
+    """The plan as text, to be changed; empty where there is none of that id."""
+    return next((plan_file.written(plan) for plan in edition.config.plans if plan.id == plan_id), "")
 
 
 def tested(edition: Edition, text: str, first: str | None, last: str | None) -> Row:
