@@ -7,13 +7,15 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 UV ?= $(shell command -v uv 2>/dev/null)
 PYTEST_FLAGS ?= -n auto --maxprocesses=4
 DEMO_FLAGS ?=
+MUTMUT ?= mutmut
+MUTMUT_CHILDREN ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_CHECK := $(VENV)/.ready-to-check
 
-.PHONY: all demo test test-slow format lint types bench lock clean venv
+.PHONY: all demo test test-slow format lint types bench mutation lock clean venv
 .DEFAULT_GOAL := all
 
 all: lint types test ## everything that is checked
@@ -42,6 +44,11 @@ types: $(READY_TO_CHECK)
 bench: $(READY_TO_CHECK) ## prints ratios against a baseline of the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
+# mutmut brings a terminal's libraries with it, so it is in no lock file; what it did is kept in mutants/.
+mutation: ## the program changed in 3,300 places: which changes no test notices; MUTMUT=…/mutmut, see CONTRIBUTING.md
+	nice "$(MUTMUT)" run --max-children $(MUTMUT_CHILDREN)
+	$(PYTHON) -m tests.mutation
+
 venv: $(READY_TO_CHECK)
 
 # Made by hand and committed: the versions and hashes of every dependency, for every platform.
@@ -54,7 +61,7 @@ lock:
 		--output-file requirements.lock
 
 clean: ## everything that make can make again; never var/
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find metering tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(UV),)

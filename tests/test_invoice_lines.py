@@ -40,11 +40,11 @@ def test_a_line_that_keeps_bounds_says_which_and_has_no_price():
 
     found = lines(alone(pro), [pro], {("a", "storage", at(1)): 3 * GB}, catalogue=(*BUILT_IN, GPU))
 
-    assert told(found, "description", "kind", "quantity", "unit_price", "amount") == [
-        ("Compute: minimum", "minimum", "0", None, "5.00"),
-        ("gpu: minimum", "minimum", "0", None, "0.01"),
-        ("Storage", "usage", "3", "1", "3.00"),
-        ("Storage: above the maximum", "discount", "0", None, "-1.00"),
+    assert told(found, "description", "kind", "quantity", "unit_price", "amount", "grain") == [
+        ("Compute: minimum", "minimum", "0", None, "5.00", "hourly"),
+        ("gpu: minimum", "minimum", "0", None, "0.01", "hourly"),
+        ("Storage", "usage", "3", "1", "3.00", "hourly"),
+        ("Storage: above the maximum", "discount", "0", None, "-1.00", "hourly"),
     ]
 
 

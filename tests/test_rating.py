@@ -150,7 +150,46 @@ def test_customer_scope_fills_one_allowance_by_all_projects_of_the_customer_in_t
     charges, _ = charged(owned, [pro], usage)
 
     assert told(charges) == [(1, 1, Fraction(4), Fraction(4))]
-    assert charges.select("project_id", "customer", "grain").rows() == [(None, "c", "daily")]
+    names = ("piece_no", "project_id", "segment_no", "customer", "plan", "meter", "price_no", "start", "end", "grain")
+    assert charges.select(names).rows() == [
+        (1, None, 0, "c", "pro", "compute", 1, at(1), at(1, month=10), "daily"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grains", "coarsest"),
+    [
+        (("hourly", "hourly"), "hourly"),
+        (("daily", "hourly"), "daily"),
+        (("hourly", "monthly"), "monthly"),
+        (("monthly", "daily"), "monthly"),
+    ],
+)
+def test_a_customers_charge_is_as_coarse_as_the_coarsest_of_its_projects(grains, coarsest):
+    pro = plan("pro", price(unit_price="1", scope="customer"))
+    owned = segments(
+        existence(a=(None, None), b=(None, None)),
+        subscriptions=[subscription(name, "c", "pro") for name in "ab"],
+        plans=[pro],
+    )
+
+    usage = {(name, "compute", at(1)): (HOUR, grain) for name, grain in zip("ab", grains, strict=True)}
+    charges, _ = charged(owned, [pro], usage)
+
+    assert charges["grain"].to_list() == [coarsest]
+
+
+@pytest.mark.parametrize(
+    ("end", "share"),
+    [(at(1, month=10), (1, 1)), (at(11), (240, 720)), (at(11, 0, 30), (865800, 2592000)), (at(1, 1), (1, 720))],
+)
+def test_a_charge_bears_its_share_of_the_month_in_hours_where_they_are_whole(end, share):
+    pro, team = plan("pro", price(unit_price="1")), plan("team")
+    rows = [subscription("a", "c", "pro", None, end), subscription("a", "c", "team", end)]
+
+    charges, _ = charged(one_project(pro, team, rows=rows), [pro, team], {("a", "compute", at(1)): HOUR})
+
+    assert charges.select("share_num", "share_den").rows() == [share]
 
 
 def test_a_customers_allowance_has_the_share_of_the_union_of_its_projects_time():
