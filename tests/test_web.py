@@ -140,7 +140,7 @@ def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
     assert site.get(f"/api/invoice?number={number}").json() == told["invoices"][0]
     assert site.get(f"/api/explain?number={number}&line=1").json() == explain.explain(reader, number, "1")
     project = web_world.PROJECTS[1]
-    assert site.get(f"/api/usage?project={project}&by=day").json() == usage_json(month, by="day", project=project)
+    assert site.get(f"/api/timeline?project={project}").json() == usage_json(month, by="day", project=project)
 
 
 # -- lists

@@ -52,16 +52,19 @@ def overview(edition: Edition, request: Request) -> Document:
 
 
 def usage(edition: Edition, request: Request) -> Document:
-    """What `usage` prints; by day or hour for one project."""
-    found = _month(request, edition)
-    by, project = request.query_params.get("by"), request.query_params.get("project")
-    if by not in {None, "day", "hour"}:
+    """What `usage` prints."""
+    found, project = _month(request, edition), request.query_params.get("project")
+    key = ("usage document", found.name, project)
+    return edition.ask(key, lambda _: month.usage_json(found.month, project=project))
+
+
+def timeline(edition: Edition, request: Request) -> Document:
+    """What `usage --by` prints of one project."""
+    found, project = _month(request, edition), _given(request, "project")
+    by = request.query_params.get("by", "day")
+    if by not in {"day", "hour"}:
         raise UsageError("by is day or hour")
-    if by is not None and not project:
-        raise UsageError("by needs a project", hint="the fleet's days are in /api/overview, under meters")
-    if by is None and project is None:
-        return edition.ask(("usage document", found.name), lambda _: month.usage_json(found.month))
-    key = ("usage document", found.name, by, project)
+    key = ("usage document", found.name, project, by)
     return edition.ask(key, lambda _: month.usage_json(found.month, by=by, project=project))
 
 
@@ -142,6 +145,8 @@ def _answering(document: Callable[[Edition, Request], Document]) -> Callable[[De
         known = {parameter["name"] for parameter in openapi.parameters(request.url.path)}
         if unknown := sorted(set(request.query_params) - known):
             raise UsageError(f"there is no parameter {visible(unknown[0])[:40]!r}")
+        if any(len(text) > openapi.LONGEST for text in request.query_params.values()):
+            raise UsageError(f"a parameter is longer than {openapi.LONGEST} characters")
         return _json(document(desk.editions.current(), request))
 
     return answer
@@ -167,6 +172,7 @@ DOCUMENTS: dict[str, Callable[[Edition, Request], Document]] = {
     "/months": months,
     "/overview": overview,
     "/usage": usage,
+    "/timeline": timeline,
     "/quotas": quotas,
     "/customers": customers,
     "/projects": projects,

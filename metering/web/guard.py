@@ -26,7 +26,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 """What a proxy adds: such a request is not from this machine, whatever its address."""
-READING = {"GET", "HEAD"}
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -107,10 +106,8 @@ class Guard:
         return _said(421, f"This dashboard is not known as {name[:100]!r}. Add the name to service.hosts.")
 
     def _refuse_method(self, request: Request) -> Response | None:
-        if request.method in READING:
-            return None
         if request.method != "POST":
-            return PlainTextResponse("Only GET, HEAD and POST are known here.\n", 405, {"allow": "GET, HEAD, POST"})
+            return None  # no route knows any that changes something
         return None if is_same_origin(request.headers) else _said(403, "This form was not sent from a page of ours.")
 
     def _refuse_person(self, request: Request) -> Response | None:

@@ -79,7 +79,11 @@ MONTH: Json = {
     "name": "month",
     "in": "query",
     "description": "A UTC calendar month; the running one by default.",
-    "schema": {"type": "string", "pattern": r"^([0-9]{4}-(0[1-9]|1[0-2])|current|previous)$", "examples": ["2026-10"]},
+    "schema": {
+        "type": "string",
+        "pattern": r"^((19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])|current|previous)$",
+        "examples": ["2026-10"],
+    },
 }
 
 
@@ -87,9 +91,10 @@ def _parameter(name: str, description: str, schema: Json, *, required: bool = Fa
     return {"name": name, "in": "query", "description": description, "required": required, "schema": schema}
 
 
-WORD: Json = {"type": "string", "minLength": 1, "maxLength": 200}
+LONGEST = 500
+WORD: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 NUMBER_OF = _parameter("number", "The number of an invoice or a credit note.", WORD, required=True)
-BY = _parameter("by", "A row per day or hour; only for one project.", {"enum": ["day", "hour"]})
+BY = _parameter("by", "A row per day (without it) or per hour.", {"enum": ["day", "hour"]})
 PROJECT_OF = _parameter("project", "Only this project.", WORD)
 LINE_OF = _parameter("line", "A line's key, or its number from 1; without it all lines in short.", WORD)
 
@@ -108,7 +113,12 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
     ),
     "/api/usage": (
         "Usage per organization, project and metric",
-        [MONTH, PROJECT_OF, BY],
+        [MONTH, PROJECT_OF],
+        _object(period=PERIOD, coverage=COVERAGE, usage=_list(USAGE), **_HEAD),
+    ),
+    "/api/timeline": (
+        "Usage of one project by day or hour",
+        [MONTH, {**PROJECT_OF, "required": True}, BY],
         _object(period=PERIOD, coverage=COVERAGE, usage=_list(USAGE), **_HEAD),
     ),
     "/api/quotas": ("Every quota with a limit", [], _object(quotas=_list(QUOTA), **_HEAD)),
