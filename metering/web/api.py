@@ -145,8 +145,8 @@ def _answering(document: Callable[[Edition, Request], Document]) -> Callable[[De
         known = {parameter["name"] for parameter in openapi.parameters(request.url.path)}
         if unknown := sorted(set(request.query_params) - known):
             raise UsageError(f"there is no parameter {visible(unknown[0])[:40]!r}")
-        if any(len(text) > openapi.LONGEST for text in request.query_params.values()):
-            raise UsageError(f"a parameter is longer than {openapi.LONGEST} characters")
+        if any(not 0 < len(text) <= openapi.LONGEST for text in request.query_params.values()):
+            raise UsageError(f"a parameter has 1 to {openapi.LONGEST} characters")
         return _json(document(desk.editions.current(), request))
 
     return answer
