@@ -111,17 +111,23 @@ def _form(pairs: Pairs) -> dict[str, str]:
 def _judged(response: httpx.Response) -> Answer:
     """2xx is done; 409, 429 and 5xx may be asked again; every other answer is a refusal, which changed nothing."""
     _refuse_credentials(response)
-    status = response.status_code
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
+    status, body = response.status_code, _object(response)
     if 200 <= status < 300:
         return Answer(state="sent", remote_id=str(body.get("id") or body.get("identifier") or ""))
     if status in {409, 429} or status >= 500:
         return Answer(state="unknown", error=f"Stripe answered {status}")
-    said = body.get("error", {}).get("message") if isinstance(body, dict) else None
+    error = body.get("error")
+    said = error.get("message") if isinstance(error, dict) else None
     return Answer(state="refused", error=f"Stripe answered {status}: {said or 'without a reason'}"[:300])
+
+
+def _object(response: httpx.Response) -> Json:
+    """The answer's JSON object; empty where a proxy on the way answered something else."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _refuse_credentials(response: httpx.Response) -> None:

@@ -174,6 +174,12 @@ def test_amounts_of_three_digits_are_refused_where_the_standard_has_no_number_fo
     assert b'"KWD">12.34<' in files(book(), "ubl")["INV-2026-000004"]
 
 
+def test_of_four_digits_neither_of_the_last_two_may_be_lost():
+    odd = made("INV-1", "kuwait", "CLF", [line("base_fee", "2.3450")], ("2.3450", [], "2.3450"))
+    with pytest.raises(ConfigError, match="INV-1: has amounts of more than two digits"):
+        list(einvoice.files(book([odd]), "ubl"))
+
+
 @pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
 def test_hostile_names_stay_text(text, rules, tmp_path):
     hostile = poisoned(text)

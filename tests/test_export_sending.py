@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from books import Books
 from issued import CUSTOMERS, book, document, documents, line
@@ -80,6 +81,23 @@ def test_a_voided_invoice_that_was_sent_is_followed_by_its_credit_note(books: Bo
     assert sent(books, stripe, book([{**first[0], "status": "final"}])).sent == 2
     assert sent(books, stripe).sent == STANDING + 2
     assert amounts(stripe)["INV-2026-000001"] == -amounts(stripe)["CN-2026-000001"] == 12100
+
+
+def test_a_voided_invoice_that_never_left_is_not_sent_alone_either(books: Books, stripe: PlainStripe) -> None:
+    for number in ("INV-2026-000001", "CN-2026-000001"):
+        alone = book([one for one in documents() if one["number"] == number])
+        assert sent(books, stripe, alone) == sending.Sent()
+    assert stripe.posts == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b'"busy"', b'{"error": "no"}', b"<html>"], ids=["list", "text", "error", "page"]
+)
+def test_an_answer_that_is_not_stripes_is_a_refusal_and_no_crash(body: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, content=body))
+    with closing(Stripe("https://api.example", Secret(SECRET), transport=transport)) as door:
+        answer = door.create("/v1/invoiceitems", [("amount", "1")], "key")
+    assert (answer.state, answer.error) == ("refused", "Stripe answered 400: without a reason")
 
 
 def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(books: Books, stripe: PlainStripe) -> None:

@@ -75,7 +75,8 @@ def _faults(book: Book, document: Json) -> Iterator[Fault]:
     if bool(rate) != (category == "S"):
         what = f"is {category}, but the rate is {tax_rate(document)} %"
         yield Fault(where=f"{where}tax_category", what=what, right="S goes with a rate, the others with none")
-    if minor_units(document["currency"]) > 2 and any(amount[-1] != "0" for amount in _amounts(document)):
+    surplus = max(0, minor_units(document["currency"]) - 2)
+    if surplus and any(amount[-surplus:].strip("0") for amount in _amounts(document)):
         what = f"has amounts of more than two digits ({document['currency']})"
         yield Fault(where=document["number"], what=what, right="EN 16931 has no number for them")
 
@@ -143,7 +144,7 @@ def _terms(book: Book, document: Json) -> Json:
 
 
 def _amount(minor: int, currency: str) -> str:
-    """At most two digits: the third of a currency that has three was seen to be zero."""
+    """At most two digits: what a currency has beyond them was seen to be zero."""
     text = amount_text(minor, currency)
     return text[: len(text) - max(0, minor_units(currency) - 2)]
 

@@ -101,9 +101,13 @@ def _is_sent(row: Json | None) -> bool:
 
 
 def _cancelled(book: Book, touched: set[str | None]) -> set[str]:
-    """Numbers of void invoices and their credit notes of which nothing was ever tried."""
-    pairs = ((note["credits"], note["number"]) for note in book.documents if is_credit_note(note))
-    return {number for pair in pairs if not touched & set(pair) for number in pair}
+    """Numbers of void invoices of which nothing was ever tried, and of the credit notes that cancel such."""
+    return {
+        document["number"]
+        for document in book.documents
+        if (document["status"] == "void" and document["number"] not in touched)
+        or (is_credit_note(document) and not touched & {document["number"], document["credits"]})
+    }
 
 
 def _send(  # noqa: PLR0913, PLR0917 - what is sent, whither, and what is known of it
