@@ -24,7 +24,7 @@ from metering.store import Store
 PROMISED = frozenset(
     {
         *("alert", "outbox", "delivery_attempt", "endpoint", "terms", "closing", "invoice", "parked"),
-        *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages"),
+        *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages", "stripe_send"),
     }
 )
 """Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""

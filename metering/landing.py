@@ -24,7 +24,7 @@ from metering.store import Store
 RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""
 
-_PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
+PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     **alarm_rows.KINDS,
     **alert_rows.KINDS,
     **change_rows.KINDS,
@@ -32,6 +32,7 @@ _PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     **stripe_rows.KINDS,
     **retention_rows.KINDS,
 }
+"""Record kind -> what it does to the store, of all that no page brought."""
 
 
 def is_counter(kind: str, data: Mapping[str, Any]) -> bool:
@@ -41,8 +42,8 @@ def is_counter(kind: str, data: Mapping[str, Any]) -> bool:
 
 def land_promise(store: Store, record: Record) -> None:
     """Lands one record that comes from no page (an alert, an invoice, …) by itself; leaves out every other."""
-    if record.kind in _PROJECTIONS:
-        _PROJECTIONS[record.kind](store.connection, _plain(record))
+    if record.kind in PROJECTIONS:
+        PROJECTIONS[record.kind](store.connection, _plain(record))
 
 
 class Landing:
@@ -140,8 +141,8 @@ class Landing:
             self._cycle(record)
         elif record.kind == "not_counted":
             self._history.take_off(record)
-        elif record.kind in _PROJECTIONS:
-            _PROJECTIONS[record.kind](self.store.connection, _plain(record))
+        elif record.kind in PROJECTIONS:
+            PROJECTIONS[record.kind](self.store.connection, _plain(record))
         else:
             raise AssertionError(f"no rows are known for a record of kind {record.kind!r}")
 

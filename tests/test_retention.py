@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metering import audit, backup, checkpoint, explain, explain_text, journal, retention, store
+from metering import audit, backup, checkpoint, explain, explain_text, journal, landing, retention, store
 from metering.errors import JournalDamagedError
 from metering.stop import Stop
 from tests import strikes
@@ -226,6 +227,12 @@ def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
     [note] = agreed(dropped).notes
     assert note.startswith("the bodies of 2 pages, up to record 3, were dropped under store.keep_pages_days")
     assert "the checkpoint at record" in note
+
+
+def test_every_table_that_no_page_fills_is_derived_from_the_first_record_on():
+    promises = {projection.__module__ for projection in landing.PROJECTIONS.values()}
+    texts = [Path(sys.modules[name].__file__).read_text() for name in promises]
+    assert {table for text in texts for table in re.findall(r"insert (?:or \w+ )?into (\w+)", text)} == audit.PROMISED
 
 
 def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
