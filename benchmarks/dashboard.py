@@ -56,8 +56,8 @@ def prepared(directory: Path, projects: int) -> None:
     run = found.connection.execute
     run("insert into listed select 1, organization, project_id, $now from project", {"now": NOW})
     run(
-        "insert into counter select organization, project_id, 1, $now, $start, $end, 0, project_key * 137 % 4_000_000, 0,"
-        " project_key * 7919 % 60_000_000_000, '{}' from project",
+        "insert into counter select organization, project_id, 1, $now, $start, $end,"
+        " 0, project_key * 137 % 4_000_000, 0, project_key * 7919 % 60_000_000_000, '{}' from project",
         {"now": NOW, "start": fleet.MONTH.start, "end": fleet.MONTH.end},
     )
     run("insert into cycle values (1, 'poll', $now, $now, 400, 300, 9000, 'complete', '[]')", {"now": NOW})
@@ -173,20 +173,18 @@ def main() -> None:
         with serving(directory) as base, httpx.Client(base_url=base, timeout=300) as client:
             begun = time.perf_counter()
             asked(client, 1, given.projects)
-            print(
-                f"{given.projects:,} projects; the first page of each kind: {time.perf_counter() - begun:.1f} s together"
-            )
+            first = time.perf_counter() - begun
+            print(f"{given.projects:,} projects; the first page of each kind: {first:.1f} s together", flush=True)
             quiet = asked(client, given.rounds, given.projects)
             with landing(directory) as published:
                 loud = asked(client, given.rounds, given.projects)
     base_line = percentile(quiet["baseline: a static file"], 50)
     print(f"{published[0]} cycles were published meanwhile; ms, and the ratio to the static file's median")
-    print(f"{'page':<32}{'quiet p50':>10}{'p95':>8}{'landing p50':>13}{'p95':>8}{'ratio':>8}")
+    print(f"{'page':<32}{'quiet p50':>13}{'p95':>13}{'landing p50':>13}{'p95':>13}{'ratio':>8}")
     for name in PAGES:
         numbers = [percentile(times[name], share) for times in (quiet, loud) for share in (50, 95)]
-        print(
-            f"{name:<32}{numbers[0]:>10.1f}{numbers[1]:>8.1f}{numbers[2]:>13.1f}{numbers[3]:>8.1f}{numbers[3] / base_line:>8.0f}"
-        )
+        shown = "".join(f"{number:>13.1f}" for number in numbers)
+        print(f"{name:<32}{shown}{numbers[3] / base_line:>8.0f}")
 
 
 if __name__ == "__main__":

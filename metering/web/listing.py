@@ -94,7 +94,7 @@ class Sheet:
         return sorted(found) if len(found) <= MOST_CHOICES else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """A table with what was asked of it: all rows that match, and the page of them that is shown."""
 
@@ -127,7 +127,7 @@ class Listing:
         """Whether rows say which currency their amounts are in."""
         return self.table.column("currency") is not None
 
-    @property
+    @cached_property
     def currency(self) -> str | None:
         """The currency of all rows; None where there are several, or none."""
         found = {row.get("currency") for row in self.rows} - {None} if self.has_currency else set()
