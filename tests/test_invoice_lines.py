@@ -211,6 +211,43 @@ def test_a_part_of_a_fee_that_rounds_to_nothing_is_printed_with_its_time(roundin
     assert [told(found[name], "quantity", "amount") for name in "cd"] == [[("0.5", amount)] for amount in amounts]
 
 
+@pytest.mark.parametrize(("rounding", "amount"), [("half_up", "0.01"), ("half_even", "0.00")])
+def test_a_customers_fee_is_rounded_as_configured(rounding, amount):
+    pro = plan("pro", base_fee="0.01", base_fee_scope="customer")
+    owned = alone(pro, exists=(at(16), None))
+
+    assert told(lines(owned, [pro], {}, rounding=rounding), "amount") == [(amount,)]
+
+
+def test_the_order_of_rows_changes_no_line():
+    plans = [
+        plan(
+            "own", price(model="graduated", tiers=[{"up_to": "1", "unit_price": "1"}, {"unit_price": "2"}], minimum="9")
+        ),
+        plan("each", base_fee="10"),
+        plan("all", base_fee="10", base_fee_scope="customer"),
+        plan("any", base_fee="20", base_fee_scope="customer"),
+    ]
+    rows = [
+        *(subscription("a", "c", name, at(day), at(day + 2)) for day, name in ((1, "each"), (3, "all"), (5, "each"))),
+        *(subscription("a", "d", name, at(day), at(day + 2)) for day, name in ((7, "all"), (9, "any"), (11, "own"))),
+        *(subscription("b", "d", name, at(day), at(day + 4)) for day, name in ((1, "each"), (5, "all"), (9, "each"))),
+        *(subscription("e", "c", name, at(day), at(day + 3)) for day, name in ((1, "any"), (4, "all"), (7, "any"))),
+        *(subscription("f", "c", name, at(day), at(day + 9)) for day, name in ((2, "all"), (11, "each"))),
+    ]
+    owned = segments(existence(**dict.fromkeys("abef", (None, None))), subscriptions=rows, plans=plans)
+    charges, card = rated(owned, plans, {("a", "compute", at(11)): 3 * HOUR})
+
+    def by_customer(owned, charges):
+        found = invoice.lines(SEPTEMBER, owned, charges, card)
+        return {name: sorted(own, key=lambda line: str(line["key"])) for name, own in found.items()}
+
+    expected = by_customer(owned, charges)
+    for seed in range(5):
+        shuffled = (frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (owned, charges))
+        assert by_customer(*shuffled) == expected
+
+
 def test_a_fee_counts_to_the_second():
     pro = plan("pro", base_fee="2592000.00")  # a dollar for each second of September
 
