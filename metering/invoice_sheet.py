@@ -34,7 +34,8 @@ class Background:
 
     `customers`: id -> its row of customers.csv; `project_names`: id -> name; `usage`: customer -> the month's usage
     rows of projects that nobody else paid for; `days`: customer -> [{meter, unit, days: [{day, quantity, has_gap}]}]
-    of the same projects; `locale`: of customers without one; `fonts`: a directory of more fonts for PDF.
+    of the same projects; `locale`: of customers without one; `fonts`: a directory of more fonts for PDF; `by_number`:
+    issued document -> what it is printed with instead, which is what was known at its closing.
     """
 
     seller: Row
@@ -45,6 +46,7 @@ class Background:
     project_names: Mapping[str, str | None] = field(default_factory=dict)
     usage: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     days: Callable[[str], Table] = _no_days
+    by_number: Mapping[str, "Background"] = field(default_factory=dict)
 
 
 def own_usage(usage: Iterable[Row], invoices: Iterable[Row]) -> dict[str, list[Row]]:
@@ -63,6 +65,7 @@ def own_usage(usage: Iterable[Row], invoices: Iterable[Row]) -> dict[str, list[R
 
 def sheet(invoice: Row, background: Background) -> dict[str, Any]:
     """What the templates print: texts in the customer's locale, and charts as SVG."""
+    background = background.by_number.get(invoice["number"], background)
     customer = {**background.customers.get(invoice["customer"]["id"], {}), **invoice["customer"]}
     form = Format(customer.get("locale") or background.locale)
     is_credit_note = invoice.get("kind") == "credit_note"

@@ -45,7 +45,7 @@ def write(store: Store, config: Config, period: Period, now: datetime, formats: 
     if period.contains(now):
         found = replace(found, outlook=month_outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
-    around = background(month, config, found.invoices, found.usage, found.coverage["gaps"])
+    around = background(month, config, found.invoices)
     return report.write(report_data.build(found), found.invoices, around, directory, formats)
 
 
@@ -94,7 +94,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         unpriced=_valued(month, shown["unpriced"]),
         costs=_costs(month),
         days=_days(month),
-        rounding=config.invoices.rounding,
+        rounding=month.terms.card.rounding,
         thresholds_percent=config.quota.thresholds_percent,
         cost_notes=month.cost.notes,
         previous_costs=_costs(before),
@@ -130,26 +130,53 @@ def printable(store: Store, config: Config, number: str, now: datetime) -> tuple
     found = close.invoice(store, number)
     start, end = (parse_time(found["period"][name]) for name in ("start", "end"))
     period = Period(start=start, end=end)
-    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
-    invoices, used = close.month_invoices(store, config, period, now)["invoices"], usage_json(month)
-    return found, background(month, config, invoices, used["usage"], used["coverage"]["gaps"])
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    return found, background(month, config, close.month_invoices(store, config, period, now)["invoices"])
 
 
-def background(
-    month: Month, config: Config, invoices: Sequence[Row], used: Sequence[Row], gaps: Sequence[Row]
-) -> Background:
-    """What the month's invoices are printed with. `invoices` are all of the month, `used` its usage rows."""
-    own = own_usage(used, invoices)
+def background(month: Month, config: Config, invoices: Sequence[Row]) -> Background:
+    """What the month's documents are printed with; `invoices` are all of the month.
+
+    An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
+    the same whenever it is printed; a draft by the month as it is given.
+    """
+    numbers = {document["number"]: document.get("credits") or document["number"] for document in invoices}
+    issued: dict[str, Background] = {}
+    for closing in month.store.query("all_closings").iter_rows(named=True):
+        if closing["month"] == month_name(month.period):
+            frozen = terms.from_document(json.loads(closing["terms"]))
+            then = replace(month, terms=frozen, now=closing["as_of"], as_of_seq=closing["as_of_seq"])
+            of_closing = month.store.query("invoices_of_closing", seq=closing["seq"])["number"]
+            issued |= dict.fromkeys(of_closing, _background(then, config, invoices))
+    by_number = {number: issued[origin] for number, origin in numbers.items() if number is not None}
+    if None not in numbers and by_number:
+        return replace(next(iter(by_number.values())), by_number=by_number)
+    return replace(_background(month, config, invoices), by_number=by_number)
+
+
+def _background(month: Month, config: Config, invoices: Sequence[Row]) -> Background:
+    used = usage_json(month)
+    own = own_usage(used["usage"], invoices)
     return Background(
         seller=config.seller.model_dump(),
-        rounding=config.invoices.rounding,
+        rounding=month.terms.card.rounding,
         locale=config.invoices.locale,
         fonts=config.invoices.fonts,
-        customers={row.id: row.model_dump() for row in month.terms.customers},
+        customers=_customers(month, config),
         project_names=month.names(),
         usage=own,
-        days=_customer_days(month, own, gaps),
+        days=_customer_days(month, own, used["coverage"]["gaps"]),
     )
+
+
+def _customers(month: Month, config: Config) -> dict[str, Row]:
+    """The rows of customers.csv by the month's terms; an address in parts, which is none of them, as it is today."""
+    today = {row.id: row for row in config.customer_rows}
+    found: dict[str, Row] = {}
+    for row in month.terms.customers:
+        place = today[row.id] if row.id in today and not row.address else row
+        found[row.id] = {**row.model_dump(), **{name: getattr(place, name) for name in ("street", "postcode", "city")}}
+    return found
 
 
 def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:

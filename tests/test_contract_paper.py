@@ -73,6 +73,38 @@ def test_a_closed_invoice_keeps_the_address_that_it_was_closed_with(desk: Desk, 
     assert "Gasse1" in text_of(tmp_path / "a.pdf")
 
 
+def test_a_closed_invoice_keeps_what_was_used_when_it_was_closed(desk: Desk, tmp_path: Path) -> None:
+    before, after = tmp_path / "before.pdf", tmp_path / "after.pdf"
+    desk.run("invoice", "INV-2026-000001", "--pdf", str(before))
+    desk.neon.fleet("org-a").use("ant-1", "2026-09-30T10:00:00Z", compute_unit_seconds=8 * HOUR)
+    desk.now = "2026-10-03T12:00:00Z"
+    desk.good("poll")
+    assert {row["quantity"] for row in desk.good("usage", "2026-09")["usage"]} == {"110", "101"}
+    desk.run("invoice", "INV-2026-000001", "--pdf", str(after))
+    desk.run("report", "2026-09", "--format", "pdf")
+    reported = desk.directory / "var" / "reports" / "2026-09" / "invoices" / "INV-2026-000001.pdf"
+    assert before.read_bytes() == after.read_bytes() == reported.read_bytes()
+
+
+def test_an_invoice_that_is_issued_anew_has_the_corrected_address(desk: Desk, tmp_path: Path) -> None:
+    desk.good("void", "INV-2026-000001", "--reason", "wrong address")
+    desk.customers = CUSTOMERS.replace("Gasse 1", "Platz 9")
+    desk.good("close", "2026-09")
+    for number, address in (("INV-2026-000001", "Gasse1"), ("CN-2026-000001", "Gasse1"), ("INV-2026-000003", "Platz9")):
+        desk.run("invoice", number, "--pdf", str(tmp_path / f"{number}.pdf"))
+        assert address in text_of(tmp_path / f"{number}.pdf"), number
+
+
+def test_an_address_in_parts_stands_on_a_closed_invoice(desk: Desk, tmp_path: Path) -> None:
+    desk.customers = "customer,name,street,postcode,city\nant-1,Ameise,Gasse 1,1010,Wien\n"
+    desk.run("invoice", "INV-2026-000002", "--pdf", str(tmp_path / "other.pdf"))
+    desk.good("void", "INV-2026-000001", "--reason", "wrong address")
+    desk.good("close", "2026-09")
+    desk.run("invoice", "INV-2026-000003", "--pdf", str(tmp_path / "a.pdf"))
+    assert "Gasse1" in text_of(tmp_path / "a.pdf")
+    assert "Gasse1" not in text_of(tmp_path / "other.pdf")
+
+
 def test_a_credit_note_is_written_too(desk: Desk, tmp_path: Path) -> None:
     desk.good("void", "INV-2026-000001", "--reason", "wrong price")
     desk.run("invoice", "CN-2026-000001", "--pdf", str(tmp_path / "note.pdf"))

@@ -40,7 +40,7 @@ def book(
 
     Raises UsageError where the month has none of that number.
     """
-    found = _issued(month)
+    found = issued(month)
     if with_drafts:
         found = close.month_invoices(month.store, config, month.period, month.now)["invoices"]
     documents = [document for document in found if number in {None, document["number"]}]
@@ -56,7 +56,7 @@ def book(
     )
 
 
-def _issued(month: Month) -> list[Json]:
+def issued(month: Month) -> list[Json]:
     """What the month was closed with: invoices, void ones too, and credit notes."""
     rows = month.store.query("month_invoices", month=month_name(month.period)).iter_rows(named=True)
     return [{**json.loads(row["document"]), "status": row["status"]} for row in rows]

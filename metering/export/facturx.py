@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from metering.config import Config
 from metering.documents import invoice_pdf, made_at
 from metering.export import einvoice
-from metering.export.documents import Book, Json, is_credit_note
-from metering.month import Month, usage_json
+from metering.export.documents import Book, Json, is_credit_note, issued
+from metering.month import Month
 from metering.month_report import background
 from metering.typeset import Typesetter
 
@@ -21,10 +21,9 @@ _PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")
 
 
 def files(book: Book, month: Month, config: Config) -> Iterator[tuple[Json, bytes]]:
-    """(document, PDF) for each; `month` has the terms of its closing. Raises ConfigError for what is missing."""
+    """(document, PDF) for each. Raises ConfigError for what is missing."""
     texts = list(einvoice.files(book, "cii"))
-    used = usage_json(month)
-    found = background(month, config, book.documents, used["usage"], used["coverage"]["gaps"])
+    found = background(month, config, issued(month))
     typesetter = Typesetter(found.fonts)
     for document, xml in texts:
         page = invoice_pdf(document, found, typesetter)

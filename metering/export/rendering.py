@@ -6,11 +6,10 @@ A verb that writes nothing. Which options a format takes stands here as data, so
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from metering import cost
-from metering.backtest import terms_of
 from metering.config import Config
 from metering.errors import UsageError
 from metering.export import (
@@ -116,8 +115,7 @@ def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
 def _einvoices(book: Book, month: Month, config: Config, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     """(file name, content) of each; a document's number is letters, digits, dots, dashes and underscores."""
     if wanted.form == "facturx" and wanted.suffix in {".pdf", ".zip"}:
-        frozen = replace(month, terms=terms_of(month.store, config, month.period))
-        yield from ((f"{one['number']}.pdf", pdf) for one, pdf in facturx.files(book, frozen, config))
+        yield from ((f"{one['number']}.pdf", pdf) for one, pdf in facturx.files(book, month, config))
         return
     syntax = "ubl" if wanted.form == "ubl" else "cii"
     yield from ((f"{one['number']}.xml", xml) for one, xml in einvoice.files(book, syntax))
