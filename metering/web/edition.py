@@ -28,6 +28,8 @@ Index = dict[str, list[Row]]
 
 MOST_MONTHS = 3
 """So many months' figures are kept; the month that came first goes first."""
+MOST_LOOKED_AHEAD = 2_000
+"""Projects; of a larger fleet the month's end takes minutes to compute, and a command tells it."""
 MOST_ANSWERS = 100
 """So many other answers are kept."""
 
@@ -275,9 +277,15 @@ class MonthFigures:
             found.setdefault(customer, []).append(project)
         return found
 
+    @property
+    def has_outlook(self) -> bool:
+        """Whether what the month will come to is shown: while it runs, of a fleet that is not too large."""
+        return self.is_running and len(self.projects) <= MOST_LOOKED_AHEAD
+
     @Once
     def outlook(self) -> Row:
-        """What `forecast` prints; of the running month only."""
+        """What `forecast` prints."""
+        assert self.has_outlook, "it is not asked for otherwise"
         return month_outlook.outlook(self.month)
 
     @property

@@ -64,6 +64,8 @@ def outlook(desk: Desk, request: Request) -> Response:
     """What the running month will come to, as a piece of the overview: it takes longer than the rest."""
     edition = desk.editions.current()
     month = edition.month("current")
+    if not month.has_outlook:
+        raise NotFoundError("The fleet is too large to look ahead here.", hint="`metering forecast` does it.")
     return desk.page(request, "outlook", edition, month=month, outlook=month.outlook)
 
 
