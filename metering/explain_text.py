@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from metering.legible import legible
 from metering.money import quantity_text
 
 Json = dict[str, Any]
@@ -193,7 +194,7 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     customer = told["customer"]
     number = told["number"] or "No number yet"
-    yield f"{number} ({told['status']}) for {_shown(customer['name'])} ({_shown(customer['id'])})"
+    yield f"{number} ({told['status']}) for {legible(customer['name'])} ({legible(customer['id'])})"
     if told["closing"]:
         closing = told["closing"]
         known = f"knowing records up to {closing['as_of_record']}"
@@ -205,7 +206,7 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     line = told["line"]
     yield ""
     yield f"{line['key']}"
-    yield f"{_shown(line['description'])}: {line['amount']} {told['currency']}"
+    yield f"{legible(line['description'])}: {line['amount']} {told['currency']}"
     yield ""
     yield from (
         f"  {at}. {step.strip()}" if not step.startswith(" ") else f"  {step}" for at, step in _counted(told["steps"])
@@ -224,9 +225,9 @@ def _counted(found: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _overview(told: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if told.get("credits"):
-        yield f"credits {told['credits']}: {_shown(told.get('reason') or '')}"
+        yield f"credits {told['credits']}: {legible(told.get('reason') or '')}"
     for line in told["lines"]:
-        yield f"{line['line']:>3}  {line['amount']:>14}  {_shown(line['description'])}"
+        yield f"{line['line']:>3}  {line['amount']:>14}  {legible(line['description'])}"
         yield f"{'':>21}{line['key']}"
     yield from _totals(told["totals"], told["currency"])
 
@@ -238,7 +239,7 @@ def _totals(totals: Json, currency: str) -> Iterator[str]:
     for tax in totals["taxes"]:
         rate = tax["rate_percent"]
         of = f"{totals['total']} × {rate} ÷ (100 + {rate})" if is_inclusive else f"{rate} % of {tax['base']}"
-        yield f"     {tax['amount']:>14}  {_shown(tax['name'])}: {of}"
+        yield f"     {tax['amount']:>14}  {legible(tax['name'])}: {of}"
     yield f"     {totals['total']:>14}  total {currency}{summed if is_inclusive else ''}"
 
 
@@ -257,13 +258,13 @@ def _evidence(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"{project}:"
         earlier = ", ".join(page["value"] for page in row["earlier"])
         yield (
-            f"{row['timeframe_start']:<21}{row['grain']:<9}{_shown(row['metric'])[:31]:<32}{row['value']:>22}"
+            f"{row['timeframe_start']:<21}{row['grain']:<9}{legible(row['metric'])[:31]:<32}{row['value']:>22}"
             f"{row['revision']:>5}{row['seq']:>10}  {earlier}"
         ).rstrip()
     yield ""
     yield "record: the page's number in the journal, when it was received, its request id; its SHA-256"
     for page in _pages(told["observations"]):
-        yield f"{page['seq']:>10}  {page['received_at']}  {_shown(page['request_id'])}"
+        yield f"{page['seq']:>10}  {page['received_at']}  {legible(page['request_id'])}"
         yield f"{'':>12}{page['sha256']}"
         if page["body_dropped_at"]:
             yield f"{'':>12}its body was dropped {page['body_dropped_at']} under store.keep_pages_days"
@@ -273,8 +274,3 @@ def _pages(observations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     """Every page that the observations name, once, in the journal's order."""
     found = {page["seq"]: page for row in observations for page in (row, *row["earlier"])}
     return [found[seq] for seq in sorted(found)]
-
-
-def _shown(text: str) -> str:
-    """Control characters and direction marks of a name do not reach the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -22,6 +22,7 @@ import httpx
 from metering import __version__, pages
 from metering.config import NeonConfig, Secret
 from metering.errors import CredentialsError, NeonError, PageRefusedError, UnavailableError, UnreachableError
+from metering.legible import legible
 
 RETRYABLE = frozenset({408, 423, 425, 429, *range(500, 600)} - {501, 505})
 """A gateway has its own numbers above 500; what it was not made for (501, 505) it will not learn."""
@@ -378,7 +379,7 @@ def _message(body: bytes, key: Secret) -> str:
 def _clean(text: str, key: Secret) -> str:
     """What the other side wrote, fit for a message: without the key, on one line, printable, not long."""
     words = " ".join(text.replace(key.reveal(), "***").split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)[:300]
+    return legible(words)[:300]
 
 
 def _refused(text: str, status: int) -> Exception:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from metering.errors import PageRefusedError
+from metering.legible import legible
 from metering.meters import KNOWN_METRICS
 from metering.period import DAY, HOUR, floor_day, floor_hour, floor_month, next_month
 
@@ -267,7 +268,7 @@ def _decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
 
 def _clean(text: object) -> str:
     """What a page says of itself, fit for a message: printable, and not long."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)[:200])
+    return legible(str(text)[:200])
 
 
 def _period(neon_period: _NeonPeriod) -> NeonPeriod:

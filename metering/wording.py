@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metering.legible import legible
 from metering.period import parse_time
 from metering.quota import EXCEEDED_PERCENT
 
@@ -56,7 +57,7 @@ def worded(event: Event) -> Wording:
 
 def plain(text: object) -> str:
     """Somebody else's text on one line: nothing that ends a line, hides, or turns the direction of what follows."""
-    kept = "".join(c if c.isprintable() or c in _JOINERS else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    kept = legible(str(text), also=_JOINERS)
     if any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in kept):
         return f"\N{FIRST STRONG ISOLATE}{kept}\N{POP DIRECTIONAL ISOLATE}"
     return kept

@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "period",
             "stop",
             "money",
+            "legible",
             "files",
             "localized",
             "config",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metering.errors import UsageError
+from metering.legible import legible
 from metering.period import parse_time, rfc3339
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _is_number(text: str) -> bool:
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     if not rows:
         return "(nothing)"
-    flats = [{name: _printable(text) for name, text in flat(row).items()} for row in rows]
+    flats = [{name: legible(text) for name, text in flat(row).items()} for row in rows]
     names = _columns(flats, columns)
     cells = [names, *([row.get(name, "") for name in names] for row in flats)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
@@ -210,11 +211,6 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
         ).rstrip()
         for line in cells
     )
-
-
-def _printable(text: str) -> str:
-    """Control characters and direction marks of a name do not reach the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def finish(code: int) -> None:
