@@ -19,7 +19,7 @@ GPU = Meter(
 def lines(owned, plans, usage, **terms):
     """The lines of the customer c, in order of their keys."""
     charges, card = rated(owned, plans, usage, **terms)
-    found = invoice.lines(SEPTEMBER, owned, charges, card)["c"]
+    found = invoice.lines(SEPTEMBER, owned, charges, card).get("c", [])
     return sorted(found, key=lambda line: str(line["key"]))
 
 
@@ -220,32 +220,51 @@ def test_a_customers_fee_is_rounded_as_configured(rounding, amount):
 
 
 def test_the_order_of_rows_changes_no_line():
+    tiers = [{"up_to": "1", "unit_price": "1"}, {"unit_price": "2"}]
     plans = [
-        plan(
-            "own", price(model="graduated", tiers=[{"up_to": "1", "unit_price": "1"}, {"unit_price": "2"}], minimum="9")
-        ),
-        plan("each", base_fee="10"),
-        plan("all", base_fee="10", base_fee_scope="customer"),
-        plan("any", base_fee="20", base_fee_scope="customer"),
+        plan("own", price(model="graduated", tiers=tiers, minimum="9")),
+        plan("each", base_fee="10.05"),
+        plan("all", base_fee="10.05", base_fee_scope="customer"),
+        plan("any", base_fee="20.05", base_fee_scope="customer"),
     ]
-    rows = [
-        *(subscription("a", "c", name, at(day), at(day + 2)) for day, name in ((1, "each"), (3, "all"), (5, "each"))),
-        *(subscription("a", "d", name, at(day), at(day + 2)) for day, name in ((7, "all"), (9, "any"), (11, "own"))),
-        *(subscription("b", "d", name, at(day), at(day + 4)) for day, name in ((1, "each"), (5, "all"), (9, "each"))),
-        *(subscription("e", "c", name, at(day), at(day + 3)) for day, name in ((1, "any"), (4, "all"), (7, "any"))),
-        *(subscription("f", "c", name, at(day), at(day + 9)) for day, name in ((2, "all"), (11, "each"))),
+    held = [
+        *[("a", "c", "each", 1, 3), ("a", "c", "all", 3, 5), ("a", "c", "each", 5, 7), ("a", "d", "all", 7, 10)],
+        *[("a", "d", "any", 10, 12), ("a", "d", "own", 12, 14)],
+        *[("b", "d", "all", 1, 4), ("b", "d", "each", 4, 8), ("b", "d", "any", 8, 9)],
+        *[("e", "c", "any", 1, 4), ("e", "c", "all", 4, 7), ("e", "c", "any", 7, 10)],
+        *[("f", "c", "all", 2, 11), ("f", "c", "each", 11, 20)],
     ]
+    rows = [subscription(*who, at(start), at(end)) for *who, start, end in held]
     owned = segments(existence(**dict.fromkeys("abef", (None, None))), subscriptions=rows, plans=plans)
-    charges, card = rated(owned, plans, {("a", "compute", at(11)): 3 * HOUR})
+    charges, card = rated(owned, plans, {("a", "compute", at(12)): 3 * HOUR})
 
-    def by_customer(owned, charges):
-        found = invoice.lines(SEPTEMBER, owned, charges, card)
-        return {name: sorted(own, key=lambda line: str(line["key"])) for name, own in found.items()}
-
-    expected = by_customer(owned, charges)
     for seed in range(5):
-        shuffled = (frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (owned, charges))
-        assert by_customer(*shuffled) == expected
+        shuffled = [frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (owned, charges)]
+        found = invoice.lines(SEPTEMBER, *shuffled, card)
+        amounts = {
+            name: sorted((*str(line["key"]).split("/")[:3], line["from"][8:10], line["amount"]) for line in found[name])
+            for name in "cd"
+        }
+        assert amounts == {
+            "c": [
+                ("a", "base_fee", "each", "01", "0.67"),
+                ("a", "base_fee", "each", "05", "0.67"),
+                ("c", "base_fee", "all", "02", "3.02"),
+                ("c", "base_fee", "any", "01", "2.01"),
+                ("c", "base_fee", "any", "07", "2.00"),
+                ("f", "base_fee", "each", "11", "3.02"),
+            ],
+            "d": [
+                ("a", "compute", "own", "12", "1.00"),
+                ("a", "compute", "own", "12", "4.00"),
+                ("a", "compute", "own", "12", "4.00"),
+                ("b", "base_fee", "each", "04", "1.34"),
+                ("d", "base_fee", "all", "01", "1.01"),
+                ("d", "base_fee", "all", "07", "1.00"),
+                ("d", "base_fee", "any", "08", "0.67"),
+                ("d", "base_fee", "any", "10", "1.34"),
+            ],
+        }
 
 
 def test_a_fee_counts_to_the_second():
@@ -282,6 +301,37 @@ def test_a_customers_fee_is_one_line_for_times_that_touch():
     assert told(lines(owned, [pro], {}), "from", "to", "quantity", "amount") == [
         ("2026-09-01T00:00:00Z", "2026-09-16T00:00:00Z", "0.5", "15.00")
     ]
+
+
+# -- a plan's minimum
+
+
+def test_what_lacks_to_a_plans_minimum_is_a_line_of_the_whole_month():
+    pro = plan("pro", base_fee="49.99", minimum="50.00")
+
+    _, line = lines(alone(pro), [pro], {})
+
+    assert line == {
+        "key": "c/minimum/pro/2026-09-01T00:00:00Z/1",
+        "kind": "minimum",
+        "project_id": None,
+        "plan": "pro",
+        "meter": None,
+        "description": "Pro: minimum of 50.00 a month",
+        "from": "2026-09-01T00:00:00Z",
+        "to": "2026-10-01T00:00:00Z",
+        "quantity": "1",
+        "unit": "month",
+        "unit_price": "0.01",
+        "amount": "0.01",
+    }
+
+
+@pytest.mark.parametrize(("rounding", "amounts"), [("half_up", [("0.01",)]), ("half_even", [])])
+def test_a_minimum_is_rounded_as_configured(rounding, amounts):
+    pro = plan("pro", minimum="0.005")
+
+    assert told(lines(alone(pro), [pro], {}, rounding=rounding), "amount") == amounts
 
 
 # -- discounts
