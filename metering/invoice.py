@@ -230,7 +230,7 @@ def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
     minor_num = pl.when(is_narrow).then(pl.col("amount_num") * pl.col("units"))
     return (
         charges.join(digits, on="plan", how="left")
-        .with_columns(minor=rounded_amounts(minor_num, pl.col("amount_den"), 0, card.rounding))
+        .with_columns(minor=rounded_amounts(minor_num, pl.col("amount_den"), card.rounding))
         .sort("piece_no", "kind", "tier", descending=[False, True, False])
     )
 

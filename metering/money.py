@@ -71,12 +71,11 @@ def _rounded(numerator: int, denominator: int, mode: Rounding) -> int:
     return -magnitude if numerator < 0 else magnitude
 
 
-def rounded_amounts(numerator: pl.Expr, denominator: pl.Expr, digits: int, mode: Rounding) -> pl.Expr:
-    """The same rounding for Int128 columns of any sign; the caller guards numerator * 2 * 10**digits < 2**126."""
-    scaled = numerator * pl.lit(10**digits, dtype=pl.Int128)
-    whole = scaled // denominator  # floor, also below zero
-    twice_rest = (scaled - whole * denominator) * 2
-    at_half = (scaled >= 0) if mode == "half_up" else (whole % 2 != 0)
+def rounded_amounts(numerator: pl.Expr, denominator: pl.Expr, mode: Rounding) -> pl.Expr:
+    """The same rounding for Int128 columns of any sign, in minor units; the caller guards numerator * 2 < 2**126."""
+    whole = numerator // denominator  # floor, also below zero
+    twice_rest = (numerator - whole * denominator) * 2
+    at_half = (numerator >= 0) if mode == "half_up" else (whole % 2 != 0)
     is_up = (twice_rest > denominator) | ((twice_rest == denominator) & at_half)
     return whole + is_up.cast(pl.Int128)
 
@@ -104,9 +103,8 @@ def parse_amount(text: str, currency: str) -> int:
 
 def quantity_text(value: Fraction) -> str:
     """At most 12 places, half away from zero, without trailing zeros or exponent."""
-    return _trimmed(
-        _fixed(_rounded(value.numerator * 10**QUANTITY_PLACES, value.denominator, "half_up"), QUANTITY_PLACES)
-    )
+    fixed = _fixed(_rounded(value.numerator * 10**QUANTITY_PLACES, value.denominator, "half_up"), QUANTITY_PLACES)
+    return fixed.rstrip("0").rstrip(".")
 
 
 def exact_text(value: Fraction) -> str:
@@ -120,11 +118,6 @@ def exact_text(value: Fraction) -> str:
         return f"{value.numerator}/{value.denominator}"
     places = max(twos, fives)
     return _fixed(value.numerator * 10**places // value.denominator, places)
-
-
-def _trimmed(text: str) -> str:
-    short = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if short == "-0" else short
 
 
 def apportioned(total: int, exact: Sequence[Fraction]) -> list[int]:

@@ -160,9 +160,10 @@ def test_prices_times_k_cost_k_times_as_much(price, quantity, factor):
     mode=st.sampled_from(["half_up", "half_even"]),
 )
 def test_the_vectorised_rounding_is_the_rounding(value, currency, mode):
-    frame = pl.DataFrame({"n": [value.numerator], "d": [value.denominator]}, schema={"n": pl.Int128, "d": pl.Int128})
+    minor = value.numerator * 10 ** money.minor_units(currency)
+    frame = pl.DataFrame({"n": [minor], "d": [value.denominator]}, schema={"n": pl.Int128, "d": pl.Int128})
 
-    rounded = frame.select(money.rounded_amounts(pl.col("n"), pl.col("d"), money.minor_units(currency), mode)).item()
+    rounded = frame.select(money.rounded_amounts(pl.col("n"), pl.col("d"), mode)).item()
 
     assert rounded == money.round_amount(value, currency, mode)
 

@@ -103,8 +103,8 @@ def test_the_vectorised_rounding_takes_ties_of_both_signs():
     frame = pl.DataFrame({"n": [5, -5, 15, -15, 7, -7]}, schema={"n": pl.Int128})
     ten = pl.lit(10, dtype=pl.Int128)
 
-    assert frame.select(money.rounded_amounts(pl.col("n"), ten, 0, "half_up"))["n"].to_list() == [1, -1, 2, -2, 1, -1]
-    assert frame.select(money.rounded_amounts(pl.col("n"), ten, 0, "half_even"))["n"].to_list() == [0, 0, 2, -2, 1, -1]
+    assert frame.select(money.rounded_amounts(pl.col("n"), ten, "half_up"))["n"].to_list() == [1, -1, 2, -2, 1, -1]
+    assert frame.select(money.rounded_amounts(pl.col("n"), ten, "half_even"))["n"].to_list() == [0, 0, 2, -2, 1, -1]
 
 
 @pytest.mark.parametrize(
