@@ -159,14 +159,6 @@ def level_bar(percent: str | None, level: str) -> Markup:
     )
 
 
-def share_bar(percent: str | None) -> Markup:
-    """A share of 100 as a bar; a negative share has no length."""
-    width = min(max(Fraction(percent or 0), Fraction(0)), Fraction(100))
-    return _decorative(
-        "level", (_BAR_WIDTH, 6), [_rect("ground", (0, 0, _BAR_WIDTH, 6)), _rect("bar", (0, 0, width, 6))]
-    )
-
-
 def change_bar(change: str, largest: str) -> Markup:
     """A change against the largest of its list, as a bar whose colour shows its direction."""
     width = abs(Fraction(change)) / (abs(Fraction(largest)) or 1) * _BAR_WIDTH

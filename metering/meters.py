@@ -26,8 +26,6 @@ KNOWN_METRICS = (
 
 HISTORY_BEGINS = datetime(2024, 3, 1, tzinfo=UTC)
 """Neon keeps no consumption history from before this day."""
-BYTE_HOUR_DIVISOR = Decimal("744000000000")
-"""Byte-hours to GB-months: for imported pages of the time when the API spoke in byte-hours, never for today's."""
 
 
 def _meter(name: str, metrics: tuple[str, ...], unit: str, divisor: str) -> Meter:

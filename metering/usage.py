@@ -19,7 +19,6 @@ from metering.money import INT128_SAFE
 
 Moment = pl.Datetime("us", "UTC")
 Int128 = pl.Int128()
-GRAIN_LENGTHS = ("1h", "1d", "1mo")
 
 USAGE: dict[str, pl.DataType] = {
     "organization": pl.String(),

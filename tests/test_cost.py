@@ -80,13 +80,6 @@ def test_storage_counts_in_byte_months(byte_months, amount):
     assert row["amount"] == amount
 
 
-def test_byte_hours_of_old_pages_give_the_same_storage():
-    assert Fraction(2_500_000_000_000) / Fraction(meters.BYTE_HOUR_DIVISOR) * Fraction("0.35") == Fraction(
-        2_500_000_000_000 * 35, 744 * 10**11
-    )
-    assert money.quantity_text(Fraction(1_488_000_000_000) / Fraction(meters.BYTE_HOUR_DIVISOR)) == "2"
-
-
 def test_twelve_child_branches_of_a_day_on_launch():
     owned, _ = cost.segments(SEPTEMBER, periods(("a", "org-1", "launch", None, None)), [], PRICE_LIST)
     pieces, _ = cost.pieces(owned, NO_CUTS, PRICE_LIST)
