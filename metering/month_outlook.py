@@ -5,6 +5,7 @@ project: of what it used of the month), rated together like any usage. The range
 quietest and like the busiest of those weeks. Reads the store, writes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,28 +37,33 @@ def outlook(month: Month) -> Json:
     rest = _Rest(month=month)
     kinds = [rest.expected, *(rest.like_week(number) for number in range(rest.most_weeks))]
     months = [month, *(_ahead(month, rows) for rows in kinds)]
-    so_far, *rated = [backtest.billed(one) for one in months]
+    rated = [_by_currency(backtest.billed(one)) for one in months]
     costs = [_cents(row["amount"] for row in one.cost.rows) for one in months]
-    keys = sorted({(customer, currency) for sums in (so_far, *rated) for customer, _, currency in sums})
+    keys = sorted({key for sums in rated for key in sums if key[0] is not None})
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
         "as_of": rfc3339(month.now),
         "hours_left": str(rest.hours_left),
         "method": f"mean of up to {rest.most_weeks} whole weeks" if rest.most_weeks else "mean of the month so far",
         "customers": [
-            {"customer": customer, **_told([_of(sums, customer, currency) for sums in (so_far, *rated)], currency)}
+            {"customer": customer, **_told([sums.get((customer, currency), 0) for sums in rated], currency)}
             for customer, currency in keys
         ],
         "totals": [
-            _told([_of(sums, None, currency) for sums in (so_far, *rated)], currency)
+            _told([sums.get((None, currency), 0) for sums in rated], currency)
             for currency in sorted({currency for _, currency in keys})
         ],
         "neon_cost": _told(costs, COST_CURRENCY),
     }
 
 
-def _of(sums: backtest.Sums, customer: str | None, currency: str) -> int:
-    return sum(amount for (name, _, code), amount in sums.items() if code == currency and customer in {None, name})
+def _by_currency(sums: backtest.Sums) -> dict[tuple[str | None, str], int]:
+    """What each customer pays in each currency, and (under None) what all of them pay."""
+    out: dict[tuple[str | None, str], int] = defaultdict(int)
+    for (customer, _, currency), amount in sums.items():
+        out[customer, currency] += amount
+        out[None, currency] += amount
+    return out
 
 
 def _told(amounts: list[int], currency: str) -> Json:
