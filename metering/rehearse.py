@@ -91,7 +91,7 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, projects
     path = directory / "config.toml"
     path.write_text(
         CONFIG.format(
-            now=rfc3339(NOW),
+            now=rfc3339(ENDS_AT),
             path=path,
             base_url=base_url,
             receiver=hook,
@@ -328,7 +328,7 @@ def _print(outcome: Outcome, found: Config, received: receiver.Received) -> None
         path for path in html if path.parent.name == "invoices"
     ][:2]:
         print(f"  {path}")
-    print(f"more: METERING_NOW={rfc3339(NOW)} metering quota --config {found.path}")
+    print(f"more: METERING_NOW={rfc3339(ENDS_AT)} metering quota --config {found.path}")
 
 
 def _usd(cents: int) -> str:

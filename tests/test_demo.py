@@ -23,7 +23,11 @@ def demo(directory: Path) -> dict[str, str]:
     for line in paths.splitlines():
         if line.startswith("  "):
             assert Path(line.strip()).is_file(), f"{line.strip()} was not written"
-    return dict(line.split(": ", 1) for line in summary.splitlines())
+    found = dict(line.split(": ", 1) for line in summary.splitlines())
+    moment, config = found["rehearsed moment"], directory / "config.toml"
+    assert paths.splitlines()[-1] == f"more: METERING_NOW={moment} metering quota --config {config}"
+    assert f"METERING_NOW={moment} metering usage" in config.read_text()
+    return found
 
 
 @pytest.fixture(scope="module")
