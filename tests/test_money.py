@@ -80,6 +80,11 @@ def test_an_unknown_currency_is_refused(code):
         money.minor_units(code)
 
 
+def test_an_unknown_currency_is_named_by_its_first_forty_characters():
+    with pytest.raises(ValueError, match=f"^'{'X' * 40}' is not an ISO 4217 currency code such as USD$"):
+        money.minor_units("X" * 41)
+
+
 @pytest.mark.parametrize(
     ("value", "half_up", "half_even"),
     [

@@ -210,6 +210,22 @@ def test_a_customers_allowance_has_the_share_of_the_union_of_its_projects_time()
     assert told(charges) == [(1, 1, Fraction(6), Fraction(6))]
 
 
+def test_time_that_several_projects_share_counts_once_for_the_customers_allowance():
+    pro, team = plan("pro", price(included="30", unit_price="1", scope="customer")), plan("team")
+    held = {"a": (at(1), at(6)), "b": (at(3), at(4)), "d": (at(2), at(11)), "e": (at(21), at(26))}
+    rows = [
+        subscription(name, "c", *row)
+        for name, (start, end) in held.items()
+        for row in (("team", None, start), ("pro", start, end), ("team", end))
+    ]
+    owned = segments(existence(**dict.fromkeys(held, (None, None))), subscriptions=rows, plans=[pro, team])
+
+    charges, _ = charged(owned, [pro, team], {("a", "compute", at(1)): 16 * HOUR})
+
+    # From the 1st to the 11th and from the 21st to the 26th: 15 of 30 days, 15 of 30 included.
+    assert told(charges) == [(1, 1, Fraction(1), Fraction(1))]
+
+
 def test_cost_plus_adds_the_markup_to_the_cost_of_the_same_usage():
     pro = plan("pro", price(model="cost_plus", markup_percent="25"))
 
@@ -301,6 +317,14 @@ def test_a_price_with_more_digits_than_128_bits_takes_the_exact_path():
     charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): HOUR})
 
     assert told(charges) == [(1, 1, Fraction(1), Fraction(1, 10**37))]
+
+
+def test_a_fee_beyond_128_bits_that_is_due_without_usage_is_refused():
+    keys = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "1" + "0" * 40}], "flat_fee_at_zero": True}
+    pro = plan("pro", price(**keys))
+
+    with pytest.raises(ExactnessError, match="128 bits"):
+        charged(one_project(pro), [pro], {})
 
 
 EDGES = {
