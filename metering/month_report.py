@@ -41,7 +41,7 @@ _OWNED = ("project_id", "metric", "customer", "meter")
 def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
     found = facts(store, config, period, now)
-    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
     if period.contains(now):
         found = replace(found, outlook=month_outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
