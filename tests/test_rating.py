@@ -108,6 +108,7 @@ def test_a_minimum_is_due_once_over_two_versions_and_used_up_by_the_second():
         (11, 1, Fraction(4), Fraction(4)),
         (11, 0, Fraction(0), Fraction(-2)),
     ]
+    assert charges["kind"].to_list() == ["usage", "adjusting", "usage", "adjusting"]
 
 
 def test_a_package_begun_before_a_price_change_is_not_begun_again():
@@ -118,6 +119,16 @@ def test_a_package_begun_before_a_price_change_is_not_begun_again():
     charges, _ = charged(one_project(pro), [pro], usage)
 
     assert told(charges) == [(1, 1, Fraction(12), Fraction(2)), (11, 1, Fraction(8), Fraction(0))]
+
+
+def test_no_package_is_begun_within_the_allowance():
+    keys = {"model": "package", "package_size": "10", "package_price": "1.00", "included": "20"}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): 5 * HOUR, ("a", "compute", at(11)): 16 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert told(charges) == [(11, 1, Fraction(1), Fraction(1))]
 
 
 def test_a_volume_price_may_give_money_back_after_a_price_change():
