@@ -13,7 +13,7 @@ from typing import Any
 
 from metering import pages, quota_status, terms
 from metering.config import Config, Plan, Secret
-from metering.errors import CredentialsError, MeteringError, NeonError, PageRefusedError
+from metering.errors import CredentialsError, MeteringError, NeonError, PageRefusedError, UnreachableError
 from metering.intake import Intake, Report
 from metering.ledger import Ledger
 from metering.neon import Neon
@@ -22,6 +22,9 @@ from metering.quota_drift import Change, drift, remaining, to_send
 from metering.quota_readings import QUOTAS
 from metering.stop import Stop
 from metering.store import Store
+
+SILENT_AFTER = 3
+"""Projects in a row without an answer, each after all its retries, before the rest of the account is given up."""
 
 Json = dict[str, Any]
 Keys = Mapping[str, Secret | CredentialsError]
@@ -160,16 +163,27 @@ class _Work:
         for account in sorted({accounts[one.organization] for one in wanted if one.organization in accounts}):
             neon = self.neon_of(account)
             try:
-                for one in wanted:
-                    if accounts.get(one.organization) == account:
-                        await self._project(neon, one)
+                await self._account(neon, account, [one for one in wanted if accounts.get(one.organization) == account])
             except CredentialsError as error:
                 self.done.is_refused = True
                 self.done.faults.append(f"account {account}: {error} ({error.hint})")
             finally:
                 await neon.close()
 
-    async def _project(self, neon: Neon, one: Standing) -> None:
+    async def _account(self, neon: Neon, account: str, wanted: Sequence[Standing]) -> None:
+        """Project by project, until so many in a row got no answer that the rest would not either."""
+        in_a_row = 0
+        for number, one in enumerate(wanted):
+            if in_a_row == SILENT_AFTER:
+                for left in wanted[number:]:
+                    self._tell(left, left.changes(), "failed")
+                untried = f"{len(wanted) - number} more were not tried"
+                self.done.faults.append(f"account {account}: {in_a_row} projects in a row got no answer; {untried}")
+                return
+            in_a_row = 0 if await self._project(neon, one) else in_a_row + 1
+
+    async def _project(self, neon: Neon, one: Standing) -> bool:
+        """Whether Neon answered, whatever it said."""
         key = self.keys[one.organization]
         if isinstance(key, CredentialsError):
             raise key
@@ -192,6 +206,8 @@ class _Work:
         except (NeonError, PageRefusedError) as error:
             self._tell(one, one.changes(), "failed")
             self.done.faults.append(_sentence(one, error))
+            return not isinstance(error, UnreachableError)
+        return True
 
     async def _look(self, neon: Neon, one: Standing, key: Secret) -> Standing:
         """The project as Neon shows it now; the page is journalled and landed like any other."""

@@ -331,6 +331,23 @@ def test_one_project_that_is_gone_does_not_stop_the_others(tmp_path):
     assert {(row["project_id"], row["result"]) for row in done.rows} == {("a", "failed"), ("b", "applied")}
 
 
+@pytest.mark.parametrize(
+    ("silent", "failed", "told"),
+    [("abc", "abcd", 4), ("ab", "ab", 2), ("abd", "abd", 3)],
+)
+def test_three_projects_in_a_row_without_an_answer_end_their_account(tmp_path, silent, failed, told):
+    fake = FakeNeon({name: {} for name in "abcd"})
+    desk = Desk(tmp_path, fake)
+    desk.fake = lambda request: answer(500) if request.url.path[-1] in silent else fake(request)
+
+    done = desk.apply()
+
+    assert {row["project_id"] for row in done.rows if row["result"] == "failed"} == set(failed)
+    assert {row["project_id"] for row in done.rows if row["result"] == "applied"} == set("abcd") - set(failed)
+    assert len(done.faults) == told
+    assert ("3 projects in a row got no answer; 1 more were not tried" in done.faults[-1]) is (silent == "abc")
+
+
 def test_a_refused_key_stops_its_account(tmp_path):
     desk = Desk(tmp_path, FakeNeon({"a": {}}))
 
