@@ -29,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: drives a real browser; skipped where there is none")
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright is up, its event loop runs in this thread, and no other test can run one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
