@@ -35,6 +35,9 @@ MAX_WAIT_SECONDS = 900.0
 MAX_PAGES = 100_000
 IN_FLIGHT = 8
 """So many requests of one budget wait for their answers side by side: the budget bounds time, this bounds memory."""
+SILENT_AFTER = 3
+"""Requests in a row that nobody answered, retries and all, before a client asks no more: a cycle has one of its own."""
+_LATER = "what was read stays; the next poll asks again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,7 @@ class Neon:
         self.history_budget = RateBudget(config.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.other_budget = RateBudget(config.requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.requests = 0
+        self._unanswered = 0
         # Not seeded: two hosts of one account would retry in step. It spreads retries, and guards nothing.
         self._jitter = random.Random()  # noqa: S311
         self._client = httpx.AsyncClient(
@@ -164,7 +168,12 @@ class Neon:
 
         Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries spent), NeonError
         (other answers), PageRefusedError (a 200 that calls itself JSON and is not). No message holds the key.
+        After SILENT_AFTER requests in a row to which nobody answered, however often they were repeated, the rest are
+        not sent: a cycle may have thousands of them, each with its retries.
         """
+        if self._unanswered >= SILENT_AFTER:
+            raise UnreachableError(f"GET {path} was not asked: nobody answered the requests before it", hint=_LATER)
+        is_answered = False
         budget = self.history_budget if history else self.other_budget
         fault = "never asked"
         for attempt in range(self.config.max_retries + 1):
@@ -179,6 +188,7 @@ class Neon:
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
                 fault = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
             else:
+                is_answered, self._unanswered = True, 0
                 status = response.status_code
                 if status == 200 and (why := _unfinished(body)) is None:
                     budget.recover()
@@ -192,10 +202,8 @@ class Neon:
                     budget.slow_down()
             if attempt < self.config.max_retries:
                 await self._sleep(self._backoff(attempt) if wait is None else wait)
-        raise UnreachableError(
-            f"GET {path} failed {self.config.max_retries + 1} times, last with {fault}",
-            hint="what was read stays; the next poll asks again",
-        )
+        self._unanswered += not is_answered
+        raise UnreachableError(f"GET {path} failed {self.config.max_retries + 1} times, last with {fault}", hint=_LATER)
 
     async def change(self, method: str, path: str, body: Mapping[str, object], key: Secret) -> Answer:
         """Asks once for a change. Only after 423 and 503, by which Neon says that nothing happened, it asks again.

@@ -172,6 +172,22 @@ def test_retries_end_and_say_what_came_last():
     assert len(world.requests) == 3
 
 
+def test_after_three_requests_that_nobody_answered_the_rest_are_not_sent():
+    world = World(httpx.ConnectError("refused"), max_retries=1)
+    for _ in range(3):
+        assert "failed 2 times" in str(world.refused(UnreachableError))
+    assert "was not asked" in str(world.refused(UnreachableError))
+    assert len(world.requests) == 6
+
+
+def test_any_answer_shows_that_somebody_is_there():
+    lost = httpx.ConnectError("refused")
+    world = World(lost, lost, no(503), lost, lost, ok(), max_retries=0)
+    for _ in range(5):
+        world.refused(UnreachableError)
+    assert world.get().body
+
+
 def test_without_retries_a_fault_is_told_at_once():
     world = World(no(500), max_retries=0)
     assert "failed 1 times" in str(world.refused(UnreachableError))
