@@ -57,6 +57,7 @@ def test_an_empty_file_gives_every_default_and_an_absolute_store(tmp_path):
     assert (read_config.neon.timeout_seconds, read_config.neon.max_retries) == (30, 6)
     assert read_config.schedule.model_dump() == {
         "poll_minutes": 15,
+        "reread_hours": 24,
         "sweep_hours": 6,
         "settle_hours": 36,
         "close_day": 3,
@@ -175,7 +176,7 @@ def test_a_variable_that_cannot_be_a_setting_is_a_fault(tmp_path, environ, fault
 
 
 def test_an_override_that_names_no_setting_is_a_fault(tmp_path):
-    assert faults(tmp_path, "", overrides={"store.dir": "x"}) == ["store.dir: names no setting; known here: directory"]
+    assert faults(tmp_path, "", overrides={"store.dir": "x"}) == ["store.dir: names no setting; known here: directory, keep_pages_days"]
 
 
 ORGANIZATION = '[[organizations]]\nid = "o"\napi_key_env = "K"\n'
