@@ -5,6 +5,7 @@ the transaction.
 """
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -46,31 +47,74 @@ _COUNTER = pl.Schema(
         "limits": pl.String(),
     }
 )
-_LISTED = pl.Schema({"project_id": pl.String(), "last_active_at": UTC_MICROSECONDS})
+_BRANCHES = pl.Schema(
+    {
+        "organization": pl.String(),
+        "project_id": pl.String(),
+        "seq": pl.UInt64(),
+        "observed_at": UTC_MICROSECONDS,
+        "logical_size_bytes": pl.Decimal(38, 0),
+        "is_whole": pl.Boolean(),
+    }
+)
+_LISTED = pl.Schema(
+    {
+        "walk": pl.UInt32(),
+        "organization": pl.String(),
+        "project_id": pl.String(),
+        "last_active_at": UTC_MICROSECONDS,
+    }
+)
 
 
 class InventoryRows:
-    """Lands every page but history's; remembers the last sighting of each project."""
+    """Gathers every page but history's, most of them small and many; `land` writes them together.
+
+    Remembers the last sighting of each project.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._sightings: dict[str, dict[str, tuple[Any, ...]]] = {}
-        self.waiting: list[Record] = []
-        """Pages of quota counters: many and small, so that they are landed together."""
+        self._start_gathering()
 
-    def land_page(self, record: Record) -> None:
-        """One page of `inventory`, `recoverable` or `branches`; a faulty one leaves only its ledger row."""
-        lands = {
-            "inventory": self._inventory,
-            "recoverable": self._inventory,
-            "branches": self._branches,
+    def _start_gathering(self) -> None:
+        self._pages: list[dict[str, Any]] = []
+        self._seen: list[dict[str, Any]] = []
+        self._listed: list[tuple[int, str, str, datetime | None]] = []
+        self._counters: dict[tuple[str, str], dict[str, Any]] = {}
+        self._branches: dict[tuple[str, str], dict[str, Any]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many pages wait for `land`."""
+        return len(self._pages)
+
+    def gather(self, record: Record) -> None:
+        """Takes one page of `inventory`, `recoverable`, `project` or `branches`; a faulty one leaves its ledger row."""
+        take = {
+            "inventory": self._take_inventory,
+            "recoverable": self._take_inventory,
+            "project": self._take_counters,
+            "branches": self._take_branches,
         }[record.data["endpoint"]]
         body = record.body
         try:
-            items, fault = lands(record, body), None
+            items, fault = take(record, body), None
         except (PageRefusedError, OverflowError) as error:
             items, fault = 0, str(error)
-        self._store.insert("page", page_frame([page_row(record, body, items=items, fault=fault)]))
+        self._pages.append(page_row(record, body, items=items, fault=fault))
+
+    def land(self) -> None:
+        """Writes what waits."""
+        if not self._pages:
+            return
+        self._store.insert("sighting", pl.DataFrame(self._seen, schema=_SIGHTING, orient="row"))
+        self._store.insert("listed", pl.DataFrame(self._listed, schema=_LISTED, orient="row"))
+        self._store.replace("counter", pl.DataFrame(list(self._counters.values()), schema=_COUNTER, orient="row"))
+        self._store.replace("branch_size", pl.DataFrame(list(self._branches.values()), schema=_BRANCHES, orient="row"))
+        self._store.insert("page", page_frame(self._pages))
+        self._start_gathering()
 
     def end_walk(self, record: Record) -> None:
         """Projects that a complete inventory no longer lists are marked so; only the latest list is kept."""
@@ -92,24 +136,23 @@ class InventoryRows:
                     "is_listed": False,
                 }
                 rows.append({**row, **gone})
-        self._see(organization, sorted(rows, key=lambda row: row["project_id"]))
+        changed = self._changed(organization, sorted(rows, key=lambda row: row["project_id"]))
+        self._store.insert("sighting", pl.DataFrame(changed, schema=_SIGHTING, orient="row"))
 
-    def _inventory(self, record: Record, body: bytes) -> int:
+    def _take_inventory(self, record: Record, body: bytes) -> int:
         data = record.data
         projects, unavailable = pages.inventory(body)
         is_listed = data["endpoint"] == "inventory"
-        self._see(data["organization"], [_sighting(record, project, is_listed=is_listed) for project in projects])
+        rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
+        self._seen += self._changed(data["organization"], rows)
         if is_listed:
-            listed = [(project.project_id, project.last_active_at) for project in projects]
-            listed += [(project_id, None) for project_id in unavailable]
-            frame = pl.DataFrame(listed, schema=_LISTED, orient="row").with_columns(
-                walk=pl.lit(data["walk"], dtype=pl.UInt32), organization=pl.lit(data["organization"])
-            )
-            self._store.insert("listed", frame)
+            active = [(project.project_id, project.last_active_at) for project in projects]
+            active += [(project_id, None) for project_id in unavailable]
+            self._listed += [(data["walk"], data["organization"], *one) for one in active]
         return len(projects)
 
-    def _see(self, organization: str, rows: list[dict[str, Any]]) -> None:
-        """Keeps the sightings that differ from the last one of their project."""
+    def _changed(self, organization: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The sightings that differ from the last one of their project."""
         known = self._known_sightings(organization)
         changed = []
         for row in rows:
@@ -117,8 +160,7 @@ class InventoryRows:
             if known.get(row["project_id"]) != shown:
                 known[row["project_id"]] = shown
                 changed.append(row)
-        if changed:
-            self._store.insert("sighting", pl.DataFrame(changed, schema=_SIGHTING, orient="row"))
+        return changed
 
     def _known_sightings(self, organization: str) -> dict[str, tuple[Any, ...]]:
         if organization not in self._sightings:
@@ -128,46 +170,37 @@ class InventoryRows:
             }
         return self._sightings[organization]
 
-    def land_waiting(self) -> None:
-        """Lands the pages of counters in `waiting`, together: the last of each project counts."""
-        if not self.waiting:
-            return
-        records, self.waiting = self.waiting, []
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
-        seen = []
-        for record in records:
-            fault = None
-            body = record.body
-            try:
-                row = _counter(record, body)
-                rows[row["organization"], row["project_id"]] = row
-            except (PageRefusedError, OverflowError) as error:
-                fault = str(error)
-            seen.append(page_row(record, body, items=0 if fault else 1, fault=fault))
-        with self._store.frames(incoming=pl.DataFrame(list(rows.values()), schema=_COUNTER, orient="row")):
-            self._store.connection.execute("insert or replace into counter by name from incoming")
-        self._store.insert("page", page_frame(seen))
+    def _take_counters(self, record: Record, body: bytes) -> int:
+        """Of several pages of a project the last counts."""
+        row = _counter(record, body)
+        self._counters[row["organization"], row["project_id"]] = row
+        return 1
 
-    def _branches(self, record: Record, body: bytes) -> int:
+    def _take_branches(self, record: Record, body: bytes) -> int:
+        """The pages of one list of branches add up: the largest of all, and whether all were measured."""
         sizes = pages.branch_sizes(body)
         measured = [size for size in sizes if size is not None]
-        self._store.connection.execute(
-            """insert into branch_size values ($organization, $project_id, $seq, $observed_at, $size, $is_whole)
-               on conflict do update set seq = excluded.seq, observed_at = excluded.observed_at,
-                 logical_size_bytes = case when $is_first then excluded.logical_size_bytes
-                   else greatest(logical_size_bytes, excluded.logical_size_bytes) end,
-                 is_whole = excluded.is_whole and ($is_first or is_whole)""",
-            {
-                "organization": record.data["organization"],
-                "project_id": record.data["project_id"],
-                "seq": record.seq,
-                "observed_at": parse_time(record.data["received_at"]),
-                "size": max(measured, default=None),
-                "is_whole": len(measured) == len(sizes),
-                "is_first": "cursor" not in record.data["params"],
-            },
-        )
+        is_whole = len(measured) == len(sizes)
+        name = record.data["organization"], record.data["project_id"]
+        if "cursor" in record.data["params"] and (begun := self._branches_of(*name)):
+            measured += [] if begun["logical_size_bytes"] is None else [int(begun["logical_size_bytes"])]
+            is_whole = is_whole and begun["is_whole"]
+        self._branches[name] = {
+            "organization": name[0],
+            "project_id": name[1],
+            "seq": record.seq,
+            "observed_at": parse_time(record.data["received_at"]),
+            "logical_size_bytes": Decimal(max(measured)) if measured else None,
+            "is_whole": is_whole,
+        }
         return len(sizes)
+
+    def _branches_of(self, organization: str, project_id: str) -> dict[str, Any] | None:
+        """What the pages before have shown, landed or not."""
+        if waiting := self._branches.get((organization, project_id)):
+            return waiting
+        rows = self._store.query("branch_size", organization=organization, project_id=project_id).iter_rows(named=True)
+        return next(rows, None)
 
 
 def _counter(record: Record, body: bytes) -> dict[str, Any]:

@@ -35,9 +35,9 @@ PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
 """Record kind -> what it does to the store, of all that no page brought."""
 
 
-def is_counter(kind: str, data: Mapping[str, Any]) -> bool:
-    """Whether a record is one of the many small pages of quota counters, which are landed together."""
-    return bool(kind == "page" and data["endpoint"] == "project")
+def is_small(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether a record is one of the many small pages about one project: its quota counters, its branches."""
+    return bool(kind == "page" and data["endpoint"] in {"project", "branches"})
 
 
 def land_promise(store: Store, record: Record) -> None:
@@ -59,40 +59,42 @@ class Landing:
 
     @property
     def waiting(self) -> int:
-        """How many quota counters wait to be landed together."""
-        return len(self._inventory.waiting)
+        """How many pages other than history's wait to be landed together."""
+        return self._inventory.waiting
 
     def apply(self, record: Record) -> None:
-        """Lands one record. History pages and counters may wait in a batch; everything else is committed on return.
+        """Lands one record. A page may wait in a batch; everything else is committed on return.
 
         Raises what the database raises (a full disk); this object then takes nothing more.
         """
         self._refuse_once_broken()
         before = self._taken.seq if self._taken else self._landed
         assert record.seq == before + 1, f"record {record.seq} was to follow {before}"
-        if is_counter(record.kind, record.data):
-            self._inventory.waiting.append(record)
-            self._taken = record
-            return
-        if record.kind == "page" and record.data["endpoint"] in HISTORY_ENDPOINTS:
-            page = read_page(record)
-            if not self._history.gather(page):
-                self.flush()
-                self._history.gather(page)
+        if record.kind == "page":
+            self._gather(record)
             self._taken = record
             return
         with self._whole():
-            self._inventory.land_waiting()
+            self._inventory.land()
             self._history.land(ending=record.data["walk"] if record.kind == "walk" else None)
             self._write(record)
             self._advance(record)
+
+    def _gather(self, page: Record) -> None:
+        if page.data["endpoint"] not in HISTORY_ENDPOINTS:
+            self._inventory.gather(page)
+            return
+        parsed = read_page(page)
+        if not self._history.gather(parsed):
+            self.flush()
+            self._history.gather(parsed)
 
     def flush(self) -> None:
         """Commits the pages gathered so far, in one transaction."""
         if self._taken is None:
             return
         with self._whole():
-            self._inventory.land_waiting()
+            self._inventory.land()
             self._history.land()
             self._advance(self._taken)
 
@@ -133,9 +135,7 @@ class Landing:
         self._landed, self._taken = record.seq, None
 
     def _write(self, record: Record) -> None:
-        if record.kind == "page":
-            self._inventory.land_page(record)
-        elif record.kind == "walk":
+        if record.kind == "walk":
             self._walk(record)
         elif record.kind == "cycle":
             self._cycle(record)

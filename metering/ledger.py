@@ -14,11 +14,12 @@ from metering import checkpoint, lock
 from metering import store as door
 from metering.errors import StoreDamagedError
 from metering.journal import GENESIS, Journal, Record, read
-from metering.landing import Landing, is_counter
+from metering.landing import Landing, is_small
 from metering.store import Store
 
 JOURNAL = "journal"
-COUNTERS_AT_ONCE = 100
+PAGES_AT_ONCE = 100
+"""So many pages other than history's wait at most; those of history count their buckets (history_rows)."""
 
 
 class Ledger:
@@ -39,8 +40,8 @@ class Ledger:
     def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
         """Journals a fact, durably, and lands it. Returns its sequence number.
 
-        History pages and counters may wait in memory until `flush` or the next record of another kind: the journal
-        has them. Counters, which can be read again at any time, also share one fsync.
+        Pages may wait in memory until `flush` or the next record of another kind: the journal has them. Those about one
+        project (its counters, its branches), which are many and can be read again at any time, also share one fsync.
         """
         try:
             return self._record(kind, data, body)
@@ -50,10 +51,10 @@ class Ledger:
             raise self._failure from None
 
     def _record(self, kind: str, data: dict[str, Any], body: bytes) -> int:
-        is_shared = is_counter(kind, data)
+        is_shared = is_small(kind, data)
         record = self.journal.append(kind, data, at=self.clock(), body=body, sync=not is_shared)
         self.landing.apply(record)
-        if is_shared and self.landing.waiting >= COUNTERS_AT_ONCE:
+        if self.landing.waiting >= PAGES_AT_ONCE:
             self.flush()
         return record.seq
 

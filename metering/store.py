@@ -64,11 +64,18 @@ class Store:
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
         """Appends the frame's rows by column name."""
+        self._write("insert into", table, frame)
+
+    def replace(self, table: str, frame: pl.DataFrame) -> None:
+        """The same; a row takes the place of the one with its primary key."""
+        self._write("insert or replace into", table, frame)
+
+    def _write(self, verb: str, table: str, frame: pl.DataFrame) -> None:
         if frame.is_empty():
             return
         assert table.isidentifier()
         with self.frames(incoming=frame):
-            self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608 - a table of ours
+            self.connection.execute(f"{verb} {table} by name select * from incoming")  # noqa: S608 - a table of ours
 
     def insert_from(self, table: str, name: str, **parameters: Any) -> None:
         """Appends by column name what `sql/queries/NAME.sql` finds; the rows never leave the database."""

@@ -182,11 +182,12 @@ class Scribe:
         body = json.dumps({"project": {"id": project_id, **counters}}).encode()
         return self._page(self.begin(), "project", body, {"project_id": project_id})
 
-    def branches(self, project_id: str, *sizes: int | None) -> int:
-        """One page of a project's branches."""
+    def branches(self, project_id: str, *sizes: int | None, cursor: str | None = None) -> int:
+        """One page of a project's branches: the first of their list, or the one that this cursor leads to."""
         found = [{"id": f"br-{number}", "logical_size": size} for number, size in enumerate(sizes)]
         body = json.dumps({"branches": found}).encode()
-        return self._page(self.begin(), "branches", body, {"project_id": project_id})
+        params = {} if cursor is None else {"cursor": cursor}
+        return self._page(self.begin(), "branches", body, {"project_id": project_id, "params": params})
 
     def cycle(self) -> int:
         """The end of a polling cycle."""

@@ -430,9 +430,36 @@ def test_the_latest_counters_of_a_project_are_kept(book, scribe):
 
 def test_the_largest_branch_is_kept_and_whether_all_were_measured(book, scribe):
     scribe.branches("a", 5, 9, 7)
+    book.flush()
     assert [row[-2:] for row in rows(book.store, "branch_size")] == [(9, True)]
     scribe.branches("a", 4, None)
+    book.flush()
     assert [row[-2:] for row in rows(book.store, "branch_size")] == [(4, False)]
+
+
+@pytest.mark.parametrize("is_landed_between", [False, True])
+def test_pages_of_one_list_of_branches_add_up_wherever_their_landing_is_cut(book, scribe, is_landed_between):
+    for cursor, size, expected in (
+        (None, 2**60, (2**60, True)),
+        ("more", 7, (2**60, True)),
+        ("most", None, (2**60, False)),
+        ("last", 2**61, (2**61, False)),
+        (None, 3, (3, True)),
+    ):
+        last = scribe.branches("a", size, cursor=cursor)
+        scribe.branches("b", 1)
+        if is_landed_between:
+            book.flush()
+            assert kept_branches(book, "a") == (last, *expected)
+    book.flush()
+    assert kept_branches(book, "a") == (last, 3, True)
+
+
+def kept_branches(book, project_id):
+    (found,) = book.store.connection.execute(
+        "select seq, logical_size_bytes, is_whole from branch_size where project_id = $id", {"id": project_id}
+    ).fetchall()
+    return found
 
 
 # -- the order of records
