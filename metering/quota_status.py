@@ -115,7 +115,7 @@ def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFram
             pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"),
             is_partial=month.is_partial(rows),
         )
-        .join(observed, on="organization", how="left")
+        .join(observed, on=["organization", "project_id"], how="left")
         .group_by("project_id", "quota")
         .agg(
             history=pl.col("value").sum(),

@@ -121,6 +121,23 @@ def test_used_is_never_less_than_the_history_of_the_period(desk: Desk) -> None:
     assert (row["used"], row["source"], row["partial"]) == ("900", "counter", False)
 
 
+def test_what_history_says_was_observed_when_that_project_was_last_read(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    for project in ("calm-dawn-1", "late-moon-2"):
+        fleet.project(project, settings={"quota": {"compute_time_seconds": 1000}})
+        fleet.use(project, "2026-10-16T05:00", compute_unit_seconds=600)
+    desk.good("poll")
+    fleet.page_size = 1
+    desk.neon.fail("org-a", "history after calm-dawn-1", 500)
+    desk.now = "2026-10-16T13:00:00Z"
+    desk.good("poll", code=3)  # the walk breaks off behind the first project
+    observed = {row["project_id"]: (row["source"], row["observed_at"]) for row in desk.good("quota")["quotas"]}
+    assert observed == {
+        "calm-dawn-1": ("history", "2026-10-16T13:00:00Z"),
+        "late-moon-2": ("history", "2026-10-16T12:00:00Z"),
+    }
+
+
 def test_public_and_private_transfer_count_together(desk: Desk) -> None:
     limit(desk, data_transfer_bytes=100)["data_transfer_bytes"] = 1
     desk.neon.fleet("org-a").use(

@@ -1,6 +1,5 @@
--- When each organization's history was last read.
-select organization, max(received_at) as observed_at
-from page
-where endpoint = 'history' and fault is null
-group by organization
-order by organization
+-- When the history of each project was last read.
+select p.organization, p.project_id, r.read_at as observed_at
+from project_read as r
+join project as p using (project_key)
+order by p.organization, p.project_id
