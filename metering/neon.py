@@ -37,6 +37,8 @@ IN_FLIGHT = 8
 """So many requests of one budget wait for their answers side by side: the budget bounds time, this bounds memory."""
 SILENT_AFTER = 3
 """Requests in a row that nobody answered, retries and all, before a client asks no more: a cycle has one of its own."""
+FAILING_AFTER = 2 * IN_FLIGHT
+"""The same of requests of one budget that were answered, and not once with anything but "later"."""
 _LATER = "what was read stays; the next poll asks again"
 
 
@@ -65,7 +67,7 @@ class Seen:
 class RateBudget:
     """A token bucket on the monotonic clock: at most `per_minute` + burst requests in any 60 seconds.
 
-    A 429 halves the rate (never below a tenth); every answered request brings a fiftieth of it back.
+    A 429 halves the rate (never below a tenth); every request answered for good brings a fiftieth of it back.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class RateBudget:
         self.burst = max(1.0, min(10.0, per_minute / 3))
         self.tokens = self.burst
         self.spent = 0
+        self.failed_in_a_row = 0
+        """Requests whose retries were all spent since one was last answered for good."""
         self._monotonic, self._sleep = monotonic, sleep
         self._at = monotonic()
         self._turn = asyncio.Lock()
@@ -112,8 +116,9 @@ class RateBudget:
         self.tokens = min(self.tokens, 0.0)
 
     def recover(self) -> None:
-        """After an answer: a little faster again, up to the configured rate."""
+        """After an answer for good: a little faster again, up to the configured rate."""
         self._refill()
+        self.failed_in_a_row = 0
         self.rate = min(self.limit, self.rate + self.limit / 50)
 
     def _refill(self) -> None:
@@ -168,14 +173,13 @@ class Neon:
 
         Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries spent), NeonError
         (other answers), PageRefusedError (a 200 that calls itself JSON and is not). No message holds the key.
-        After SILENT_AFTER requests in a row to which nobody answered, however often they were repeated, the rest are
-        not sent: a cycle may have thousands of them, each with its retries.
+        After SILENT_AFTER requests in a row to which nobody answered, however often they were repeated, or after
+        FAILING_AFTER of this budget that were always put off, the rest are not sent: a cycle may have thousands.
         """
-        if self._unanswered >= SILENT_AFTER:
-            raise UnreachableError(f"GET {path} was not asked: nobody answered the requests before it", hint=_LATER)
-        is_answered = False
         budget = self.history_budget if history else self.other_budget
-        fault = "never asked"
+        if hopeless := self._hopeless(budget):
+            raise UnreachableError(f"GET {path} was not asked: {hopeless}", hint=_LATER)
+        is_answered = False
         for attempt in range(self.config.max_retries + 1):
             wait: float | None = None
             try:
@@ -195,6 +199,7 @@ class Neon:
                     return self._answer(path, params, sent_at, response, body)
                 said = _message(body, key)
                 if status not in RETRYABLE and status != 200:
+                    budget.recover()
                     raise _final(path, status, said)
                 fault = f"{status} {said}".strip() if status != 200 else f"200 with an unreadable body ({why})"
                 wait = self._asked_to_wait(response) if status != 200 else None
@@ -203,7 +208,14 @@ class Neon:
             if attempt < self.config.max_retries:
                 await self._sleep(self._backoff(attempt) if wait is None else wait)
         self._unanswered += not is_answered
+        budget.failed_in_a_row += 1
         raise UnreachableError(f"GET {path} failed {self.config.max_retries + 1} times, last with {fault}", hint=_LATER)
+
+    def _hopeless(self, budget: RateBudget) -> str:
+        """Why there is no sense in asking; empty as a rule."""
+        if self._unanswered >= SILENT_AFTER:
+            return "nobody answered the requests before it"
+        return "all requests before it failed" if budget.failed_in_a_row >= FAILING_AFTER else ""
 
     async def change(self, method: str, path: str, body: Mapping[str, object], key: Secret) -> Answer:
         """Asks once for a change. Only after 423 and 503, by which Neon says that nothing happened, it asks again.

@@ -7,6 +7,7 @@ import pickle
 import traceback
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,6 +186,26 @@ def test_any_answer_shows_that_somebody_is_there():
     world = World(lost, lost, no(503), lost, lost, ok(), max_retries=0)
     for _ in range(5):
         world.refused(UnreachableError)
+    assert world.get().body
+
+
+def test_after_sixteen_requests_of_a_budget_that_were_only_put_off_the_rest_of_it_are_not_sent():
+    world = World(no(503), max_retries=1)
+    for _ in range(16):
+        assert "failed 2 times" in str(world.refused(UnreachableError))
+    assert "was not asked: all requests before it failed" in str(world.refused(UnreachableError))
+    assert len(world.requests) == 32
+    with pytest.raises(UnreachableError, match="failed 2 times"):
+        world.get(history=True)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_one_answer_for_good_among_them_lets_the_others_be_sent(status):
+    world = World(*[no(500)] * 15, no(status), *[no(500)] * 15, ok(), max_retries=0)
+    put_off, said = pytest.raises(UnreachableError), nullcontext() if status == 200 else pytest.raises(UnavailableError)
+    for ends in [*[put_off] * 15, said, *[put_off] * 15]:
+        with ends:
+            world.get()
     assert world.get().body
 
 
