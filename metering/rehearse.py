@@ -23,7 +23,8 @@ from metering.ledger import Ledger, open_ledger
 from metering.money import parse_amount, round_amount
 from metering.month import Month
 from metering.period import previous_month, rfc3339
-from metering.rehearse_files import CONFIG, customers, write_secret
+from metering.rehearse_customers import customers
+from metering.rehearse_files import CONFIG, write_secret
 from metering.store import open_reader
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
@@ -62,7 +63,7 @@ def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], d
     received = receiver.Received()
     secret = "whsec_" + base64.b64encode(f"metering demo, seed {seed:>12}".encode()).decode()
     with sandbox.serve(app) as api, sandbox.serve(receiver.app(secret, received)) as hook:
-        found = _configured(directory, api.url, hook.root_url + "/", secret, projects)
+        found = _configured(directory, api.url, hook.root_url + "/", secret, fleet)
         stage = _Stage(
             config=found,
             clock=clock,
@@ -87,7 +88,16 @@ def _make_room(directory: Path) -> None:
     (directory / MARK).write_text("made by `metering demo`, which may clear this directory\n")
 
 
-def _configured(directory: Path, base_url: str, hook: str, secret: str, projects: int) -> Config:
+def _gone(fleet: sandbox.Fleet) -> list[str]:
+    """The projects that were no longer listed at the first poll: without a name they pay under their ids."""
+    return [
+        project.id
+        for project in fleet.projects.values()
+        if project.deleted_at is not None and project.deleted_at + sandbox.RECOVERABLE <= NOW
+    ]
+
+
+def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: sandbox.Fleet) -> Config:
     path = directory / "config.toml"
     path.write_text(
         CONFIG.format(
@@ -99,7 +109,7 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, projects
             sponsored=sandbox.SPONSORED_ORGANIZATION,
         )
     )
-    (directory / "customers.csv").write_text(customers(1 + projects // 2))
+    (directory / "customers.csv").write_text(customers(1 + len(fleet.projects) // 2, _gone(fleet)))
     write_secret(directory / "sandbox-key", sandbox.PERSONAL_KEY)
     write_secret(directory / "webhook-secret", secret)
     write_secret(directory / "link-secret", secrets.token_urlsafe(32))

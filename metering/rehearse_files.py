@@ -1,4 +1,4 @@
-"""The files of the demo: a platform with three plans, a handful of named customers, and the keys of its sandbox."""
+"""The configuration of the demo: a platform that sells three plans and gives a fourth away; and files for its keys."""
 
 from pathlib import Path
 
@@ -31,9 +31,12 @@ project_name_pattern = '(?P<platform>[^-]+)-(?P<customer>[^-]+)-(?P<plan>[^-]+)-
 
 [seller]
 name = "Acme Platforms Ltd"
-address = "1 Example Street, 1000 Example"
+street = "1 Example Street"
+postcode = "1000"
+city = "Brussels"
 country = "BE"
 tax_id = "BE0123456749"
+email = "billing@acme-platforms.example"
 
 [dashboard]
 link_secret_file = "link-secret"
@@ -149,26 +152,6 @@ model = "per_unit"
 included_per_hour = "24"
 unit_price = "2.00"
 """
-
-_NAMED = (
-    ("Northwind Apps", "20 Harbour Road, 9000 Ghent", "BE", "21", "VAT"),
-    ("Lumen Notes", "4 Rue des Lilas, 75011 Paris", "FR", "20", "TVA"),
-    ("Quill & Co", "88 King Street, Dublin 2", "IE", "23", "VAT"),
-    ("Tidal Games", "12 Pier Street, Oakland", "US", "", ""),
-    ("Fernway Health", "3 Mill Lane, York", "GB", "20", "VAT"),
-)
-
-
-def customers(count: int) -> str:
-    """customers.csv: some customers with names, addresses and taxes, the rest by id."""
-    lines = ["customer,name,currency,tax_rate_percent,tax_name,address,country"]
-    for number in range(1, count + 1):
-        if number <= len(_NAMED):
-            name, address, country, rate, tax = _NAMED[number - 1]
-            lines.append(f'cust{number},"{name}",USD,{rate},{tax},"{address}",{country}')
-        else:
-            lines.append(f"cust{number},Customer {number},USD,,,,")
-    return "\n".join(lines) + "\n"
 
 
 def write_secret(path: Path, text: str) -> None:

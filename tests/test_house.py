@@ -192,6 +192,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "logs",
             "metrics",
             "rehearse",
+            "rehearse_customers",
             "rehearse_files",
             "service",
             "stall",

@@ -15,6 +15,7 @@ from metering.sandbox.access import (
 from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, PLANS, SPONSORED_ORGANIZATION, Extras, Fleet
 from metering.sandbox.gate import UNLIMITED, Clock, Limits
+from metering.sandbox.inventory import RECOVERABLE
 from metering.sandbox.server import RunningServer, main, serve
 from metering.sandbox.state import State, truth, truth_table
 
@@ -24,6 +25,7 @@ __all__ = [
     "PERSONAL_KEY",
     "PLANS",
     "PROJECT_KEY",
+    "RECOVERABLE",
     "SPONSORED_ORGANIZATION",
     "SPONSORED_ORGANIZATION_KEY",
     "UNLIMITED",
