@@ -70,7 +70,14 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
         name = month_name(period)
         hint = f"`metering invoices {name}` lists them; one that is issued has a number to explain"
         raise MeteringError(f"{customer!r} has no draft in {name}", hint=hint)
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+    return of_draft(Month(store=store, terms=terms_of_month.of(config), period=period, now=now), document, line)
+
+
+def of_draft(month: Month, document: Json, line: str | None = None) -> Json:
+    """The same of a draft that is known already.
+
+    `month` must be fresh: while it is read, the store shows one customer's observations alone.
+    """
     return _told(month, document, {**{name: document.get(name) for name in _HEAD}, "closing": None}, line)
 
 

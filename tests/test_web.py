@@ -128,6 +128,27 @@ def test_from_an_invoice_every_line_leads_down_to_the_page_as_it_was_received(si
     assert project in site.get(seq).text
 
 
+def test_a_drafts_lines_lead_to_what_the_command_explains(site, world, reader):
+    running, customer = month_of(web_world.NOW), web_world.customer(6)
+    told = explain.explain_draft(reader, world, running, web_world.NOW, customer=customer, line="2")
+    assert told["line"]["kind"] == "usage" and told["observations"]
+
+    document = site.get("/invoice", params={"customer": customer, "month": "2026-10"})
+    lines = {found for found in links(document.text) if found.startswith("/explain")}
+    address = next(found for found in lines if "line=2" in found)
+    page = site.get(address)
+    assert "computed again: agrees" in page.text
+    assert all(html.escape(step.strip(), quote=False)[:30] in page.text.replace("&#39;", "'") for step in told["steps"])
+    assert f"/invoice?customer={quote(customer, safe='')}&month=2026-10" in links(page.text)
+    observed = site.get(f"{address}&format=json").json()["rows"]
+    assert [row["value"] for row in observed] == [row["value"] for row in told["observations"]]
+    of_project = site.get("/project", params={"id": told["line"]["project_id"], "month": "2026-10"})
+    assert address in links(of_project.text)
+
+    asked = {"number": customer, "month": "2026-10", "line": "2"}
+    assert site.get("/api/explain", params=asked).json() == told
+
+
 def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
     month = Month(store=reader, terms=terms.of(world), period=month_of(web_world.NOW), now=web_world.NOW)
     assert site.get("/api/usage").json() == usage_json(month)
@@ -235,6 +256,8 @@ def test_a_hostile_address_is_answered_and_never_repeated_as_markup(site):
         ("/project?id=nothing", 404, "There is no project 'nothing'"),
         ("/invoice?number=INV-1", 404, "no invoice has the number 'INV-1'"),
         ("/explain?number=INV-2026-000001&line=99", 404, "has no line '99'"),
+        ("/explain?customer=cust20&month=2026-10&line=99", 404, "the draft has no line '99'"),
+        ("/explain?customer=nobody&month=2026-10&line=1", 404, "There is no draft for 'nobody' in 2026-10"),
         ("/page?seq=99999999", 404, "The journal has no record"),
         ("/customer?id=cust1&day=2026-10-40", 404, "is not a day"),
         ("/customers?format=exe", 404, "There is no format 'exe'"),

@@ -18,7 +18,7 @@ from metering.report_facts import Row
 from metering.web import openapi
 from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, NotFoundError, status_of
 from metering.web.edition import Edition, MonthFigures
-from metering.web.pages import explanation
+from metering.web.pages import draft_explanation, explanation
 
 Document = Mapping[str, Any]
 REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
@@ -102,8 +102,11 @@ def invoice(edition: Edition, request: Request) -> Document:
 
 
 def explain(edition: Edition, request: Request) -> Document:
-    """What `explain` prints."""
-    return explanation(edition, _given(request, "number"), request.query_params.get("line") or None)
+    """What `explain` prints; with a month, `number` is the customer's id, as for the command."""
+    number, line = _given(request, "number"), request.query_params.get("line") or None
+    if "month" in request.query_params:
+        return draft_explanation(edition, _month(request, edition), number, line)
+    return explanation(edition, number, line)
 
 
 def alerts(edition: Edition, _: Request) -> Document:

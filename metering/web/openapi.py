@@ -94,6 +94,7 @@ def _parameter(name: str, description: str, schema: Json, *, required: bool = Fa
 LONGEST = 500
 WORD: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 NUMBER_OF = _parameter("number", "The number of an invoice or a credit note.", WORD, required=True)
+WHOSE = {**NUMBER_OF, "description": "The number of an invoice or a credit note; with `month` a customer's id."}
 BY = _parameter("by", "A row per day (without it) or per hour.", {"enum": ["day", "hour"]})
 PROJECT_OF = _parameter("project", "Only this project.", WORD)
 LINE_OF = _parameter("line", "A line's key, or its number from 1; without it all lines in short.", WORD)
@@ -128,8 +129,8 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
     "/api/invoice": ("One issued invoice", [NUMBER_OF], INVOICE),
     "/api/explain": (
         "From an invoice line to the pages behind it",
-        [NUMBER_OF, LINE_OF],
-        _object(number=TEXT, status=TEXT, total=NUMBER),
+        [WHOSE, LINE_OF, {**MONTH, "description": "With it, `number` is a customer's id: their draft of this month."}],
+        _object(number=_or_null(TEXT), status=TEXT, total=NUMBER),
     ),
     "/api/alerts": ("Alerts with where they were delivered", [], _object(alerts=_list(ALERT))),
     "/api/plans": ("The plans on offer", [], _object(plans=_list(_object(id=TEXT, name=TEXT, currency=TEXT)))),

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from metering import close, explain, month_profile
 from metering.errors import MeteringError, UsageError
+from metering.month import Month
 from metering.period import DAY, Period, floor_day, parse_time
 from metering.report_facts import Row, Table
+from metering.store import Store
 from metering.web import rows, tables
 from metering.web.desk import Desk, NotFoundError
 from metering.web.edition import Edition, MonthFigures
@@ -214,26 +217,42 @@ def _document(request: Request, edition: Edition) -> Row:
             return edition.ask(("invoice", number), lambda store: close.invoice(store, number))
         except MeteringError as error:
             raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
-    month, customer = month_of(request, edition), request.query_params.get("customer", "")
-    drafts = [row for row in month.documents.get(customer, []) if row["number"] is None]
-    if not drafts:
+    return draft(month_of(request, edition), request.query_params.get("customer", ""))
+
+
+def draft(month: MonthFigures, customer: str) -> Row:
+    """A customer's draft. Raises NotFoundError where there is none."""
+    found = next((row for row in month.documents.get(customer, []) if row["number"] is None), None)
+    if found is None:
         raise NotFoundError(
             f"There is no draft for {customer[:100]!r} in {month.name}.", hint="See the list of invoices."
         )
-    return drafts[0]
+    return found
 
 
 def explained(desk: Desk, request: Request) -> Response:
-    """Every step of one line, and the observations and pages behind it."""
+    """Every step of one line of an invoice or a draft, and the observations and pages behind it."""
     edition = desk.editions.current()
     number, line = request.query_params.get("number", ""), request.query_params.get("line") or None
-    told = explanation(edition, number, line)
-    observations = told.get("observations", [])
-    found = desk.list_of(request, Sheet(table=tables.OBSERVATIONS, rows=observations))
+    if "customer" in request.query_params:
+        month = month_of(request, edition)
+        told = draft_explanation(edition, month, request.query_params["customer"], line)
+        name = f"Draft of {month.name}"
+    else:
+        told, name = explanation(edition, number, line), number
+    found = desk.list_of(request, Sheet(table=tables.OBSERVATIONS, rows=told.get("observations", [])))
     if form := request.query_params.get("format"):
         return desk.file(found, form, edition)
     return desk.page(
-        request, "explain", edition, title=f"{number}, line {line}", told=told, listing=found, number=number, line=line
+        request,
+        "explain",
+        edition,
+        title=f"{name}, line {line}",
+        told=told,
+        listing=found,
+        name=name,
+        address=f"/invoice?{urlencode(rows.address_of(told))}",
+        line=line,
     )
 
 
@@ -241,5 +260,19 @@ def explanation(edition: Edition, number: str, line: str | None) -> Row:
     """What `explain` prints. Raises NotFoundError for what was never issued."""
     try:
         return edition.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
+    except MeteringError as error:
+        raise NotFoundError(f"{error}.", hint=error.hint) from None
+
+
+def draft_explanation(edition: Edition, month: MonthFigures, customer: str, line: str | None) -> Row:
+    """What `explain --month` prints. Raises NotFoundError for a draft or a line that there is not."""
+    document = draft(month, customer)
+
+    def work(store: Store) -> Row:
+        fresh = Month(store=store, terms=edition.terms, period=month.period, now=edition.now)
+        return explain.of_draft(fresh, document, line)
+
+    try:
+        return edition.ask(("explain", month.name, customer, line), work)
     except MeteringError as error:
         raise NotFoundError(f"{error}.", hint=error.hint) from None

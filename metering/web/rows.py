@@ -41,17 +41,24 @@ def invoices(documents: Iterable[Row]) -> Table:
 
 
 def lines(document: Row) -> Table:
-    """tables.LINES; a line of an issued document has the address of its explanation."""
-    number = document["number"]
+    """tables.LINES, each with the address of its explanation."""
+    whose = address_of(document)
     return [
         {
             **line,
             "line": str(at),
             "currency": document["currency"],
-            "explain": number and f"/explain?{urlencode({'number': number, 'line': at})}",
+            "explain": f"/explain?{urlencode({**whose, 'line': at})}",
         }
         for at, line in enumerate(document["lines"], start=1)
     ]
+
+
+def address_of(document: Row) -> dict[str, str]:
+    """The parameters that name a document: its number, or of a draft whose it is and of which month."""
+    if document["number"]:
+        return {"number": document["number"]}
+    return {"customer": document["customer"]["id"], "month": document["period"]["start"][:7]}
 
 
 def alerts(log: Iterable[Row]) -> Table:
