@@ -270,7 +270,7 @@ def draft_explanation(edition: Edition, month: MonthFigures, customer: str, line
 
     def work(store: Store) -> Row:
         fresh = Month(store=store, terms=edition.terms, period=month.period, now=edition.now)
-        return explain.of_draft(fresh, document, line)
+        return explain.of_draft(fresh, dict(document), line)
 
     try:
         return edition.ask(("explain", month.name, customer, line), work)
