@@ -2,8 +2,9 @@
 
 Knows the tables of sql/migrations/0005_alarms.sql and three kinds of record. Must not decide anything.
 
-    alarm        {alarm_id, kind, organization, project_id, metric, summary, and of a double alarm other and month}
-    acknowledge  {alarm_id, reason, and of a double alarm count}
+    alarm        {alarm_id, kind, organization, project_id, metric, summary, and of a double alarm month, and other
+                  where two organizations report it}
+    acknowledge  {alarm_id, reason, and of a double alarm with other count}
     unit_check   {organization, verdict, projects: [{project_id, value, hours, logical_size, verdict}]}
 """
 

@@ -1,18 +1,23 @@
 """What a person must look at before money moves: raised once, shown by `status`, cleared by `acknowledge`.
 
-A `unit` alarm (storage in another unit) and a `double` alarm (a bucket that two organizations report in full) stop
-every close. A `metric` alarm (one that no meter knows) parks the customers who used it. Must not close or price.
+A `unit` alarm (storage in another unit) and a `double` alarm (a bucket that two organizations report in full, or that
+both endpoints of history tell to a plan that prices both) stop every close. A `metric` alarm (one that no meter knows)
+parks the customers who used it. Must not close or price.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from metering import meters
-from metering.config import Config
+import polars as pl
+
+from metering import legacy, meters, terms, usage
+from metering.config import Config, Meter, Plan
 from metering.errors import IncompleteError, UsageError
 from metering.ledger import Ledger
+from metering.month import Month
 from metering.period import month_name, month_of, parse_month, previous_month, rfc3339
 from metering.store import Store
 from metering.uncounted_rows import NOT_COUNTED
@@ -38,9 +43,9 @@ def raise_once(
 
 
 def look(ledger: Ledger, config: Config, now: datetime) -> list[str]:
-    """Raises what the store shows: metrics that no meter knows, buckets that stand twice. Returns what is new."""
+    """Raises what the store shows: metrics that no meter knows, buckets that count twice. Returns what is new."""
     ledger.flush()
-    found = [*_new_metrics(ledger, config), *_doubled(ledger, now)]
+    found = [*_new_metrics(ledger, config), *_doubled(ledger, now), *_told_twice(ledger, config, now)]
     for alarm in listed(ledger.store):
         _take_off(ledger, alarm)
     return [sentence for sentence in found if sentence is not None]
@@ -77,6 +82,49 @@ def _doubled(ledger: Ledger, now: datetime) -> list[str | None]:
         facts = {"project_id": row["project_id"], "other": row["other"], "month": month, "summary": summary}
         out.append(raise_once(ledger, "double", identity, row["organization"], **facts))
     return out
+
+
+def _told_twice(ledger: Ledger, config: Config, now: datetime) -> list[str | None]:
+    """Buckets of one organization under names of today and of the legacy plans, each of which their plan prices."""
+    found = terms.of(config)
+    if not any(_prices_both(plan, found.card.meters) for plan in found.card.plans):
+        return []
+    out = []
+    for period in (previous_month(now), month_of(now)):
+        month, name = Month(store=ledger.store, terms=found, period=period, now=now), month_name(period)
+        for organization, first, buckets, projects in _billed_twice(month).iter_rows():
+            summary = (
+                f"both endpoints of history tell the usage of {organization} in {name}, in {buckets} buckets of "
+                f"{projects} projects from {rfc3339(first)}, and plans price both: it would be billed twice"
+            )
+            identity = (organization, "endpoints", name)
+            out.append(raise_once(ledger, "double", identity, organization, month=name, summary=summary))
+    return out
+
+
+def _prices_both(plan: Plan, catalogue: Iterable[Meter]) -> bool:
+    priced = {price.meter for price in plan.prices}
+    metrics = {metric for meter in catalogue if meter.id in priced for metric in meter.metrics}
+    return len({metric.startswith(legacy.PREFIX) for metric in metrics}) > 1
+
+
+def _billed_twice(month: Month) -> pl.DataFrame:
+    """organization, first (bucket's start), buckets, projects: where a price is in force for metrics of both."""
+    is_both = pl.col("metric").str.starts_with(legacy.PREFIX).n_unique() > 1
+    used = month.sums.select("organization", "project_id", "metric").unique()
+    told = used.group_by("organization", "project_id").agg(is_both=is_both).filter("is_both")
+    buckets = month.usage.buckets(used.join(told, on=["organization", "project_id"], how="semi"))
+    metered = buckets.join(usage.metrics_of(month.terms.card.meters), on="metric")
+    placed = usage.assigned(metered, month.pieces, ["project_id", "meter"], "piece_no")
+    return (
+        placed.filter(pl.col("piece_no").is_not_null())
+        .group_by("organization", "project_id", "grain", "start")
+        .agg(is_both=is_both)
+        .filter("is_both")
+        .group_by("organization")
+        .agg(first=pl.col("start").min(), buckets=pl.len(), projects=pl.col("project_id").n_unique())
+        .sort("organization")
+    )
 
 
 def _take_off(ledger: Ledger, alarm: Json) -> None:
@@ -152,11 +200,11 @@ def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = 
 
 def _refuse_count(alarm: Json, count: str | None) -> None:
     """Raises UsageError where it is not said which side counts, or there are no sides."""
-    if alarm["kind"] != "double":
+    if alarm["other"] is None:
         if count is not None:
             raise UsageError(f"{alarm['alarm_id']} has no two sides", hint="leave out --count")
         return
-    sides = [alarm["organization"], *filter(None, [alarm["other"]]), BOTH]
+    sides = [alarm["organization"], alarm["other"], BOTH]
     if count not in sides:
         said = f"--count {count} is neither of them" if count else "it is not said whose usage counts"
         hint = " or ".join(f"--count {side}" for side in sides)

@@ -161,6 +161,80 @@ def test_what_a_later_legacy_walk_leaves_out_is_a_revision_to_zero_of_legacy_met
     assert sums(desk, "2026-10") == {"compute_unit_seconds": "9", "legacy.compute_time_seconds": "11"}
 
 
+FROM_THE_16TH = (
+    METER
+    + PRO
+    + """
+[[plans.prices]]
+meter = "legacy_compute"
+valid_from = 2026-09-16
+model = "per_unit"
+unit_price = "0.10"
+[[plans.prices]]
+meter = "legacy_compute"
+valid_from = 2026-09-16T02:00:00Z
+model = "per_unit"
+unit_price = "0.20"
+"""
+)
+
+
+def told_by_both(desk: Desk, neon: PlainNeon, *hours: str) -> list[Any]:
+    """Reads these hours at the legacy endpoint, then at today's, which tells them too; gives the alarms."""
+    fleet = neon.fleet("org-a")
+    fleet.histories = {"v2", "legacy"}
+    desk.now = "2026-09-16T05:30:00Z"
+    for hour in hours:
+        used(neon, hour, 200 * HOUR, grain="hourly")
+        fleet.use("bee-1", hour, compute_unit_seconds=200 * HOUR)
+    assert desk.good("poll")["notes"] == []
+    desk.legacy = []
+    notes = desk.good("poll")["notes"]
+    assert desk.good("poll")["notes"] == []  # told once
+    alarms: list[Any] = desk.good("status")["alarms"]
+    assert notes == [f"{alarm['alarm_id']}: {alarm['summary']}" for alarm in alarms]
+    return alarms
+
+
+def test_hours_that_both_endpoints_tell_stop_the_close_from_when_a_plan_prices_both(desk: Desk, neon: PlainNeon):
+    desk.plans = FROM_THE_16TH
+    (alarm,) = told_by_both(desk, neon, "2026-09-15T23:00", "2026-09-16T00:00", "2026-09-16T02:00")
+    facts = ("double", "org-a", None, "2026-09")
+    assert tuple(alarm[name] for name in ("kind", "organization", "other", "month")) == facts
+    assert alarm["summary"] == (
+        "both endpoints of history tell the usage of org-a in 2026-09, in 2 buckets of 1 projects from "
+        "2026-09-16T00:00:00Z, and plans price both: it would be billed twice"
+    )
+    desk.now = "2026-10-03T12:00:00Z"
+    close = ("close", "2026-09", "--allow-incomplete", "read for a day only")
+    ran = desk.run(*close)
+    assert ran.code == 3 and alarm["alarm_id"] in ran.err
+    ran = desk.run("acknowledge", alarm["alarm_id"], "--reason", "x", "--count", "org-a")
+    assert ran.code == 2 and "has no two sides" in ran.err
+    desk.good("acknowledge", alarm["alarm_id"], "--reason", "both were agreed upon")
+    (invoice,) = desk.good(*close)["invoices"]
+    lines = [(line["meter"], line["quantity"], line["amount"]) for line in invoice["lines"] if line["meter"]]
+    assert lines == [
+        ("compute", "500", "80.00"),
+        ("legacy_compute", "200", "20.00"),
+        ("legacy_compute", "200", "40.00"),
+    ]
+    assert desk.run("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    ("plans", "hour"),
+    [(FROM_THE_16TH, "2026-09-15T23:00"), (METER + PRO, "2026-09-16T02:00")],
+    ids=["the hour before", "one has no price"],
+)
+def test_hours_that_both_endpoints_tell_are_no_alarm_where_only_one_is_priced(
+    desk: Desk, neon: PlainNeon, plans: str, hour: str
+):
+    desk.plans = plans
+    assert told_by_both(desk, neon, hour) == []
+    assert sums(desk) == {"legacy.compute_time_seconds": str(200 * HOUR), "compute_unit_seconds": str(200 * HOUR)}
+
+
 def test_check_says_which_endpoint_answers_and_what_to_set(desk: Desk, neon: PlainNeon):
     desk.legacy = []
     found = desk.run("check", "--format", "json")
