@@ -88,7 +88,7 @@ def tables(report: Row, invoices: Sequence[Row]) -> dict[str, Table]:
         "lines": [_line(invoice, line) for invoice in invoices for line in invoice["lines"]],
     }
     return {
-        name: [{column: _cell(row.get(column)) for column in columns} for row in source[name]]
+        name: [{column: cell(row.get(column)) for column in columns} for row in source[name]]
         for name, columns in COLUMNS.items()
     }
 
@@ -113,7 +113,8 @@ def _line(invoice: Row, line: Row) -> dict[str, Any]:
     return {**line, **_named(invoice, "number", "status", "currency"), "customer": invoice["customer"]["id"]}
 
 
-def _cell(value: object) -> str | None:
+def cell(value: object) -> str | None:
+    """A value as a plain cell: a list as its parts with blanks between them, a flag as `true` or `false`."""
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     if isinstance(value, bool):

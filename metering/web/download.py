@@ -6,7 +6,7 @@ Pure: a listing in, bytes out. What a spreadsheet would take for a formula stays
 import json
 
 from metering.period import parse_time
-from metering.report_tables import csv_text
+from metering.report_tables import cell, csv_text
 from metering.web.listing import Listing
 from metering.workbook import single_sheet
 
@@ -25,16 +25,8 @@ def content(listing: Listing, form: str, as_of: str) -> bytes:
     if form == "json":
         told = {"table": listing.table.name, "as_of": as_of, "rows": rows}
         return (json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
-    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    cells = [{name: cell(value) for name, value in row.items()} for row in rows]
     if form == "csv":
         return csv_text(listing.table.kinds(), cells).encode("utf-8", "backslashreplace")
     assert form == "xlsx", form
     return single_sheet(listing.table.name, listing.table.kinds(), cells, parse_time(as_of).date())
-
-
-def _cell(value: object) -> str | None:
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if value is None else str(value)
