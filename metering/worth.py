@@ -33,10 +33,11 @@ def valued(
     `at`: prices in force then count, and units as Neon told them then; `default_plans`: project -> its organization's.
     """
     priced = {price.meter for plan in card.plans for price in plan.prices}
+    meters = {meter.id: meter for meter in card.meters}
     measured = [{**row, **_measured(row, meter_for(row["metric"], priced, card.meters), at)} for row in rows]
     out: Table = []
     for (project, meter), group in grouped(measured, lambda row: (row["project_id"], row["meter"])).items():
-        found = _cheapest(card, meter, _total(group), at, default_plans.get(project))
+        found = _cheapest(card, meters[meter], group, at, default_plans.get(project)) if meter else None
         if found is None:
             out += [{**row, **UNKNOWN} for row in group]
             continue
@@ -53,20 +54,17 @@ def _measured(row: Row, meter: Meter | None, at: datetime) -> dict[str, str | No
     return {"meter": meter.id, "quantity": quantity_text(quantity(int(row["value"]), meter, at)), "unit": meter.unit}
 
 
-def _total(rows: Iterable[Row]) -> Fraction:
-    return sum((Fraction(row["quantity"] or 0) for row in rows), Fraction(0))
-
-
 def _parts(amount: int, rows: Sequence[Row]) -> list[int]:
     """The amount over the metrics of a meter, by their values."""
     return largest_remainder(amount, [int(row["value"]) for row in rows])
 
 
 def _cheapest(
-    card: Card, meter: str | None, used: Fraction, at: datetime, default: str | None
+    card: Card, meter: Meter, rows: Sequence[Row], at: datetime, default: str | None
 ) -> tuple[Plan, int] | None:
-    """The plan to say it by, and the amount in minor units."""
-    in_force = [(plan, _in_force(plan, meter, at)) for plan in card.plans]
+    """The plan to say it by, and the amount in minor units, of what the rows come to together before any rounding."""
+    used = quantity(sum(int(row["value"]) for row in rows), meter, at)
+    in_force = [(plan, _in_force(plan, meter.id, at)) for plan in card.plans]
     amounts = [(plan, _amount(price, plan, used, card.rounding)) for plan, price in in_force if price]
     for plan, amount in amounts:
         if plan.id == default:
@@ -77,7 +75,7 @@ def _cheapest(
     return min(alike, key=lambda found: (found[1], found[0].id), default=None)
 
 
-def _in_force(plan: Plan, meter: str | None, at: datetime) -> Price | None:
+def _in_force(plan: Plan, meter: str, at: datetime) -> Price | None:
     """The plan's price of the meter at that moment, where a sum is enough to rate it."""
     prices = [price for price in plan.prices if price.meter == meter and price.valid_from <= at]
     newest = max(prices, key=lambda price: price.valid_from, default=None)

@@ -1,11 +1,13 @@
 """What unbilled usage would be worth; every number by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from card import plan, price
 
+from metering.config import Divisor, Meter
 from metering.meters import built_in
 from metering.ratecard import Card
 from metering.worth import valued
@@ -77,6 +79,27 @@ def test_metrics_of_one_meter_share_one_allowance_and_its_cents():
     found = valued(rows, card(storage), AT, {})
     assert [row["worth"] for row in found] == ["1.33", "0.67"]  # 2.00 by 2 : 1
     assert [row["quantity"] for row in found] == ["2", "1"]
+
+
+@pytest.mark.parametrize(("value", "told"), [("1199", "0.00"), ("1200", "0.01")])
+def test_the_quantity_is_not_rounded_before_the_amount_is(value, told):
+    third = plan("third", price(unit_price="0.015"))
+    rows = [{"project_id": "p-1", "metric": "compute_unit_seconds", "value": value}]
+    assert worth(rows, third) == [(told, "USD", "third")]  # a third of an hour at 0.015 is half a cent
+
+
+def test_thirds_of_two_metrics_fill_a_package_and_begin_no_other():
+    thirds = Meter(id="thirds", metrics=("a", "b"), unit="piece", divisors=(Divisor(valid_from=AT, divisor="3"),))
+    packed = plan("packed", price(meter="thirds", model="package", package_size="1", package_price="1.00"))
+    rows = [{"project_id": "p-1", "metric": metric, "value": value} for metric, value in (("a", "2"), ("b", "1"))]
+    found = valued(rows, replace(card(packed), meters=(thirds,)), AT, {})
+    assert [(row["quantity"], row["worth"]) for row in found] == [
+        ("0.666666666667", "0.67"),
+        ("0.333333333333", "0.33"),
+    ]
+    rows[1]["value"] = "2"
+    found = valued(rows, replace(card(packed), meters=(thirds,)), AT, {})
+    assert [row["worth"] for row in found] == ["1.00", "1.00"]  # 4/3: a second one is begun
 
 
 def test_rounding_is_the_cards():
