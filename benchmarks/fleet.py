@@ -152,6 +152,7 @@ def build(directory: Path, projects: int, *, hours: int = 744) -> None:
         "insert into coverage values (1, $organization, 0, $start, $end, 1)",
         {"organization": ORGANIZATION, "start": MONTH.start, "end": MONTH.start + hours * HOUR},
     )
+    run("insert into project_read select project_key, $read_at from project", {"read_at": MONTH.start + hours * HOUR})
     run("update position set seq = $seq, hash = $hash", {"seq": last.seq, "hash": last.hash.hex()})
     run("checkpoint")
     database.connection.close()
