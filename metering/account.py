@@ -28,7 +28,7 @@ from metering.thrift import Means, Thrift, leave_sweeps
 
 COUNTER_SHARE = 2
 """At most one in so many of the requests that a cycle's time allows goes to counters."""
-_BAD_REQUEST = 400
+_BAD_REQUEST, _NOT_FOUND = 400, 404
 Windows = Callable[[Organization], list[Window]]
 
 
@@ -204,40 +204,46 @@ class Account:
             yield _read(caller, reading)
 
     def _land(self, polled: Polled, counter: "_Counter") -> None:
-        """Branches first: a project counts as read once all of it is."""
+        """A list of branches that broke off tells no largest one, and is asked for again."""
         organization, project_id = polled.organization.id, counter.project_id
-        walk, more = self.intake.next_walk() if counter.branches else 0, {"project_id": project_id}
-        for page in counter.branches:
+        branches = counter.branches if counter.error is None else []
+        walk, more = self.intake.next_walk() if branches else 0, {"project_id": project_id}
+        for page in branches:
             self.intake.page(page, "branches", organization, walk, more)
         if counter.answer is not None:
             self.intake.page(counter.answer, "project", organization, self.intake.next_walk(), more)
             self.intake.progress(f"{organization}: quota counters", 1)
             polled.row["counters"] += 1
-        elif isinstance(counter.error, CredentialsError | StoppedError):
+        if isinstance(counter.error, CredentialsError | StoppedError):
             raise counter.error
-        elif isinstance(counter.error, UnavailableError):
-            self.intake.report.notes.append(f"{organization}: {counter.error}")  # deleted since inventory was read
+        if counter.is_gone:
+            self.intake.report.notes.append(f"{organization}: {counter.error}")
         elif counter.error is not None:
             self.intake.report.fault(f"organization {organization}, counters of {project_id}", counter.error)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Counter:
-    """What was read of one project: its branches' pages where they are needed, then itself, or what broke it off."""
+    """What was read of one project: itself, its branches' pages where they are needed, and what broke it off."""
 
     project_id: str
     branches: list[Answer] = field(default_factory=list)
     answer: Answer | None = None
     error: MeteringError | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted since inventory was read."""
+        return self.answer is None and isinstance(self.error, UnavailableError) and self.error.status == _NOT_FOUND
+
 
 async def _read(caller: Caller, reading: counters.Reading) -> _Counter:
     path, found = f"projects/{reading.project_id}", _Counter(project_id=reading.project_id)
     try:
+        found.answer = await caller.get(path, {})  # first: branches that cannot be read take nothing from it
         if reading.needs_branches:
             async for page in caller.walk(f"{path}/branches", {"limit": "100"}):
                 found.branches.append(page)
-        found.answer = await caller.get(path, {})
     except MeteringError as error:
         found.error = error
     return found

@@ -51,8 +51,8 @@ def due(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime,
     """What to read, at most `budget` requests; rows as `counter_candidates.sql` gives them.
 
     Only projects that have a quota, or may have one by our plans, or of which that is not known. First those never
-    read in this billing period, then those near a quota that moved, then those that moved and have rested, or were
-    not read for a day; while all this is little, the others too, the longest unread first.
+    read in this billing period, then those near a quota that moved, then those that moved and have rested, whose
+    branches broke off, or were not read for a day; while all this is little, the others too, the longest unread first.
     """
     ranked = []
     for row in candidates.iter_rows(named=True):
@@ -95,12 +95,19 @@ def _need(row: Mapping[str, Any], limits: Mapping[str, int], now: datetime) -> t
     if observed_at is None or (row["period_end"] is not None and row["period_end"] <= now):
         return _NEW, 0, now
     percent = max((_percent(row, name, limit, now) for name, limit in limits.items()), default=0)
+    if "logical_size_bytes" in limits and not _has_branches(row, observed_at):
+        return _RESTED, 0, observed_at
     has_moved = row["moved_at"] is not None and row["moved_at"] > observed_at - LAG
     if has_moved and percent >= FLOOR_PERCENT:
         return _NEAR, -percent, observed_at
     age: timedelta = now - observed_at
     is_rested = age >= DAY or (has_moved and age >= REST)
     return (_RESTED if is_rested else _RESTING), 0, observed_at
+
+
+def _has_branches(row: Mapping[str, Any], observed_at: datetime) -> bool:
+    """Whether the branches' sizes were read when the counters were."""
+    return row["branches_observed_at"] is not None and row["branches_observed_at"] >= observed_at
 
 
 def _percent(row: Mapping[str, Any], name: str, limit: int, now: datetime) -> int:

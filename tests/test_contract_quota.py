@@ -183,6 +183,27 @@ def test_size_is_the_largest_branch_not_the_sum(desk: Desk) -> None:
     assert row["forecast"] is None
 
 
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_branches_that_cannot_be_read_are_owed_and_take_nothing_from_the_other_counters(
+    desk: Desk, status: int
+) -> None:
+    limit(desk, logical_size_bytes=1000, written_data_bytes=1000)["written_data_bytes"] = 800
+    desk.neon.branches["calm-dawn-1"] = [{"id": "br-1", "logical_size": 810}]
+    desk.neon.fail("calm-dawn-1", "branches", status)
+    ran = desk.run("poll")
+    assert ran.code == 3
+    assert "org-a, counters of calm-dawn-1" in ran.err
+    assert rows(desk)["written_data_bytes"]["level"] == "warning"
+    assert rows(desk)["logical_size_bytes"]["level"] == "unknown"
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 3), (404, 0)])
+def test_a_project_that_may_not_be_read_is_owed_and_one_that_is_gone_is_not(desk: Desk, status: int, code: int) -> None:
+    limit(desk, written_data_bytes=1000)["written_data_bytes"] = 800
+    desk.neon.fail("calm-dawn-1", "project", status)
+    assert desk.run("poll").code == code
+
+
 def test_other_thresholds_name_other_levels(desk: Desk) -> None:
     desk.more = "[quota]\nthresholds_percent = [50, 70, 90]\n"
     limit(desk, written_data_bytes=100)["written_data_bytes"] = 75

@@ -22,6 +22,7 @@ SCHEMA = {
     "written_data_bytes": pl.Int64,
     "data_transfer_bytes": pl.Int64,
     "counter_limits": pl.String,
+    "branches_observed_at": UTC_TIME,
     "moved_at": UTC_TIME,
 }
 
@@ -97,6 +98,15 @@ def test_a_quota_on_the_size_takes_a_request_more():
     frame = pl.DataFrame([sized], schema=SCHEMA, orient="row")
     assert due(frame, {}, NOW, 2) == [Reading(project_id="p", needs_branches=True)]
     assert due(frame, {}, NOW, 1) == []
+
+
+def test_branches_that_broke_off_are_owed_before_what_rests():
+    many = [near(f"near-{i:03}", 500) for i in range(FREE_READS)]
+    size, read = '{"logical_size_bytes": 1000}', {"observed_at": NOW - HOUR / 4}
+    broken = candidate("p", limits=size, **read, branches_observed_at=NOW - HOUR)
+    assert "p" in asked(*many, broken)
+    assert "p" in asked(*many, {**broken, "branches_observed_at": None})
+    assert "p" not in asked(*many, {**broken, "branches_observed_at": NOW - HOUR / 4})
 
 
 def test_the_smallest_limit_of_all_plans_counts():

@@ -32,9 +32,11 @@ select
     c.written_data_bytes,
     c.data_transfer_bytes,
     c.limits                        as counter_limits,
+    b.observed_at                   as branches_observed_at,
     greatest(a.last_active_at, m.moved_at) as moved_at
 from latest as l
 left join counter as c on c.organization = l.organization and c.project_id = l.project_id
+left join branch_size as b on b.organization = l.organization and b.project_id = l.project_id
 left join active as a on a.project_id = l.project_id
 left join moved as m on m.project_id = l.project_id
 where l.is_listed
