@@ -3,7 +3,7 @@
 Sums are exact and in the meter's unit. Reads the store through a month; knows no price.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -58,7 +58,7 @@ def _profile(
 def _sums(
     month: Month, projects: Collection[str], within: Period, every: timedelta
 ) -> dict[Meter, dict[datetime, Fraction]]:
-    """What the projects used of each meter (the one that most plans price, else the catalogue's first) in each slot."""
+    """What the projects used of each meter in each slot."""
     mine = month.sums.filter(pl.col("project_id").is_in(list(projects)))
     wanted = mine.select("project_id", "metric").unique()
     buckets = month.usage.buckets(wanted, every=every, read_at=month.dated_metrics)
@@ -66,12 +66,31 @@ def _sums(
         buckets = buckets.filter(pl.col("grain") == HOURLY)
     inside = buckets.filter((pl.col("start") >= within.start) & (pl.col("start") < within.end))
     slot = pl.col("start").dt.truncate("1d" if every == DAY else "1h")
-    summed = inside.group_by("metric", "read_at", slot=slot).agg(pl.col("value").sum())
+    return metered(month, inside.group_by("metric", "read_at", slot=slot).agg(pl.col("value").sum()))
+
+
+def metered(month: Month, rows: pl.DataFrame) -> dict[Meter, dict[datetime, Fraction]]:
+    """Quantities of rows (metric, slot, read_at, value), in the meter that a plan prices, else the first of them."""
     priced = {price.meter for plan in month.terms.card.plans for price in plan.prices}
+    return quantities(
+        (
+            (meter, slot, read_at, value)
+            for metric, slot, read_at, value in rows.select("metric", "slot", "read_at", "value").iter_rows()
+            if (meter := meter_for(metric, priced, month.terms.card.meters))
+        ),
+        month.now,
+    )
+
+
+def quantities(
+    rows: Iterable[tuple[Meter, datetime, datetime | None, int]], now: datetime
+) -> dict[Meter, dict[datetime, Fraction]]:
+    """Rows (meter, slot, when the page was read, value) summed by meter and slot, by the divisor of each reading.
+
+    Where the unit never changed no reading is given, and `now` stands for it.
+    """
     sums: dict[Meter, dict[datetime, Fraction]] = {}
-    for metric, read_at, start, value in summed.iter_rows():
-        meter = meter_for(metric, priced, month.terms.card.meters)
-        if meter is not None:
-            known = sums.setdefault(meter, {})
-            known[start] = known.get(start, Fraction(0)) + usage.quantity(value, meter, read_at or month.now)
+    for meter, slot, read_at, value in rows:
+        known = sums.setdefault(meter, {})
+        known[slot] = known.get(slot, Fraction(0)) + usage.quantity(value, meter, read_at or now)
     return sums

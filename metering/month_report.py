@@ -15,11 +15,11 @@ from metering import (
     close,
     month_inventory,
     month_outlook,
+    month_profile,
     quota_status,
     report,
     report_data,
     terms,
-    usage,
     worth,
 )
 from metering.backtest import terms_of
@@ -27,11 +27,10 @@ from metering.config import Config
 from metering.errors import MeteringError
 from metering.files import write_whole
 from metering.invoice_sheet import Background, own_usage
-from metering.meters import meter_for
 from metering.money import quantity_text
 from metering.month import Month, usage_json
 from metering.period import DAY, Period, month_name, month_of, parse_time, previous_month
-from metering.report_facts import Facts, Row, Table, every_day, grouped
+from metering.report_facts import Facts, Row, Table, every_day
 from metering.store import Store
 
 Json = dict[str, Any]
@@ -189,29 +188,32 @@ def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequenc
 
     def of(customer: str) -> Table:
         found = sums().get((customer,))
-        rows = [
-            {"meter": meter, "day": f"{day:%Y-%m-%d}", "quantity": usage.quantity(value, meters[meter], month.now)}
-            for _, meter, day, value in (found.iter_rows() if found is not None else ())
-        ]
+        used = (
+            (meters[meter], day, read_at, value)
+            for _, meter, day, read_at, value in (found.iter_rows() if found is not None else ())
+        )
         return [
             {
-                "meter": meter,
-                "unit": meters[meter].unit,
+                "meter": meter.id,
+                "unit": meter.unit,
                 "days": every_day(
                     month.period,
                     month.now,
                     gaps,
-                    ({**row, "quantity": quantity_text(row["quantity"])} for row in of_meter),
+                    (
+                        {"day": f"{day:%Y-%m-%d}", "quantity": quantity_text(quantity)}
+                        for day, quantity in known.items()
+                    ),
                 ),
             }
-            for meter, of_meter in grouped(rows, lambda row: str(row["meter"])).items()
+            for meter, known in month_profile.quantities(used, month.now).items()
         ]
 
     return of
 
 
 def _sums_by_day(month: Month, own: Mapping[str, Sequence[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
-    """(customer,) -> customer, meter, day, value."""
+    """(customer,) -> customer, meter, day, read_at, value."""
     owned = [
         (row["project_id"], row["metric"], row["customer"], row["meter"])
         for rows in own.values()
@@ -219,11 +221,12 @@ def _sums_by_day(month: Month, own: Mapping[str, Sequence[Row]]) -> dict[tuple[o
         if row["meter"] is not None
     ]
     pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
-    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY)
+    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY, read_at=month.dated_metrics)
     sums = (
         days.join(pairs, on=["project_id", "metric"])
-        .group_by("customer", "meter", day=pl.col("start").dt.truncate("1d"))
+        .group_by("customer", "meter", "read_at", day=pl.col("start").dt.truncate("1d"))
         .agg(pl.col("value").sum())
+        .select("customer", "meter", "day", "read_at", "value")
         .sort("customer", "meter", "day")
     )
     return sums.partition_by("customer", as_dict=True)
@@ -244,15 +247,10 @@ def _alerts(store: Store, period: Period) -> list[Json]:
 
 
 def _days(month: Month) -> list[Json]:
-    """Usage by day and meter, for the charts: in the meter that prices most plans, else the catalogue's first."""
-    priced = {price.meter for plan in month.terms.card.plans for price in plan.prices}
-    sums: dict[tuple[str, str], Any] = {}
-    for day, metric, value in month.usage.days().iter_rows():
-        meter = meter_for(metric, priced, month.terms.card.meters)
-        if meter is not None:
-            key = (f"{day:%Y-%m-%d}", meter.id)
-            sums[key] = sums.get(key, 0) + usage.quantity(value, meter, month.now)
+    """Usage by day and meter, for the charts."""
+    days = month.usage.days(month.dated_metrics).rename({"day": "slot"})
     return [
-        {"day": day, "meter": meter, "quantity": quantity_text(quantity)}
-        for (day, meter), quantity in sorted(sums.items())
+        {"day": f"{day:%Y-%m-%d}", "meter": meter.id, "quantity": quantity_text(quantity)}
+        for meter, known in sorted(month_profile.metered(month, days).items(), key=lambda item: item[0].id)
+        for day, quantity in known.items()
     ]

@@ -141,23 +141,31 @@ class MonthUsage:
     def buckets(self, wanted: pl.DataFrame, *, every: timedelta = HOUR, read_at: Sequence[str] = ()) -> pl.DataFrame:
         """USAGE bucket by bucket, or summed by the day, for the (project_id, metric) pairs of `wanted`.
 
-        `read_at`: the metrics whose rows say when the page was read.
+        `read_at`: the metrics whose rows say when the page was read; they come bucket by bucket in any case, since
+        what was read of one day before and after its unit changed cannot be added.
         """
         found = [
             self._buckets(metric, keys, every, is_dated=metric in read_at) for metric, keys in self._by_metric(wanted)
         ]
         return pl.concat([pl.DataFrame(schema=USAGE), *found])
 
-    def days(self) -> pl.DataFrame:
-        """day, metric, value: what all projects used together by UTC day; a month's bucket on the day of its start."""
+    def days(self, read_at: Sequence[str] = ()) -> pl.DataFrame:
+        """day, metric, read_at, value: what all projects used together by UTC day; `read_at` as in `buckets`.
+
+        A month's bucket stands on the day of its start.
+        """
+        keys = ("metric", "read_at")
         day = pl.col("start").dt.truncate("1d")
         used = self.sums.select("project_id", "metric").unique()
         found = [
-            self._buckets(metric, keys, DAY, is_dated=False).group_by("metric", day=day).agg(pl.col("value").sum())
-            for metric, keys in self._by_metric(used)
+            self._buckets(metric, wanted, DAY, is_dated=metric in read_at)
+            .group_by(*keys, day=day)
+            .agg(pl.col("value").sum())
+            for metric, wanted in self._by_metric(used)
         ]
-        schema: dict[str, pl.DataType] = {"day": Moment, "metric": pl.String(), "value": Int128}
-        return pl.concat([pl.DataFrame(schema=schema), *(rows.select(*schema) for rows in found)]).sort("day", "metric")
+        schema = {"day": Moment, **{name: USAGE[name] for name in (*keys, "value")}}
+        rows = pl.concat([pl.DataFrame(schema=schema), *(rows.select(*schema) for rows in found)])
+        return rows.sort("day", *keys)
 
     def _by_metric(self, wanted: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         keyed = wanted.join(self._projects, on="project_id").select("metric", "project_key").unique()
@@ -165,7 +173,7 @@ class MonthUsage:
             yield metric, keyed.filter(pl.col("metric") == metric).select("project_key")
 
     def _buckets(self, metric: str, keys: pl.DataFrame, every: timedelta, *, is_dated: bool) -> pl.DataFrame:
-        length = every // timedelta(microseconds=1)
+        length = (HOUR if is_dated else every) // timedelta(microseconds=1)
         with self.store.frames(wanted=keys):
             found = pl.concat(
                 self._query("usage_buckets", slice_, metric=metric, length=length, with_unchanged=is_dated)

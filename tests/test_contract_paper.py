@@ -48,6 +48,27 @@ def text_of(path: Path) -> str:
     return re.sub(r"[\s\u200b]", "", joined)
 
 
+def test_the_days_on_an_invoice_are_in_the_unit_in_which_they_were_read(desk: Desk, tmp_path: Path) -> None:
+    desk.more = (
+        SELLER
+        + """
+[[meters]]
+id = "compute"
+metrics = ["compute_unit_seconds"]
+unit = "CU-hour"
+divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-10-03, divisor = "3600000" }]
+"""
+    )
+    desk.good("void", "INV-2026-000001", "--reason", "once more")
+    desk.now = "2026-10-03T12:00:00Z"  # Neon's unit is another by now
+    (invoice,) = (row for row in desk.good("close", "2026-09")["invoices"] if row["number"] == "INV-2026-000003")
+    assert [line["quantity"] for line in invoice["lines"] if line["kind"] == "usage"] == ["2"]
+    page = tmp_path / "out.html"
+    assert desk.run("invoice", "INV-2026-000003", "--html", str(page)).code == 0
+    assert "102,000" in page.read_text()
+    assert "0,102" not in page.read_text()
+
+
 def test_an_invoice_is_written_as_pdf_and_page_in_its_customers_locale(desk: Desk, tmp_path: Path) -> None:
     pdf, page = tmp_path / "out.pdf", tmp_path / "out.html"
     ran = desk.run("invoice", "INV-2026-000001", "--pdf", str(pdf), "--html", str(page))

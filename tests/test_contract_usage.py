@@ -1,5 +1,6 @@
 """Contract 5.2 from outside: which value of a bucket counts, and what `usage` and `status` say about it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,28 @@ divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-1
     desk.good("poll")
     (row,) = desk.good("usage", "current")["usage"]
     assert (row["value"], row["quantity"]) == ("3603600", "2")
+
+
+def test_hours_of_one_day_that_were_read_in_two_units_are_each_converted_by_their_own(desk: Desk) -> None:
+    desk.more = """
+[[meters]]
+id = "compute"
+metrics = ["compute_unit_seconds"]
+unit = "CU-hour"
+divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-10-06, divisor = "3600000" }]
+"""
+    fleet = desk.neon.fleet("org-a")
+    fleet.use("calm-dawn-1", "2026-10-05T05:00", compute_unit_seconds=3600)
+    desk.good("poll")
+    fleet.use("calm-dawn-1", "2026-10-05T20:00", compute_unit_seconds=3600000)
+    desk.now = "2026-10-06T12:00:00Z"  # asks for the hours since noon
+    desk.good("poll")
+    (row,) = desk.good("usage", "current", "--by", "day")["usage"]
+    assert (row["start"], row["value"], row["quantity"]) == ("2026-10-05T00:00:00Z", "3603600", "2")
+    desk.run("report", "2026-10", "--format", "json")
+    report = json.loads((desk.directory / "var" / "reports" / "2026-10" / "report.json").read_text())
+    (meter,) = report["meters"]
+    assert (meter["quantity"], [day["quantity"] for day in meter["days"]][4]) == ("2", "2")
 
 
 def test_a_renamed_project_shows_its_last_name(desk: Desk) -> None:
