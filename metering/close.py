@@ -6,10 +6,12 @@ others close.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, overload
+
+import polars as pl
 
 from metering import alarms, corrections, parking
 from metering import terms as terms_of_month
@@ -26,6 +28,29 @@ Json = dict[str, Any]
 NOBODY: Mapping[str, str] = {}
 
 
+class Documents(Sequence[Json]):
+    """Issued invoices and credit notes, each decoded when it is looked at: a month may have hundreds of thousands."""
+
+    def __init__(self, found: pl.DataFrame) -> None:
+        """`found` has `document`, as it was frozen, and `status`, as it is now."""
+        self._found = found
+
+    def __len__(self) -> int:
+        return self._found.height
+
+    def __iter__(self) -> Iterator[Json]:
+        return map(_shown, self._found.iter_rows(named=True))
+
+    @overload
+    def __getitem__(self, place: int) -> Json: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Documents": ...
+    def __getitem__(self, place: int | slice) -> "Json | Documents":
+        if isinstance(place, slice):
+            return Documents(self._found[place])
+        return _shown(self._found.row(place, named=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
@@ -34,7 +59,7 @@ class Closing:
     """
 
     month: Period
-    invoices: list[Json]
+    invoices: Sequence[Json]
     issued: list[str]
     parked: dict[str, str]
     unassigned: list[Json]
@@ -74,15 +99,18 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
         return _closing_of(month)
     settled = sorted(({draft["customer"]["id"] for draft in drafts} | (pending or set())) - parked.keys())
     decided = {"parked": parked, "settled": settled, "released": dict(release)}
-    _record(ledger, config, month, drafts, {"allow_incomplete": allow_incomplete, **decided})
-    return _closing_of(month, [draft["number"] for draft in drafts])
+    numbers = _record(ledger, config, month, drafts, {"allow_incomplete": allow_incomplete, **decided})
+    return _closing_of(month, numbers)
 
 
-def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], decided: Json) -> None:
-    """Numbers the drafts and journals the closing with all that it takes to rate it again."""
+def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], decided: Json) -> list[str]:
+    """Numbers the drafts, uses them up, and journals the closing with all that it takes to rate it again."""
     series, positions = _numbers(ledger.store, config, drafts, month.now)
+    numbers = [draft["number"] for draft in drafts]
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
-    body = {"terms": terms_of_month.document(month.terms), "facts": {**known, **decided}, "invoices": drafts}
+    head = _text({"terms": terms_of_month.document(month.terms), "facts": {**known, **decided}, "invoices": []})
+    drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
+    texts = [_text(drafts.pop()) for _ in numbers]
     ledger.record(
         "close",
         {
@@ -94,8 +122,13 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
             "series": series,
             "positions": positions,
         },
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+        body=b"".join([head.removesuffix(b"]}"), b",".join(texts), b"]}"]),
     )
+    return numbers
+
+
+def _text(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def rehearse(  # noqa: PLR0913 - the same choices as of a closing
@@ -165,6 +198,11 @@ def invoice(store: Store, number: str) -> Json:
     return _shown(found.row(0, named=True))
 
 
+def issued_in(store: Store, period: Period) -> Documents:
+    """What was issued for a month, void ones and credit notes too, by customer and number."""
+    return Documents(store.query("month_invoices", month=month_name(period)))
+
+
 def _shown(row: Json) -> Json:
     document: Json = json.loads(row["document"])
     return {**document, "status": row["status"]}
@@ -178,8 +216,7 @@ def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Clos
     """What a closing would do, beside the month before."""
     closed = _closing_of(month)
     would_be = sorted([*closed.invoices, *drafts], key=_customer)
-    before = month.store.query("month_invoices", month=month_name(previous_month(month.period.start)))
-    standing = (_shown(row) for row in before.iter_rows(named=True))
+    before = issued_in(month.store, previous_month(month.period.start))
     return Closing(
         month=month.period,
         invoices=would_be,
@@ -188,7 +225,7 @@ def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Clos
         unassigned=month.unassigned,
         unpriced=month.unpriced,
         differences=parking.differences(
-            [row for row in would_be if stands(row)], [row for row in standing if stands(row)]
+            [row for row in would_be if stands(row)], [row for row in before if stands(row)]
         ),
     )
 
@@ -201,12 +238,11 @@ def stands(document: Json) -> bool:
 def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
     """The month as the store has it closed; `issued` are the numbers that are new."""
     name = month_name(month.period)
-    rows = month.store.query("month_invoices", month=name)
     facts = month.store.query("closing_facts", month=name)
     known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
     return Closing(
         month=month.period,
-        invoices=sorted((_shown(row) for row in rows.iter_rows(named=True)), key=_customer),
+        invoices=issued_in(month.store, month.period),
         issued=issued or [],
         parked=dict(month.store.query("parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
@@ -289,7 +325,7 @@ def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bo
     return {customer: known[customer] for customer in pending & known.keys()} == parked
 
 
-def _numbers(store: Store, config: Config, drafts: list[Json], now: datetime) -> tuple[str, list[int]]:
+def _numbers(store: Store, config: Config, drafts: Collection[Json], now: datetime) -> tuple[str, list[int]]:
     """Turns drafts into final invoices, in place, numbered on from the last of the year's series."""
     series = f"invoice {now:%Y}"
     last = int(store.query("last_position", series=series).item())
@@ -307,4 +343,4 @@ def frozen_invoice(draft: Json | None, issued: Json) -> str:
     if draft is None:
         return ""
     given = {name: issued[name] for name in ("number", "status", "issued_at", "due_at")}
-    return json.dumps({**draft, **given}, ensure_ascii=False, separators=(",", ":"))
+    return _text({**draft, **given}).decode()

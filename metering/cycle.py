@@ -1,7 +1,7 @@
 """The jobs that `poll`, `backfill` and `tick` run, and the service with them: verbs put together, nothing computed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -153,8 +153,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     if told:
         # Announced last: what is not announced yet is told, and its report written, by the next tick.
         write_report(told)
-        invoices = close.month_invoices(ledger.store, config, told, now)["invoices"]
-        announce_invoices(ledger, config, invoices, now)
+        announce_invoices(ledger, config, close.issued_in(ledger.store, told), now)
     deliveries = alert.deliver_due(ledger, config, secrets, now, real_time)
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
@@ -196,7 +195,7 @@ def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
     return len(alert.evaluate(ledger, rows, config, now))
 
 
-def announce_invoices(ledger: Ledger, config: Config, invoices: list[dict[str, Any]], now: datetime) -> None:
+def announce_invoices(ledger: Ledger, config: Config, invoices: Iterable[dict[str, Any]], now: datetime) -> None:
     """Queues invoice.finalized, or invoice.voided for a credit note, for every one that was not announced yet."""
     for invoice in invoices:
         if invoice.get("kind") == "credit_note":

@@ -1,23 +1,50 @@
 """How closing and voiding become rows, live and in a rebuild alike. Knows no prices and computes no amount."""
 
-import json
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import duckdb
+import msgspec
 import polars as pl
 
 from metering.period import parse_time
 
 Row = dict[str, Any]
+INVOICES_AT_ONCE = 10_000
+
+
+class _Customer(msgspec.Struct):
+    id: str
+
+
+class _Head(msgspec.Struct):
+    """What a document says of itself in the table's columns."""
+
+    number: str
+    customer: _Customer
+    currency: str
+    total: str
+    issued_at: str
+
+
+class _Closing(msgspec.Struct):
+    """The body of a closing, its parts as they stand in it."""
+
+    terms: msgspec.Raw
+    facts: msgspec.Raw
+    invoices: list[msgspec.Raw]
+
+
+_head = msgspec.json.Decoder(_Head)
 
 
 def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     """One closing with all its invoices; the body holds them, the terms and what was unassigned or unpriced."""
-    data, body = record["data"], json.loads(record["body"])
+    data, body = record["data"], msgspec.json.decode(record["body"], type=_Closing)
     connection.execute(
         "insert or ignore into terms values ($sha256, $seq, $document)",
-        {"sha256": data["terms_sha256"], "seq": record["seq"], "document": _text(body["terms"])},
+        {"sha256": data["terms_sha256"], "seq": record["seq"], "document": bytes(body.terms).decode()},
     )
     connection.execute(
         "insert into closing values ($seq, $month, $as_of, $as_of_seq, $sha256, $reason, $document)",
@@ -28,7 +55,7 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
             "as_of_seq": data["as_of_seq"],
             "sha256": data["terms_sha256"],
             "reason": data["allow_incomplete"],
-            "document": _text(body["facts"]),
+            "document": bytes(body.facts).decode(),
         },
     )
     connection.execute(
@@ -40,15 +67,14 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
             "insert or replace into parked values ($month, $customer, $seq, $reason)",
             {"month": data["month"], "customer": customer, "seq": record["seq"], "reason": reason},
         )
-    _insert(connection, record["seq"], data, zip(data["positions"], body["invoices"], strict=True))
+    _insert(connection, record["seq"], data, zip(data["positions"], body.invoices, strict=True))
 
 
 def apply_void(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     """The voided invoice keeps its bytes; the credit note stands beside it."""
     data = record["data"]
     connection.execute("update invoice set status = 'void' where number = $number", {"number": data["number"]})
-    note = json.loads(record["body"])
-    _insert(connection, record["seq"], data, [(data["position"], note)])
+    _insert(connection, record["seq"], data, [(data["position"], msgspec.Raw(record["body"]))])
 
 
 _INVOICE: dict[str, pl.DataType] = {
@@ -66,33 +92,34 @@ _INVOICE: dict[str, pl.DataType] = {
 }
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, seq: int, data: Row, issued: Iterable[tuple[int, Row]]) -> None:
-    """(position, document) each, in one statement: a month may have tens of thousands."""
-    rows = [
-        {
-            "number": document["number"],
-            "seq": seq,
-            "month": data["month"],
-            "customer": document["customer"]["id"],
-            "status": "final",
-            "currency": document["currency"],
-            "total": document["total"],
-            "issued_at": parse_time(document["issued_at"]),
-            "series": data["series"],
-            "position": position,
-            "document": _text(document),
-        }
-        for position, document in issued
-    ]
-    connection.register("issued", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
-    try:
-        connection.execute("insert into invoice by name select * from issued")
-    finally:
-        connection.unregister("issued")
+def _insert(
+    connection: duckdb.DuckDBPyConnection, seq: int, data: Row, issued: Iterable[tuple[int, msgspec.Raw]]
+) -> None:
+    """(position, document) each, many in one statement: a month may have hundreds of thousands."""
+    waiting = iter(issued)
+    while rows := [_row(seq, data, position, text) for position, text in islice(waiting, INVOICES_AT_ONCE)]:
+        connection.register("issued", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
+        try:
+            connection.execute("insert into invoice by name select * from issued")
+        finally:
+            connection.unregister("issued")
 
 
-def _text(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+def _row(seq: int, data: Row, position: int, text: msgspec.Raw) -> Row:
+    document = _head.decode(text)
+    return {
+        "number": document.number,
+        "seq": seq,
+        "month": data["month"],
+        "customer": document.customer.id,
+        "status": "final",
+        "currency": document.currency,
+        "total": document.total,
+        "issued_at": parse_time(document.issued_at),
+        "series": data["series"],
+        "position": position,
+        "document": bytes(text).decode(),
+    }
 
 
 KINDS: dict[str, Callable[[duckdb.DuckDBPyConnection, Row], None]] = {"close": apply_close, "void": apply_void}

@@ -76,14 +76,16 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
         "issued": done.issued,
         "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
-        "invoices": done.invoices,
+        "invoices": list(done.invoices),
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
     }
-    rows = [invoice_head(invoice) for invoice in done.invoices]
+    rows = [invoice_head(invoice) for invoice in document["invoices"]]
     if dry_run:
         document["differences"] = done.differences
-        document["since_draft"] = None if released else _since_draft(config.store.directory, period, done.invoices, now)
+        document["since_draft"] = (
+            None if released else _since_draft(config.store.directory, period, document["invoices"], now)
+        )
         rows = _rehearsed_rows(document)
     emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
     finish(3 if done.parked or done.refusal else 0)
