@@ -17,8 +17,10 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 import httpx
@@ -175,8 +177,8 @@ class Freshness:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.active: list[int] = []
-        self.idle: list[int] = []
+        self.active: Counter[int] = Counter()  # seconds -> how often: of all ages, a day of a large fleet has millions
+        self.idle: Counter[int] = Counter()
         self.whole_since: datetime | None = None
 
     def look(self, books: Ledger, began: datetime) -> None:
@@ -188,7 +190,7 @@ class Freshness:
         self.whole_since = self.whole_since or now
         for project_id, read_at in reads:
             ages = self.active if self.fleet.is_awake(int(project_id[2:]), hour) else self.idle
-            ages.append((now - read_at) // timedelta(seconds=1))
+            ages[(now - read_at) // timedelta(seconds=1)] += 1
 
 
 def poll_all(
@@ -221,11 +223,12 @@ def poll_all(
     return freshness, seconds
 
 
-def in_minutes(ages: list[int], part: str) -> str:
+def in_minutes(ages: Counter[int], part: str) -> str:
     """The median or the worst of ages in seconds."""
     if not ages:
         return "none"
-    age = max(ages) if part == "worst" else sorted(ages)[len(ages) // 2]
+    up_to = accumulate(sorted(ages.items()), lambda sofar, more: (more[0], sofar[1] + more[1]))
+    age = max(ages) if part == "worst" else next(age for age, count in up_to if 2 * count > ages.total())
     return f"{age / 60:.0f} min"
 
 
