@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import counters
+from metering import counters, pages
 from metering.activity import requests_for, shares
 from metering.caller import Caller, Key
 from metering.config import Config, Organization
@@ -204,11 +204,10 @@ class Account:
             yield _read(caller, reading)
 
     def _land(self, polled: Polled, counter: "_Counter") -> None:
-        """A list of branches that broke off tells no largest one, and is asked for again."""
+        """What came in, and what of it is owed still."""
         organization, project_id = polled.organization.id, counter.project_id
-        branches = counter.branches if counter.error is None else []
-        walk, more = self.intake.next_walk() if branches else 0, {"project_id": project_id}
-        for page in branches:
+        walk, more = self.intake.next_walk() if counter.branches else 0, {"project_id": project_id}
+        for page in counter.branches:
             self.intake.page(page, "branches", organization, walk, more)
         if counter.answer is not None:
             self.intake.page(counter.answer, "project", organization, self.intake.next_walk(), more)
@@ -241,9 +240,11 @@ async def _read(caller: Caller, reading: counters.Reading) -> _Counter:
     path, found = f"projects/{reading.project_id}", _Counter(project_id=reading.project_id)
     try:
         found.answer = await caller.get(path, {})  # first: branches that cannot be read take nothing from it
+        pages.project(found.answer.body)  # what the ledger will refuse is owed
         if reading.needs_branches:
             async for page in caller.walk(f"{path}/branches", {"limit": "100"}):
                 found.branches.append(page)
+                pages.branch_sizes(page.body)
     except MeteringError as error:
         found.error = error
     return found

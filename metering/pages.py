@@ -21,6 +21,8 @@ from metering.period import DAY, HOUR, floor_day, floor_hour, floor_month, next_
 GRAINS = ("hourly", "daily", "monthly")
 BIGINT_LIMIT = 2**63
 HUGEINT_LIMIT = 2**127
+COUNTER_LIMIT = 2**110
+"""Below it a counter's percentage of its quota is computed in 128 bits."""
 _METRIC_INDEX = {metric: index for index, metric in enumerate(KNOWN_METRICS)}
 
 
@@ -238,7 +240,7 @@ def branch_sizes(body: bytes) -> list[int | None]:
     sizes = [branch.logical_size for branch in _decode(_branches, body).branches]
     _refuse_duplicates_in(body)
     for size in sizes:
-        _checked("logical_size", size)
+        _checked("logical_size", size, COUNTER_LIMIT)
     return sizes
 
 
@@ -341,9 +343,9 @@ class _Flat:
         return self.found
 
 
-def _checked(name: str, value: int | None) -> int | None:
-    if value is not None and not 0 <= value < HUGEINT_LIMIT:
-        fault = "is negative" if value < 0 else "is beyond 127 bits"
+def _checked(name: str, value: int | None, limit: int = HUGEINT_LIMIT) -> int | None:
+    if value is not None and not 0 <= value < limit:
+        fault = "is negative" if value < 0 else f"is beyond {limit.bit_length() - 1} bits"
         raise PageRefusedError(f"a value of {_clean(name)} {fault}: {str(value)[:60]}")
     return value
 
@@ -458,8 +460,8 @@ def _refuse_duplicates_in(body: bytes) -> None:
 
 def _facts(project: _Project) -> ProjectFacts:
     quota = project.settings.quota if project.settings else None
-    counters = {name: _checked(name, getattr(project, name)) for name in COUNTERS}
-    limits = {name: _checked(name, getattr(quota, name, None)) for name in QUOTAS}
+    counters = {name: _checked(name, getattr(project, name), COUNTER_LIMIT) for name in COUNTERS}
+    limits = {name: _checked(name, getattr(quota, name, None), COUNTER_LIMIT) for name in QUOTAS}
     return ProjectFacts(
         project_id=project.id,
         organization=project.org_id or "",

@@ -63,7 +63,7 @@ FORECAST_AFTER = 6 * HOUR
 """No forecast before this much of the period has passed: a line through one hour says nothing about a month."""
 
 _LARGEST = 2**110
-"""Beyond it `used * 10000` would leave Int128; larger numbers raise instead of wrapping."""
+"""Beyond it `used * 10000` would leave Int128. No page shows such a limit; what used more than this has used it up."""
 
 
 # -- used of limit
@@ -74,11 +74,13 @@ def evaluated(
 ) -> pl.DataFrame:
     """Every quota of every project, sorted by project and quota: the columns of a row as in `rows`, numbers as Int128.
 
-    `percent_hundredths` is used * 10000 // limit, so 79.99 % never shows as 80. Raises ExactnessError beyond 110 bits.
+    `percent_hundredths` is used * 10000 // limit, so 79.99 % never shows as 80; it judges, rows print it exactly.
+    Raises ExactnessError for a limit beyond 110 bits.
     """
     frame = _with_used(_with_limit(readings, now, include_unlimited=include_unlimited), readings)
     _require_exact(frame)
-    hundredths = pl.col("used") * 10_000 // pl.col("limit")
+    largest = pl.lit(_LARGEST, dtype=pl.Int128)
+    hundredths = pl.when(pl.col("used") > largest).then(largest).otherwise("used") * 10_000 // pl.col("limit")
     return (
         frame.with_columns(percent_hundredths=hundredths)
         .with_columns(threshold_percent=threshold_reached(thresholds_percent), level=level(thresholds_percent))
@@ -137,10 +139,9 @@ def _usable_history(history: pl.DataFrame) -> pl.DataFrame:
 
 
 def _require_exact(frame: pl.DataFrame) -> None:
-    for column in ("used", "limit"):
-        largest = frame.select(pl.col(column).max()).item()
-        if largest is not None and largest >= _LARGEST:
-            raise ExactnessError(f"a quota's {column} of {largest} is larger than is computed exactly")
+    largest = frame.select(pl.col("limit").max()).item()
+    if largest is not None and largest >= _LARGEST:
+        raise ExactnessError(f"a quota's limit of {largest} is larger than is computed exactly")
 
 
 # -- levels
@@ -189,7 +190,7 @@ def rows(frame: pl.DataFrame) -> list[dict[str, object]]:
 
 
 _COLUMNS = (
-    *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source", "percent_hundredths"),
+    *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source"),
     *("threshold_percent", "level", "source", "observed_at", "period_start", "period_end"),
 )
 
@@ -206,7 +207,7 @@ def _row(record: Mapping[str, Any], written: Callable[[datetime], str]) -> dict[
         "limit": _digits(record["limit"]),
         "limit_source": record["limit_source"],
         "unit": QUOTAS[record["quota"]].unit,
-        "percent": _percent(record["percent_hundredths"]),
+        "percent": _percent_of(record["used"], record["limit"]),
         "threshold_percent": record["threshold_percent"],
         "level": record["level"],
         "source": record["source"],
@@ -220,8 +221,12 @@ def _digits(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _percent(hundredths: int | None) -> str | None:
-    return None if hundredths is None else f"{hundredths // 100}.{hundredths % 100:02d}"
+def _percent_of(used: int | None, limit: int | None) -> str | None:
+    return None if used is None or limit is None else _percent(used * 10_000 // limit)
+
+
+def _percent(hundredths: int) -> str:
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def _forecast_of(record: Mapping[str, Any]) -> dict[str, str | None] | None:

@@ -197,6 +197,21 @@ def test_branches_that_cannot_be_read_are_owed_and_take_nothing_from_the_other_c
     assert rows(desk)["logical_size_bytes"]["level"] == "unknown"
 
 
+@pytest.mark.parametrize("number", [1.5, "12", -1, True, 2**110, 10**38])
+def test_a_counter_or_a_size_that_is_no_number_is_owed_and_stops_nothing_else(desk: Desk, number: Any) -> None:
+    limit(desk, written_data_bytes=1000)["written_data_bytes"] = 800
+    desk.neon.fleet("org-a").project("bad-1", settings={"quota": {"written_data_bytes": 1000}})
+    desk.neon.fleet("org-a").project("bad-2", settings={"quota": {"logical_size_bytes": 1000}})
+    desk.neon.counters["bad-1"] = {**PERIOD, "written_data_bytes": number}
+    desk.neon.branches["bad-2"] = [{"id": "br-1", "logical_size": number}]
+    ran = desk.run("poll")
+    assert ran.code == 3
+    assert [name for name in ("bad-1", "bad-2", "calm-dawn-1") if name in ran.err] == ["bad-1", "bad-2"]
+    levels = {row["project_id"]: row["level"] for row in desk.good("quota")["quotas"]}
+    assert levels == {"bad-1": "unknown", "bad-2": "unknown", "calm-dawn-1": "warning"}
+    assert desk.run("verify").code == 0
+
+
 @pytest.mark.parametrize(("status", "code"), [(403, 3), (404, 0)])
 def test_a_project_that_may_not_be_read_is_owed_and_one_that_is_gone_is_not(desk: Desk, status: int, code: int) -> None:
     limit(desk, written_data_bytes=1000)["written_data_bytes"] = 800
