@@ -15,7 +15,7 @@ import polars as pl
 
 from metering import legacy, meters, terms, usage
 from metering.config import Config, Meter, Plan
-from metering.errors import IncompleteError, UsageError
+from metering.errors import IncompleteError, MeteringError, UsageError
 from metering.ledger import Ledger
 from metering.month import Month
 from metering.period import month_name, month_of, parse_month, previous_month, rfc3339
@@ -180,14 +180,14 @@ def acknowledged_metrics(store: Store) -> set[str]:
 
 
 def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = None) -> Json:
-    """Clears an alarm; one that is clear keeps its first reason. Raises UsageError where there is none of that id.
+    """Clears an alarm; one that is clear keeps its first reason. Raises MeteringError where there is none of that id.
 
     Of usage that two organizations report, `count` says whose counts: one of the two, or BOTH. It must be said.
     """
     found = {row["alarm_id"]: row for row in listed(ledger.store)}
     if alarm_id not in found:
         waiting = ", ".join(row["alarm_id"] for row in found.values() if not row["acknowledged_at"])
-        raise UsageError(
+        raise MeteringError(
             f"there is no alarm {alarm_id}", hint=f"open: {waiting or 'none'}; `metering status` shows them"
         )
     if not found[alarm_id]["acknowledged_at"]:

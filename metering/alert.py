@@ -19,7 +19,7 @@ import polars as pl
 
 from metering import notify, recipients
 from metering.config import Config, Secret
-from metering.errors import CredentialsError, UsageError
+from metering.errors import CredentialsError, MeteringError
 from metering.ledger import Ledger
 from metering.period import parse_time, rfc3339
 from metering.quota import EXCEEDED_PERCENT, QUOTAS, Crossing, CrossingKey, crossings
@@ -183,15 +183,15 @@ def is_recorded(store: Store, alert_id: str) -> bool:
 def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
     """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their names.
 
-    An endpoint that had answered 410 is told again from here on. Raises UsageError where there is no such alert.
+    An endpoint that had answered 410 is told again from here on. Raises MeteringError where there is no such alert.
     """
     known = ledger.store.query("alert_known", alert_id=alert_id)
     if known.is_empty():
-        raise UsageError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
+        raise MeteringError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
     wanted = recipients.subscribers(config, known.get_column("event_type").item())
     if not wanted:
         hint = "add one to [[webhooks]] or [[channels]] in the configuration"
-        raise UsageError("nobody wants events of this type", hint=hint)
+        raise MeteringError("nobody wants events of this type", hint=hint)
     ledger.record("resend", {"alert_id": alert_id, "endpoints": wanted, "due_at": rfc3339(now)})
     return wanted
 

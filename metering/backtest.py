@@ -12,7 +12,7 @@ from typing import Any
 
 from metering import invoice, tax, terms
 from metering.config import Config, Plan
-from metering.errors import UsageError
+from metering.errors import ConfigError, Fault, UsageError
 from metering.money import amount_text, parse_amount
 from metering.month import Month
 from metering.period import Period, month_name, month_of, rfc3339
@@ -60,7 +60,7 @@ def terms_of(store: Store, config: Config, period: Period) -> Terms:
 
 
 def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Sequence[Period], now: datetime) -> Json:
-    """The document that `backtest` prints. Raises UsageError where no plan of these months has such an id."""
+    """The document that `backtest` prints. Raises ConfigError where no plan of these months has such an id."""
     found, known, notes = Result(), set[str](), list[str]()
     for period in periods:
         of_month = terms_of(store, config, period)
@@ -73,9 +73,12 @@ def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Seque
         if not was.coverage.is_complete():
             notes.append(f"{month_name(period)} is not covered completely: its figures are too low")
     if not known & {plan.id for plan in plans}:
-        ids = ", ".join(plan.id for plan in plans)
-        raise UsageError(
-            f"no plan has the id {ids}", hint=f"a plan takes the place of one of these: {', '.join(sorted(known))}"
+        right = f"a plan takes the place of one of these: {', '.join(sorted(known))}"
+        raise ConfigError(
+            [
+                Fault(where=f"plans[{i}].id", what=f"no plan has the id {plan.id}", right=right)
+                for i, plan in enumerate(plans)
+            ]
         )
     return {
         "period": {"start": rfc3339(periods[0].start), "end": rfc3339(periods[-1].end)},

@@ -43,6 +43,7 @@ from metering.config_rows import Customer, Subscription, currency_faults, custom
 from metering.config_secret import Secret, secret
 from metering.config_values import WrittenFloat
 from metering.errors import ConfigError, Fault
+from metering.files import not_utf8
 
 __all__ = [
     "EVENTS",
@@ -154,8 +155,7 @@ def _file_data(path: Path) -> dict[str, object]:
     except OSError as error:
         fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        fault = Fault(where=f"{path} line {line}", what="is not UTF-8", right="save the file as UTF-8")
+        fault = not_utf8(str(path), error)
     except tomllib.TOMLDecodeError as error:
         # "Invalid value (at line 3, column 7)", or "(at end of document)"
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")

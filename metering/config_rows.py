@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from metering.config_faults import closest, faults_of
 from metering.config_values import Currency, FreeText, Identifier, LocaleName, Moment, Percent, Text, WrittenFlag, named
 from metering.errors import Fault
+from metering.files import not_utf8
 from metering.money import MINOR_UNITS
 from metering.period import rfc3339
 
@@ -89,8 +90,7 @@ class _Table:
             )
             return
         except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            self.fault(f"{self.name} line {line}", "is not UTF-8", "save the file as UTF-8")
+            self.faults.append(not_utf8(self.name, error))
             return
         try:
             self._read(text, columns, required)

@@ -27,7 +27,7 @@ from metering import (
 )
 from metering import terms as terms_of_month
 from metering.config import Config, Plan
-from metering.errors import MeteringError, UsageError
+from metering.errors import MeteringError
 from metering.explain_steps import FeeSpan, Run, Stretch
 from metering.money import amount_text, minor_units, quantity_text
 from metering.month import LATEST, Month
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 def explain(store: Store, number: str, line: str | None = None) -> Json:
     """One line of an issued document (by its key or its number from 1), or without it all lines in short.
 
-    Raises MeteringError for an unknown number and UsageError for an unknown line.
+    Raises MeteringError for an unknown number or line.
     """
     found = store.query("issued_invoice", number=number)
     if found.is_empty():
@@ -129,7 +129,7 @@ def _chosen(document: Json, line: str) -> Json:
         return by_key[0]
     if line.isascii() and line.isdigit() and 1 <= int(line) <= len(lines):
         return lines[int(line) - 1]
-    raise UsageError(
+    raise MeteringError(
         f"{document['number'] or 'the draft'} has no line {line!r}",
         hint=f"write a key, or a number from 1 to {len(lines)}; `metering explain` without LINE lists them",
     )

@@ -18,20 +18,18 @@ from metering.config import Meter, Plan, Price, Tier, WrittenFloat
 from metering.config_faults import closest, faults_of
 from metering.config_plans import extended
 from metering.errors import ConfigError, Fault
+from metering.files import given_text
 from metering.period import rfc3339
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Plan, ...]:
-    """The file's plans; `plans` are the configuration's, which they may extend. Raises ConfigError with all faults."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError([Fault(where=str(path), what=f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([Fault(where=str(path), what=f"is not TOML: {error}")]) from None
-    return parse(text, plans, meters, name=path.name)
+    """The file's plans; `plans` are the configuration's, which they may extend.
+
+    Raises UsageError where there is no such file, ConfigError with all faults.
+    """
+    return parse(given_text(path), plans, meters, name=path.name)
 
 
 def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: str = "the text") -> tuple[Plan, ...]:

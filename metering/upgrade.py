@@ -16,7 +16,7 @@ from typing import Any
 from metering import pages, quotas, subscription_lines
 from metering.config import Config, Plan, Secret
 from metering.config_rows import subscription_rows
-from metering.errors import CredentialsError, MeteringError, NeonError, UsageError
+from metering.errors import CredentialsError, MeteringError, NeonError
 from metering.ledger import Ledger
 from metering.neon import Neon
 from metering.quota_drift import Change, drift
@@ -48,21 +48,21 @@ class Upgraded:
 
 
 def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted: Wanted) -> Upgraded:
-    """Does what is left to do. Raises UsageError for what is unknown, MeteringError where it is refused or fails."""
+    """Does what is left to do. Raises MeteringError for what is unknown, refused or fails."""
     now = ledger.clock()
     plan = next((plan for plan in config.plans if plan.id == wanted.plan), None)
     if plan is None:
-        raise UsageError(
+        raise MeteringError(
             f"there is no plan {wanted.plan!r}", hint=f"known: {', '.join(row.id for row in config.plans)}"
         )
     if wanted.transfer_to is not None and wanted.transfer_to not in keys:
         hint = "add it to [[organizations]]: its usage would not be read otherwise"
-        raise UsageError(f"the organization {wanted.transfer_to!r} is not configured", hint=hint)
+        raise MeteringError(f"the organization {wanted.transfer_to!r} is not configured", hint=hint)
     standing = next(
         (one for one in quotas.standings(ledger.store, config, now) if one.project_id == wanted.project_id), None
     )
     if standing is None:
-        raise UsageError(
+        raise MeteringError(
             f"no project {wanted.project_id!r} was read from Neon", hint="`metering poll` reads the inventory"
         )
     work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, wanted=wanted, plan=plan, before=standing)

@@ -10,7 +10,7 @@ import pytest
 from simulate import Machine, world
 
 from metering import alarms
-from metering.errors import IncompleteError, UsageError
+from metering.errors import IncompleteError, MeteringError
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 from tests.scribe import BIG, Memory, Scribe, count, frame
@@ -249,7 +249,7 @@ def test_an_alarm_that_is_not_there_is_told_with_those_that_are(desk: Desk, neon
     neon.fleet("org-a").use("bee-1", "2026-09-11", grain="daily", branch_wizard_seconds=7)
     desk.good("backfill")
     ran = desk.run("acknowledge", "alarm_0", "--reason", "x")
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, ran.out) == (1, "")
     assert "there is no alarm alarm_0" in ran.err
     assert f"open: {only(desk)['alarm_id']}" in ran.err
     assert desk.run("acknowledge", only(desk)["alarm_id"], "--reason", "  ").code == 2
@@ -266,7 +266,7 @@ def test_acknowledging_again_keeps_the_first_reason():
     assert alarms.acknowledge(book, alarm["alarm_id"], "second")["reason"] == "first"
     alarms.refuse_open(book.store)
     assert alarms.raise_once(book, "unit", ("x",), "org-a", summary="odd") is None
-    with pytest.raises(UsageError):
+    with pytest.raises(MeteringError, match="there is no alarm"):
         alarms.acknowledge(book, "alarm_0", "why")
 
 

@@ -13,7 +13,7 @@ from metering import alert, alert_rows, notify, store
 from metering import ledger as ledger_door
 from metering.config import Config, Secret, Webhook
 from metering.config_rows import Customer
-from metering.errors import CredentialsError, UsageError
+from metering.errors import CredentialsError, MeteringError
 from metering.period import rfc3339
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
@@ -316,12 +316,12 @@ def test_a_superseded_alert_can_be_resent(ledger):
     assert sorted(states(ledger)) == [(URL, "pending", 0), (URL, "pending", 0)]
 
 
-def test_resending_what_does_not_exist_or_goes_nowhere_is_a_usage_error(ledger):
-    with pytest.raises(UsageError, match="no alert alert_x"):
+def test_resending_what_does_not_exist_or_goes_nowhere_is_refused(ledger):
+    with pytest.raises(MeteringError, match="no alert alert_x"):
         alert.resend(ledger, "alert_x", config(), NOW)
     alert.evaluate(ledger, [row()], config(), NOW)
     alert_id = alert.log(ledger.store)[0]["alert_id"]
-    with pytest.raises(UsageError, match="nobody wants"):
+    with pytest.raises(MeteringError, match="nobody wants"):
         alert.resend(ledger, alert_id, config({"url": URL, "events": ("poll.*",)}), NOW)
 
 

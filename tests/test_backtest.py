@@ -139,7 +139,7 @@ def test_a_plan_may_extend_one_of_the_configuration(ground, tmp_path):
 
 
 def test_a_plan_that_nobody_had_is_refused(ground, tmp_path):
-    with pytest.raises(UsageError, match="no plan has the id gold"):
+    with pytest.raises(ConfigError, match=r"plans\[0\].id: no plan has the id gold; .*these: euro, flat, pro"):
         told(ground, tried(tmp_path, TRIED.replace('"pro"', '"gold"')))
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from metering import close, corrections, explain, explain_text, journal, store
 from metering.cli import cli
-from metering.errors import MeteringError, UsageError
+from metering.errors import MeteringError
 from metering.period import month_of
 
 SEPTEMBER = month_of(when("2026-09-01"))
@@ -503,7 +503,7 @@ def test_lines_are_named_by_key_or_number_and_unknown_ones_are_refused(tmp_path)
         assert [line["line"] for line in whole["lines"]] == [1, 2]
         assert explain.explain(reader, "INV-2026-000001", "2") == told[whole["lines"][1]["key"]]
         for name in ("0", "3", "nothing"):
-            with pytest.raises(UsageError, match="has no line"):
+            with pytest.raises(MeteringError, match="has no line"):
                 explain.explain(reader, "INV-2026-000001", name)
         with pytest.raises(MeteringError, match="INV-2026-000009"):
             explain.explain(reader, "INV-2026-000009")
@@ -630,5 +630,5 @@ def test_a_draft_is_explained_by_its_customer_and_month(tmp_path):
         "'nobody' has no draft in 2026-09",
         "`metering invoices 2026-09` lists them; one that is issued has a number to explain",
     )
-    with pytest.raises(UsageError, match="the draft has no line '3'"):
+    with pytest.raises(MeteringError, match="the draft has no line '3'"):
         raise run("acme", "3").exception

@@ -15,7 +15,7 @@ from issued import CUSTOMERS, book, document, documents, line
 
 from metering import store
 from metering.config import Secret
-from metering.errors import CredentialsError, MeteringError, UsageError
+from metering.errors import CredentialsError, MeteringError
 from metering.export import sending
 from metering.stripe import Stripe
 from tests.plain_neon import PlainNeon
@@ -219,7 +219,7 @@ def test_a_meter_event_of_long_ago_whose_outcome_is_unknown_is_left_to_a_person(
 def test_events_older_than_stripe_takes_are_refused_before_any_is_sent(books: Books, stripe: PlainStripe) -> None:
     with books.open() as ledger, connected(stripe) as door:
         sending.send_events(ledger, door, events(1, NOW - timedelta(days=35)), NOW)
-        with pytest.raises(UsageError, match="1 of 2 events are of before 2026-08-29T09:00:00Z"):
+        with pytest.raises(MeteringError, match="1 of 2 events are of before 2026-08-29T09:00:00Z"):
             sending.send_events(ledger, door, events(2, NOW - timedelta(days=35)), NOW)
     assert len(stripe.events) == 1
 

@@ -7,7 +7,7 @@ import pytest
 
 from metering import config, cycle, ledger, meters, ratecard, sandbox, store, terms, upgrade
 from metering.config import Secret
-from metering.errors import CredentialsError, MeteringError, NeonError, UsageError
+from metering.errors import CredentialsError, MeteringError, NeonError
 from metering.month import Month
 from metering.neon import Neon
 from metering.period import month_of
@@ -255,7 +255,7 @@ def test_what_is_unknown_is_refused(tmp_path, arguments, words):
     desk = Desk(tmp_path)
     project, plan, more = arguments
 
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(MeteringError, match=words):
         desk.upgrade(project or desk.project(sandbox.PAID_ORGANIZATION), plan, **more)
     assert desk.asked == []
 

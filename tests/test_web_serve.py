@@ -83,7 +83,7 @@ def test_a_link_of_the_command_opens_the_customers_page(world):
 
 def test_what_it_refuses_is_told_with_the_way_out(world, tmp_path):
     stranger = run(world, "--link", "nobody")
-    assert (stranger.returncode, "there is no customer 'nobody'" in stranger.stderr) == (2, True)
+    assert (stranger.returncode, "there is no customer 'nobody'" in stranger.stderr) == (1, True)
     assert run(world, "--link", "cust20", "--days", "401").returncode == 2
     assert "shorter than 20 characters" in run(world, "--link", "cust20", LINKS="short").stderr
     others = run(world, "--listen", "0.0.0.0:0")
@@ -91,7 +91,8 @@ def test_what_it_refuses_is_told_with_the_way_out(world, tmp_path):
     nonsense = run(world, "--listen", "somewhere")
     assert (nonsense.returncode, "--listen" in nonsense.stderr) == (2, True)
     web_world.configured(tmp_path)
-    assert "links are not configured" in run(tmp_path, "--link", "cust20").stderr
+    unsigned = run(tmp_path, "--link", "cust20")
+    assert (unsigned.returncode, "dashboard.link_secret_env: is missing" in unsigned.stderr) == (4, True)
 
 
 def test_an_address_that_others_reach_is_served_with_a_token(tmp_path):

@@ -30,7 +30,7 @@ def with_config(function: Function) -> Function:
     option = click.option(
         "--config",
         "config_path",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         envvar="METERING_CONFIG",
         default=Path("config.toml"),
         show_default="./config.toml",

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from metering.cli.base import api_keys, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.errors import MeteringError
 from metering.period import rfc3339
 
 
@@ -42,7 +43,8 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
     with ledger.open_ledger(config.store.directory, clock) as books:
         found = changing.standings(books.store, config, clock())
         if unknown := sorted(set(projects) - {one.project_id for one in found}):
-            raise click.UsageError(f"no project {', '.join(unknown)} was read from Neon")
+            hint = "`metering poll` reads the inventory"
+            raise MeteringError(f"no project {', '.join(map(repr, unknown))} was read from Neon", hint=hint)
         wanted = [one for one in found if one.changes() and (not projects or one.project_id in projects)]
         done = changing.apply(
             books,

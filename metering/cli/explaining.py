@@ -50,11 +50,12 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     from metering import month as months
     from metering import month_report, neon_invoice, store, terms
     from metering import reconcile as reconciling
+    from metering.files import given_text
 
     if (file is None) == (total is None):
         raise click.UsageError("write --invoice FILE or --total AMOUNT")
     config, now = read_config(config_path), business_clock()()
-    lines = neon_invoice.parse(_text_of(file), file.name) if file else []
+    lines = neon_invoice.parse(given_text(file), file.name) if file else []
     cents = _cents_of(total) if total is not None else 0
     with store.open_reader(config.store.directory) as found:
         wanted = months.Month(store=found, terms=terms.of(config), period=parse_month(month, now), now=now)
@@ -63,15 +64,6 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     for said in told["notes"]:
         note(said)
     emit(told, reconciling.table_rows(told), form)
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} is not UTF-8", hint="save the file as UTF-8") from None
 
 
 def _cents_of(text: str) -> int:

@@ -123,16 +123,17 @@ def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | Non
 
 
 def customer_link(config: "Config", clock: Clock, customer: str, days: int) -> str:
-    """The address of one customer's own page. Raises UsageError without a secret to sign it, or for a stranger."""
-    from metering.errors import UsageError
+    """The address of one customer's own page. Raises ConfigError without a secret, MeteringError for a stranger."""
+    from metering.errors import ConfigError, Fault, MeteringError
     from metering.web import links
     from metering.web.edition import Edition
 
     signing = link_secret(config)
     if signing is None:
-        raise UsageError("links are not configured", hint="set dashboard.link_secret_env or link_secret_file")
+        right = "give either link_secret_env or link_secret_file"
+        raise ConfigError([Fault(where="dashboard.link_secret_env", what="is missing", right=right)])
     if not Edition(config, clock()).knows_customer(customer):
-        raise UsageError(f"there is no customer {customer!r}", hint="`metering invoices current` names them")
+        raise MeteringError(f"there is no customer {customer!r}", hint="`metering invoices current` names them")
     base = config.dashboard.public_url or f"http://{config.service.listen}"
     return base + links.made(customer, clock(), days, signing)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from metering import close
 from metering.config import Config, Customer, ExportsConfig, SellerConfig
-from metering.errors import UsageError
+from metering.errors import MeteringError
 from metering.month import Month
 from metering.period import month_name
 
@@ -38,14 +38,14 @@ def book(
 ) -> Book:
     """The month's book; `only` takes its `invoices` or its `credit_notes`, `number` one document alone.
 
-    Raises UsageError where the month has none of that number.
+    Raises MeteringError where the month has none of that number.
     """
     found = issued(month)
     if with_drafts:
         found = close.month_invoices(month.store, config, month.period, month.now)["invoices"]
     documents = [document for document in found if number in {None, document["number"]}]
     if number is not None and not documents:
-        raise UsageError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
+        raise MeteringError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
     if only is not None:
         documents = [document for document in documents if is_credit_note(document) == (only == "credit_notes")]
     return Book(

@@ -122,13 +122,13 @@ def _einvoices(book: Book, month: Month, config: Config, wanted: Wanted) -> Iter
 
 
 def _one_or_zip(files: Iterable[tuple[str, bytes]], suffix: str) -> bytes:
-    """The only file as it is, or a ZIP of all of them that is the same whenever it is made."""
+    """The only file as it is (nothing where there is none), or a ZIP of all that is the same whenever it is made."""
     found = list(files)
     if suffix != ".zip":
-        if len(found) != 1:
+        if len(found) > 1:
             hint = "write -o FILE.zip for all of them, or --number NUMBER for one"
             raise UsageError(f"the month has {len(found)} documents, one file each", hint=hint)
-        return found[0][1]
+        return found[0][1] if found else b""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in sorted(found):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from metering.errors import UsageError
+from metering.errors import MeteringError
 from metering.export.documents import Book, is_credit_note
 from metering.export.stripe import form, items
 from metering.ledger import Ledger
@@ -71,7 +71,7 @@ def send_items(ledger: Ledger, stripe: Stripe, book: Book, now: datetime) -> Sen
 
 
 def send_events(ledger: Ledger, stripe: Stripe, events: Iterable[Json], now: datetime) -> Sent:
-    """Sends meter events. Raises UsageError where some are older than Stripe takes."""
+    """Sends meter events. Raises MeteringError where some are older than Stripe takes."""
     parcels = [
         _Parcel(
             key=event["identifier"],
@@ -85,7 +85,7 @@ def send_events(ledger: Ledger, stripe: Stripe, events: Iterable[Json], now: dat
     oldest = int((now - OLDEST_EVENT).timestamp())
     late = [one for one in parcels if one.params["timestamp"] < oldest and not _is_sent(known.get(one.key))]
     if late:
-        raise UsageError(
+        raise MeteringError(
             f"{len(late)} of {len(parcels)} events are of before {rfc3339(now - OLDEST_EVENT)}",
             hint="Stripe takes meter events of the last 35 days: send them by then, or send invoice items",
         )
