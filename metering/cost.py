@@ -182,6 +182,15 @@ def rows(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame, our_segments: 
     return sorted(out, key=lambda row: tuple(str(row[key] or "") for key in keys))
 
 
+def total(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame) -> int:
+    """Cents: each organization's charge for each meter, rounded once, as the amounts of its `rows` add up to it."""
+    sums: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+    for piece_no, organization, meter in cost_pieces.select("piece_no", "customer", "meter").iter_rows():
+        if piece_no in billed:
+            sums[organization, meter] += billed[piece_no][1]
+    return sum(round_amount(amount, CURRENCY) for amount in sums.values())
+
+
 def _labelled(
     cost_pieces: pl.DataFrame, our_segments: pl.DataFrame
 ) -> Iterator[tuple[int, str, str, str, str | None, str | None]]:

@@ -6,7 +6,7 @@ quietest and like the busiest of those weeks. Reads the store, writes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,7 @@ import polars as pl
 from metering import backtest, forecast
 from metering.coverage import MONTHLY, selection
 from metering.errors import UsageError
-from metering.money import amount_text, parse_amount
+from metering.money import amount_text
 from metering.month import Month
 from metering.month_usage import NOTHING, MonthUsage
 from metering.period import HOUR, Period, floor_hour, month_name, rfc3339
@@ -35,10 +35,10 @@ def outlook(month: Month) -> Json:
     if not month.is_open:
         raise UsageError(f"{month_name(month.period)} is over", hint="`metering invoices` shows what it came to")
     rest = _Rest(month=month)
-    kinds = [rest.expected, *(rest.like_week(number) for number in range(rest.most_weeks))]
-    months = [month, *(_ahead(month, rows) for rows in kinds)]
-    rated = [_by_currency(backtest.billed(one)) for one in months]
-    costs = [_cents(row["amount"] for row in one.cost.rows) for one in months]
+    rated, costs = [], []
+    for one in _months(month, rest):
+        rated.append(_by_currency(backtest.billed(one)))
+        costs.append(one.cost.total)
     keys = sorted({key for sums in rated for key in sums if key[0] is not None})
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
@@ -55,6 +55,14 @@ def outlook(month: Month) -> Json:
         ],
         "neon_cost": _told(costs, COST_CURRENCY),
     }
+
+
+def _months(month: Month, rest: "_Rest") -> Iterator[Month]:
+    """The month as it is, as expected, and as by each single week; one at a time, since each holds its whole rating."""
+    yield month
+    yield _ahead(month, rest.expected)
+    for number in range(rest.most_weeks):
+        yield _ahead(month, rest.like_week(number))
 
 
 def _by_currency(sums: backtest.Sums) -> dict[tuple[str | None, str], int]:
@@ -221,7 +229,3 @@ def _ahead(month: Month, rest: pl.DataFrame) -> Month:
         inventory=(month.existence, month.sightings),
         rest=rest.with_columns(read_at=pl.when(is_dated).then("read_at")),
     )
-
-
-def _cents(amounts: Iterable[str]) -> int:
-    return sum(parse_amount(amount, COST_CURRENCY) for amount in amounts)

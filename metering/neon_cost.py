@@ -110,6 +110,11 @@ class NeonCost:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
         return [row for bill in self.bills for row in cost.rows(bill.billed, bill.pieces, self.segments)]
 
+    @cached_property
+    def total(self) -> int:
+        """Cents in USD: what the amounts of `rows` add up to, without making them."""
+        return sum(cost.total(bill.billed, bill.pieces) for bill in self.bills)
+
     @property
     def plans_of(self) -> dict[str, list[str]]:
         """Organization -> the plans of Neon's that its usage of the month was priced by, in order of their names."""

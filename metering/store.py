@@ -247,6 +247,15 @@ def hold(directory: Path) -> Store:
     return Store(connection)
 
 
+def beside(held: Store) -> Store:
+    """Another connection to what the store shows, for another thread."""
+    (database,) = held.connection.execute("select current_database()").fetchall()[0]
+    connection = held.connection.cursor()
+    connection.execute(f"use {database}")
+    _prepare(connection)
+    return Store(connection)
+
+
 def _refuse_old(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """A reader cannot migrate: an older version's copy waits for the next writing command."""
     done = {name for (name,) in connection.execute("select name from migration").fetchall()}

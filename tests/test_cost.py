@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def billed(rows, usage, *, month=SEPTEMBER, organizations=(), ours=None):
 
 
 def rows(*arguments, **keys):
-    return cost.rows(*billed(*arguments, **keys))
+    found = billed(*arguments, **keys)
+    made = cost.rows(*found)
+    assert cost.total(*found[:2]) == sum(round(Decimal(row["amount"]) * 100) for row in made)
+    return made
 
 
 def amounts(plan_id, quantities, month=SEPTEMBER):

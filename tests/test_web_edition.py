@@ -1,7 +1,9 @@
 """A new snapshot takes the place of the one before it once its figures are there; what fails on the way is told."""
 
+import gc
 import threading
 import time
+import weakref
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import books
 import pytest
 import web_world
 
-from metering import store
+from metering import month_outlook, store
 from metering.errors import StoreBusyError, StoreDamagedError
 from metering.ledger import open_ledger
 from metering.lock import held
@@ -111,6 +113,38 @@ def test_a_figure_is_computed_once_however_many_ask_at_the_same_time(world):
     for thread in threads:
         thread.join()
     assert len(found) == 8 and len({id(report) for report in found}) == 1
+
+
+def test_the_outlook_is_what_the_command_prints_and_keeps_no_page_waiting(world):
+    edition = Edition(world, web_world.NOW)
+    with edition.turn:  # as if a page computed something long
+        found = edition.outlook(wait_seconds=PATIENCE_SECONDS)
+    assert found == month_outlook.outlook(edition.month("current").month)
+    assert edition.outlook() is found
+
+
+def test_who_looked_ahead_from_one_snapshot_finds_the_next_looked_ahead_too(world):
+    editions = Editions(lambda: world, lambda: web_world.NOW)
+    first = editions.current()
+    first.outlook(wait_seconds=PATIENCE_SECONDS)
+    cycle(world, web_world.NOW + timedelta(minutes=10))
+    awaited(lambda: editions.current() is not first)
+    awaited(lambda: editions.current().is_looked_ahead)
+
+
+def test_an_edition_that_nobody_reads_any_more_is_gone_without_a_search_for_garbage(world):
+    edition = Edition(world, web_world.NOW)
+    edition.prepare()
+    edition.outlook(wait_seconds=PATIENCE_SECONDS)
+    parts = (edition, edition.month("current"), edition.month("current").month, edition.quota_sheet)
+    gone = [weakref.ref(part) for part in parts]
+    gc.collect()
+    gc.disable()
+    try:
+        del edition, parts
+        awaited(lambda: [found() for found in gone] == [None] * 4)
+    finally:
+        gc.enable()
 
 
 def test_it_keeps_the_figures_of_so_many_months_and_no_more(world):

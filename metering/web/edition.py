@@ -4,9 +4,13 @@ A new snapshot gets a new edition, prepared beside the old one, so that nobody w
 the verbs that compute; must not know pages, requests or who asks.
 """
 
+import gc
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Generic, TypeVar, overload
 
@@ -28,10 +32,37 @@ Index = dict[str, list[Row]]
 
 MOST_MONTHS = 3
 """So many months' figures are kept; the month that came first goes first."""
-MOST_LOOKED_AHEAD = 2_000
-"""Projects; of a larger fleet the month's end takes minutes to compute, and a command tells it."""
 MOST_ANSWERS = 100
 """So many other answers are kept."""
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No cyclic garbage is looked for meanwhile, and once at the end.
+
+    An edition is millions of objects that stay. Each look at them stops every thread, a second long in a large fleet,
+    and while they are made Python would take half a dozen.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+def _in_background(work: Callable[[], Found], name: str) -> "Future[Found]":
+    """What a daemon thread makes of it: no end of the process waits for that."""
+    future: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # whoever asks for the result is told
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name=name).start()
+    return future
 
 
 class Once(Generic[Found]):
@@ -67,6 +98,9 @@ class Edition:
         self.terms = terms_of_month.of(config)
         self.store: Store = door.hold(config.store.directory)
         self.turn = threading.RLock()
+        self._beside = door.beside(self.store)
+        self._beginning = threading.Lock()
+        self._ahead: Future[Row] | None = None
         self._months: OrderedDict[str, MonthFigures] = OrderedDict()
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
 
@@ -97,14 +131,42 @@ class Edition:
             months = (self.month(name).month for name in ("current", "previous"))
             return customer in self.customer_names or any(customer in month.segments["customer"] for month in months)
 
-    def prepare(self, like: "Edition | None") -> None:
-        """Computes what most pages show, and the months that the edition before it was asked for."""
+    @property
+    def months_asked(self) -> Sequence[str]:
+        """The months whose figures somebody asked for, as `2026-10`."""
+        with self.turn:
+            return tuple(self._months)
+
+    def prepare(self, months: Iterable[str] = ()) -> None:
+        """Computes what most pages show, of the running month and of others by name."""
         self.status, self.alerts_by_customer, self.alerts_by_project  # noqa: B018 - asked for, so that they are there
-        for name in {month_name(month_of(self.now)), *(like._months if like else ())}:
+        for name in {month_name(month_of(self.now)), *months}:
             self.month(name).prepare()
         self.quotas_by_customer, self.quotas_by_project  # noqa: B018
         self.alert_sheet.prepare()
         self.quota_sheet.prepare()
+
+    def outlook(self, *, wait_seconds: int = 0) -> Row | None:
+        """What `forecast` prints; None while it is computed, in a thread of its own since it takes as long as the rest.
+
+        Raises what went wrong.
+        """
+        with self._beginning:
+            if self._ahead is None:
+                self._ahead = _in_background(self._look_ahead, "outlook")
+        try:
+            return self._ahead.result(timeout=wait_seconds)
+        except TimeoutError:
+            return None
+
+    @property
+    def is_looked_ahead(self) -> bool:
+        """Whether anybody asked for the outlook."""
+        return self._ahead is not None
+
+    def _look_ahead(self) -> Row:
+        running = Month(store=self._beside, terms=self.terms, period=month_of(self.now), now=self.now)
+        return month_outlook.outlook(running)
 
     @Once
     def status(self) -> Row:
@@ -192,11 +254,19 @@ class Edition:
 
 
 class MonthFigures:
-    """A month's figures, as `report`, `invoices`, `usage` and `forecast` have them."""
+    """A month's figures, as `report`, `invoices` and `usage` have them."""
 
     def __init__(self, edition: Edition, period: Period) -> None:
-        self.edition, self.period, self.turn = edition, period, edition.turn
+        self._edition = weakref.ref(edition)  # no circle: an edition ends when the last who asks it is done
+        self.period, self.turn = period, edition.turn
         self.name = month_name(period)
+
+    @property
+    def edition(self) -> Edition:
+        """The edition that it belongs to."""
+        found = self._edition()
+        assert found is not None, "whoever asks for a month holds its edition"
+        return found
 
     def prepare(self) -> None:
         """Computes what the pages of the month show."""
@@ -278,17 +348,6 @@ class MonthFigures:
         return found
 
     @property
-    def has_outlook(self) -> bool:
-        """Whether what the month will come to is shown: while it runs, of a fleet that is not too large."""
-        return self.is_running and len(self.projects) <= MOST_LOOKED_AHEAD
-
-    @Once
-    def outlook(self) -> Row:
-        """What `forecast` prints."""
-        assert self.has_outlook, "it is not asked for otherwise"
-        return month_outlook.outlook(self.month)
-
-    @property
     def is_running(self) -> bool:
         """Whether the month has begun and is not over."""
         return self.period.contains(self.edition.now)
@@ -324,7 +383,7 @@ class Editions:
         assert self._shown is not None
         known, edition = self._shown
         if identity != known:
-            self._prepare(config, now, identity, edition)
+            self._prepare(config, now, identity)
         return edition
 
     def renew(self) -> None:
@@ -338,21 +397,30 @@ class Editions:
             lock.refuse_if_held(config.store.directory)
         self._shown, self.trouble = (identity, Edition(config, now)), None
 
-    def _prepare(self, config: Config, now: datetime, identity: Identity, shown: Edition) -> None:
+    def _prepare(self, config: Config, now: datetime, identity: Identity) -> None:
         """One thread makes the next edition. Where it cannot be made, the one before stays and `trouble` says why."""
 
         def work() -> None:
+            assert self._shown is not None, "the first edition is taken, not prepared"
+            # Only what it was asked for, not the edition itself, which ends when the next one takes its place.
+            months, is_looked_ahead = self._shown[1].months_asked, self._shown[1].is_looked_ahead
             try:
                 edition = Edition(config, now)
-                edition.prepare(like=shown)
+                edition.prepare(months)
             except Exception as error:  # whatever it is, the edition that is shown is still right for its moment
                 self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
             else:
                 self._shown, self.trouble = (identity, edition), None
+                if is_looked_ahead:
+                    edition.outlook()
+
+        def undisturbed() -> None:
+            with _uncollected():
+                work()
 
         with self._turn:
             if self._preparing is None or not self._preparing.is_alive():
-                self._preparing = threading.Thread(target=work, daemon=True, name="edition")
+                self._preparing = threading.Thread(target=undisturbed, daemon=True, name="edition")
                 self._preparing.start()
 
     @staticmethod

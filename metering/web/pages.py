@@ -64,12 +64,9 @@ def warnings(alerts: Iterable[Row]) -> Iterator[Row]:
 
 
 def outlook(desk: Desk, request: Request) -> Response:
-    """What the running month will come to, as a piece of the overview: it takes longer than the rest."""
+    """What the running month will come to, as a piece of the overview that asks again until it is known."""
     edition = desk.editions.current()
-    month = edition.month("current")
-    if not month.has_outlook:
-        raise NotFoundError("The fleet is too large to look ahead here.", hint="`metering forecast` does it.")
-    return desk.page(request, "outlook", edition, month=month, outlook=month.outlook)
+    return desk.page(request, "outlook", edition, outlook=edition.outlook(wait_seconds=1))
 
 
 def customers(desk: Desk, request: Request) -> Response:

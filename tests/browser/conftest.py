@@ -59,7 +59,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         return ["https://hooks.example.com/"]
 
     editions = Editions(lambda: world, lambda: web_world.NOW)
-    editions.current().prepare(None)
+    editions.current().prepare()
     desk = Desk(editions, Access(), clock=lambda: web_world.NOW, link_secret=SIGNING, resend=resend)
     with Listener(application(desk), "127.0.0.1:0") as server:
         yield Site(f"http://{server.address}", sent)
