@@ -4,8 +4,8 @@ Pure: rows and parameters in, the rows to show out. Knows that cells are decimal
 where rows come from.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from urllib.parse import urlencode
@@ -69,15 +69,46 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sheet:
-    """A table with its rows. What can be chosen and searched in them is found once, however often it is asked for."""
+    """A table with its rows. What is found by reading all of them is found once, however often it is asked for.
+
+    Rows go by their place in the sheet, so that a request handles numbers and not cells.
+    """
 
     table: Table
     rows: Sequence[Row]
+    _ranks: dict[str, list[int | None]] = field(default_factory=dict)
 
     @cached_property
     def options(self) -> dict[str, Sequence[str]]:
         """The values of each choice, sorted; none where there are too many to choose among."""
-        return {name: self._values(name) for name in self.table.choices}
+        return {name: sorted(places) if len(places) <= MOST_CHOICES else [] for name, places in self.places_of.items()}
+
+    @cached_property
+    def places_of(self) -> dict[str, dict[str, set[int]]]:
+        """Choice -> value -> the rows that have it."""
+        found: dict[str, dict[str, set[int]]] = {}
+        for name in self.table.choices:
+            places = found[name] = {}
+            for place, row in enumerate(self.rows):
+                for value in _texts(row.get(name)):
+                    places.setdefault(value, set()).add(place)
+        return found
+
+    @cached_property
+    def currency(self) -> str | None:
+        """The currency of all rows; None where there are several, or none."""
+        found = {row.get("currency") for row in self.rows} - {None}
+        return str(found.pop()) if len(found) == 1 else None
+
+    def ranks(self, column: Column) -> list[int | None]:
+        """The rank of each row's cell in its column, equal cells alike; None for an empty one."""
+        if column.name not in self._ranks:
+            cells = [row.get(column.name) for row in self.rows]
+            key = _number if column.is_number else _text
+            keys = [None if cell is None else key(cell) for cell in cells]
+            order = {key: rank for rank, key in enumerate(sorted({key for key in keys if key is not None}))}
+            self._ranks[column.name] = [None if key is None else order[key] for key in keys]
+        return self._ranks[column.name]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -86,12 +117,11 @@ class Sheet:
         return ["\n".join(part for name in names for part in _texts(row.get(name))).casefold() for row in self.rows]
 
     def prepare(self) -> None:
-        """Finds what is found once."""
-        self.options, self.texts  # noqa: B018 - asked for, so that they are there
-
-    def _values(self, name: str) -> Sequence[str]:
-        found = {value for row in self.rows for value in _texts(row.get(name))}
-        return sorted(found) if len(found) <= MOST_CHOICES else []
+        """Finds what is found once, and the order by each column that is shown."""
+        self.options, self.texts, self.currency  # noqa: B018 - asked for, so that they are there
+        for column in self.table.columns:
+            if column.shown:
+                self.ranks(column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +135,8 @@ class Listing:
     rows: Sequence[Row]
     page: int
     options: Mapping[str, Sequence[str]]
+    currency: str | None
+    """The currency of all rows of the sheet; None where there are several, or none."""
 
     @property
     def pages(self) -> int:
@@ -126,12 +158,6 @@ class Listing:
     def has_currency(self) -> bool:
         """Whether rows say which currency their amounts are in."""
         return self.table.column("currency") is not None
-
-    @cached_property
-    def currency(self) -> str | None:
-        """The currency of all rows; None where there are several, or none."""
-        found = {row.get("currency") for row in self.rows} - {None} if self.has_currency else set()
-        return str(found.pop()) if len(found) == 1 else None
 
     @property
     def unfiltered(self) -> str:
@@ -176,7 +202,7 @@ def listing(sheet: Sheet, path: str, parameters: Mapping[str, str]) -> Listing:
     Unknown parameters are kept in links and change nothing; a page beyond the last is the last.
     """
     known = {name: value for name, value in parameters.items() if value and name != "format"}
-    found = _sorted(sheet.table, _matching(sheet, known), known.get("sort", ""))
+    found = _sorted(sheet, _matching(sheet, known), known.get("sort", ""))
     asked = known.get("page", "1")
     page = int(asked[:9]) if asked.isascii() and asked.isdigit() else 1
     last = max(1, -(-len(found) // ROWS_PER_PAGE))
@@ -189,20 +215,24 @@ def listing(sheet: Sheet, path: str, parameters: Mapping[str, str]) -> Listing:
         path=path,
         parameters=known,
         whole=len(sheet.rows),
-        rows=found,
+        rows=[sheet.rows[place] for place in found],
+        currency=sheet.currency,
         page=min(max(page, 1), last),
         options={name: values for name, values in options.items() if len(values) > 1 or name in known},
     )
 
 
-def _matching(sheet: Sheet, asked: Mapping[str, str]) -> Sequence[Row]:
-    rows = sheet.rows
-    if words := asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
-        rows = [row for row, text in zip(rows, sheet.texts, strict=True) if all(word in text for word in words)]
+def _matching(sheet: Sheet, asked: Mapping[str, str]) -> Sequence[int]:
+    """The places of the rows that match, in order."""
+    places: Sequence[int] = range(len(sheet.rows))
     for name in sheet.table.choices:
         if wanted := asked.get(name):
-            rows = [row for row in rows if wanted in _texts(row.get(name))]
-    return rows
+            having = sheet.places_of[name].get(wanted, set())
+            places = [place for place in places if place in having]
+    texts = sheet.texts
+    for word in asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
+        places = [place for place in places if word in texts[place]]
+    return places
 
 
 def _texts(value: object) -> list[str]:
@@ -211,19 +241,20 @@ def _texts(value: object) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def _sorted(table: Table, rows: Sequence[Row], asked: str) -> Sequence[Row]:
-    column = table.column(asked.removeprefix("-"))
+def _sorted(sheet: Sheet, places: Sequence[int], asked: str) -> Sequence[int]:
+    """The places by the rank of their cells; rows without one come last."""
+    column = sheet.table.column(asked.removeprefix("-"))
     if column is None:
-        return rows
-    known = [row for row in rows if row.get(column.name) is not None]
-    key: Callable[[Row], object] = _number(column.name) if column.is_number else _text(column.name)
-    ordered = sorted(known, key=key, reverse=asked.startswith("-"))  # type: ignore[arg-type]
-    return [*ordered, *(row for row in rows if row.get(column.name) is None)]
+        return places
+    ranks = sheet.ranks(column)
+    known = [place for place in places if ranks[place] is not None]
+    known.sort(key=lambda place: ranks[place] or 0, reverse=asked.startswith("-"))
+    return [*known, *(place for place in places if ranks[place] is None)]
 
 
-def _number(name: str) -> Callable[[Row], object]:
-    return lambda row: Decimal(str(row[name]))
+def _number(cell: object) -> Decimal:
+    return Decimal(str(cell))
 
 
-def _text(name: str) -> Callable[[Row], object]:
-    return lambda row: visible(" ".join(_texts(row[name]))).casefold()
+def _text(cell: object) -> str:
+    return visible(" ".join(_texts(cell))).casefold()
