@@ -156,8 +156,8 @@ ALERTS = Table(
        -project_name       text      Name
         customer           customer
         quota              words
-        threshold_percent  number    Threshold %
-        percent            percent   Used %
+        threshold_percent  percent   Threshold
+        percent            percent   Used
        -used               number
        -limit              number
        -unit               text
