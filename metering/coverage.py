@@ -54,7 +54,7 @@ class Certified:
 
     def covers(self, part: Period, grain: int) -> bool:
         """Whether all of the part is certified at this grain."""
-        return any(p.start <= part.start and part.end <= p.end for p in (self.hourly, self.daily, self.monthly)[grain])
+        return any(period.start <= part.start and part.end <= period.end for period in _by_grain(self)[grain])
 
     def covered(self, whole: Period) -> list[Period]:
         """The hours of the whole that are certified at any grain."""
@@ -130,24 +130,51 @@ def gaps(certified: Certified, month: Period, until: datetime) -> list[Period]:
 class Wanted:
     """What a poll is to heal: everything from `since` on; `sweep` asks for all that hourly reaches.
 
-    The last `reread_hours` are asked for again in any case: Neon may still revise them.
+    The last `reread_hours` are asked for again in any case: Neon may still revise them. `known` need not be read; where
+    it is not given, all that is certified.
     """
 
     since: datetime
     until: datetime | None = None
     sweep: bool = False
     reread_hours: int = REREAD_HOURS
+    known: Certified | None = None
+
+
+def not_to_renew(certified: Certified, fresh: Certified, now: datetime) -> Certified:
+    """Of what is certified, what Neon cannot tell once more, and what it has told lately (`fresh`)."""
+    kept = [(grain, period) for grain, periods in enumerate(_by_grain(fresh)) for period in periods]
+    for grain, (periods, reach) in enumerate(zip(_by_grain(certified), _reaches(now), strict=True)):
+        kept += [
+            (grain, Period(start=period.start, end=min(period.end, reach)))
+            for period in periods
+            if period.start < reach
+        ]
+    return Certified.of(kept)
+
+
+def _by_grain(certified: Certified) -> tuple[tuple[Period, ...], ...]:
+    return certified.hourly, certified.daily, certified.monthly
+
+
+def _reaches(now: datetime) -> tuple[datetime, datetime, datetime]:
+    """The earliest hour, day and month that Neon still answers for."""
+    return (
+        floor_hour(now) - HOURLY_REACH_HOURS * HOUR,
+        floor_day(now) - DAILY_REACH_DAYS * DAY,
+        floor_month(floor_month(now) - timedelta(days=30 * MONTHLY_REACH_MONTHS)),
+    )
 
 
 def windows(certified: Certified, wanted: Wanted, now: datetime) -> list[Window]:
     """The walks that heal what can still be healed, the finest grain first (facts 4.1: 168 h, 60 days, a year)."""
     out = []
-    earliest_hour = floor_hour(now) - HOURLY_REACH_HOURS * HOUR
+    certified = certified if wanted.known is None else wanted.known
+    earliest_hour, earliest_day, earliest_month = _reaches(now)
     hourly = _hourly_window(certified, wanted, now, earliest_hour)
     if hourly:
         out.append(hourly)
     until = wanted.until or now
-    earliest_day = floor_day(now) - DAILY_REACH_DAYS * DAY
     missing_days = [
         day
         for day in days(Period(start=floor_day(wanted.since), end=max(wanted.since, min(until, earliest_hour))))
@@ -156,7 +183,6 @@ def windows(certified: Certified, wanted: Wanted, now: datetime) -> list[Window]
     reachable = [day for day in missing_days if day >= earliest_day]
     if reachable:
         out.append(Window(grain=DAILY, period=Period(start=reachable[0], end=reachable[-1] + DAY)))
-    earliest_month = floor_month(floor_month(now) - timedelta(days=30 * MONTHLY_REACH_MONTHS))
     lost = {floor_month(day) for day in missing_days if earliest_month <= floor_month(day) and day < earliest_day}
     months = sorted(m for m in lost if month_of(m).end <= now - HOUR)
     if months:

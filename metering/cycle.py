@@ -86,7 +86,8 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
 ) -> Report:
     """Reads [start, end) as far as Neon still answers; from a year back without a start."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
-    report = _run(ledger, config, keys, wanted_by_backfill(since, end), command="backfill", wiring=wiring)
+    wants = wanted_by_backfill(ledger.store, since, end, ledger.clock())
+    report = _run(ledger, config, keys, wants, command="backfill", wiring=wiring)
     report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
     return report
 

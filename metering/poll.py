@@ -13,7 +13,7 @@ from metering.account import Account, Polled, keys_in_use, together
 from metering.caller import Caller, Key
 from metering.config import Config, Organization, ScheduleConfig, Secret
 from metering.config import secret as key_of
-from metering.coverage import HOURLY_REACH_HOURS, Certified, Wanted, Window, windows
+from metering.coverage import HOURLY_REACH_HOURS, Certified, Wanted, Window, not_to_renew, windows
 from metering.errors import CredentialsError
 from metering.intake import Intake, Report
 from metering.ledger import Ledger
@@ -130,10 +130,10 @@ def _reading(file: Path | None) -> Callable[[], Secret] | None:
     return (lambda: key_of(None, file, {})) if file else None
 
 
-def certified_of(store: Store, as_of_seq: int = 2**63) -> dict[str, Certified]:
-    """What is certified per organization, as known at a record."""
+def certified_of(store: Store, as_of_seq: int = 2**63, *, after: int = 0) -> dict[str, Certified]:
+    """What is certified per organization, as known at a record; `after`: only by what was read since another."""
     found: dict[str, list[tuple[int, Period]]] = {}
-    for organization, grain, start, end in store.query("coverage_of", as_of_seq=as_of_seq).iter_rows():
+    for organization, grain, start, end in store.query("coverage_of", as_of_seq=as_of_seq, after=after).iter_rows():
         found.setdefault(organization, []).append((grain, Period(start=start, end=end)))
     return {organization: Certified.of(periods) for organization, periods in found.items()}
 
@@ -156,6 +156,15 @@ def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wan
     return wanted
 
 
-def wanted_by_backfill(start: datetime, end: datetime | None) -> Wants:
-    """A backfill heals [start, end), as far back as Neon still answers."""
-    return lambda _organization, _certified: Wanted(since=start, until=end, sweep=end is None)
+def wanted_by_backfill(store: Store, start: datetime, end: datetime | None, now: datetime) -> Wants:
+    """A backfill reads [start, end) as far back as Neon still answers, also what is certified: it may be revised.
+
+    What was read since the last one that was complete, it does not read again: one that was interrupted goes on.
+    """
+    fresh = certified_of(store, after=int(store.query("last_backfill").item()))
+
+    def wanted(organization: Organization, certified: Certified) -> Wanted:
+        known = not_to_renew(certified, fresh.get(organization.id, Certified()), now)
+        return Wanted(since=start, until=end, sweep=end is None, known=known)
+
+    return wanted

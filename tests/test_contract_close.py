@@ -154,6 +154,30 @@ def test_final_invoices_survive_late_usage(desk: Desk) -> None:
     assert desk.run("verify").code == 0
 
 
+def test_a_day_that_is_revised_after_the_close_is_read_by_the_next_backfill_and_corrected(desk: Desk) -> None:
+    desk.good("close", "2026-09")
+    desk.neon.fleet("org-a").buckets[0].metrics = {"compute_unit_seconds": 151 * HOUR}  # bee-1: it was 101
+    desk.now = "2026-10-20T00:00:00Z"
+    assert desk.good("backfill", "--from", "2026-09-01", "--to", "2026-10-01")["changes"] == "1"
+    (bee,) = [one for one in desk.good("invoices", "2026-10")["invoices"] if one["customer"]["id"] == "bee-1"]
+    (line,) = [line for line in bee["lines"] if line["kind"] == "adjustment"]
+    assert (line["quantity"], line["amount"], line["from"]) == ("50", "8.00", "2026-09-01T00:00:00Z")
+    assert desk.run("verify").code == 0
+
+
+def test_a_backfill_that_was_interrupted_asks_only_for_what_it_lacks(unread: Desk) -> None:
+    def asked(code: int) -> list[str]:
+        unread.neon.asked.clear()
+        unread.good("backfill", "--from", "2026-07-01", "--to", "2026-10-01", code=code)
+        return [question["granularity"] for _, question in unread.neon.asked if "granularity" in question]
+
+    unread.neon.fail("org-a", "monthly", 500)
+    assert asked(3) == ["hourly", "daily", "monthly"]
+    unread.neon.errors.clear()
+    assert asked(0) == ["monthly"]
+    assert asked(0) == ["hourly", "daily", "monthly"]
+
+
 def test_rebuild_gives_the_same_answers_from_the_journal_alone(desk: Desk) -> None:
     desk.good("close", "2026-09")
     commands = (("invoices", "2026-09"), ("usage", "2026-09"), ("quota", "--all"), ("alerts", "list"))
