@@ -1,6 +1,7 @@
 """Every quota of every project as it stands now: the store's counters and history handed to quota.py."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -9,10 +10,12 @@ import polars as pl
 
 from metering import quota, quota_forecast
 from metering.month import Month
-from metering.period import month_of
+from metering.period import month_of, previous_month
 from metering.store import Store
 from metering.terms import Terms
 
+MOST_MONTHS = 12
+"""So far back history is added up for a billing period that began before the running month: Neon keeps a year."""
 _HISTORY_OF = {
     "compute_unit_seconds": "compute_time_seconds",
     "public_network_transfer_bytes": "data_transfer_bytes",
@@ -104,17 +107,12 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """quota.HISTORY of the month since each project's billing period began; `is_partial`: with uncertified hours."""
+    """quota.HISTORY since each project's billing period began; `is_partial`: with uncertified hours."""
     began = quota.billing_periods(counters, now).select("project_id", "period_start")
-    rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
-    is_inside = pl.col("start") >= pl.col("period_start").fill_null(month.period.start)
-    rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
     observed = month.store.query("history_read_at")
     return (
-        rows.with_columns(
-            pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"),
-            is_partial=month.is_partial(rows),
-        )
+        pl.concat(_since(one, began, month.period.start) for one in _months(month, began))
+        .with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))
         .join(observed, on=["organization", "project_id"], how="left")
         .group_by("project_id", "quota")
         .agg(
@@ -123,3 +121,22 @@ def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFram
             is_partial=pl.col("is_partial").any(),
         )
     )
+
+
+def _months(month: Month, began: pl.DataFrame) -> Iterator[Month]:
+    """The running month, and those before it that a billing period reaches into; mostly there are none."""
+    yield month
+    reached = began.filter(pl.col("period_start") < month.period.start)["period_start"]
+    for _ in range(MOST_MONTHS if reached.len() else 0):
+        month = replace(month, period=previous_month(month.period.start))
+        yield month
+        if not (reached < month.period.start).any():
+            return
+
+
+def _since(month: Month, began: pl.DataFrame, otherwise: datetime) -> pl.DataFrame:
+    """USAGE of a month since each project's billing period began (or `otherwise`), with `is_partial`."""
+    rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
+    is_inside = pl.col("start") >= pl.col("period_start").fill_null(otherwise)
+    rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
+    return rows.with_columns(is_partial=month.is_partial(rows))

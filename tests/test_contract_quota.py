@@ -158,6 +158,19 @@ def test_history_of_before_the_period_does_not_count(desk: Desk) -> None:
     assert (row["used"], row["source"], row["period"]["start"]) == ("30", "history", "2026-10-12T00:00:00Z")
 
 
+def test_history_of_a_period_that_began_in_an_earlier_month_counts_from_its_start(desk: Desk) -> None:
+    began, ends = "2026-08-20T00:00:00Z", "2026-10-20T00:00:00Z"
+    limit(desk, compute_time_seconds=1000).update(
+        compute_time_seconds=1, consumption_period_start=began, consumption_period_end=ends
+    )
+    fleet = desk.neon.fleet("org-a")
+    for day, used in (("2026-08-19", 500), ("2026-08-20", 1), ("2026-09-10", 20), ("2026-10-05", 300)):
+        fleet.use("calm-dawn-1", day, grain="daily", compute_unit_seconds=used)
+    desk.good("backfill", "--from", "2026-08-19")
+    row = rows(desk)["compute_time_seconds"]
+    assert (row["used"], row["source"], row["period"]) == ("321", "history", {"start": began, "end": ends})
+
+
 def test_a_counter_stuck_at_zero_is_unknown_below_the_first_threshold(desk: Desk) -> None:
     limit(desk, compute_time_seconds=1000)["compute_time_seconds"] = 0
     fleet = desk.neon.fleet("org-a")
