@@ -27,6 +27,13 @@ SPANS: dict[str, pl.DataType] = {
     "last_grain": pl.UInt8(),
 }
 """The first and the last bucket of each project's month, whatever grain counts."""
+PARTS: dict[str, pl.DataType] = {
+    "organization": pl.String(),
+    "grain": pl.UInt8(),
+    "period_start": Moment,
+    "period_end": Moment,
+}
+"""The buckets of this grain that start in the period count."""
 NOTHING = pl.DataFrame(schema={"project_id": pl.String, "metric": pl.String})
 
 
@@ -186,14 +193,8 @@ class MonthUsage:
 
     @cached_property
     def parts(self) -> pl.DataFrame:
-        """organization, grain, period_start, period_end: the buckets of this grain that start there count."""
-        rows = [
-            (organization, part.grain, part.period.start, part.period.end)
-            for organization, found in sorted(self.counted.items())
-            for part in found
-        ]
-        schema = {"organization": pl.String(), "grain": pl.UInt8(), "period_start": Moment, "period_end": Moment}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        """PARTS of the month."""
+        return parts_of(self.counted)
 
     def _query(self, name: str, period: Period, **parameters: Any) -> pl.DataFrame:
         found = self.store.query(
@@ -216,6 +217,16 @@ class MonthUsage:
             .with_columns(start="first_start", end=usage.bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
+
+
+def parts_of(counted: Mapping[str, Sequence[Timeframes]]) -> pl.DataFrame:
+    """PARTS: which timeframes count, per organization, as rows."""
+    rows = [
+        (organization, part.grain, part.period.start, part.period.end)
+        for organization, found in sorted(counted.items())
+        for part in found
+    ]
+    return pl.DataFrame(rows, schema=PARTS, orient="row")
 
 
 def _is_of_days(period: Period) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from metering import forecast, quota
-from metering.coverage import MONTHLY, Certified, selection
+from metering.coverage import MONTHLY, Certified, Timeframes, selection
 from metering.month import Month
+from metering.month_usage import parts_of
 from metering.period import DAY, HOUR, Period, floor_day, floor_hour, parse_time, without
 from metering.usage import Moment
 
@@ -138,21 +139,22 @@ def whole_weeks(month: Month, projects: Sequence[str]) -> pl.DataFrame:
 
 def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     window = _window(month)
-    parts = [
-        (organization, part.grain, part.period.start, part.period.end)
-        for organization, certified in sorted(month.certified.items())
-        for part in _counting(certified, window)
-    ]
-    schema = {"organization": pl.String(), "grain": pl.UInt8(), "period_start": Moment, "period_end": Moment}
-    part = pl.DataFrame(parts, schema=schema, orient="row")
+    counted = {organization: _counting(certified, window) for organization, certified in month.certified.items()}
+    keys = month.store.query("project_keys")
+    # Where which buckets of each project count: in its whole weeks.
+    stretches = (
+        weeks.join(keys, on="project_id")
+        .join(parts_of(counted), on="organization")
+        .select("project_key", "grain", counts_from=pl.max_horizontal("period_start", "since"), counts_to="period_end")
+    )
     span = {"period_start": window.start, "period_end": floor_hour(month.now)}
-    with month.store.frames(part=part, wanted=weeks.select("project_id", "since")):
+    with month.store.frames(counted=stretches):
         profile = month.store.query("usage_profile", **span)
         days = month.store.query("usage_spread", **span)
-    names = month.store.query("project_keys").select("project_key", "project_id")
+    names = keys.select("project_key", "project_id")
     profile, days = (frame.join(names, on="project_key") for frame in (profile, days))
     return forecast.slots_of(profile), forecast.spread_of(days, weeks.select("project_id", "weeks"))
 
 
-def _counting(certified: Certified, window: Period) -> list[Any]:
+def _counting(certified: Certified, window: Period) -> list[Timeframes]:
     return [part for part in selection(certified, window, is_open=True) if part.grain != MONTHLY]

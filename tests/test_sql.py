@@ -163,12 +163,11 @@ FRAMES = {
     "headers": pl.Schema(
         {"seq": pl.UInt64(), "sha256": pl.String(), "request_id": pl.String(), "received_at": pl.String()}
     ),
-    "wanted": pl.Schema(
-        {"project_key": pl.UInt32(), "project_id": pl.String(), "metric": pl.String(), "since": MOMENT}
-    ),
+    "wanted": pl.Schema({"project_key": pl.UInt32(), "project_id": pl.String(), "metric": pl.String()}),
     "stretch": pl.Schema(
         {"stretch_no": pl.UInt32(), "project_key": pl.UInt32(), "period_start": MOMENT, "period_end": MOMENT}
     ),
+    "counted": pl.Schema({"project_key": pl.UInt32(), "grain": pl.UInt8(), "counts_from": MOMENT, "counts_to": MOMENT}),
     "part": pl.Schema(
         {
             "organization": pl.String(),

@@ -1,15 +1,5 @@
--- What the projects in `wanted` used in each hour of the week since their own moment, in the grain that counts by `part`.
+-- What projects used in each hour of the week, in the stretches and the grain in which they count by `counted`.
 -- Slot 0 is Monday 00:00 UTC (1970 began on a Thursday); a day's bucket stands at its midnight. Read by the forecast.
-with counted as (
-    select
-        p.project_key,
-        c.grain,
-        greatest(c.period_start, w.since) as counts_from,
-        c.period_end                      as counts_to
-    from wanted as w
-    join project as p on p.project_id = w.project_id
-    join part as c on c.organization = p.organization
-)
 select
     o.project_key,
     o.grain,

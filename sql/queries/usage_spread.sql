@@ -1,16 +1,6 @@
 -- How much the days of one weekday differ: sums of each project's daily totals and of their squares, per weekday, over
 -- the same timeframes as usage_profile. A day without usage adds nothing to either. Read by the forecast.
-with counted as (
-    select
-        p.project_key,
-        c.grain,
-        greatest(c.period_start, w.since) as counts_from,
-        c.period_end                      as counts_to
-    from wanted as w
-    join project as p on p.project_id = w.project_id
-    join part as c on c.organization = p.organization
-),
-days as (
+with days as (
     select
         o.project_key,
         epoch_us(o.timeframe_start) // 86400000000 as day,

@@ -12,16 +12,9 @@ wide as (
         s.stretch_no,
         o.project_key,
         o.grain,
-        min(o.timeframe_start)                as first_start,
-        max(o.timeframe_start)                as last_start,
-        sum(o.compute_unit_seconds)           as compute_unit_seconds,
-        sum(o.root_branch_bytes_month)        as root_branch_bytes_month,
-        sum(o.child_branch_bytes_month)       as child_branch_bytes_month,
-        sum(o.instant_restore_bytes_month)    as instant_restore_bytes_month,
-        sum(o.snapshot_storage_bytes_month)   as snapshot_storage_bytes_month,
-        sum(o.public_network_transfer_bytes)  as public_network_transfer_bytes,
-        sum(o.private_network_transfer_bytes) as private_network_transfer_bytes,
-        sum(o.extra_branches_month)           as extra_branches_month
+        min(o.timeframe_start) as first_start,
+        max(o.timeframe_start) as last_start,
+        sum(columns(o.* exclude (seq, project_key, neon_period_key, grain, timeframe_start)))
     from seen as o
     join stretch as s
         on s.project_key = o.project_key

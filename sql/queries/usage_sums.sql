@@ -6,16 +6,9 @@ with part as (
     select
         project_key,
         grain,
-        min(timeframe_start)                as first_start,
-        max(timeframe_start)                as last_start,
-        sum(compute_unit_seconds)           as compute_unit_seconds,
-        sum(root_branch_bytes_month)        as root_branch_bytes_month,
-        sum(child_branch_bytes_month)       as child_branch_bytes_month,
-        sum(instant_restore_bytes_month)    as instant_restore_bytes_month,
-        sum(snapshot_storage_bytes_month)   as snapshot_storage_bytes_month,
-        sum(public_network_transfer_bytes)  as public_network_transfer_bytes,
-        sum(private_network_transfer_bytes) as private_network_transfer_bytes,
-        sum(extra_branches_month)           as extra_branches_month
+        min(timeframe_start) as first_start,
+        max(timeframe_start) as last_start,
+        sum(columns(* exclude (seq, project_key, neon_period_key, grain, timeframe_start)))
     from observation
     where timeframe_start >= $period_start
       and timeframe_start < $period_end
