@@ -112,13 +112,12 @@ def _month_start(value: object) -> datetime:
 
 def one_line(value: object) -> str:
     """One printable line that is not blank."""
-    if not isinstance(value, str):
-        refuse(f"is {shown(value)}, not text", "write it in quotes")
-    if not value.strip():
+    text = _free_text(value)
+    if not text.strip():
         refuse("is empty", "write something or leave the key out")
-    if _CONTROL.search(value):
+    if _CONTROL.search(text):
         refuse("holds a control character", "write one line of printable text")
-    return value
+    return text
 
 
 def _free_text(value: object) -> str:

@@ -7,7 +7,7 @@ the answers to changes are no dates). Every change is journalled before it is se
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -216,15 +216,7 @@ class _Work:
         more = {"project_id": one.project_id}
         self.intake.page(answer, "project", one.organization, self.intake.next_walk(), more)
         used = {name: _larger(one.used.get(name), facts.counters.get(name)) for name in QUOTAS}
-        return Standing(
-            organization=one.organization,
-            project_id=one.project_id,
-            project_name=one.project_name,
-            customer=one.customer,
-            plan=one.plan,
-            held=facts.limits,
-            used=used,
-        )
+        return replace(one, held=facts.limits, used=used)
 
     async def _change(self, neon: Neon, one: Standing, key: Secret, changes: Sequence[Change]) -> None:
         body = {"project": {"settings": {"quota": to_send(one.held, changes)}}}
