@@ -21,7 +21,6 @@ from metering.split import by_project
 
 CHARTS_SHOWN = 4
 """Meters whose days are drawn; the table below the charts has all."""
-_ADDRESS = ("address", "street", "postcode", "city", "country", "email")
 
 
 def _no_days(_customer: str) -> Table:
@@ -90,7 +89,9 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
 
 def _party(row: Row) -> dict[str, Any]:
     """Name, address line by line, tax id of the seller or a customer."""
-    lines = [line.strip() for key in _ADDRESS for line in str(row.get(key) or "").splitlines()]
+    place = " ".join(str(row[part]) for part in ("postcode", "city") if row.get(part))
+    parts = (row.get("address"), row.get("street"), place, row.get("country"), row.get("email"))
+    lines = [line.strip() for part in parts for line in str(part or "").splitlines()]
     return {
         "name": row.get("name") or "",
         "lines": [line for line in lines if line],
