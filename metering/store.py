@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from metering.errors import DISK_HINT, MeteringError, StoreDamagedError
+from metering.errors import DISK_HINT, ExactnessError, MeteringError, StoreDamagedError
 from metering.files import data_directory
 from metering.journal import sync_directory
 
@@ -46,7 +46,7 @@ class Store:
 
     def query(self, name: str, **parameters: Any) -> pl.DataFrame:
         """Runs `sql/queries/NAME.sql` with named parameters."""
-        with _disk_faults_told():
+        with _faults_told():
             frame: pl.DataFrame = self.connection.sql(_text("queries", name), params=parameters or None).pl()
         return frame
 
@@ -109,7 +109,7 @@ class Store:
         self.connection.execute("begin")
         self._is_in_transaction = True
         try:
-            with _disk_faults_told():
+            with _faults_told():
                 yield
                 self.connection.execute("commit")
         except BaseException:
@@ -194,10 +194,15 @@ def _damaged(path: Path, error: duckdb.Error) -> StoreDamagedError:
 
 
 @contextmanager
-def _disk_faults_told() -> Iterator[None]:
-    """What the disk refuses, or has lost, as an error of ours with the way out; other errors of DuckDB pass."""
+def _faults_told() -> Iterator[None]:
+    """What the disk refuses or has lost, and sums too large, as errors of ours with the way out; others pass."""
     try:
         yield
+    except duckdb.OutOfRangeException as error:
+        raise ExactnessError(
+            "a sum of what was used leaves 128 bits",
+            hint="the table observation_other of snapshot.duckdb holds the value that is beyond belief",
+        ) from error
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         first = str(error).splitlines()[0]
         if _DAMAGE.search(first):
@@ -275,7 +280,7 @@ def in_memory(begin: Callable[[Store], None] | None = None) -> Store:
 
 def publish(store: Store, directory: Path) -> None:
     """Closes the database and puts a copy in the readers' place by rename."""
-    with _disk_faults_told():
+    with _faults_told():
         store.connection.execute("checkpoint")
         store.connection.close()
     temporary = directory / (SNAPSHOT + ".tmp")

@@ -285,6 +285,19 @@ def test_a_value_beyond_64_bits_is_kept_to_the_digit(desk: Desk) -> None:
     assert (row["value"], row["quantity"]) == ("18446744073709551618", "18446744073.709551618")
 
 
+def test_a_sum_that_leaves_128_bits_is_an_error_of_ours_and_breaks_no_store(desk: Desk) -> None:
+    fleet = desk.neon.fleet("org-a")
+    fleet.project("calm-dawn-1")
+    for hour in ("2026-10-01T02:00", "2026-10-01T03:00"):
+        fleet.use("calm-dawn-1", hour, compute_unit_seconds=9 * 10**37)
+    for command in (("poll",), ("usage", "2026-10"), ("tick",)):
+        ran = desk.run(*command)
+        assert (ran.code, ran.out) == (1, ""), (command, ran)
+        assert "leaves 128 bits" in ran.err
+    assert desk.run("rebuild").code == 0
+    assert desk.run("verify").code == 0
+
+
 def test_a_meter_whose_unit_changed_uses_the_divisor_of_the_day_it_was_read(desk: Desk) -> None:
     desk.more = """
 [[meters]]
