@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -102,10 +103,11 @@ class Account:
         if not self.is_bounded:
             return {}
         asked = [polled for polled in self.found if polled.is_asked and not polled.organization.sponsored]
-        windows = {polled.organization.id: self.windows(polled.organization) for polled in asked}
-        means = self._means({name: len(found) for name, found in windows.items()})
+        means = self._means({polled.organization.id: len(self.windows(polled.organization)) for polled in asked})
         return {
-            name: Thrift(self._history(polled), self.intake.ledger.store, windows[name], means[name])
+            name: Thrift(
+                self._history(polled), self.intake.ledger.store, partial(self.windows, polled.organization), means[name]
+            )
             for polled in asked
             if (name := polled.organization.id) in means
         }

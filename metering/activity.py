@@ -55,17 +55,19 @@ def sweep_share(deadlines: Iterable[datetime], now: datetime, slot: timedelta) -
 
 
 def deadlines(
-    done: int, pages: int, read_at: Sequence[datetime], began_at: datetime, most: timedelta
+    done: Sequence[datetime], pages: int, before: Sequence[datetime], now: datetime, most: timedelta
 ) -> list[datetime]:
-    """By when the pages of a walk must be read of which `done` are: so long after they were read the last time.
+    """By when the pages of an open walk, and then those of the next one, must be read: so long after the last time.
 
-    `read_at` are the times of the last walk's pages, none where there was none; then all are due so long after this
-    one began.
+    `done` are the times of the open walk's pages so far (none where there is none), `before` those of the walk before
+    it; without one before, all are due so long after this one began.
     """
-    if not read_at:
-        return [began_at + most] * max(1, pages - done)
-    last = len(read_at) - 1
-    return [read_at[min(page, last)] + most for page in range(done, max(done + 1, pages))]
+    if not before:
+        rest = [min(done, default=now) + most] * max(1, pages - len(done))
+    else:
+        last = len(before) - 1
+        rest = [before[min(page, last)] + most for page in range(len(done), max(len(done) + 1, pages))]
+    return [*rest, *(read_at + most for read_at in done)]
 
 
 def rounds(unread: Iterable[tuple[str, datetime | None]], now: datetime, most: int) -> list[Round]:

@@ -142,11 +142,10 @@ def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wan
     """A poll heals from the running month's start, or from the first hour ever certified; it sweeps once a day."""
     # A walk that takes hours reaches back by so much less.
     hours = min(160, HOURLY_REACH_HOURS - schedule.sweep_hours - 4)
-    swept = dict(store.query("last_sweep", hours=hours).iter_rows())
 
     def wanted(organization: Organization, certified: Certified) -> Wanted:
         known = [period.start for period in (*certified.hourly, *certified.daily, *certified.monthly)]
-        swept_at = swept.get(organization.id)
+        swept_at = store.query("last_sweep", organization=organization.id, hours=hours).item()
         return Wanted(
             since=min([floor_month(now), *known]),
             sweep=swept_at is None or not floor_day(now) <= swept_at <= now,

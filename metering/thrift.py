@@ -4,7 +4,7 @@ The sweep is a full walk that may span cycles; it alone certifies hours. How far
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,12 +74,11 @@ class Thrift:
     weeks for that, so it takes a day, and whatever nobody else needs.
     """
 
-    def __init__(self, history: History, store: Store, windows: Sequence[Window], means: Means) -> None:
-        """`windows` are the walks that are owed."""
+    def __init__(self, history: History, store: Store, windows: Callable[[], Sequence[Window]], means: Means) -> None:
+        """`windows` tells which walks are owed."""
         self.organization = history.organization.id
         self._history, self._store, self._means = history, store, means
-        self._hourly = [window for window in windows if window.grain == HOURLY]
-        self._healing = [window for window in windows if window.grain != HOURLY]
+        self._windows, self._owed = windows, windows()
         self._spent = 0
         self._has_begun = self._is_stuck = False
         self._ended: set[int] = set()
@@ -99,17 +98,28 @@ class Thrift:
         await self._sweep(self._hourly, self._left)
 
     @property
+    def _hourly(self) -> list[Window]:
+        return [window for window in self._owed if window.grain == HOURLY]
+
+    @property
+    def _healing(self) -> list[Window]:
+        return [window for window in self._owed if window.grain != HOURLY]
+
+    @property
     def _left(self) -> int:
         return self._means.most - self._spent
 
     def _reserve(self) -> int:
-        """What the sweep by the hour must read in this slot so that each page is read again in time."""
+        """What sweeps by the hour must read in this slot so that each page is read again in time.
+
+        The pages of the one that is open fall due again with the next one.
+        """
         if not self._hourly:
             return 0
         means, sweep = self._means, self._open({HOURLY})
-        read_at = self._store.query("last_full_walk", organization=self.organization)["sent_at"].to_list()
-        done, began_at = (sweep.begun.pages, sweep.begun.first_sent_at) if sweep else (0, means.now)
-        due = activity.deadlines(done, means.pages, read_at, began_at, means.sweep_most)
+        before = self._store.query("last_full_walk", organization=self.organization)["sent_at"].to_list()
+        mine = self._store.query("pages_sent", walk=sweep.begun.walk)["sent_at"].to_list() if sweep else []
+        due = activity.deadlines(mine, means.pages, before, means.now, means.sweep_most)
         return min(means.most, activity.sweep_share(due, means.now, means.slot))
 
     def _healing_share(self) -> int:
@@ -121,14 +131,18 @@ class Thrift:
 
     async def _sweep(self, windows: Sequence[Window], most: int) -> None:
         """Goes on with the sweep of such windows, or begins one; what broke is not tried again in this cycle."""
-        before = self._history.spent
+        before, grains = self._history.spent, {window.grain for window in windows}
         if most <= 0 or self._is_stuck or not windows:
             return
-        if sweep := self._goes_on({window.grain for window in windows}):
+        if sweep := self._goes_on(grains):
             is_over, error = await self._history.resume(sweep.window, sweep.params, sweep.begun, most)
-            self._note(sweep.window, before, is_over=is_over, is_stuck=error is not None)
+            # By the hour the next may begin at once: what fell due meanwhile would be too much for the next slot.
+            is_last = is_over and (error is not None or sweep.window.grain != HOURLY)
+            self._note(sweep.window, before, is_over=is_last, is_stuck=error is not None)
             if not is_over:
                 return
+            self._owed = self._windows()
+            windows = [window for window in self._owed if window.grain in grains]
         for window in _in_turn(self._store, self.organization, windows):
             left = most - (self._history.spent - before)
             asked = activity.within_reach(window, self._means.now, self._means.lasting)

@@ -29,20 +29,32 @@ def test_shares_never_add_up_to_more_than_there_is():
 
 
 def test_a_sweep_without_a_forerunner_is_spread_over_its_time():
-    due = deadlines(0, 3000, [], NOW, 6 * HOUR)
+    due = deadlines([], 3000, [], NOW, 6 * HOUR)
     assert len(due) == 3000
     assert sweep_share(due, NOW, SLOT) == 125  # in 24 slots
 
 
 def test_pages_are_due_so_long_after_they_were_read():
     read_at = [NOW - 6 * HOUR + page * timedelta(minutes=1) for page in range(60)]
-    due = deadlines(10, 60, read_at, NOW, 6 * HOUR)
+    due = deadlines([NOW] * 10, 60, read_at, NOW, 6 * HOUR)
     assert due[0] == NOW + timedelta(minutes=10)
+    assert due[-10:] == [NOW + 6 * HOUR] * 10
     assert sweep_share(due, NOW, SLOT) == 20  # all that is due before a second slot has ended
 
 
+def test_where_a_walk_ends_the_pages_of_the_next_one_are_due_in_their_turn():
+    six_hours_ago = [NOW - 6 * HOUR + page * SLOT / 10 for page in range(240)]
+    assert sweep_share(deadlines(six_hours_ago[:-1], 240, six_hours_ago, NOW, 6 * HOUR), NOW, SLOT) == 21
+    assert sweep_share(deadlines([], 240, six_hours_ago, NOW, 6 * HOUR), NOW, SLOT) == 20
+
+
+def test_the_pages_of_a_first_walk_are_due_so_long_after_its_first_request():
+    began = NOW - 5 * HOUR
+    assert deadlines([began], 3, [], NOW, 6 * HOUR) == [NOW + HOUR, NOW + HOUR, NOW + HOUR]
+
+
 def test_a_fleet_that_grew_has_its_last_pages_due_with_the_last_known():
-    assert deadlines(0, 3, [NOW], NOW, HOUR) == [NOW + HOUR] * 3
+    assert deadlines([], 3, [NOW], NOW, HOUR) == [NOW + HOUR] * 3
 
 
 def test_nothing_overdue_is_put_off():

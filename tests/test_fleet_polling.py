@@ -166,6 +166,18 @@ def test_only_a_finished_sweep_certifies_and_by_its_first_request(tmp_path: Path
         assert rows(machine, "select first_sent_at from walk join coverage using (walk)")[0] == (first_sent_at,)
 
 
+def test_the_next_sweep_begins_in_the_cycle_in_which_one_ends_over_what_is_owed_by_then(tmp_path: Path):
+    with polling(tmp_path, large=1000) as (machine, _):
+        while certified_until(machine) is None:
+            poll(machine)
+        columns = "walk, period_start, period_end"
+        ((ended, *first),) = rows(machine, f"select {columns} from walk where grain = 0 and endpoint = 'history'")
+        ((begun, *second),) = rows(machine, f"select {columns} from sweep where grain = 0")
+        assert begun > ended
+        assert first[1] - first[0] > 100 * HOUR
+        assert second[1] - second[0] < 30 * HOUR
+
+
 def test_a_sweep_goes_on_after_a_kill_where_its_last_page_led(tmp_path: Path):
     with polling(tmp_path, large=1000) as (machine, fleet):
         poll(machine)
@@ -186,6 +198,7 @@ def test_a_sweep_goes_on_after_a_kill_where_its_last_page_led(tmp_path: Path):
             poll(machine)
             machine.die()
         cursors = [p.get("cursor") for _, path, p in fleet.requests if path == "history" and "project_ids" not in p]
+        cursors = cursors[: cursors.index(None, 1)]  # where the next sweep begins
         assert began < 10
         assert len(cursors) == 12  # ten full pages, the empty one behind them, and the one that nobody saw
         assert len(set(cursors)) == 11
