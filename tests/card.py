@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from metering import invoice, meters, ratecard, rating
+from metering import invoice, meters, plan_file, ratecard, rating
 from metering.config import Organization, Plan, Price, Subscription
 from metering.period import month_of
 
@@ -23,6 +23,11 @@ def price(meter="compute", valid_from="2026-01-01", **keys) -> Price:
 
 def plan(name="pro", *prices, **keys) -> Plan:
     return Plan.model_validate({"id": name, "name": name.title(), "currency": "USD", "prices": prices, **keys})
+
+
+def toml(*plans: Plan) -> str:
+    """The plans as config.toml has them."""
+    return "\n".join(plan_file.written(one) for one in plans)
 
 
 def subscription(project, customer, plan_id, valid_from=None, valid_to=None) -> Subscription:

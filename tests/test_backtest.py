@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from books import Books, configured, when
+from card import plan, price, toml
 from click.testing import CliRunner
 
 from metering import advice, backtest, close, config, meters, plan_file, store
@@ -42,18 +43,7 @@ base_fee = "1.00"
 prices = []
 """
 ROWS = "project_id,customer,plan,valid_from,valid_to\na,acme,pro,,\nb,beta,flat,,\n"
-TRIED = """
-[[plans]]
-id = "pro"
-currency = "USD"
-base_fee = "10.00"
-[[plans.prices]]
-meter = "compute"
-valid_from = 2027-01-01
-model = "per_unit"
-included = "50"
-unit_price = "0.50"
-"""
+TRIED = toml(plan("pro", price(valid_from="2027-01-01", included="50", unit_price="0.50"), base_fee="10.00"))
 
 
 @pytest.fixture
@@ -251,8 +241,8 @@ def test_the_command_advises_on_three_months(ground):
 
 def test_a_plan_is_written_as_it_is_read():
     shipped = config.read(TOP / "config.toml", environ={})
-    for plan in shipped.plans:
-        text = plan_file.written(plan)
-        assert plan_file.parse(text, [], meters.built_in()) == (plan_file.backdated(plan),)
+    for one in shipped.plans:
+        text = plan_file.written(one)
+        assert plan_file.parse(text, [], meters.built_in()) == (plan_file.backdated(one),)
     odd = shipped.plans[0].model_copy(update={"name": 'Pro "max" \\ é', "prices": ()})
     assert plan_file.parse(plan_file.written(odd), [], meters.built_in())[0].name == 'Pro "max" \\ é'

@@ -5,26 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.card import plan, price, toml
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
 HOUR = 3600
-PLANS = """
-[[plans]]
-id = "pro"
-name = "Pro"
-currency = "USD"
-[[plans.prices]]
-meter = "compute"
-valid_from = 2026-01-01
-model = "per_unit"
-unit_price = "1.00"
-[[plans]]
-id = "euro"
-name = "Euro"
-currency = "EUR"
-base_fee = "2.00"
-"""
+PLANS = toml(plan("pro", price(unit_price="1.00")), plan("euro", currency="EUR", base_fee="2.00"))
 REASONS = {
     "bee": "its total would be 201.00 USD, more than 10 times the usual 20 (median of the last 2)",
     "cat": "its total would be -9.00 USD",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.card import plan, price, toml
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
@@ -14,26 +15,10 @@ HOUR = 3600
 SEPTEMBER = 30 * 86_400
 HEADER = "project_id,customer,plan,valid_from,valid_to\n"
 AT = "2026-09-28T10:30:15Z"
-PLANS = """
-[[plans]]
-id = "free"
-name = "Free"
-currency = "USD"
-[plans.quota]
-compute_time_seconds = 360000
-[[plans]]
-id = "pro"
-name = "Pro"
-currency = "USD"
-base_fee = "20.00"
-[plans.quota]
-compute_time_seconds = 2700000
-[[plans.prices]]
-meter = "compute"
-valid_from = 2026-01-01
-model = "per_unit"
-unit_price = "0.16"
-"""
+PLANS = toml(
+    plan("free", quota={"compute_time_seconds": 360_000}),
+    plan("pro", price(unit_price="0.16"), base_fee="20.00", quota={"compute_time_seconds": 2_700_000}),
+)
 TRANSFER = (
     *("POST", "organizations/org-free/projects/transfer"),
     {"destination_org_id": "org-paid", "project_ids": ["calm-dawn-1"]},

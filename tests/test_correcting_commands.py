@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
+from card import plan, price, subscription, toml
 from click.testing import CliRunner
 from pages_of import books, moment
 
@@ -12,7 +12,8 @@ from metering.cli import cli
 from metering.errors import MeteringError
 
 HOUR = 3600
-CONFIG = """
+PRO = plan("pro", price(unit_price="1.00"))
+CONFIG = f"""
 [store]
 directory = "."
 [[organizations]]
@@ -20,14 +21,7 @@ id = "org-1"
 api_key_env = "KEY"
 [customers]
 subscriptions = "subscriptions.csv"
-[[plans]]
-id = "pro"
-currency = "USD"
-[[plans.prices]]
-meter = "compute"
-valid_from = 2026-01-01
-model = "per_unit"
-unit_price = "1.00"
+{toml(PRO)}
 """
 
 
@@ -37,7 +31,7 @@ def desk(tmp_path: Path) -> Path:
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / "subscriptions.csv").write_text("project_id,customer,plan\na,one,pro\nb,two,pro\n")
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(tmp_path, "2026-08-03", plans=(plan("pro", price(unit_price="1.00")),), subscriptions=rows) as found:
+    with books(tmp_path, "2026-08-03", plans=(PRO,), subscriptions=rows) as found:
         found.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
         for name, now, hours in (
             ("2026-07", "2026-08-03", 20),

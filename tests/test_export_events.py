@@ -13,17 +13,9 @@ from metering.errors import ConfigError
 from metering.export import events, stripe
 from metering.period import parse_month
 from tests.books import when
+from tests.card import plan, price, toml
 
-PLANS = """
-[[plans]]
-id = "pro"
-currency = "USD"
-[[plans.prices]]
-meter = "compute"
-valid_from = 2026-01-01
-model = "per_unit"
-unit_price = "0.16"
-"""
+PLANS = toml(plan("pro", price(unit_price="0.16")))
 SUBSCRIPTIONS = (
     "project_id,customer,plan,valid_from,valid_to\n"
     "calm,acme,pro,,2026-09-01T02:00:00Z\ncalm,beta,pro,2026-09-01T02:00:00Z,\n"
