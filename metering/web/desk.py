@@ -80,7 +80,7 @@ class Desk:
         self.editions, self.access, self.clock = editions, access, clock
         self.link_secret, self.resend = link_secret, resend
         self._templates = environment()
-        self._templates.filters.update(short_day=_short_day, short_moment=lambda text: printed_moment(text)[:-4])
+        self._templates.filters.update(short_day=_short_day, short_moment=_short_moment)
         self._templates.globals.update(asset=asset_address, charts=charts, menu=MENU, tables=tables)
 
     def page(
@@ -156,6 +156,12 @@ def status_of(error: MeteringError) -> int:
 def _short_day(text: str) -> str:
     """`1 Sep 2026`."""
     return printed_moment(text).partition(",")[0]
+
+
+def _short_moment(text: str) -> str:
+    """`1 Sep 2026, 03:00`."""
+    day, _, time = printed_moment(text).partition(", ")
+    return f"{day}, {time[:5]}"
 
 
 def _is_stale(edition: Edition) -> bool:

@@ -77,7 +77,7 @@ QUOTAS = Table(
         project_id             project   Project
        -project_name           text      Name
         customer               customer
-        plan                   text
+       -plan                   text
         quota                  words
         percent                quota     Used up
        -used                   number
