@@ -61,7 +61,13 @@ def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
 def _may_close(store: Store, schedule: ScheduleConfig, month: Period, now: datetime) -> bool:
     """From close_day on, settled, and with something that was read before the month's end."""
     return (
-        0 < schedule.close_day <= now.day
-        and now >= month.end + timedelta(hours=schedule.settle_hours)
+        schedule.close_day > 0
+        and now >= closes_from(schedule, month)
         and not store.query("first_coverage", before=month.end).is_empty()
     )
+
+
+def closes_from(schedule: ScheduleConfig, month: Period) -> datetime:
+    """When the month is settled and close_day has come; where it is closed by hand, when it is settled."""
+    settled = month.end + timedelta(hours=schedule.settle_hours)
+    return max(settled, month.end + timedelta(days=max(schedule.close_day, 1) - 1))

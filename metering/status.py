@@ -28,7 +28,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "as_of": rfc3339(now),
         "last_cycle": _shown(last[0]) if last else None,
         "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
-        "close_due_from": rfc3339(month.end + timedelta(hours=config.schedule.settle_hours)),
+        "close_due_from": rfc3339(schedule.closes_from(config.schedule, month)),
         "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
         "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],

@@ -266,6 +266,20 @@ def test_tick_closes_on_the_close_day_and_writes_the_report(desk: Desk) -> None:
     assert journal(desk) == before
 
 
+@pytest.mark.parametrize(
+    ("schedule", "when"),
+    [
+        ("", "2026-10-03T00:00:00Z"),
+        ("settle_hours = 72", "2026-10-04T00:00:00Z"),
+        ("close_day = 1", "2026-10-02T12:00:00Z"),
+        ("close_day = 0", "2026-10-02T12:00:00Z"),
+    ],
+)
+def test_status_says_from_when_the_month_is_closed(desk: Desk, schedule: str, when: str) -> None:
+    desk.more = f"[schedule]\n{schedule}\n"
+    assert desk.good("status")["close_due_from"] == when
+
+
 def test_report_prints_the_paths_it_wrote(desk: Desk) -> None:
     ran = desk.run("report", "2026-09", "--format", "csv,json,html")
     assert ran.code == 0, ran
