@@ -353,7 +353,7 @@ def test_resend_sends_the_same_alert_again_and_an_unknown_one_is_named(desk: Des
     assert ran.code == 0, ran
     assert [event[0] for event in inbox.events()] == [alert["alert_id"]] * 2
     unknown = desk.run("alerts", "resend", "alert_nobody")
-    assert (unknown.code, unknown.out) == (2, "")
+    assert (unknown.code, unknown.out) == (1, "")
     assert "alert_nobody" in unknown.err
 
 
