@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -228,6 +228,12 @@ def deliver_due(
     if queues := _queues(due, ready, clock()):
         asyncio.run(notify.deliver_queues(queues, clock, record))
     return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
+
+
+def until_retry(store: Store, now: datetime) -> timedelta | None:
+    """How long until a delivery is due again; None where none waits for its time."""
+    due_at: datetime | None = store.query("next_retry", now=now)["due_at"].item()
+    return None if due_at is None else due_at - now
 
 
 def _queues(

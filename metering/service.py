@@ -1,12 +1,15 @@
-"""`run`: wakes up at every polling slot and ticks.
+"""`run`: wakes up at every polling slot and ticks; between two, delivers again what is due again.
 
 Knows signals and the scheduler; what is due comes from the ledger, so a missed wake-up costs nothing.
 """
 
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -25,46 +28,69 @@ SECONDS_INTO_THE_SLOT = 20
 GRACE_SECONDS = 7
 """So long may the page in hand take after SIGTERM; then it is dropped, and what is left of 10 s is for closing."""
 
+_SOONEST_RETRY = timedelta(seconds=1)
 
-def run(poll_minutes: int, tick: Callable[[Stop], object], log: Log) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """What there is to do: `tick` in every slot, and `deliver` when `until_retry` is over (None: not at all)."""
+
+    tick: Callable[[Stop], object]
+    deliver: Callable[[Stop], object]
+    until_retry: Callable[[], timedelta | None]
+
+
+def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
     """Ticks once at the start and then at every slot, until SIGTERM. A failed tick is told, counted and survived.
 
     SIGTERM lets the page in hand finish and begins no other. SIGINT interrupts at once (KeyboardInterrupt).
     """
     stop, wake = Stop(), SimpleQueue[None]()
     wake.put(None)
-    failures = 0
+    failures, next_tick = 0, time.monotonic()
     with _woken(poll_minutes, wake, log), _stopped_by_signal(stop, wake):
         try:
             while not stop.is_asked:
-                wait(wake, poll_minutes * 60)
-                if not stop.is_asked:
-                    failures = attempt(tick, stop, log, failures)
+                # By the monotonic clock a tick comes in any case: one that was set back would stop the scheduler.
+                left, retry = next_tick - time.monotonic(), jobs.until_retry()
+                most = left if retry is None else min(left, max(_SOONEST_RETRY, retry).total_seconds())
+                is_woken = wait(wake, max(0, most))
+                if stop.is_asked:
+                    break
+                if is_woken or time.monotonic() >= next_tick:
+                    next_tick = time.monotonic() + poll_minutes * 60
+                    failures = attempt(jobs.tick, stop, log, failures)
+                else:
+                    attempt(jobs.deliver, stop, log, 0, what="delivery")
         except KeyboardInterrupt:
             if not stop.is_asked:
                 raise  # a person pressed Ctrl-C; otherwise the grace is over
     log.info("stopped")
 
 
-def wait(wake: SimpleQueue[None], most_seconds: float) -> None:
-    """Until woken, however often, or so long by the monotonic clock: one that was set back would stop the scheduler."""
-    with suppress(Empty):
+def wait(wake: SimpleQueue[None], most_seconds: float) -> bool:
+    """Until woken, however often, or so long; whether it was woken."""
+    try:
         wake.get(timeout=most_seconds)
+    except Empty:
+        return False
+    with suppress(Empty):
         while True:
             wake.get_nowait()
+    return True
 
 
-def attempt(tick: Callable[[Stop], object], stop: Stop, log: Log, failures: int) -> int:
-    """Ticks, and tells where that fails; returns how many ticks have now failed in a row."""
+def attempt(job: Callable[[Stop], object], stop: Stop, log: Log, failures: int, *, what: str = "tick") -> int:
+    """Does a job, and tells where that fails; returns how many have now failed in a row."""
     try:
-        tick(stop)
+        job(stop)
     except MeteringError as error:
         told = {"error": str(error), "kind": type(error).__name__} | ({"hint": error.hint} if error.hint else {})
     except Exception as error:  # the service outlives what nobody thought of, and says so
         told = {"error": str(error), "kind": type(error).__name__, "traceback": traceback.format_exc()}
     else:
         return 0
-    log.error("tick failed", in_a_row=failures + 1, **told)
+    log.error(f"{what} failed", in_a_row=failures + 1, **told)
     return failures + 1
 
 

@@ -17,11 +17,12 @@ from queue import SimpleQueue
 
 import pytest
 
-from metering import logs, service
+from metering import alert, logs, service
 from metering.errors import StoppedError, StoreBusyError, UnreachableError
 from metering.journal import read
 from metering.ledger import JOURNAL, open_ledger
 from metering.stop import Stop
+from tests.inbox import receiving
 
 EMPTY = b'{"projects": []}'
 
@@ -71,7 +72,7 @@ def serving() -> Iterator[Neon]:
 
 @contextmanager
 def running(
-    directory: Path, server: Neon, *, poll_minutes: int = 15, listen: str = ""
+    directory: Path, server: Neon, *, poll_minutes: int = 15, listen: str = "", hook: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
     (directory / "config.toml").write_text(
         f"""
@@ -85,9 +86,11 @@ listen = "{listen}"
 id = "org-a"
 api_key_env = "KEY"
 """
+        + (f'[[webhooks]]\nurl = "{hook}"\nsecret_env = "HOOK"\nallow_private_network = true\n' if hook else "")
     )
     command = [sys.executable, "-m", "metering", "run", "--config", str(directory / "config.toml")]
     environ = {**{name: text for name, text in os.environ.items() if not name.startswith("METERING_")}, "KEY": "napi_x"}
+    environ["HOOK"] = "whsec_c2VjcmV0LW9mLXR3ZW50eS1mb3VyLWJ5dGVz"
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -269,7 +272,7 @@ def test_the_scheduler_wakes_in_every_slot_of_a_utc_day(minutes: int):
 def test_a_clock_that_was_set_back_delays_the_next_tick_by_no_more_than_a_slot():
     """The scheduler then sleeps for as long as the clock lacks; the wait for it ends by the monotonic clock."""
     wake, begun = SimpleQueue[None](), time.monotonic()
-    service.wait(wake, 0.05)
+    assert not service.wait(wake, 0.05)
     assert 0.05 <= time.monotonic() - begun < 5
 
 
@@ -277,8 +280,57 @@ def test_several_wakings_while_a_tick_was_at_work_are_one():
     wake = SimpleQueue[None]()
     for _ in range(3):
         wake.put(None)
-    service.wait(wake, 60)
+    assert service.wait(wake, 60)
     assert wake.empty()
+
+
+def test_between_two_ticks_deliveries_are_made_when_they_are_due_again():
+    done: list[str] = []
+
+    def tick(_: Stop) -> None:
+        done.append("tick")
+
+    def deliver(stop: Stop) -> None:
+        done.append("deliver")
+        if len(done) == 3:
+            stop.ask()
+
+    log = logs.logger(io.StringIO(), lambda: datetime(2026, 11, 20, tzinfo=UTC), is_terminal=False)
+    begun = time.monotonic()
+    jobs = service.Jobs(tick=tick, deliver=deliver, until_retry=lambda: timedelta(milliseconds=1))
+    service.run(1440, jobs, log)
+    assert done == ["tick", "deliver", "deliver"]
+    assert 2 <= time.monotonic() - begun < 60  # a second apart at least
+
+
+def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: Path):
+    now = datetime.now(UTC)
+    with serving() as server, receiving() as inbox:
+        server.may_answer.set()
+        inbox.status = 503
+        with open_ledger(tmp_path / "var", lambda: now) as books:
+            event = alert.event("invoice.finalized", {"alert_id": "alert_1"}, [inbox.url], now)
+            alert.record_events(books, [event])
+        with running(tmp_path, server, poll_minutes=1440, hook=inbox.url) as process:
+            while not inbox.posts:
+                assert process.poll() is None
+                time.sleep(0.01)
+            inbox.status = 200
+            while len(inbox.posts) < 2:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=30)
+        (first, second) = [(headers["webhook-id"], body) for headers, body in inbox.posts]
+        assert first == second
+        moments = [int(headers["webhook-timestamp"]) for headers, _ in inbox.posts]
+        assert moments[1] - moments[0] >= 5
+        events = [line["event"] for line in map(json.loads, said.splitlines())]
+        assert events == ["note", "tick", "delivered again", "stopped"] or events == [
+            "tick",
+            "delivered again",
+            "stopped",
+        ]
 
 
 def test_a_stop_ends_a_wait():

@@ -3,8 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,7 +198,7 @@ def _tell(report: "Report", now: datetime, form: str | None) -> None:
 @with_config
 def run(config_path: Path) -> None:
     """The same as a service: ticks when polls are due; SIGTERM ends it within 10 seconds."""
-    from metering import logs, service
+    from metering import alert, ledger, logs, service, store
 
     config, clock = read_config(config_path), business_clock()
     log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
@@ -211,8 +211,21 @@ def run(config_path: Path) -> None:
         done = one_tick(known[0], clock, stop)
         _log_tick(log, done, int(time.monotonic() - begun))
 
+    def deliver(_: "Stop") -> None:
+        with ledger.open_ledger(known[0].store.directory, clock) as books:
+            done = alert.deliver_due(books, known[0], endpoint_secrets(known[0]), clock(), real_time)
+        log.info("delivered again", **done.outcomes)
+
+    def until_retry() -> timedelta | None:
+        if clock is not real_time:
+            return None  # by a clock that stands still it would never be time
+        with suppress(MeteringError), store.open_reader(known[0].store.directory) as found:
+            return alert.until_retry(found, clock())
+        return None
+
+    jobs = service.Jobs(tick=tick_and_tell, deliver=deliver, until_retry=until_retry)
     with _listening(config, lambda: known[0], clock, log):
-        service.run(config.schedule.poll_minutes, tick_and_tell, log)
+        service.run(config.schedule.poll_minutes, jobs, log)
 
 
 @contextmanager
