@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -230,10 +230,10 @@ def deliver_due(
     return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
 
 
-def until_retry(store: Store, now: datetime) -> timedelta | None:
-    """How long until a delivery is due again; None where none waits for its time."""
-    due_at: datetime | None = store.query("next_retry", now=now)["due_at"].item()
-    return None if due_at is None else due_at - now
+def next_retry(store: Store, since: datetime) -> datetime | None:
+    """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
+    found: datetime | None = store.query("next_retry", since=since)["due_at"].item()
+    return found
 
 
 def _queues(

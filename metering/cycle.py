@@ -155,7 +155,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
         # Announced last: what is not announced yet is told, and its report written, by the next tick.
         write_report(told)
         announce_invoices(ledger, config, close.issued_in(ledger.store, told), now)
-    deliveries = alert.deliver_due(ledger, config, secrets, now, real_time)
+    deliveries = alert.deliver_due(ledger, config, secrets, ledger.clock(), real_time)  # a cycle may have taken minutes
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
     done.faults += retention.tend(ledger, config.store.keep_pages_days, now, wiring.stop, is_new_day=due.is_new_day)

@@ -326,11 +326,7 @@ def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: P
         moments = [int(headers["webhook-timestamp"]) for headers, _ in inbox.posts]
         assert moments[1] - moments[0] >= 5
         events = [line["event"] for line in map(json.loads, said.splitlines())]
-        assert events == ["note", "tick", "delivered again", "stopped"] or events == [
-            "tick",
-            "delivered again",
-            "stopped",
-        ]
+        assert [event for event in events if event != "note"] == ["tick", "delivered again", "stopped"]
 
 
 def test_a_stop_ends_a_wait():

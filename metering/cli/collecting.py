@@ -203,24 +203,27 @@ def run(config_path: Path) -> None:
     config, clock = read_config(config_path), business_clock()
     log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
     known = [config]  # the last one that was read; a page shows it while the next is faulty
+    tried = [clock()]  # when deliveries were last tried, or shortly before
 
     def tick_and_tell(stop: "Stop") -> None:
         fresh = read_config(config_path)
         known[0] = known[0] if fresh == known[0] else fresh  # the same object as long as nothing changed in it
-        begun = time.monotonic()
+        begun, tried[0] = time.monotonic(), clock()
         done = one_tick(known[0], clock, stop)
         _log_tick(log, done, int(time.monotonic() - begun))
 
     def deliver(_: "Stop") -> None:
         with ledger.open_ledger(known[0].store.directory, clock) as books:
-            done = alert.deliver_due(books, known[0], endpoint_secrets(known[0]), clock(), real_time)
+            tried[0] = clock()
+            done = alert.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
         log.info("delivered again", **done.outcomes)
 
     def until_retry() -> timedelta | None:
         if clock is not real_time:
             return None  # by a clock that stands still it would never be time
         with suppress(MeteringError), store.open_reader(known[0].store.directory) as found:
-            return alert.until_retry(found, clock())
+            due_at = alert.next_retry(found, tried[0])
+            return None if due_at is None else due_at - clock()
         return None
 
     jobs = service.Jobs(tick=tick_and_tell, deliver=deliver, until_retry=until_retry)
