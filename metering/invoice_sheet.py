@@ -262,7 +262,10 @@ def _charts(invoice: Row, background: Background, form: Format) -> Table:
 
 
 def _notes(invoice: Row, background: Background, form: Format) -> Iterator[str]:
-    """How the numbers came about, in sentences."""
+    """Why there is no tax, which the law wants to be said, and how the numbers came about, in sentences."""
+    untaxed = background.customers.get(invoice["customer"]["id"], {}).get("tax_note")
+    if untaxed and not any(Fraction(row["amount"]) for row in invoice["taxes"]):
+        yield untaxed
     mode = "half to even" if background.rounding == "half_even" else "half away from zero"
     sums = (
         "the lines include tax and the total adds them; the tax in it is computed once per rate"

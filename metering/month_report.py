@@ -19,6 +19,7 @@ from metering import (
     quota_status,
     report,
     report_data,
+    tax,
     terms,
     worth,
 )
@@ -169,12 +170,17 @@ def _background(month: Month, config: Config, invoices: Sequence[Row]) -> Backgr
 
 
 def _customers(month: Month, config: Config) -> dict[str, Row]:
-    """The rows of customers.csv by the month's terms; an address in parts, which is none of them, as it is today."""
+    """The rows of customers.csv by the month's terms; an address in parts and why there is no tax as they are today."""
     today = {row.id: row for row in config.customer_rows}
     found: dict[str, Row] = {}
     for row in month.terms.customers:
-        place = today[row.id] if row.id in today and not row.address else row
-        found[row.id] = {**row.model_dump(), **{name: getattr(place, name) for name in ("street", "postcode", "city")}}
+        now = today.get(row.id, row)
+        place = row if row.address else now
+        found[row.id] = {
+            **row.model_dump(),
+            **{name: getattr(place, name) for name in ("street", "postcode", "city")},
+            "tax_note": now.tax_note or tax.UNTAXED.get(now.tax_category or ""),
+        }
     return found
 
 

@@ -11,6 +11,14 @@ from metering.config import Customer
 from metering.money import Rounding, amount_text, apportioned, minor_units, parse_amount, round_amount
 
 Json = dict[str, object]
+UNTAXED = {
+    "E": "Exempt from tax",
+    "AE": "Reverse charge",
+    "K": "Intra-Community supply",
+    "G": "Export outside the EU",
+    "O": "Not subject to tax",
+}
+"""EN 16931's categories that need a reason, and what it is where customers.csv has no tax_note."""
 
 
 def totals(lines: Iterable[Mapping[str, object]], currency: str, customer: Customer | None, mode: Rounding) -> Json:

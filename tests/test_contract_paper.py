@@ -126,6 +126,26 @@ def test_an_address_in_parts_stands_on_a_closed_invoice(desk: Desk, tmp_path: Pa
     assert "Gasse1" not in text_of(tmp_path / "other.pdf")
 
 
+@pytest.mark.parametrize(
+    ("row", "is_said"),
+    [
+        ("AE,,,Reverse charge", True),
+        ("AE,,article 196 says who pays,article 196 says who pays", True),
+        ("AE,0,,Reverse charge", True),
+        (",20,article 196 says who pays,article 196 says who pays", False),
+        (",,,Reverse charge", False),
+    ],
+)
+def test_an_invoice_without_tax_says_why(desk: Desk, tmp_path: Path, row: str, is_said: bool) -> None:
+    category, rate, note, said = row.split(",")
+    desk.good("void", "INV-2026-000001", "--reason", "tax")
+    desk.customers = f"customer,name,tax_category,tax_rate_percent,tax_note\nant-1,Ameise,{category},{rate},{note}\n"
+    desk.good("close", "2026-09")
+    desk.run("invoice", "INV-2026-000003", "--pdf", str(tmp_path / "a.pdf"), "--html", str(tmp_path / "a.html"))
+    assert (said.replace(" ", "") in text_of(tmp_path / "a.pdf")) is is_said
+    assert (said in (tmp_path / "a.html").read_text()) is is_said
+
+
 def test_a_credit_note_is_written_too(desk: Desk, tmp_path: Path) -> None:
     desk.good("void", "INV-2026-000001", "--reason", "wrong price")
     desk.run("invoice", "CN-2026-000001", "--pdf", str(tmp_path / "note.pdf"))

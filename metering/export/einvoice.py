@@ -10,6 +10,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
+from metering import tax
 from metering.config import Customer, SellerConfig
 from metering.errors import ConfigError, Fault, MeteringError
 from metering.export.documents import Book, Json, is_credit_note, tax_rate
@@ -20,14 +21,6 @@ from metering.period import parse_time
 
 UNITS = {"CU-hour": "HUR", "GB": "E34"}
 """Our units that UN/ECE recommendation 20 has a code for; everything else is one piece (C62) at its amount."""
-_NOT_TAXED = {
-    "E": "Exempt from tax",
-    "AE": "Reverse charge",
-    "K": "Intra-Community supply",
-    "G": "Export outside the EU",
-    "O": "Not subject to tax",
-}
-"""Categories that need a reason, and what it is where customers.csv has no tax_note."""
 _BOTH_VAT_IDS = {"AE", "K"}
 """Categories in which the buyer owes the tax and has to be known to the tax office."""
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -204,7 +197,7 @@ def _buyer_id(tax_id: str | None, category: str) -> Json:
 
 def _breakdown(book: Book, document: Json, category: str, amounts: tuple[int, int]) -> Json:
     currency = document["currency"]
-    reason = _NOT_TAXED.get(category)
+    reason = tax.UNTAXED.get(category)
     return {
         "BT-116": _amount(amounts[0], currency),
         "BT-117": _amount(amounts[1], currency),
