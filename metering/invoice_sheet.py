@@ -81,6 +81,7 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
         "is_tax_inclusive": bool(invoice.get("tax_inclusive")),
         "groups": _groups(invoice, background.project_names, form),
         "sums": _sums(invoice, form),
+        "untaxed": None if any(Fraction(row["amount"]) for row in invoice["taxes"]) else customer.get("tax_note"),
         "quantities": [] if is_credit_note else _quantities(invoice, background, form),
         "charts": [] if is_credit_note else _charts(invoice, background, form),
         "notes": list(_notes(invoice, background, form)),
@@ -262,10 +263,7 @@ def _charts(invoice: Row, background: Background, form: Format) -> Table:
 
 
 def _notes(invoice: Row, background: Background, form: Format) -> Iterator[str]:
-    """Why there is no tax, which the law wants to be said, and how the numbers came about, in sentences."""
-    untaxed = background.customers.get(invoice["customer"]["id"], {}).get("tax_note")
-    if untaxed and not any(Fraction(row["amount"]) for row in invoice["taxes"]):
-        yield untaxed
+    """How the numbers came about, in sentences."""
     mode = "half to even" if background.rounding == "half_even" else "half away from zero"
     sums = (
         "the lines include tax and the total adds them; the tax in it is computed once per rate"
