@@ -298,14 +298,18 @@ def test_a_sum_that_leaves_128_bits_is_an_error_of_ours_and_breaks_no_store(desk
     assert desk.run("verify").code == 0
 
 
-def test_a_meter_whose_unit_changed_uses_the_divisor_of_the_day_it_was_read(desk: Desk) -> None:
-    desk.more = """
+TWO_UNITS = """
 [[meters]]
 id = "compute"
 metrics = ["compute_unit_seconds"]
 unit = "CU-hour"
 divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-10-06, divisor = "3600000" }]
 """
+"""What is read from 6 October on counts thousandths of a second."""
+
+
+def test_a_meter_whose_unit_changed_uses_the_divisor_of_the_day_it_was_read(desk: Desk) -> None:
+    desk.more = TWO_UNITS
     fleet = desk.neon.fleet("org-a")
     fleet.use("calm-dawn-1", "2026-10-04T05:00", compute_unit_seconds=3600)
     desk.good("poll")
@@ -317,13 +321,7 @@ divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-1
 
 
 def test_hours_of_one_day_that_were_read_in_two_units_are_each_converted_by_their_own(desk: Desk) -> None:
-    desk.more = """
-[[meters]]
-id = "compute"
-metrics = ["compute_unit_seconds"]
-unit = "CU-hour"
-divisors = [{ valid_from = 2024-03-01, divisor = "3600" }, { valid_from = 2026-10-06, divisor = "3600000" }]
-"""
+    desk.more = TWO_UNITS
     fleet = desk.neon.fleet("org-a")
     fleet.use("calm-dawn-1", "2026-10-05T05:00", compute_unit_seconds=3600)
     desk.good("poll")
