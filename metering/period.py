@@ -13,6 +13,7 @@ from metering.errors import UsageError
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
 _MONTH_TEXT = re.compile(r"(\d{4})-(\d{2})")
 
 
@@ -49,7 +50,7 @@ class Period:
 
     def share_of(self, whole: "Period") -> Fraction:
         """This period's length as an exact share of another's."""
-        return Fraction(self.seconds, whole.seconds)
+        return Fraction((self.end - self.start) // _MICROSECOND, (whole.end - whole.start) // _MICROSECOND)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -63,6 +64,11 @@ def parse_time(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write it as 2026-10-01T00:00:00Z")
     return moment.astimezone(UTC)
+
+
+def whole_second(moment: datetime) -> datetime:
+    """The start of the second that holds the moment."""
+    return moment.replace(microsecond=0)
 
 
 def floor_hour(moment: datetime) -> datetime:

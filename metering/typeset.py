@@ -17,6 +17,7 @@ import typst
 from metering.errors import MeteringError
 from metering.figures import visible
 from metering.files import data_directory
+from metering.period import whole_second
 
 STANDARD: Literal["a-3b"] = "a-3b"
 _UNDISPLAYED = re.compile(r'the text `"(.+?)"` could not be displayed')
@@ -42,11 +43,14 @@ class Typesetter:
         """Code point -> what is printed instead, as far as documents had them."""
 
     def pdf(self, template: str, data: Any, made_at: datetime) -> bytes:
-        """The document of a template of `reports/`; data are plain JSON, `made_at` goes into the file."""
+        """The document of a template of `reports/`; data are plain JSON, `made_at` goes into the file.
+
+        Typst takes whole seconds only, and stored documents may be dated more finely.
+        """
         text = json.dumps(_settable(data), ensure_ascii=False)
         for _ in range(_ROUNDS):
             try:
-                return self._compiled(template, text.translate(self._lacking), made_at)
+                return self._compiled(template, text.translate(self._lacking), whole_second(made_at))
             except typst.TypstError as error:
                 lacking = set(_undisplayed(error))
                 if not lacking:

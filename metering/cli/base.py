@@ -14,7 +14,7 @@ import click
 
 from metering.errors import UsageError
 from metering.legible import legible
-from metering.period import parse_time, rfc3339
+from metering.period import parse_time, rfc3339, whole_second
 
 if TYPE_CHECKING:
     from metering.config import Config, Secret
@@ -52,17 +52,17 @@ def with_format(function: Function) -> Function:
 
 
 def real_time() -> datetime:
-    """What the clock on the wall says."""
-    return datetime.now(UTC)
+    """Time of the machine's clock in whole seconds: every moment of the product is in whole seconds."""
+    return whole_second(datetime.now(UTC))
 
 
 def business_clock() -> Clock:
-    """The real time, or METERING_NOW, standing still; announced on stderr."""
+    """The real time, or METERING_NOW, standing still; announced on stderr. A fraction of a second is cut off."""
     text = os.environ.get("METERING_NOW")
     if not text:
         return real_time
     try:
-        moment = parse_time(text)
+        moment = whole_second(parse_time(text))
     except ValueError as error:
         raise UsageError(f"METERING_NOW is not a time: {error}", hint="write 2026-10-15T12:00:00Z") from None
     click.echo(f"metering: rehearsing at {rfc3339(moment)} (METERING_NOW)", err=True)

@@ -27,7 +27,7 @@ from metering.cli.base import (
     with_format,
 )
 from metering.errors import CredentialsError, MeteringError, UsageError
-from metering.period import Period, parse_time, rfc3339
+from metering.period import Period, parse_time, rfc3339, whole_second
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -90,7 +90,7 @@ def _moment(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_time(text + "T00:00:00Z" if len(text) == len("2026-10-01") else text)
+        return whole_second(parse_time(text + "T00:00:00Z" if len(text) == len("2026-10-01") else text))
     except ValueError as error:
         raise UsageError(f"{option}: {error}", hint="write 2026-10-01 or 2026-10-01T00:00:00Z") from None
 

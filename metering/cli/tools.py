@@ -81,10 +81,10 @@ def sandbox(port: int, projects: int, seed: int, moment: str | None, faults: tup
     """The sandbox Neon API alone: a server for rehearsals and for other people's clients."""
     from metering import sandbox as server
     from metering.errors import UsageError
-    from metering.period import parse_time
+    from metering.period import parse_time, whole_second
 
     try:
-        clock = server.Clock.at(parse_time(moment)) if moment else server.Clock(real_time)
+        clock = server.Clock.at(whole_second(parse_time(moment))) if moment else server.Clock(real_time)
     except ValueError as error:
         raise UsageError(f"--now: {error}") from None
     server.main(port=port, projects=projects, seed=seed, clock=clock, faults=faults)
