@@ -121,11 +121,14 @@ def by_piece(charges: pl.DataFrame, cost_pieces: pl.DataFrame, used: pl.DataFram
 class Bill:
     """What Neon charges one organization for a month, piece by piece.
 
-    `pieces` of Neon's prices and `used` as rating.charges takes them, `billed` as `by_piece` gives it; `notes` say what
-    has no price.
+    `pieces` of Neon's prices and `used` as rating.charges takes them, `billed` as `by_piece` gives it; `our_segments`
+    and `our_pieces` begin with their first bucket, so that each piece of Neon's lies within one of them; `notes` say
+    what has no price.
     """
 
     organization: str
+    our_segments: pl.DataFrame
+    our_pieces: pl.DataFrame
     pieces: pl.DataFrame
     prices: Mapping[int, Price]
     used: pl.DataFrame

@@ -22,14 +22,18 @@ _POOL = ["plan", "meter"]
 
 
 def behind(bill: Bill, ours: pl.DataFrame, metrics: Iterable[str]) -> list[Json]:
-    """Every charge of Neon's for usage inside `ours` (project_id, start, end, stretch) of these metrics, in order.
+    """Every charge of Neon's for usage inside `ours` (piece_no, stretch) of these metrics, in order.
 
     `amount` is what the project is charged; where the organization's projects fill one allowance, `pool` says what they
     are charged together, and the project has the part of it that it used.
     """
     own, pooled = _steps(bill)
     covered = [meter.id for meter in meters.built_in() if set(meter.metrics) <= set(metrics)]
-    mine = ours.select("project_id", "stretch", our_start="start", our_end="end")
+    mine = (
+        ours.select("piece_no", "stretch")
+        .join(bill.our_pieces.select("piece_no", "project_id", our_start="start", our_end="end"), on="piece_no")
+        .drop("piece_no")
+    )
     found = (
         _used(bill)
         .filter(pl.col("meter").is_in(covered) & (pl.col("used") > 0))

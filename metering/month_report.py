@@ -106,14 +106,8 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
 
 
 def _costs(month: Month) -> list[Json]:
-    """What Neon charges; for time in which a project had nobody, whoever had it last in the month is named."""
-    owners = month.owners()
-    found = []
-    for row in month.cost.rows:
-        customer, plan = owners.get(row["project_id"], (None, None))
-        owner = {} if row["customer"] is not None else {"customer": customer, "plan": plan}
-        found.append({**{key: row[key] for key in row if key != "exact"}, **owner})
-    return found
+    """What Neon charges; time in which a project had nobody is nobody's."""
+    return [{name: row[name] for name in row if name != "exact"} for row in month.cost.rows]
 
 
 def _valued(month: Month, rows: Sequence[Row]) -> Table:

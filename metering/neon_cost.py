@@ -55,17 +55,33 @@ class NeonCost:
             f"Neon's prices for the plan {plan or '(none named)'} of {name} are not known: its usage has no cost here"
             for name, plan in unknown
         ]
-        pieces, prices = cost.pieces(segments, cost.cuts_of(self.segments, self.pieces), self.plans)
-        rows = usage.assigned(self._rows(organization, segments, pieces), segments, ["project_id"], "segment_no")
+        our_segments, our_pieces = self._ours(organization)
+        cuts = cost.cuts_of(our_segments, our_pieces)
+        pieces, prices = cost.pieces(segments, cuts, self.plans)
+        found = self._rows(organization, pl.concat([cuts, cost.cuts_of(segments)]), pieces)
+        rows = usage.assigned(found, segments, ["project_id"], "segment_no")
         used, _ = usage.used(rows, pieces, meters.built_in())
         return Bill(
             organization=organization.id,
+            our_segments=our_segments,
+            our_pieces=our_pieces,
             pieces=pieces,
             prices=prices,
             used=used,
             billed=cost.by_piece(rating.charges(pieces, used, prices, segments), pieces, used),
             notes=notes,
         )
+
+    def _ours(self, organization: Organization) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Our segments and pieces, each from its first bucket on: what Neon charges for a bucket follows its usage."""
+        parts = self.usage.parts.filter(pl.col("organization") == organization.id)
+        segments = usage.reaching_back(self.segments, parts, ["project_id"])
+        pieces = usage.reaching_back(self.pieces, parts, ["project_id", "segment_no", "meter"])
+        owner = segments.select("project_id", "segment_no", owned_from="start")
+        within = pieces.join(owner, on=["project_id", "segment_no"]).with_columns(
+            start=pl.max_horizontal("start", "owned_from")
+        )
+        return segments, within.select(self.pieces.columns)
 
     def _periods(self, organization: Organization) -> pl.DataFrame:
         found = self.store.query(
@@ -91,9 +107,8 @@ class NeonCost:
             .otherwise("start")
         )
 
-    def _rows(self, organization: Organization, segments: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+    def _rows(self, organization: Organization, cuts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
         """The organization's usage, cut where Neon's or our plan changes, by buckets where an allowance is hourly."""
-        cuts = cost.cuts_of(self.segments, self.pieces, segments)
         hourly = pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id").unique()
         apart = hourly.with_columns(metric=pl.lit(HOURLY_METRIC))
         if self.every == HOUR:
@@ -108,7 +123,7 @@ class NeonCost:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
-        return [row for bill in self.bills for row in cost.rows(bill.billed, bill.pieces, self.segments)]
+        return [row for bill in self.bills for row in cost.rows(bill.billed, bill.pieces, bill.our_segments)]
 
     @cached_property
     def total(self) -> int:
@@ -129,7 +144,7 @@ class NeonCost:
         """(piece_no of ours, Neon's cost) for the prices of model cost_plus."""
         totals: dict[int, Fraction] = {}
         for bill in self.bills:
-            found = cost.for_cost_plus(bill.billed, bill.pieces, self.pieces, self.prices, self.terms.card.meters)
+            found = cost.for_cost_plus(bill.billed, bill.pieces, bill.our_pieces, self.prices, self.terms.card.meters)
             for piece_no, amount in found.items():
                 totals[piece_no] = totals.get(piece_no, Fraction(0)) + amount
         yield from totals.items()

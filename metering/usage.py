@@ -50,6 +50,12 @@ def bucket_end(start: str = "start", grain: str = "grain") -> pl.Expr:
     )
 
 
+def bucket_start(moment: pl.Expr, grain: pl.Expr) -> pl.Expr:
+    """Where the bucket of this grain begins that holds the moment."""
+    by_day = pl.when(grain == 1).then(moment.dt.truncate("1d")).otherwise(moment.dt.truncate("1mo"))
+    return pl.when(grain == 0).then(moment.dt.truncate("1h")).otherwise(by_day)
+
+
 def existence(facts: pl.DataFrame, month_start: datetime) -> pl.DataFrame:
     """EXISTENCE as inventory and usage tell it: created_at to deleted_at; failing that, to the end of the last usage.
 
@@ -113,6 +119,22 @@ def assigned(rows: pl.DataFrame, intervals: pl.DataFrame, by: Sequence[str], nam
         .sort("row_no")
         .drop("row_no", "in_force", "inside")
     )
+
+
+def reaching_back(intervals: pl.DataFrame, parts: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """The intervals (start, end, `by`), moved back to the start of the bucket that each begins in, where it owns that.
+
+    It owns the bucket, as `assigned` has it, where none of the same `by` is in force at the bucket's start and none
+    begins in the bucket before it. `parts`: grain, period_start, period_end of the buckets that count; elsewhere hours.
+    """
+    grains = parts.select("grain", "period_start", "period_end").sort("period_start")
+    found = intervals.sort("start").join_asof(grains, left_on="start", right_on="period_start", strategy="backward")
+    grain = pl.when(pl.col("start") < pl.col("period_end")).then("grain").otherwise(0)
+    bucket = bucket_start(pl.col("start"), grain)
+    before = pl.col("end").shift(1).over(*by)
+    is_owner = before.is_null() | (before <= bucket)
+    moved = pl.when(is_owner).then(bucket).otherwise("start").alias("start")
+    return found.with_columns(moved).select(intervals.columns)
 
 
 def used(rows: pl.DataFrame, pieces: pl.DataFrame, meters: Sequence[Meter]) -> tuple[pl.DataFrame, pl.DataFrame]:
