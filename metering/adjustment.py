@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from metering.invoice import NAMES, Json
 from metering.money import amount_text, parse_amount, parse_decimal, quantity_text
+from metering.rates import NAMES
 from metering.split import by_project, difference
+
+Json = dict[str, object]
 
 
 def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], currency: str) -> list[Json]:
@@ -29,6 +31,8 @@ def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], cur
             parts = difference(new.parts if new else [], old.parts if old else [], currency)
             start, end = min(side.start for side in found), max(side.end for side in found)
             line = _adjustment(group, found[-1], (start, end), quantity, amount_text(amount, currency))
+            basis = {"rerated": new.amount if new else 0, "billed": old.amount if old else 0}
+            line["basis"] = {name: amount_text(minor, currency) for name, minor in basis.items()}
             out.append({**line, **({"projects": parts} if parts else {})})
     return sorted(out, key=lambda line: str(line["key"]))
 
@@ -61,8 +65,12 @@ def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum
         owner = str(line["key"]).split("/", 1)[0]
         held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
         held.amount += parse_amount(str(line["amount"]), currency)
-        held.quantity += Fraction(parse_decimal(str(line["quantity"]), signed=True)) if line["meter"] else Fraction(0)
-        held.parts += by_project([line] if "projects" in line else [])
+        held.unit = held.unit or line["unit"]
+        # A flat fee counts fees, not what the meter counts.
+        is_used = bool(line["meter"]) and line["kind"] != "flat_fee"
+        held.quantity += Fraction(parse_decimal(str(line["quantity"]), signed=True)) if is_used else Fraction(0)
+        parts = by_project([line] if "projects" in line else [])
+        held.parts += parts if is_used else [{**part, "quantity": "0"} for part in parts]
         # RFC 3339 in UTC with whole seconds sorts as text.
         held.start, held.end = min(held.start, start), max(held.end, end)
     return out

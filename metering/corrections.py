@@ -331,8 +331,16 @@ def voided_event(note: Json) -> Json:
 
 
 def _taken_back(line: Json) -> Json:
-    """A line, or a project's part of it, with the other sign."""
-    return {**line, "quantity": _negated(line["quantity"]), "amount": _negated(line["amount"])}
+    """A line, or a project's part of it, with the other sign, and so what it is computed from."""
+    counted = ("quantity", "packages", "amount")
+    own = {name: _negated(line[name]) for name in counted if name in line}
+    ends: Json = {name: _taken_back(line[name]) for name in ("before", "after") if name in line}
+    basis = {name: _negated(value) if name in _TAKEN_BACK else value for name, value in line.get("basis", {}).items()}
+    return {**line, **own, **ends, **({"basis": basis} if basis else {})}
+
+
+_TAKEN_BACK = frozenset(["minimum", "maximum", "charged", "of", "amount", "cost", "rerated", "billed"])
+"""The amounts among what a line says as its basis; a percentage has no sign to turn."""
 
 
 def _negated(number: str) -> str:

@@ -100,9 +100,9 @@ def by_piece(charges: pl.DataFrame, cost_pieces: pl.DataFrame, used: pl.DataFram
     """
     out: dict[int, Billed] = {}
     pools: dict[tuple[object, ...], Billed] = {}
-    columns = ("piece_no", "project_id", *_POOL, "quantity_num", "quantity_den", "amount_num", "amount_den")
-    for piece_no, project, *pool, q_num, q_den, a_num, a_den in charges.select(columns).iter_rows():
-        step = (Fraction(q_num, q_den), Fraction(a_num, a_den))
+    columns = ("piece_no", "project_id", "kind", *_POOL, "quantity_num", "quantity_den", "amount_num", "amount_den")
+    for piece_no, project, kind, *pool, q_num, q_den, a_num, a_den in charges.select(columns).iter_rows():
+        step = (Fraction(q_num, q_den) if kind == "usage" else Fraction(0), Fraction(a_num, a_den))
         if project is None:
             pools[tuple(pool)] = _added(pools.get(tuple(pool)), step)
         else:

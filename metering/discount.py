@@ -30,6 +30,7 @@ def discount_lines(
         amount = min(left, _amount(discount, left, currency, mode))
         if amount <= 0:
             continue
+        basis = {"of": amount_text(left, currency), **_said(discount)}
         left -= amount
         yield {
             "key": f"{discount.customer}/discount/-/{rfc3339(month.start)}/{position}",
@@ -42,8 +43,9 @@ def discount_lines(
             "to": rfc3339(month.end),
             "quantity": "1",
             "unit": "month",
-            "unit_price": amount_text(-amount, currency),
+            "unit_price": None,
             "amount": amount_text(-amount, currency),
+            "basis": basis,
         }
 
 
@@ -69,6 +71,13 @@ def _amount(discount: Discount, left: int, currency: str, mode: Rounding) -> int
         return round_amount(Fraction(discount.amount), currency, mode)
     exact = Fraction(left, 10 ** minor_units(currency)) * Fraction(discount.percent) / 100
     return round_amount(exact, currency, mode)
+
+
+def _said(discount: Discount) -> Json:
+    """What is taken off: a percentage, or an amount at most."""
+    if discount.percent is not None:
+        return {"percent": f"{discount.percent:f}"}
+    return {"amount": f"{discount.amount:f}"}
 
 
 def _description(discount: Discount) -> str:

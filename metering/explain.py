@@ -15,20 +15,25 @@ from typing import Any
 import polars as pl
 
 from metering import (
+    bounds,
     close,
     corrections,
     discount,
+    explain_bounds,
     explain_cost,
     explain_evidence,
     explain_steps,
     explain_text,
     invoice,
     ratecard,
+    split,
 )
 from metering import terms as terms_of_month
 from metering.config import Config, Plan
 from metering.errors import MeteringError
+from metering.explain_bounds import Version
 from metering.explain_steps import FeeSpan, Run, Stretch
+from metering.fee_lines import held_seconds
 from metering.money import amount_text, minor_units, quantity_text
 from metering.month import LATEST, Month
 from metering.period import Period, month_name, month_of, parse_time, rfc3339
@@ -146,14 +151,20 @@ def _narrowed(month: Month, document: Json, line: Json) -> Iterator[None]:
         yield
 
 
-def line_of(month: Month, document: Mapping[str, Any], line: Json) -> Json:
-    """`arithmetic`, `agrees`, and the evidence of one line of a document that the month's closing issued."""
+def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.DataFrame | None = None) -> Json:
+    """`arithmetic`, `agrees`, and the evidence of one line of a document that the month's closing issued.
+
+    `held`: the segments that say for how long what is due without usage counts, where they are not the month's own.
+    """
+    segments = month.segments if held is None else held
     if line["kind"] == "base_fee":
         told = _base_fee(month, document["customer"]["id"], line)
     elif line["meter"] is None and line["kind"] == "minimum":
-        told = _plan_minimum(month, document, line)
+        told = _plan_minimum(month, segments, document, line)
     elif line["meter"] is None and line["kind"] == "discount":
         told = _discount(month, document, line)
+    elif line["kind"] in {"minimum", "discount"} or _charge_of(month, document["customer"]["id"], line).is_empty():
+        told = _without_usage(month, segments, document, line)
     else:
         told = _usage(month, document["customer"]["id"], line)
     arithmetic = told["arithmetic"]
@@ -176,7 +187,7 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json:
     billed = [one for one in billed_lines if _is_same_group(one, line)]
     every = invoice.lines(rated.period, then.segments, rated.charges, rated.rates).get(customer, [])
     rerated = [
-        _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one)
+        _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one, then.segments)
         for one in sorted(every, key=lambda one: str(one["key"]))
         if _is_same_group(one, line)
     ]
@@ -198,8 +209,8 @@ def _is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
     return one["kind"] != "base_fee" and all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
 
 
-def _rerated(month: Month, document: Json, line: Json) -> Json:
-    told = {"currency": document["currency"], "line": line, **line_of(month, document, line)}
+def _rerated(month: Month, document: Json, line: Json, held: pl.DataFrame) -> Json:
+    told = {"currency": document["currency"], "line": line, **line_of(month, document, line, held)}
     return {**told, "steps": explain_text.steps(told)}
 
 
@@ -248,7 +259,7 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
     )
     stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
     told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
-    pool = min(versions[-1]["piece_no"].to_list())
+    pool = (customer, line["plan"], line["meter"], versions[-1]["price_no"][0])
     members = month.rates.pools.get(pool, ()) if line["project_id"] is None else ()
     arithmetic = explain_steps.usage_line(run, line)
     if run.price.model == "cost_plus":
@@ -257,19 +268,16 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
         found = (explain_cost.behind(bill, ours, meter.metrics) for bill in month.cost.bills)
         arithmetic["neon"] = [row for rows in found for row in rows]
     return {
-        "arithmetic": arithmetic | explain_steps.split_over(members, pieces.frame["denominator"][0], arithmetic, run),
+        "arithmetic": arithmetic
+        | explain_steps.split_over(members, pieces.frame["denominator"][0], arithmetic, run.plan.currency),
         "ownership": explain_evidence.ownership(month, pieces.frame["project_id"].unique().sort().to_list()),
         "observations": told,
     }
 
 
 def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
-    is_own = (pl.col("plan") == line["plan"]) & (pl.col("meter") == line["meter"]) & (pl.col("customer") == customer)
-    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
-    charge = month.charges.filter(is_own & is_project & (pl.col("start") == parse_time(line["from"]))).row(
-        0, named=True
-    )
-    run = is_own
+    charge = _charge_of(month, customer, line).row(0, named=True)
+    run = _is_of(customer, line)
     if line["project_id"] is not None:
         run = run & (pl.col("project_id") == line["project_id"]) & (pl.col("segment_no") == charge["segment_no"])
     mine = month.pieces.filter(run)
@@ -277,6 +285,18 @@ def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
     return _Pieces(
         frame=mine.filter(pl.col("version_rank") <= rank), share=Fraction(charge["share_num"], charge["share_den"])
     )
+
+
+def _is_of(customer: str, line: Json) -> pl.Expr:
+    """Whether a row is of the line's customer, plan and meter."""
+    facts = {"customer": customer, "plan": line["plan"], "meter": line["meter"]}
+    return pl.all_horizontal(pl.col(name) == fact for name, fact in facts.items())
+
+
+def _charge_of(month: Month, customer: str, line: Json) -> pl.DataFrame:
+    """The charges of the piece that the line is for."""
+    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
+    return month.charges.filter(_is_of(customer, line) & is_project & (pl.col("start") == parse_time(line["from"])))
 
 
 def _costs(month: Month, versions: list[pl.DataFrame], is_cost_plus: bool) -> tuple[Fraction, Fraction]:
@@ -332,15 +352,50 @@ def _united(spans: Iterable[FeeSpan]) -> list[FeeSpan]:
     return out
 
 
-def _plan_minimum(month: Month, document: Mapping[str, Any], line: Json) -> Json:
+def _without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
+    """A minimum, a discount above a maximum, or a flat fee due because no tier was entered."""
+    customer, plan = document["customer"]["id"], month.terms.plan(line["plan"])
+    card = month.terms.card
+    found = bounds.held(month.period, segments, card.plans, card.meters, card.prorate)
+    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
+    rows = found.rows.filter(_is_of(customer, line) & is_project).sort("price_no")
+    versions = [
+        Version(price=found.prices[number], seconds=seconds, whole=whole)
+        for number, seconds, whole in rows.select("price_no", "seconds", "whole").iter_rows()
+    ]
+    frame = month.pieces.filter(_is_of(customer, line))
+    if line["project_id"] is not None:
+        frame = frame.filter(pl.col("project_id") == line["project_id"])
+    if line["kind"] == "flat_fee":
+        at = rows["start"].to_list().index(parse_time(line["from"]))
+        arithmetic = explain_bounds.idle_fee(plan, versions[at], card.rounding)
+        members = month.rates.pools.get((customer, plan.id, line["meter"], rows["price_no"][at]), ())
+    else:
+        own = [one for one in document["lines"] if _is_same_group(one, line) and one["kind"] in {"usage", "flat_fee"}]
+        arithmetic = explain_bounds.bound(plan, versions, own, card.rounding)
+        members = split.pooled(month.rates.pools).get((customer, plan.id, line["meter"]), ())
+    meter = next(meter for meter in card.meters if meter.id == line["meter"])
+    _, seen = explain_evidence.observations(month, frame, meter.metrics)
+    rank = dict(frame.select("piece_no", "version_rank").iter_rows())
+    shared = members if line["project_id"] is None else ()
+    return {
+        "arithmetic": arithmetic | explain_steps.split_over(shared, frame["denominator"][0], arithmetic, plan.currency),
+        "ownership": explain_evidence.ownership(month, frame["project_id"].unique().sort().to_list()),
+        "observations": [{"stretch": rank[row.pop("piece_no")], **row} for row in seen],
+    }
+
+
+def _plan_minimum(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
     plan: Plan = month.terms.plan(line["plan"])
     own = [
         one
         for one in document["lines"]
         if one["plan"] == plan.id and one["key"] != line["key"] and one["kind"] != "adjustment"
     ]
+    held = held_seconds(month.period, segments, [plan.id], month.rates)[document["customer"]["id"], plan.id]
+    rounding = month.terms.card.rounding
     return {
-        "arithmetic": explain_steps.plan_minimum(plan, own, month.terms.card.rounding),
+        "arithmetic": explain_bounds.plan_minimum(plan, held, month.period, own, rounding),
         "observations": [],
     }
 

@@ -69,13 +69,14 @@ class Run:
 
 
 def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
-    """The arithmetic of a line of kind usage, or of the minimum or discount that a price's bounds gave."""
+    """The arithmetic of a line of kind usage, or of the flat fee of a tier that usage entered."""
     read = [_stretch(run, number) for number in range(len(run.stretches))]
     before = sum((quantity for _, quantity in read[:-1]), ZERO)
     after = before + read[-1][1]
-    tier_text = str(line["key"]).rsplit("/", 1)[-1]
+    tier = int(str(line["key"]).removesuffix("/flat").rsplit("/", 1)[-1])
     out: Json = {
         "model": run.price.model,
+        "unit": run.meter.unit,
         "price": ratecard.plain(run.price),
         "stretches": [told for told, _ in read],
         "used_before": exact_text(before),
@@ -87,10 +88,7 @@ def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
     }
     tiers = _tiers(run, before, after)
     out["tiers"] = tiers
-    if tier_text.isdigit():
-        out.update(_tier_amount(run, tiers[int(tier_text) - 1]))
-    else:
-        out.update(_bounds(run, tiers, before, after))
+    out.update(_fee_amount(run, tiers[tier - 1]) if line["kind"] == "flat_fee" else _tier_amount(run, tiers[tier - 1]))
     return out
 
 
@@ -181,7 +179,7 @@ def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
     now = _standing(run, after, run.costs[1])
     then = {} if run.is_first else _standing(run, before, run.costs[0])
     if price.model == "cost_plus":
-        step = _step(now.get(1, (ZERO, ZERO)), then.get(1, (ZERO, ZERO)))
+        step = _step(now.get(("usage", 1), (ZERO, ZERO)), then.get(("usage", 1), (ZERO, ZERO)))
         cost = {"cost_before": exact_text(run.costs[0]), "cost_after": exact_text(run.costs[1])}
         return [{"tier": 1, **cost, "markup_percent": f"{price.markup_percent:f}", **step}]
     tiers = rating.tiers_of(price)
@@ -193,14 +191,17 @@ def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
             told |= {"package_size": _decimal(price.package_size), "package_price": _decimal(tier.unit_price)}
         else:
             told |= {"unit_price": _decimal(tier.unit_price), "flat_fee": _decimal(tier.flat_fee)}
-        out.append({**told, **_step(now.get(number, (ZERO, ZERO)), then.get(number, (ZERO, ZERO)))})
+            fees = (standing.get(("flat_fee", number), (ZERO, ZERO))[0] for standing in (then, now))
+            told |= dict(zip(("flat_fees_before", "flat_fees_after"), map(exact_text, fees), strict=True))
+        key = ("usage", number)
+        out.append({**told, **_step(now.get(key, (ZERO, ZERO)), then.get(key, (ZERO, ZERO)))})
     return out
 
 
-def _standing(run: Run, used: Fraction, cost: Fraction) -> dict[int, tuple[Fraction, Fraction]]:
-    """Tier -> (quantity, amount) of a cumulative quantity, by the rules that the invoice was rated by."""
+def _standing(run: Run, used: Fraction, cost: Fraction) -> dict[tuple[str, int], tuple[Fraction, Fraction]]:
+    """(kind, tier) -> (quantity, amount) of a cumulative quantity, by the rules that the invoice was rated by."""
     parts = rating.exact_parts(run.price, share=run.share, after=used, costs=(ZERO, cost))
-    return {part.tier: (part.quantity, part.amount) for part in parts if part.kind == "usage"}
+    return {(part.kind, part.tier): (part.quantity, part.amount) for part in parts}
 
 
 def _step(now: tuple[Fraction, Fraction], then: tuple[Fraction, Fraction]) -> Json:
@@ -236,7 +237,13 @@ def rounded(exact: Fraction, run: Run) -> Json:
     }
 
 
-def split_over(members: Members, denominator: int, arithmetic: Json, run: Run) -> Json:
+def _fee_amount(run: Run, tier: Json) -> Json:
+    fees = Fraction(tier["flat_fees_after"]) - Fraction(tier["flat_fees_before"])
+    exact = fees * Fraction(tier["flat_fee"])
+    return {"tier": tier["tier"], "quantity": exact_text(fees), "exact": exact_text(exact), **rounded(exact, run)}
+
+
+def split_over(members: Members, denominator: int, arithmetic: Json, currency: str) -> Json:
     """How a customer's line is shared by its projects: what each used under this price, and its part of the line."""
     if not members:
         return {}
@@ -246,43 +253,7 @@ def split_over(members: Members, denominator: int, arithmetic: Json, run: Run) -
         "used_by_project": [
             {"project_id": project, "used": exact_text(Fraction(used, denominator))} for project, used in members
         ],
-        "projects": split.parts(members, quantity, amount, run.plan.currency),
-    }
-
-
-def _bounds(run: Run, tiers: Sequence[Json], before: Fraction, after: Fraction) -> Json:
-    """What the sum of the group's rounded lines lacks to its least amount, or has above its most."""
-    currency = run.plan.currency
-    parts = rating.exact_parts(
-        run.price, share=run.share, after=after, before=None if run.is_first else before, costs=run.costs
-    )
-    minor = rating.rounded(
-        run.price,
-        [part.kind for part in parts],
-        [part.amount for part in parts],
-        is_first=run.is_first,
-        currency=currency,
-        mode=run.rounding,
-    )
-    lines = [
-        {"tier": part.tier, "exact": exact_text(part.amount), "amount": amount_text(cents, currency)}
-        for part, cents in zip(parts, minor, strict=True)
-        if part.kind == "usage"
-    ]
-    exact = sum((Fraction(tier["amount"]) for tier in tiers), ZERO)
-    adjusting = next(part.amount for part in parts if part.kind == "adjusting")
-    return {
-        "bounds": {
-            "minimum": _decimal(run.price.minimum),
-            "maximum": _decimal(run.price.maximum),
-            "lines": lines,
-            "exact_of_lines": exact_text(exact),
-            "exact_within_bounds": exact_text(exact + adjusting),
-        },
-        "quantity": "0",
-        "exact": exact_text(adjusting),
-        "rounding": {"mode": run.rounding, "digits": minor_units(currency)},
-        "amount": amount_text(minor[-1], currency),
+        "projects": split.parts(members, quantity, amount, currency),
     }
 
 
@@ -333,22 +304,6 @@ def base_fee(plan: Plan, spans: Iterable[FeeSpan], month: Period, mode: Rounding
         "quantity": exact_text(Fraction(int(told[-1]["seconds"]), month.seconds)),
         "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
         "amount": told[-1]["amount"],
-    }
-
-
-def plan_minimum(plan: Plan, lines: Iterable[Mapping[str, Any]], mode: Rounding) -> Json:
-    """The arithmetic of a plan's minimum: what the plan's other lines lack to it."""
-    own = [{"key": line["key"], "amount": line["amount"]} for line in lines]
-    charged = sum((Fraction(line["amount"]) for line in own), ZERO)
-    least = round_amount(Fraction(plan.minimum), plan.currency, mode)
-    missing = least - round_amount(charged, plan.currency, mode)
-    return {
-        "model": "plan_minimum",
-        "minimum": _decimal(plan.minimum),
-        "lines": own,
-        "charged": amount_text(least - missing, plan.currency),
-        "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
-        "amount": amount_text(missing, plan.currency),
     }
 
 

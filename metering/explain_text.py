@@ -20,9 +20,11 @@ def steps(told: Mapping[str, Any]) -> list[str]:
     """The arithmetic of one explained line, a sentence for each step."""
     if "adjustment" in told:
         return list(_adjustment(told["adjustment"]))
-    arithmetic, unit = told["arithmetic"], told["line"]["unit"]
-    said = {"base_fee": _base_fee, "plan_minimum": _minimum, "discount": _discount}.get(arithmetic["model"])
-    lines = said(arithmetic) if said else _usage(arithmetic, unit)
+    arithmetic = told["arithmetic"]
+    unit = arithmetic.get("unit", told["line"]["unit"])
+    said = _SAID.get(arithmetic["model"])
+    is_flat = told["line"]["kind"] == "flat_fee"
+    lines = said(arithmetic) if said else _usage(arithmetic, unit, is_flat=is_flat)
     return [*lines, _rounding(arithmetic, told["currency"]), *_split(arithmetic, unit)]
 
 
@@ -31,7 +33,7 @@ def number(text: str) -> str:
     return text if "/" not in text else f"{text} = {quantity_text(Fraction(text))}"
 
 
-def _usage(arithmetic: Json, unit: str) -> Iterator[str]:
+def _usage(arithmetic: Json, unit: str, *, is_flat: bool) -> Iterator[str]:
     for stretch in arithmetic["stretches"]:
         yield from _stretch(stretch, unit, is_alone=len(arithmetic["stretches"]) == 1)
     if not arithmetic["is_first"]:
@@ -46,8 +48,8 @@ def _usage(arithmetic: Json, unit: str) -> Iterator[str]:
         yield f"beyond the allowance before: {number(arithmetic['billable_before'])} {unit}"
     if allowance:
         yield f"beyond the allowance: {number(arithmetic['billable_after'])} {unit}"
-    if "bounds" in arithmetic:
-        yield from _bounds(arithmetic["bounds"])
+    if is_flat:
+        yield from (line for tier in _touched(arithmetic) for line in _fee(tier))
     else:
         yield from (line for row in arithmetic.get("neon", ()) for line in _neon(row, unit))
         yield from (line for tier in _touched(arithmetic) for line in _tier(tier, unit))
@@ -85,9 +87,7 @@ def _tier(tier: Json, unit: str) -> Iterator[str]:
         yield f"packages begun of {tier['package_size']} {unit}, {tier['package_price']} each"
         yield f"{number(tier['amount_after'])} − {number(tier['amount_before'])} before = {number(tier['amount'])}"
         return
-    flat = f" + flat fee {tier['flat_fee']}" if Fraction(tier["flat_fee"]) else ""
-    after = f"{number(tier['quantity_after'])} × {tier['unit_price']}{flat if Fraction(tier['amount_after']) else ''}"
-    yield f"{after} = {number(tier['amount_after'])}"
+    yield f"{number(tier['quantity_after'])} × {tier['unit_price']} = {number(tier['amount_after'])}"
     if Fraction(tier["amount_before"]) or Fraction(tier["quantity_before"]):
         yield f"less what stood there before ({number(tier['amount_before'])}): {number(tier['amount'])}"
 
@@ -114,12 +114,29 @@ def _neon(row: Json, unit: str) -> Iterator[str]:
         yield f"    its part: {number(charge['amount'])} × {row['used']} ÷ {charge['used']} = {number(row['amount'])}"
 
 
-def _bounds(bounds: Json) -> Iterator[str]:
-    for line in bounds["lines"]:
-        yield f"line of tier {line['tier']}: {number(line['exact'])}, rounded {line['amount']}"
-    least, most = bounds["minimum"], bounds["maximum"]
+def _fee(tier: Json) -> Iterator[str]:
+    """The flat fee of a tier that usage entered, or that a volume price left again."""
+    before, after = Fraction(tier["flat_fees_before"]), Fraction(tier["flat_fees_after"])
+    moved = "is entered" if after > before else "is left again"
+    yield f"tier {tier['tier']} (above {tier['above']}) {moved}: flat fee {tier['flat_fee']} × {after - before}"
+
+
+def _idle_fee(arithmetic: Json) -> Iterator[str]:
+    yield "no tier was entered in the month: the flat fee is due by time"
+    share = f"{arithmetic['flat_fee']} × {arithmetic['seconds']} ÷ {arithmetic['of_seconds']} seconds"
+    yield f"{share} = {number(arithmetic['exact'])}"
+
+
+def _bounds(arithmetic: Json) -> Iterator[str]:
+    for line in arithmetic["lines"]:
+        yield f"{line['key']}: {line['amount']}"
+    yield f"together {arithmetic['charged']}"
+    for row in arithmetic["minimums"]:
+        share = f"{row['minimum']} × {row['seconds']} ÷ {row['of_seconds']} seconds"
+        yield f"minimum of the price of {row['price_valid_from'][:10]}: {share} = {number(row['exact'])}"
+    least, most = arithmetic["minimum"], arithmetic["maximum"]
     said = [f"at least {least}" if least is not None else "", f"at most {most}" if most is not None else ""]
-    yield f"the group is due {' and '.join(part for part in said if part)}"
+    yield f"the month is due {' and '.join(part for part in said if part)}"
 
 
 def _base_fee(arithmetic: Json) -> Iterator[str]:
@@ -135,7 +152,9 @@ def _base_fee(arithmetic: Json) -> Iterator[str]:
 def _minimum(arithmetic: Json) -> Iterator[str]:
     for line in arithmetic["lines"]:
         yield f"{line['key']}: {line['amount']}"
-    yield f"minimum {arithmetic['minimum']} − {arithmetic['charged']} charged = {arithmetic['amount']}"
+    share = f"{arithmetic['minimum']} × {arithmetic['seconds']} ÷ {arithmetic['of_seconds']} seconds"
+    yield f"minimum {share} = {number(arithmetic['exact'])}, rounded {arithmetic['due']}"
+    yield f"{arithmetic['due']} − {arithmetic['charged']} charged = {arithmetic['amount']}"
 
 
 def _discount(arithmetic: Json) -> Iterator[str]:
@@ -146,6 +165,16 @@ def _discount(arithmetic: Json) -> Iterator[str]:
         yield f"{arithmetic['percent']} % of {arithmetic['left']} off: {number(arithmetic['exact'])}"
     else:
         yield f"{arithmetic['fixed']} off, at most {arithmetic['left']}"
+
+
+_SAID = {
+    "base_fee": _base_fee,
+    "plan_minimum": _minimum,
+    "discount": _discount,
+    "bounds": _bounds,
+    "flat_fee_at_zero": _idle_fee,
+}
+"""How each model that is no price's is told."""
 
 
 def _split(arithmetic: Json, unit: str) -> Iterator[str]:

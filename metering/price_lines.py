@@ -9,12 +9,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn
 
+from metering.alone import Alone, alone
 from metering.config import Price, parse_price
 from metering.config_values import WrittenFloat
 from metering.errors import ConfigError
 from metering.money import Rounding, amount_text, exact_text, minor_units, parse_decimal, quantity_text
 from metering.ratecard import price_faults
-from metering.rating import Part, billable, exact_parts, rounded
+from metering.rating import billable
+from metering.step import ends, packaged
 
 KEYS = ("price", "quantity", "hourly", "used_before", "share", "currency")
 
@@ -76,17 +78,13 @@ def _rated(document: Json, rounding: Rounding) -> Json:
     minor_units(currency)
     share = _share(document.get("share", "1"))
     after, before = _quantities(document, price)
-    parts = exact_parts(price, share=share, after=after, before=before)
-    amounts = [part.amount for part in parts]
-    cents = rounded(
-        price, [part.kind for part in parts], amounts, is_first=before is None, currency=currency, mode=rounding
-    )
+    found = alone(price, share=share, after=after, before=before, currency=currency, mode=rounding)
     remaining = billable(price, share, after) - (billable(price, share, before) if before is not None else 0)
     return {
-        "amount": amount_text(sum(cents), currency),
-        "exact": exact_text(sum(amounts, Fraction(0))),
+        "amount": amount_text(found.amount, currency),
+        "exact": exact_text(found.exact),
         "billable": quantity_text(remaining),
-        "lines": list(_lines(price, parts, cents, currency)),
+        "lines": list(_lines(price, found, (currency, rounding), is_step=bool(before))),
     }
 
 
@@ -152,26 +150,22 @@ def _share(value: object) -> Fraction:
     return top / bottom
 
 
-def _lines(price: Price, parts: list[Part], cents: list[int], currency: str) -> Iterator[Json]:
-    for part, amount in zip(parts, cents, strict=True):
-        if part.kind == "adjusting":
-            if amount:
-                kind = "minimum" if amount > 0 else "discount"
-                yield {
-                    "kind": kind,
-                    "tier": None,
-                    "quantity": "0",
-                    "unit_price": None,
-                    "amount": amount_text(amount, currency),
-                }
-            continue
-        line: Json = {
+def _lines(price: Price, found: Alone, form: tuple[str, Rounding], *, is_step: bool) -> Iterator[Json]:
+    currency, _ = form
+    for part, amount in zip(found.parts, found.minor, strict=True):
+        yield {
             "tier": part.tier,
+            **({"flat": True} if part.kind == "flat_fee" else {}),
             "quantity": quantity_text(part.quantity),
             "unit_price": _plain(part.unit_price),
             "amount": amount_text(amount, currency),
+            **packaged(price, part),
+            **(ends(price, part, amount, *form) if is_step else {}),
         }
-        yield line | ({"package_size": _plain(price.package_size)} if price.model == "package" else {})
+    if found.gap:
+        kind = "minimum" if found.gap > 0 else "discount"
+        amount_due = amount_text(found.gap, currency)
+        yield {"kind": kind, "tier": None, "quantity": "0", "unit_price": None, "amount": amount_due}
 
 
 def _plain(number: Decimal | None) -> str | None:

@@ -330,10 +330,10 @@ def pieces(
     segment_rows: pl.DataFrame, plans: Sequence[Plan], meters: Sequence[Meter]
 ) -> tuple[pl.DataFrame, dict[int, Price]]:
     """PIECES of the segments, and the price behind each `price_no`. Time before a first version has no piece."""
-    prices, versions = _versions(plans, {meter.id: denominator(meter) for meter in meters})
+    prices, dated = versions(plans, meters)
     frame = (
         segment_rows.select("project_id", "segment_no", "customer", "plan", "start", "end")
-        .join(versions, on="plan")
+        .join(dated, on="plan")
         .with_columns(start=pl.max_horizontal("start", "valid_from"), end=pl.min_horizontal("end", "valid_to"))
         .filter(pl.col("start") < pl.col("end"))
         .sort("project_id", "segment_no", "meter", "version_rank")
@@ -343,18 +343,23 @@ def pieces(
     return frame, prices
 
 
-def _versions(plans: Sequence[Plan], denominators: Mapping[str, int]) -> tuple[dict[int, Price], pl.DataFrame]:
+def versions(plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[dict[int, Price], pl.DataFrame]:
+    """The price behind each `price_no`; and plan, meter, price_no, version_rank, valid_from, valid_to of each.
+
+    Numbers ascend with the versions of a meter in a plan.
+    """
+    denominators = {meter.id: denominator(meter) for meter in meters}
     prices: dict[int, Price] = {}
     rows: list[tuple[object, ...]] = []
     for plan in sorted(plans, key=lambda plan: plan.id):
         ordered = sorted(plan.prices, key=lambda price: (price.meter, price.valid_from))
         for meter, group in groupby(ordered, key=lambda price: price.meter):
-            versions = list(group)
-            hourly = [None if p.included_per_hour is None else Fraction(p.included_per_hour) for p in versions]
+            dated = list(group)
+            hourly = [None if p.included_per_hour is None else Fraction(p.included_per_hour) for p in dated]
             # One denominator for all versions: the usage before a price change counts on after it.
             whole = denominators[meter] * lcm(*(allowance.denominator for allowance in hourly if allowance is not None))
-            ends = [*(price.valid_from for price in versions[1:]), None]
-            for rank, (price, end, allowance) in enumerate(zip(versions, ends, hourly, strict=True), start=1):
+            ends = [*(price.valid_from for price in dated[1:]), None]
+            for rank, (price, end, allowance) in enumerate(zip(dated, ends, hourly, strict=True), start=1):
                 prices[len(prices) + 1] = price
                 parts = (None, None) if allowance is None else (allowance.numerator, allowance.denominator)
                 rows.append((plan.id, meter, len(prices), rank, price.valid_from, end, whole, *parts))

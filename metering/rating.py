@@ -1,14 +1,15 @@
 """Quantities x prices -> charges: exact, one row per tier touched.
 
-One idea carries every case: a price is a cumulative vector L(q) over its tiers, each with a quantity and an amount, and
-what is charged is a difference of two such vectors. The first version of a run rates L(after) whole (so a flat fee due
-at zero is due), a later one L(after) - L(before), each against its own allowance and tiers.
+One idea carries every case: a price is a cumulative vector L(q) over its tiers, each with a quantity, an amount and a
+flat fee once the quantity enters it; L(0) is zero. What is charged is a difference of two such vectors: every version
+of a price rates L(after) - L(before) of its part of the run, against its own allowance and tiers.
 
 It stands here twice, in `Fraction` for any number and in Int128 columns for many; a law holds them equal. What could
-leave Int128 takes the first. Knows nothing of Neon, of names or of rounding; the price of a piece is a number here.
+leave Int128 takes the first. What is due without usage, and what bounds a month's sum, is bounds.py's. Knows nothing of
+Neon, of names or of rounding; the price of a piece is a number here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -19,9 +20,9 @@ import polars as pl
 
 from metering.config import Price, Tier
 from metering.errors import ExactnessError
-from metering.money import INT128_SAFE, Rounding, round_amount
+from metering.money import INT128_SAFE
 
-PartKind = Literal["usage", "adjusting"]
+PartKind = Literal["usage", "flat_fee"]
 Int128 = pl.Int128()
 
 CHARGES: dict[str, pl.DataType] = {
@@ -32,6 +33,8 @@ CHARGES: dict[str, pl.DataType] = {
     "quantity_den": Int128,
     "amount_num": Int128,
     "amount_den": Int128,
+    "before_num": Int128,
+    "is_step": pl.Boolean(),
     "project_id": pl.String(),
     "segment_no": pl.Int64(),
     "customer": pl.String(),
@@ -40,28 +43,34 @@ CHARGES: dict[str, pl.DataType] = {
     "price_no": pl.Int64(),
     "start": pl.Datetime("us", "UTC"),
     "end": pl.Datetime("us", "UTC"),
-    "is_first": pl.Boolean(),
     "share_num": pl.Int64(),
     "share_den": pl.Int64(),
     "grain": pl.String(),
 }
 """One row per piece and tier touched: kind `usage`, tiers from 1, quantity and amount as exact fractions.
 
-A piece with a minimum or maximum has one more row of kind `adjusting`, tier 0 (the amount before rounding, perhaps 0).
-`project_id` is null where the scope is the customer. `is_first`: the first price version of its run.
+A tier whose flat fee is charged has one more row of kind `flat_fee` with the fees as its quantity: 1, or -1 where a
+volume price leaves the tier again. What always holds: amount = quantity x the tier's unit price (usage of per_unit,
+graduated and volume), packages begun x the package's price (package), quantity x the tier's flat fee (flat_fee).
+`before_num` / quantity_den stood in the tier before; `is_step`: usage came before it in its run. `project_id` is null
+where the scope is the customer.
 """
 GRAINS = ("hourly", "daily", "monthly")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one tier charges: `quantity` in the meter's unit, `amount` in the currency's main unit, both exact."""
+    """What one tier charges: `quantity` in the meter's unit, `amount` in the currency's main unit, both exact.
+
+    Of kind `flat_fee` the quantity counts fees. `before` is the quantity that stood in the tier before.
+    """
 
     kind: PartKind = "usage"
     tier: int
     quantity: Fraction
     amount: Fraction
     unit_price: Decimal | None
+    before: Fraction = Fraction(0)
 
 
 def tiers_of(price: Price) -> tuple[Tier, ...]:
@@ -79,91 +88,70 @@ def billable(price: Price, share: Fraction, used: Fraction) -> Fraction:
     return max(Fraction(0), used - Fraction(price.included) * share)
 
 
-def exact_parts(
+def exact_parts(  # noqa: PLR0913 - a price and a step of usage are six facts
     price: Price,
     *,
     share: Fraction,
     after: Fraction,
     before: Fraction | None = None,
     costs: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0)),
+    idle: Fraction = Fraction(0),
 ) -> list[Part]:
     """What a price charges for the step from `before` to `after` (quantities in the meter's unit).
 
-    None as `before` is the whole price(after), with what is due without usage. `costs`, for cost_plus: what Neon
-    charges up to `before` and up to `after`. Parts in order of their tiers; those without quantity and amount are left
-    out.
+    None as `before` is the whole price(after). `costs`, for cost_plus: what Neon charges up to `before` and up to
+    `after`. `idle`: the part of the first tier's flat fee that is due while no tier is entered. Parts in order of their
+    tiers, each tier's flat fee behind its usage; those without quantity and amount are left out.
     """
-    zero = Fraction(0)
-    now = _cumulative(price, billable(price, share, after), costs[1])
-    then = [(zero, zero)] * len(now)
+    now = _cumulative(price, billable(price, share, after), costs[1], idle)
+    then = [_NOWHERE] * len(now)
     if before is not None:
-        then = _cumulative(price, billable(price, share, before), costs[0])
-    tiers = (None,) if price.model == "cost_plus" else tiers_of(price)
-    parts = [
-        Part(tier=i, quantity=q1 - q0, amount=a1 - a0, unit_price=tier.unit_price if tier else None)
-        for i, (tier, (q1, a1), (q0, a0)) in enumerate(zip(tiers, now, then, strict=True), start=1)
-    ]
-    if price.minimum is not None or price.maximum is not None:
-        total, earlier = sum((p.amount for p in parts), zero), sum((a for _, a in then), zero)
-        base = zero if before is None else _bounded(price, earlier)
-        adjusting = _bounded(price, earlier + total) - base - total
-        parts.append(Part(kind="adjusting", tier=0, quantity=zero, amount=adjusting, unit_price=None))
-    return [part for part in parts if part.quantity or part.amount or part.kind == "adjusting"]
+        then = _cumulative(price, billable(price, share, before), costs[0], idle)
+    prices = [(None, None)] if price.model == "cost_plus" else [(t.unit_price, t.flat_fee) for t in tiers_of(price)]
+    out: list[Part] = []
+    for tier, ((unit, fee), up, down) in enumerate(zip(prices, now, then, strict=True), start=1):
+        quantity, amount, fees = up[0] - down[0], up[1] - down[1], up[2] - down[2]
+        if quantity or amount:
+            out.append(Part(tier=tier, quantity=quantity, amount=amount, unit_price=unit, before=down[0]))
+        if fees and fee:
+            charged = fees * Fraction(fee)
+            out.append(Part(kind="flat_fee", tier=tier, quantity=fees, amount=charged, unit_price=fee, before=down[2]))
+    return out
 
 
-def _bounded(price: Price, amount: Fraction) -> Fraction:
-    """The minimum is due without usage; the maximum caps after it."""
-    raised = amount if price.minimum is None else max(amount, Fraction(price.minimum))
-    return raised if price.maximum is None else min(raised, Fraction(price.maximum))
+_Standing = tuple[Fraction, Fraction, Fraction]
+"""What stands in a tier: the quantity, its amount without the flat fee, and how many flat fees."""
+_NOWHERE: _Standing = (Fraction(0), Fraction(0), Fraction(0))
 
 
-def _cumulative(price: Price, quantity: Fraction, cost: Fraction) -> list[tuple[Fraction, Fraction]]:
-    """L(q): quantity and amount of every tier, for a quantity from which the allowance is already off."""
+def _cumulative(price: Price, quantity: Fraction, cost: Fraction, idle: Fraction) -> list[_Standing]:
+    """L(q): what stands in every tier, for a quantity from which the allowance is already off."""
+    zero, one = Fraction(0), Fraction(1)
     if price.model == "cost_plus":
         assert price.markup_percent is not None, "faults() refuses cost_plus without a markup"
-        return [(quantity, cost * (1 + Fraction(price.markup_percent) / 100))]
+        return [(quantity, cost * (1 + Fraction(price.markup_percent) / 100), zero)]
     if price.model == "package":
-        assert price.package_size is not None, "faults() refuses a package without a size"
-        packages = -(-quantity // Fraction(price.package_size))
-        return [(quantity, packages * Fraction(tiers_of(price)[0].unit_price))]
-    out, low = [], Fraction(0)
+        return [(quantity, packages(price, quantity) * Fraction(tiers_of(price)[0].unit_price), zero)]
+    out: list[_Standing] = []
+    low = zero
     for i, tier in enumerate(tiers_of(price)):
         high = None if tier.up_to is None else Fraction(tier.up_to)
-        is_reached = quantity > low or i == 0
+        is_entered = quantity > low
         if price.model == "volume":
-            is_reached = is_reached and (high is None or quantity <= high)
-            inside = quantity if is_reached else Fraction(0)
+            is_entered = is_entered and (high is None or quantity <= high)
+            inside = quantity if is_entered else zero
         else:
-            inside = max(Fraction(0), (quantity if high is None else min(quantity, high)) - low)
-        is_flat_due = is_reached and (quantity > 0 or price.flat_fee_at_zero)
-        flat = Fraction(tier.flat_fee) if is_flat_due else Fraction(0)
-        out.append((inside, inside * Fraction(tier.unit_price) + flat))
+            inside = max(zero, (quantity if high is None else min(quantity, high)) - low)
+        is_idle = i == 0 and not quantity
+        out.append((inside, inside * Fraction(tier.unit_price), one if is_entered else idle if is_idle else zero))
         low = high if high is not None else low
     return out
 
 
-def rounded(  # noqa: PLR0913 - how to round is three facts by itself
-    price: Price, kinds: Sequence[str], amounts: Sequence[Fraction], *, is_first: bool, currency: str, mode: Rounding
-) -> list[int]:
-    """One rounding per line, in minor units; the adjusting line makes the sum of lines keep its bounds.
-
-    In the first (mostly the only) version of a run, minimum and maximum bound the sum of the rounded lines; in a later
-    one the sum follows the exact difference, so that a minimum is not charged twice.
-    """
-    lines = [round_amount(amount, currency, mode) for amount in amounts]
-    if "adjusting" not in kinds:
-        return lines
-    index = kinds.index("adjusting")
-    usage = sum(lines) - lines[index]
-    if is_first:
-        low = None if price.minimum is None else round_amount(Fraction(price.minimum), currency, mode)
-        high = None if price.maximum is None else round_amount(Fraction(price.maximum), currency, mode)
-        target = usage if low is None else max(usage, low)
-        target = target if high is None else min(target, high)
-    else:
-        target = round_amount(sum(amounts, Fraction(0)), currency, mode) if amounts[index] else usage
-    lines[index] = target - usage
-    return lines
+def packages(price: Price, quantity: Fraction) -> int:
+    """The packages that a quantity beyond the allowance has begun."""
+    assert price.package_size is not None, "faults() refuses a package without a size"
+    return -(-quantity // Fraction(price.package_size))
 
 
 def charges(
@@ -188,7 +176,7 @@ def charges(
     narrow = joined.filter(is_narrow.fill_null(value=False)).drop("after_max")
     wide = joined.filter(~is_narrow.fill_null(value=False)).drop("after_max")
     frames = [_vectorised(narrow, cards), _one_by_one(wide, prices, costs or {})]
-    return pl.concat(frames).sort("piece_no", "kind", "tier", descending=[False, True, False])
+    return pl.concat(frames).sort("piece_no", "tier", "kind", descending=[False, False, True])
 
 
 def _steps(
@@ -210,9 +198,9 @@ def _steps(
     so_far = pl.col("used").cum_sum().over("run_no")
     return (
         rows.sort(*run, "version_rank", "start")
-        .with_columns(is_first=is_first)
-        .with_columns(run_no=pl.col("is_first").cum_sum())
+        .with_columns(run_no=is_first.cum_sum())
         .with_columns(after=so_far, before=so_far - pl.col("used"))
+        .with_columns(is_step=pl.col("before") > 0)
         .pipe(_reduced_shares)
     )
 
@@ -287,8 +275,6 @@ class _Card:
     money: int
     package_size: int
     tiers: tuple[tuple[int, int | None, int, int], ...]
-    least: int | None
-    most: int | None
     after_max: int
 
 
@@ -298,10 +284,7 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
     bounds = [Fraction(tier.up_to) for tier in tiers if tier.up_to is not None]
     whole = (included.denominator * share_den, size.denominator, *(bound.denominator for bound in bounds))
     scale = lcm(denominator, *whole)
-    limits = (price.minimum, price.maximum)
-    fees = [*(fee for tier in tiers for fee in (tier.unit_price, tier.flat_fee)), *limits]
-    money = lcm(*(Fraction(fee).denominator for fee in fees if fee is not None))
-    least, most = (None if limit is None else int(Fraction(limit) * money * scale) for limit in limits)
+    money = lcm(*(Fraction(fee).denominator for tier in tiers for fee in (tier.unit_price, tier.flat_fee)))
     highs = [None if tier.up_to is None else int(Fraction(tier.up_to) * scale) for tier in tiers]
     lows = [0, *(high for high in highs[:-1] if high is not None)]
     rated = tuple(
@@ -313,7 +296,6 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
     # A package is dearer per unit than its price only while it is begun: one package more bounds the rest.
     per_unit = max(price_ for _, _, price_, _ in rated) * (-(-scale // max(size_scaled, 1)) if size_scaled else 1)
     fixed = sum(flat for *_, flat in rated) + (per_unit + 1) * size_scaled + step * share_den + scale * money
-    fixed += (least or 0) + (most or 0)
     biggest = max([fixed, *(high or 0 for _, high, _, _ in rated)])
     after_max = -1 if biggest >= INT128_SAFE else (INT128_SAFE - fixed) // max(1, lift * max(1, per_unit)) // 4
     return _Card(
@@ -323,8 +305,6 @@ def _card(price: Price, share_den: int, denominator: int) -> _Card:
         money=money,
         package_size=size_scaled,
         tiers=rated,
-        least=least,
-        most=most,
         after_max=after_max,
     )
 
@@ -335,14 +315,11 @@ _CARD_SCHEMA: dict[str, pl.DataType] = {
     "after_max": Int128,
     "tier": pl.Int64(),
     "model": pl.String(),
-    "flat_at_zero": pl.Boolean(),
     "scale": Int128,
     "lift": Int128,
     "allowance_step": Int128,
     "amount_den": Int128,
     "package_size": Int128,
-    "least": Int128,
-    "most": Int128,
     "low": Int128,
     "high": Int128,
     "unit": Int128,
@@ -362,9 +339,8 @@ def _cards(rows: pl.DataFrame, prices: Mapping[int, Price]) -> pl.DataFrame:
         if card.after_max < 0 or card.scale * card.money >= INT128_SAFE:
             continue
         numbers = (card.scale, card.lift, card.allowance_step, card.scale * card.money, card.package_size)
-        shared = (*numbers, card.least, card.most)
         for i, tier in enumerate(card.tiers, start=1):
-            out.append((number, share_den, card.after_max, i, price.model, price.flat_fee_at_zero, *shared, *tier))
+            out.append((number, share_den, card.after_max, i, price.model, *numbers, *tier))
     return pl.DataFrame(out, schema=_CARD_SCHEMA, orient="row")
 
 
@@ -377,67 +353,45 @@ def _vectorised(rows: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
         billable_before=pl.max_horizontal(pl.col("before") * pl.col("lift") - allowance, zero),
     )
     after, before = pl.col("billable_after"), pl.col("billable_before")
-    is_first = pl.col("is_first")
-    lines = tiers.with_columns(
+    usage = tiers.with_columns(
         kind=pl.lit("usage"),
-        quantity_num=_units(after) - pl.when(is_first).then(zero).otherwise(_units(before)),
+        before_num=_units(before),
+        quantity_num=_units(after) - _units(before),
         quantity_den=pl.col("scale"),
-        up=_cents(after),
-        down=pl.when(is_first).then(zero).otherwise(_cents(before)),
-    ).with_columns(amount_num=pl.col("up") - pl.col("down"))
-    usage = lines.filter((pl.col("quantity_num") != 0) | (pl.col("amount_num") != 0))
-    return pl.concat([frame.select(_CHARGE_COLUMNS) for frame in (usage, _adjusting(lines))])
+        amount_num=(_counted(after) - _counted(before)) * pl.col("unit"),
+    )
+    fees = tiers.filter(pl.col("flat") != 0).with_columns(
+        kind=pl.lit("flat_fee"),
+        before_num=_entered(before),
+        quantity_num=_entered(after) - _entered(before),
+        quantity_den=pl.lit(1, dtype=Int128),
+    )
+    fees = fees.with_columns(amount_num=pl.col("quantity_num") * pl.col("flat"))
+    is_charged = (pl.col("quantity_num") != 0) | (pl.col("amount_num") != 0)
+    return pl.concat([frame.filter(is_charged).select(_CHARGE_COLUMNS) for frame in (usage, fees)])
 
 
 _CHARGE_COLUMNS = [pl.col(name).cast(kind) for name, kind in CHARGES.items()]
 
 
-def _adjusting(lines: pl.DataFrame) -> pl.DataFrame:
-    """One row per piece with a minimum or maximum: what the sum over its tiers lacks to the bounded amount."""
-    zero, one = pl.lit(0, dtype=Int128), pl.lit(1, dtype=Int128)
-    bounded = lines.filter(pl.col("least").is_not_null() | pl.col("most").is_not_null())
-    sums = bounded.group_by("piece_no").agg(pl.exclude("up", "down").first(), pl.col("up", "down").sum())
-
-    def within(amount: pl.Expr) -> pl.Expr:
-        raised = pl.max_horizontal(amount, "least")  # a null bound is none
-        return pl.min_horizontal(raised, "most")
-
-    base = pl.when("is_first").then(zero).otherwise(within(pl.col("down")))
-    adjusting = within(pl.col("up")) - base - (pl.col("up") - pl.col("down"))
-    return sums.with_columns(
-        kind=pl.lit("adjusting"),
-        tier=pl.lit(0, dtype=pl.Int64),
-        quantity_num=zero,
-        quantity_den=one,
-        amount_num=adjusting,
-    )
-
-
-def _is_reached(quantity: pl.Expr) -> pl.Expr:
-    return (quantity > pl.col("low")) | (pl.col("tier") == 1)
+def _entered(quantity: pl.Expr) -> pl.Expr:
+    """1 where a cumulative quantity has entered the row's tier (of a volume price: stands in it), else 0."""
+    is_within = (pl.col("model") != "volume") | (quantity <= pl.col("high").fill_null(quantity))
+    return ((quantity > pl.col("low")) & is_within).cast(Int128)
 
 
 def _units(quantity: pl.Expr) -> pl.Expr:
     """The part of a cumulative quantity that stands in the row's tier."""
     high = pl.col("high").fill_null(quantity)
     part = pl.max_horizontal(pl.min_horizontal(quantity, high) - pl.col("low"), pl.lit(0, dtype=Int128))
-    is_whole = (pl.col("model") == "volume") & _is_reached(quantity) & (quantity <= high)
-    return (
-        pl.when(pl.col("model") != "volume").then(part).when(is_whole).then(quantity).otherwise(pl.lit(0, dtype=Int128))
-    )
+    return pl.when(pl.col("model") == "volume").then(quantity * _entered(quantity)).otherwise(part)
 
 
-def _cents(quantity: pl.Expr) -> pl.Expr:
-    """The row's tier's amount for a cumulative quantity, in 1/amount_den."""
-    high = pl.col("high").fill_null(quantity)
-    is_in = _is_reached(quantity) & ((pl.col("model") != "volume") | (quantity <= high))
-    is_flat_due = is_in & ((quantity > 0) | pl.col("flat_at_zero"))
-    flat = pl.when(is_flat_due).then(pl.col("flat")).otherwise(pl.lit(0, dtype=Int128))
+def _counted(quantity: pl.Expr) -> pl.Expr:
+    """What the row's unit price is charged for: units of its tier, or packages begun (in 1/scale)."""
     size = pl.col("package_size").replace(0, 1)
-    packages = (quantity + size - 1) // size
-    is_package = pl.col("model") == "package"
-    counted = pl.when(is_package).then(packages * pl.col("scale")).otherwise(_units(quantity))
-    return counted * pl.col("unit") + flat
+    begun = (quantity + size - 1) // size
+    return pl.when(pl.col("model") == "package").then(begun * pl.col("scale")).otherwise(_units(quantity))
 
 
 def _one_by_one(rows: pl.DataFrame, prices: Mapping[int, Price], costs: Mapping[int, Fraction]) -> pl.DataFrame:
@@ -466,11 +420,13 @@ def _exact_lines(
         price,
         share=Fraction(whole("share_num"), whole("share_den")),
         after=Fraction(whole("after"), whole("denominator")),
-        before=None if row["is_first"] else Fraction(whole("before"), whole("denominator")),
+        before=Fraction(whole("before"), whole("denominator")),
         costs=costs,
     )
     for part in parts:
-        numbers = (part.quantity.numerator, part.quantity.denominator, part.amount.numerator, part.amount.denominator)
+        den = lcm(part.quantity.denominator, part.before.denominator)
+        quantities = (int(part.quantity * den), den)
+        numbers = (*quantities, part.amount.numerator, part.amount.denominator, int(part.before * den))
         if max(map(abs, numbers)) >= INT128_SAFE:
             raise ExactnessError(
                 f"a charge of {row['project_id'] or row['customer']} for {row['meter']} needs more than 128 bits",
@@ -480,4 +436,6 @@ def _exact_lines(
         yield (*head, *(row[name] for name in CHARGES if name not in _PART_COLUMNS))
 
 
-_PART_COLUMNS = frozenset(["piece_no", "kind", "tier", "quantity_num", "quantity_den", "amount_num", "amount_den"])
+_PART_COLUMNS = frozenset(
+    ["piece_no", "kind", "tier", "quantity_num", "quantity_den", "amount_num", "amount_den", "before_num"]
+)

@@ -218,7 +218,7 @@ def _billed(invoices: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
     out: dict[tuple[str, str], int] = {}
     for invoice in invoices:
         for line in invoice["lines"]:
-            if line["kind"] == "usage":
+            if line["kind"] in {"usage", "flat_fee"}:
                 key = (line["project_id"], line["meter"])
                 out[key] = out.get(key, 0) + parse_amount(line["amount"], "USD")
     return {key: cents for key, cents in out.items() if cents}

@@ -146,6 +146,7 @@ def plans(facts: Facts) -> Table:
     )
     for (currency, plan), lines in groups.items():
         amount, kinds = column_sum(lines, "amount"), grouped(lines, lambda row: str(row["kind"]))
+        metered = [*kinds.get("usage", []), *kinds.get("flat_fee", [])]
         has_cost = bool(plan) and cost_is_known(facts)
         before = column_sum(groups_before.get((currency, plan), []), "amount") if facts.previous_invoices else None
         table.append(
@@ -155,7 +156,7 @@ def plans(facts: Facts) -> Table:
                 "customers": len(distinct(lines, "customer")),
                 "projects": len(distinct(by_project(lines), "project_id")),
                 "base_fees": money_text(column_sum(kinds.get("base_fee", []), "amount"), currency),
-                "usage": money_text(column_sum(kinds.get("usage", []), "amount"), currency),
+                "usage": money_text(column_sum(metered, "amount"), currency),
                 "amount": money_text(amount, currency),
                 "share_percent": percent(amount, revenue[currency]),
                 **compared(amount, before, currency),

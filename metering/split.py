@@ -23,26 +23,37 @@ Json = dict[str, object]
 Members = Sequence[tuple[str, int]]
 """(project, what it used in 1/denominator of the meter's unit), sorted by project."""
 
-_POOL = ("customer", "plan", "meter", "price_no", "version_rank")
+Pool = tuple[str, str, str, int]
+"""(customer, plan, meter, price_no): what a charge of scope `customer` is for."""
+
+_POOL = ("customer", "plan", "meter", "price_no")
 
 
-def pools(pieces: pl.DataFrame, used: pl.DataFrame, prices: Mapping[int, Price]) -> dict[int, Members]:
-    """The members of each charge of scope `customer`, by the charge's piece_no; frames as rating.charges takes them."""
+def pools(pieces: pl.DataFrame, used: pl.DataFrame, prices: Mapping[int, Price]) -> dict[Pool, Members]:
+    """The members of each charge of scope `customer`; frames as rating.charges takes them."""
     by_customer = [number for number, price in prices.items() if price.scope == "customer"]
     mine = pieces.filter(pl.col("price_no").is_in(by_customer))
-    if mine.is_empty():
-        return {}
     members = (
         mine.join(used.select("piece_no", "used"), on="piece_no", how="left")
-        .with_columns(pl.col("used").cast(pl.Int128).fill_null(0), pool_no=pl.col("piece_no").min().over(_POOL))
-        .group_by("pool_no", "project_id")
-        .agg(pl.col("used").sum())
-        .sort("pool_no", "project_id")
+        .group_by(*_POOL, "project_id")
+        .agg(pl.col("used").cast(pl.Int128).fill_null(0).sum())
+        .sort(*_POOL, "project_id")
     )
-    out: dict[int, list[tuple[str, int]]] = {}
-    for pool_no, project, value in members.iter_rows():
-        out.setdefault(pool_no, []).append((project, value))
+    out: dict[Pool, list[tuple[str, int]]] = {}
+    for *pool, project, value in members.iter_rows():
+        customer, plan, meter, number = pool
+        out.setdefault((customer, plan, meter, number), []).append((project, value))
     return dict(out)
+
+
+def pooled(by_version: Mapping[Pool, Members]) -> dict[tuple[str, str, str], Members]:
+    """The members of all price versions of a pool together, by customer, plan and meter."""
+    sums: dict[tuple[str, str, str], dict[str, int]] = {}
+    for (customer, plan, meter, _), members in by_version.items():
+        own = sums.setdefault((customer, plan, meter), {})
+        for project, used in members:
+            own[project] = own.get(project, 0) + used
+    return {pool: sorted(own.items()) for pool, own in sums.items()}
 
 
 def parts(members: Members, quantity: str, amount: int, currency: str) -> list[Json]:

@@ -11,11 +11,11 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from metering.alone import alone
 from metering.config import Meter, Plan, Price
 from metering.meters import meter_for
 from metering.money import Rounding, amount_text, largest_remainder, quantity_text
 from metering.ratecard import Card
-from metering.rating import exact_parts, rounded
 from metering.report_facts import COST_CURRENCY, Row, Table, grouped
 from metering.usage import quantity
 
@@ -85,6 +85,4 @@ def _in_force(plan: Plan, meter: str, at: datetime) -> Price | None:
 
 
 def _amount(price: Price, plan: Plan, used: Fraction, mode: Rounding) -> int:
-    parts = exact_parts(price, share=Fraction(1), after=used)
-    kinds, amounts = [part.kind for part in parts], [part.amount for part in parts]
-    return sum(rounded(price, kinds, amounts, is_first=True, currency=plan.currency, mode=mode))
+    return alone(price, share=Fraction(1), after=used, currency=plan.currency, mode=mode).amount

@@ -48,48 +48,51 @@ def after_allowance(price, share, quantity):
     return quantity - free if quantity > free else Fraction(0)
 
 
-def whole_price(price, quantity):
-    """{tier: [quantity, amount]} of a quantity from which the allowance is off."""
+def whole_price(price, quantity, share):
+    """{(tier, is it the flat fee): (how many, at what price)} of a quantity from which the allowance is off."""
     model = price["model"]
     if model == "per_unit":
-        return {1: [quantity, quantity * number(price["unit_price"])]}
+        return {(1, False): (quantity, number(price["unit_price"]))}
     if model == "package":
-        started, size = 0, number(price["package_size"])
-        started = quantity // size + (1 if quantity % size else 0)
-        return {1: [quantity, started * number(price["package_price"])]}
-    slices, floor = {}, Fraction(0)
+        return {(1, False): (quantity, None)}
+    floor, out = Fraction(0), {}
     for i, tier in enumerate(price["tiers"], start=1):
         ceiling = number(tier["up_to"]) if "up_to" in tier else None
-        slices[i] = (floor, ceiling, number(tier["unit_price"]), number(tier.get("flat_fee", "0")))
+        is_below = ceiling is not None and quantity > ceiling
+        inside = (ceiling if is_below else quantity) - floor
+        if model == "volume":
+            inside = Fraction(0) if is_below or quantity <= floor else quantity
+        if inside > 0:
+            out[i, False] = (inside, number(tier["unit_price"]))
+            out[i, True] = (Fraction(1), number(tier.get("flat_fee", "0")))
         floor = ceiling
-    at_zero = price.get("flat_fee_at_zero", False)
-    if quantity == 0:
-        return {1: [Fraction(0), slices[1][3] if at_zero else Fraction(0)]}
-    if model == "volume":
-        for i, (_, ceiling, unit, flat) in slices.items():
-            if ceiling is None or quantity <= ceiling:
-                return {i: [quantity, quantity * unit + flat]}
-    return {
-        i: [(quantity if ceiling is None else min(quantity, ceiling)) - floor, None]
-        for i, (floor, ceiling, _, _) in slices.items()
-        if quantity > floor
-    } | {}
+    if quantity == 0 and price.get("flat_fee_at_zero", False):
+        out[1, True] = (share, number(price["tiers"][0].get("flat_fee", "0")))
+    return out
 
 
-def with_amounts(price, vector):
-    for i, entry in vector.items():
-        if entry[1] is None:
-            tier = price["tiers"][i - 1]
-            entry[1] = entry[0] * number(tier["unit_price"]) + number(tier.get("flat_fee", "0"))
-    return vector
+def packages(price, quantity):
+    size = number(price["package_size"])
+    return quantity // size + (1 if quantity % size else 0)
 
 
-def bounded(price, amount):
+def worth(price, entry):
+    """What an entry of a whole price comes to, exactly."""
+    many, each = entry
+    return many * each if each is not None else packages(price, many) * number(price["package_price"])
+
+
+def bounded(price, share, amount):
     if "minimum" in price:
-        amount = max(amount, number(price["minimum"]))
+        amount = max(amount, number(price["minimum"]) * share)
     if "maximum" in price:
         amount = min(amount, number(price["maximum"]))
     return amount
+
+
+def signed(value, places):
+    """A number half away from zero at so many places."""
+    return number(away(value, places).lstrip("-")) * (-1 if value < 0 else 1)
 
 
 def answer(line):
@@ -103,30 +106,26 @@ def answer(line):
     else:
         after = number(line["quantity"])
     rest = after_allowance(price, share, after)
-    top = with_amounts(price, whole_price(price, rest))
+    top = whole_price(price, rest, share)
     bottom, rest_before = {}, Fraction(0)
     if "used_before" in line:
         rest_before = after_allowance(price, share, number(line["used_before"]))
-        bottom = with_amounts(price, whole_price(price, rest_before))
+        bottom = whole_price(price, rest_before, share)
+    is_step = "used_before" in line and number(line["used_before"]) > 0
     lines, cents, exact = [], Fraction(0), Fraction(0)
-    for i in sorted(top.keys() | bottom.keys()):
-        q = top.get(i, [0, 0])[0] - bottom.get(i, [0, 0])[0]
-        a = top.get(i, [0, 0])[1] - bottom.get(i, [0, 0])[1]
-        if q == 0 and a == 0:
-            continue
-        exact += a
-        cents += number(away(a, places).lstrip("-")) * (-1 if a < 0 else 1)
-        entry = {
-            "tier": i,
-            "quantity": short(away(Fraction(q), 12)),
-            "unit_price": unit(price, i),
-            "amount": away(a, places),
-        }
+    for key in sorted(top.keys() | bottom.keys()):
+        up, down = top.get(key, (Fraction(0), Fraction(0))), bottom.get(key, (Fraction(0), Fraction(0)))
         if price["model"] == "package":
-            entry["package_size"] = price["package_size"]
-        lines.append(entry)
+            up, down = top.get(key, (Fraction(0), None)), bottom.get(key, (Fraction(0), None))
+        many, amount = up[0] - down[0], worth(price, up) - worth(price, down)
+        if (many == 0 and amount == 0) or (key[1] and amount == 0):
+            continue
+        exact += amount
+        cents += signed(amount, places)
+        lines.append(printed(price, key, (down, up), amount, places) | ends(price, (down, up), amount, places, is_step))
     if "minimum" in price or "maximum" in price:
-        cents, exact, lines = with_bounds(price, places, (top, bottom, "used_before" in line), (cents, exact, lines))
+        sides = [sum((worth(price, entry) for entry in side.values()), Fraction(0)) for side in (top, bottom)]
+        cents, exact, lines = with_bounds(price, share, places, (sides, "used_before" in line), (cents, exact, lines))
     return {
         "amount": away(cents, places),
         "exact": exactly(exact),
@@ -135,24 +134,53 @@ def answer(line):
     }
 
 
+def printed(price, key, sides, amount, places):
+    (tier, is_flat), (down, up) = key, sides
+    entry = {
+        "tier": tier,
+        "quantity": short(away(up[0] - down[0], 12)),
+        "unit_price": price["tiers"][tier - 1]["flat_fee"] if is_flat else unit(price, tier),
+        "amount": away(amount, places),
+    }
+    if is_flat:
+        entry["flat"] = True
+    if price["model"] == "package":
+        entry["package_size"] = price["package_size"]
+        entry["packages"] = str(packages(price, up[0]) - packages(price, down[0]))
+    return entry
+
+
+def ends(price, sides, amount, places, is_step):
+    """Both ends of a volume or package line; the end after is the one before and the line together."""
+    if not is_step or price["model"] not in ("volume", "package"):
+        return {}
+    before = signed(worth(price, sides[0]), places)
+    sums = (before, before + signed(amount, places))
+    out = {}
+    for name, side, charged in zip(("before", "after"), sides, sums, strict=True):
+        out[name] = {"quantity": short(away(side[0], 12)), "amount": away(charged, places)}
+        if price["model"] == "package":
+            out[name]["packages"] = str(packages(price, side[0]))
+    return out
+
+
 def unit(price, i):
     if price["model"] == "package":
         return price["package_price"]
     return price["unit_price"] if price["model"] == "per_unit" else price["tiers"][i - 1]["unit_price"]
 
 
-def with_bounds(price, places, sides, sums):
-    top, bottom, is_step = sides
+def with_bounds(price, share, places, sides, sums):
+    (up, down), is_step = sides
     cents, exact, lines = sums
-    up, down = (sum((entry[1] for entry in side.values()), Fraction(0)) for side in (top, bottom))
-    due = bounded(price, up) - (bounded(price, down) if is_step else 0)
+    due = bounded(price, share, up) - (bounded(price, share, down) if is_step else 0)
     target = cents
     if not is_step:
-        for name, choose in (("minimum", max), ("maximum", min)):
+        for name, choose, part in (("minimum", max, share), ("maximum", min, 1)):
             if name in price:
-                target = choose(target, number(away(number(price[name]), places)))
+                target = choose(target, number(away(number(price[name]) * part, places)))
     elif due != exact:
-        target = number(away(abs(due), places)) * (-1 if due < 0 else 1)
+        target = signed(due, places)
     gap = target - cents
     if gap:
         kind = "minimum" if gap > 0 else "discount"

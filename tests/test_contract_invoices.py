@@ -457,7 +457,7 @@ def test_a_base_fee_per_customer_is_due_once_for_all_projects(desk: Desk) -> Non
     assert lines(drafted(desk)) == [("cust7/base_fee/pro/2026-09-01T00:00:00Z/1", "1", "20.00")]
 
 
-def test_a_line_without_quantity_stays_where_its_flat_fee_is_due(desk: Desk) -> None:
+def test_a_flat_fee_due_without_usage_is_a_line_of_its_own(desk: Desk) -> None:
     desk.plans = plan(
         prices=price(
             "compute",
@@ -466,7 +466,7 @@ def test_a_line_without_quantity_stays_where_its_flat_fee_is_due(desk: Desk) -> 
         )
     )
     desk.neon.fleet("org-a").project("calm-dawn-1")
-    assert lines(drafted(desk)) == [("calm-dawn-1/compute/pro/2026-09-01T00:00:00Z/1", "0", "2.50")]
+    assert lines(drafted(desk)) == [("calm-dawn-1/compute/pro/2026-09-01T00:00:00Z/1/flat", "1", "2.50")]
 
 
 def test_a_customer_without_any_line_gets_no_invoice(desk: Desk) -> None:

@@ -107,8 +107,9 @@ def test_a_discount_is_a_line_of_its_own_and_tax_counts_after_it(desk):
         "to": "2026-10-01T00:00:00Z",
         "quantity": "1",
         "unit": "month",
-        "unit_price": "-3.00",
+        "unit_price": None,
         "amount": "-3.00",
+        "basis": {"of": "30.00", "percent": "10"},
     }
     assert (invoice["subtotal"], invoice["taxes"][0]["amount"], invoice["total"]) == ("27.00", "5.40", "32.40")
 

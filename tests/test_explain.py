@@ -77,7 +77,13 @@ def one_subscription(plan="pro", customer="acme", project="a"):
 def audited(told):
     """The line's amount in minor units, computed from the explanation alone."""
     arithmetic = told["arithmetic"]
-    return {"base_fee": audited_fee, "plan_minimum": audited_minimum}.get(arithmetic["model"], audited_usage)(told)
+    by_model = {
+        "base_fee": audited_fee,
+        "plan_minimum": audited_minimum,
+        "bounds": audited_bounds,
+        "flat_fee_at_zero": audited_idle_fee,
+    }
+    return by_model.get(arithmetic["model"], audited_usage)(told)
 
 
 def cents(exact, rounding):
@@ -112,7 +118,27 @@ def audited_fee(told):
 def audited_minimum(told):
     arithmetic = told["arithmetic"]
     charged = sum(minor(line["amount"], arithmetic["rounding"]) for line in arithmetic["lines"])
-    return cents(Fraction(arithmetic["minimum"]), arithmetic["rounding"]) - charged
+    share = Fraction(int(arithmetic["seconds"]), int(arithmetic["of_seconds"]))
+    return cents(Fraction(arithmetic["minimum"]) * share, arithmetic["rounding"]) - charged
+
+
+def audited_bounds(told):
+    """What the sum of the lines lacks to the minimums by their time, then to the maximum."""
+    arithmetic = told["arithmetic"]
+    rounding = arithmetic["rounding"]
+    charged = due = sum(minor(line["amount"], rounding) for line in arithmetic["lines"])
+    parts = [Fraction(row["minimum"]) * int(row["seconds"]) / int(row["of_seconds"]) for row in arithmetic["minimums"]]
+    if parts:
+        due = max(due, cents(sum(parts), rounding))
+    if arithmetic["maximum"] is not None:
+        due = min(due, minor(arithmetic["maximum"], rounding))
+    return due - charged
+
+
+def audited_idle_fee(told):
+    arithmetic = told["arithmetic"]
+    share = Fraction(int(arithmetic["seconds"]), int(arithmetic["of_seconds"]))
+    return cents(Fraction(arithmetic["flat_fee"]) * share, arithmetic["rounding"])
 
 
 def parsed(text):
@@ -130,31 +156,14 @@ def audited_usage(told):
     if arithmetic["allowance"]:
         share = Fraction(int(arithmetic["allowance"]["share_seconds"]), int(arithmetic["allowance"]["month_seconds"]))
     allowance = Fraction(price["included"]) * share
-    now = by_tier(price, max(Fraction(0), after - allowance))
-    then = by_tier(price, max(Fraction(0), before - allowance)) if not arithmetic["is_first"] else [(0, 0)] * len(now)
+    is_flat = told["line"]["kind"] == "flat_fee"
+    now, then = (by_tier(price, max(Fraction(0), used - allowance), is_flat) for used in (after, before))
     lines = [(q1 - q0, a1 - a0) for (q1, a1), (q0, a0) in zip(now, then, strict=True)]
     rounding = arithmetic["rounding"]
-    if "bounds" in arithmetic:
-        return audited_bounds(arithmetic, lines, sum(a for _, a in then), rounding)
     quantity, amount = lines[arithmetic["tier"] - 1]
     assert quantity == Fraction(arithmetic["quantity"])
     assert amount == Fraction(arithmetic["exact"])
     return cents(amount, rounding)
-
-
-def audited_bounds(arithmetic, lines, earlier, rounding):
-    least, most = arithmetic["bounds"]["minimum"], arithmetic["bounds"]["maximum"]
-
-    def within(amount):
-        amount = amount if least is None else max(amount, Fraction(least))
-        return amount if most is None else min(amount, Fraction(most))
-
-    rounded = sum(cents(amount, rounding) for _, amount in lines)
-    exact = sum(amount for _, amount in lines)
-    if arithmetic["is_first"]:
-        return cents(within(Fraction(rounded, 100)), rounding) - rounded
-    target = within(earlier + exact) - within(Fraction(earlier))
-    return cents(target, rounding) - rounded if target != exact else 0
 
 
 def audited_stretch(told, stretch):
@@ -182,21 +191,24 @@ def audited_stretch(told, stretch):
     return total
 
 
-def by_tier(price, quantity):
-    """[(quantity, amount)] of every tier."""
+def by_tier(price, quantity, is_flat):
+    """[(quantity, amount)] of every tier, or of its flat fee."""
     if price["model"] == "package":
         packages = -(-quantity // Fraction(price["package_size"]))
         return [(quantity, packages * Fraction(price["package_price"]))]
     tiers = price["tiers"] or [{"up_to": None, "unit_price": price["unit_price"], "flat_fee": "0"}]
     out, low = [], Fraction(0)
-    for number, tier in enumerate(tiers):
+    for tier in tiers:
         high = Fraction(tier["up_to"]) if tier["up_to"] is not None else None
-        entered = quantity > low or (number == 0 and price["flat_fee_at_zero"])
+        entered = quantity > low
         inside = max(Fraction(0), (quantity if high is None else min(quantity, high)) - low)
         if price["model"] == "volume":
             is_here = entered and (high is None or quantity <= high)
             entered, inside = is_here, quantity if is_here else Fraction(0)
-        out.append((inside, inside * Fraction(tier["unit_price"]) + (Fraction(tier["flat_fee"]) if entered else 0)))
+        fees = Fraction(1 if entered else 0)
+        out.append(
+            (fees, fees * Fraction(tier["flat_fee"])) if is_flat else (inside, inside * Fraction(tier["unit_price"]))
+        )
         low = high if high is not None else low
     return out
 
@@ -229,7 +241,7 @@ def test_graduated_over_several_tiers_with_an_allowance(tmp_path):
 
     assert_audited(told, "graduated")
     assert sorted(key.split("/", 1)[1] for key in told if "compute" in key) == [
-        f"compute/pro/2026-09-01T00:00:00Z/{tier}" for tier in (1, 2, 3)
+        f"compute/pro/2026-09-01T00:00:00Z/{tier}" for tier in ("1", "1/flat", "2", "3")
     ]
 
 
@@ -363,7 +375,7 @@ def test_a_minimum_and_a_maximum_of_a_price_over_a_price_change(tmp_path, bounds
     _, told = closed(tmp_path, plans, {"a": hours(7)}, subscriptions=one_subscription())
 
     assert_audited(told, "graduated")
-    assert any("bounds" in one["arithmetic"] for one in told.values())
+    assert [one["arithmetic"]["model"] for one in told.values()].count("bounds") == 1
 
 
 def test_a_plans_minimum_is_what_its_lines_lack(tmp_path):
@@ -551,7 +563,7 @@ def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path)
 
     assert told["agrees"]
     adjustment = told["adjustment"]
-    assert [one["amount"] for one in adjustment["billed"]["lines"]] == ["161.50"]  # 1000 x 0.16 + 1.5
+    assert [one["amount"] for one in adjustment["billed"]["lines"]] == ["160.00", "1.50"]  # 1000 x 0.16
     assert {one["number"] for one in adjustment["billed"]["lines"]} == {"INV-2026-000001"}
     again = {one["line"]["key"]: one for one in adjustment["rerated"]["lines"]}
     assert_audited(again, "volume")

@@ -41,10 +41,10 @@ def test_a_line_that_keeps_bounds_says_which_and_has_no_price():
     found = lines(alone(pro), [pro], {("a", "storage", at(1)): 3 * GB}, catalogue=(*BUILT_IN, GPU))
 
     assert told(found, "description", "kind", "quantity", "unit_price", "amount", "grain") == [
-        ("Compute: minimum", "minimum", "0", None, "5.00", "hourly"),
-        ("gpu: minimum", "minimum", "0", None, "0.01", "hourly"),
+        ("Compute: minimum of 5.00", "minimum", "0", None, "5.00", "hourly"),
+        ("gpu: minimum of 0.01", "minimum", "0", None, "0.01", "hourly"),
         ("Storage", "usage", "3", "1", "3.00", "hourly"),
-        ("Storage: above the maximum", "discount", "0", None, "-1.00", "hourly"),
+        ("Storage: above the maximum of 2.00", "discount", "0", None, "-1.00", "hourly"),
     ]
 
 
@@ -78,7 +78,7 @@ def test_the_allowance_told_is_that_of_the_time_in_the_plan():
     ]
 
 
-def test_cost_plus_says_its_markup_and_what_a_unit_came_to():
+def test_cost_plus_says_its_markup_and_the_cost_that_it_is_on():
     pro = plan(
         "pro",
         price(model="cost_plus", markup_percent="25"),
@@ -90,8 +90,12 @@ def test_cost_plus_says_its_markup_and_what_a_unit_came_to():
     found = lines(alone(pro), [pro], {compute: 10 * HOUR, storage: 5 * GB}, costs=costs)
 
     assert told(found, "description", "quantity", "unit_price", "amount") == [
-        ("Compute at cost plus 25 %", "10", "0.1325", "1.33"),
-        ("Storage beyond 2 GB-months included at cost plus 0 %", "3", "0.233333333333", "0.70"),
+        ("Compute at cost plus 25 %", "10", None, "1.33"),
+        ("Storage beyond 2 GB-months included at cost plus 0 %", "3", None, "0.70"),
+    ]
+    assert told(found, "basis") == [
+        ({"cost": "1.06", "markup_percent": "25"},),
+        ({"cost": "0.7", "markup_percent": "0"},),
     ]
 
 
@@ -110,7 +114,11 @@ def test_a_cost_without_a_quantity_has_no_price_of_a_unit():
         ({"unit_price": "1"}, "daily", {}),
         ({"unit_price": "1", "included_per_hour": "1"}, "hourly", {}),
         ({"unit_price": "1", "included_per_hour": "1"}, "daily", {"reduced_grain": True}),
-        ({"model": "package", "package_size": "2.50", "package_price": "1"}, "daily", {"package_size": "2.50"}),
+        (
+            {"model": "package", "package_size": "2.50", "package_price": "1"},
+            "daily",
+            {"package_size": "2.50", "packages": "1"},
+        ),
     ],
 )
 def test_a_line_has_a_key_more_only_where_there_is_something_to_say(keys, grain, extra):
@@ -144,7 +152,7 @@ def test_a_customers_line_bears_its_name_and_the_parts_of_its_projects():
     members = [("a", HOUR), ("b", 2 * HOUR)]
 
     whole = lines(owned, [pro], usage)
-    shared = lines(owned, [pro], usage, pools=dict.fromkeys(range(1, 5), members))
+    shared = lines(owned, [pro], usage, pools={("c", "pro", "compute", 1): members})
 
     assert told(whole, "key", "project_id", "quantity", "amount") == [
         ("b/storage/pro/2026-09-01T00:00:00Z/1", "b", "1", "1.00"),
@@ -222,7 +230,7 @@ def test_a_customers_fee_is_rounded_as_configured(rounding, amount):
 def test_the_order_of_rows_changes_no_line():
     tiers = [{"up_to": "1", "unit_price": "1"}, {"unit_price": "2"}]
     plans = [
-        plan("own", price(model="graduated", tiers=tiers, minimum="9")),
+        plan("own", price(model="graduated", tiers=tiers, minimum="90")),
         plan("each", base_fee="10.05"),
         plan("all", base_fee="10.05", base_fee_scope="customer"),
         plan("any", base_fee="20.05", base_fee_scope="customer"),
@@ -256,7 +264,7 @@ def test_the_order_of_rows_changes_no_line():
             ],
             "d": [
                 ("a", "compute", "own", "12", "1.00"),
-                ("a", "compute", "own", "12", "4.00"),
+                ("a", "compute", "own", "12", "1.00"),
                 ("a", "compute", "own", "12", "4.00"),
                 ("b", "base_fee", "each", "04", "1.34"),
                 ("d", "base_fee", "all", "01", "1.01"),
@@ -322,8 +330,9 @@ def test_what_lacks_to_a_plans_minimum_is_a_line_of_the_whole_month():
         "to": "2026-10-01T00:00:00Z",
         "quantity": "1",
         "unit": "month",
-        "unit_price": "0.01",
+        "unit_price": None,
         "amount": "0.01",
+        "basis": {"minimum": "50.00", "charged": "49.99"},
     }
 
 

@@ -5,7 +5,6 @@ import pytest
 from card import at, charged, existence, plan, price, segments, subscription, used_frame
 
 from metering import meters, ratecard, rating
-from metering.config import Price
 from metering.errors import ExactnessError
 
 HOUR = 3600
@@ -86,29 +85,49 @@ def test_a_share_to_the_second_is_exact():
     assert told(charges) == [(1, 1, 1 - Fraction(864001, 2592000), 1 - Fraction(864001, 2592000))]
 
 
-def test_a_flat_fee_due_at_zero_is_due_once_over_two_versions():
-    tiers = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "5"}], "flat_fee_at_zero": True}
+def test_the_flat_fee_of_a_tier_is_charged_once_over_two_versions_and_stands_behind_its_usage():
+    tiers = {"model": "graduated", "tiers": [{"up_to": "3", "unit_price": "1", "flat_fee": "5"}, {"unit_price": "2"}]}
     pro = plan("pro", price(**tiers), price(valid_from="2026-09-11", **tiers))
 
-    charges, _ = charged(one_project(pro), [pro], {})
-
-    assert told(charges) == [(1, 1, Fraction(0), Fraction(5))]
-
-
-def test_a_minimum_is_due_once_over_two_versions_and_used_up_by_the_second():
-    keys = {"unit_price": "1", "minimum": "5"}
-    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
-
-    usage = {("a", "compute", at(1)): 3 * HOUR, ("a", "compute", at(11)): 4 * HOUR}
+    usage = {("a", "compute", at(1)): 2 * HOUR, ("a", "compute", at(11)): 2 * HOUR}
     charges, _ = charged(one_project(pro), [pro], usage)
 
     assert told(charges) == [
-        (1, 1, Fraction(3), Fraction(3)),
-        (1, 0, Fraction(0), Fraction(2)),
-        (11, 1, Fraction(4), Fraction(4)),
-        (11, 0, Fraction(0), Fraction(-2)),
+        (1, 1, Fraction(2), Fraction(2)),
+        (1, 1, Fraction(1), Fraction(5)),
+        (11, 1, Fraction(1), Fraction(1)),
+        (11, 2, Fraction(1), Fraction(2)),
     ]
-    assert charges["kind"].to_list() == ["usage", "adjusting", "usage", "adjusting"]
+    assert charges["kind"].to_list() == ["usage", "flat_fee", "usage", "usage"]
+    assert charges["is_step"].to_list() == [False, False, True, True]
+    assert [n / d for n, d in charges.select("before_num", "quantity_den").iter_rows()] == [0, 0, 2, 0]
+
+
+def test_without_usage_nothing_is_charged_here_whatever_is_due_at_zero():
+    tiers = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "5"}], "flat_fee_at_zero": True}
+    pro = plan("pro", price(minimum="3", **tiers))
+
+    charges, _ = charged(one_project(pro), [pro], {})
+
+    assert charges.is_empty()
+
+
+def test_a_volume_price_that_leaves_a_tier_takes_its_flat_fee_back():
+    tiers = [{"up_to": "10", "unit_price": "10", "flat_fee": "3"}, {"unit_price": "5", "flat_fee": "7"}]
+    keys = {"model": "volume", "tiers": tiers}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): 10 * HOUR, ("a", "compute", at(11)): 6 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    assert [(kind, *row) for kind, row in zip(charges["kind"], told(charges), strict=True)] == [
+        ("usage", 1, 1, Fraction(10), Fraction(100)),
+        ("flat_fee", 1, 1, Fraction(1), Fraction(3)),
+        ("usage", 11, 1, Fraction(-10), Fraction(-100)),
+        ("flat_fee", 11, 1, Fraction(-1), Fraction(-3)),
+        ("usage", 11, 2, Fraction(16), Fraction(80)),
+        ("flat_fee", 11, 2, Fraction(1), Fraction(7)),
+    ]
 
 
 def test_a_package_begun_before_a_price_change_is_not_begun_again():
@@ -246,23 +265,6 @@ def test_cost_plus_adds_the_markup_to_the_cost_of_the_same_usage():
     assert told(charges) == [(1, 1, Fraction(10), Fraction(1325, 1000))]
 
 
-def test_a_minimum_of_cost_plus_counts_over_both_versions():
-    keys = {"model": "cost_plus", "markup_percent": "0", "minimum": "5"}
-    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
-
-    first, second = ("a", "compute", at(1)), ("a", "compute", at(11))
-    charges, _ = charged(
-        one_project(pro), [pro], {first: HOUR, second: HOUR}, {first: Fraction(3), second: Fraction(4)}
-    )
-
-    assert told(charges) == [
-        (1, 1, Fraction(1), Fraction(3)),
-        (1, 0, Fraction(0), Fraction(2)),
-        (11, 1, Fraction(1), Fraction(4)),
-        (11, 0, Fraction(0), Fraction(-2)),
-    ]
-
-
 def test_cost_plus_counts_its_allowance_by_the_share_of_time_and_across_versions():
     keys = {"model": "cost_plus", "markup_percent": "0", "included": "9"}
     pro, team = plan("pro", price(**keys), price(valid_from="2026-09-06", **keys)), plan("team")
@@ -330,18 +332,17 @@ def test_a_price_with_more_digits_than_128_bits_takes_the_exact_path():
     assert told(charges) == [(1, 1, Fraction(1), Fraction(1, 10**37))]
 
 
-def test_a_fee_beyond_128_bits_that_is_due_without_usage_is_refused():
-    keys = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "1" + "0" * 40}], "flat_fee_at_zero": True}
+def test_a_flat_fee_beyond_128_bits_is_refused():
+    keys = {"model": "graduated", "tiers": [{"unit_price": "1", "flat_fee": "1" + "0" * 40}]}
     pro = plan("pro", price(**keys))
 
     with pytest.raises(ExactnessError, match="128 bits"):
-        charged(one_project(pro), [pro], {})
+        charged(one_project(pro), [pro], {("a", "compute", at(1)): HOUR})
 
 
 EDGES = {
     "per unit": {"unit_price": "0.16"},
     "long price": {"unit_price": "0.000000000000000001"},
-    "bounded": {"unit_price": "0.001", "minimum": "1000000000000", "maximum": "123456789012345678901234567.89"},
     "allowance": {"unit_price": "3", "included": "100000000000000000000000000.5"},
     "graduated": {
         "model": "graduated",
@@ -390,46 +391,3 @@ def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none
 
     assert rating.charges(pieces, used_frame({}), prices, owned).is_empty()
     assert rating.charges(pieces, used_frame({99: HOUR}), prices, owned).is_empty()
-
-
-def test_rounding_lines_keeps_the_maximum():
-    bounded = Price.model_validate(
-        {"meter": "m", "valid_from": "2026-01-01", "model": "per_unit", "unit_price": "1", "maximum": "10"}
-    )
-    amounts = [Fraction("3.335"), Fraction("3.335"), Fraction("3.33"), Fraction(0)]
-
-    cents = rating.rounded(
-        bounded, ["usage"] * 3 + ["adjusting"], amounts, is_first=True, currency="USD", mode="half_up"
-    )
-
-    assert cents == [334, 334, 333, -1]
-
-
-@pytest.mark.parametrize(
-    ("bounds", "amounts", "is_first", "mode", "cents"),
-    [
-        # A bound of half a cent is rounded like a line.
-        ({"minimum": "0.005"}, ["0", "0.005"], True, "half_up", [0, 1]),
-        ({"minimum": "0.005"}, ["0", "0.005"], True, "half_even", [0, 0]),
-        ({"maximum": "0.025"}, ["1", "-0.975"], True, "half_up", [100, -97]),
-        ({"maximum": "0.025"}, ["1", "-0.975"], True, "half_even", [100, -98]),
-        # Later versions follow the exact sum where they adjust at all, else their lines.
-        ({"minimum": "5"}, ["4.004", "4.004", "-2.003"], False, "half_up", [400, 400, -199]),
-        ({"minimum": "5"}, ["0.004", "0.004", "0.001"], False, "half_up", [0, 0, 1]),
-        ({"minimum": "5"}, ["0.004", "0.004", "0"], False, "half_up", [0, 0, 0]),
-        ({"minimum": "5"}, ["4", "-3.995"], False, "half_up", [400, -399]),
-        ({"minimum": "5"}, ["4", "-3.995"], False, "half_even", [400, -400]),
-        # Without a bound every line is rounded for itself.
-        ({}, ["0.005", "0.005"], True, "half_up", [1, 1]),
-        ({}, ["0.005", "0.005"], True, "half_even", [0, 0]),
-    ],
-)
-def test_the_adjusting_line_takes_what_rounding_the_others_left(bounds, amounts, is_first, mode, cents):
-    bounded = price(unit_price="1", **bounds)
-    kinds = ["usage"] * (len(amounts) - 1) + ["adjusting" if bounds else "usage"]
-
-    found = rating.rounded(
-        bounded, kinds, [Fraction(text) for text in amounts], is_first=is_first, currency="USD", mode=mode
-    )
-
-    assert found == cents

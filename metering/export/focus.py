@@ -22,6 +22,7 @@ CATEGORIES = {
     "usage": "Usage",
     "adjustment": "Usage",
     "base_fee": "Purchase",
+    "flat_fee": "Purchase",
     "minimum": "Purchase",
     "discount": "Credit",
 }
@@ -80,6 +81,7 @@ def _line(share: Share, document: Json) -> dict[str, str | None]:
     is_correction = line["kind"] == "adjustment" or is_credit_note(document)
     is_priced = category != "Credit" and not is_correction
     sku = f"{line['plan'] or '-'}/{line['meter'] or line['kind']}"
+    tier = line["key"].removesuffix("/flat").rpartition("/")[2] + ("/flat" if line["kind"] == "flat_fee" else "")
     split = f"/{share.project_id}" if share.project_id != line["project_id"] else ""
     return {
         **_costs(share.net_text),
@@ -95,7 +97,7 @@ def _line(share: Share, document: Json) -> dict[str, str | None]:
         "InvoiceDetailId": f"{line['key']}{split}",
         "SkuId": sku,
         "SkuMeter": line["meter"] or line["kind"],
-        "SkuPriceId": f"{sku}/{line['key'].rpartition('/')[2]}",
+        "SkuPriceId": f"{sku}/{tier}",
         "x_Plan": line["plan"],
         "x_LineKind": line["kind"],
         "x_Grain": line.get("grain"),
