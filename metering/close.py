@@ -118,6 +118,7 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
             "as_of": rfc3339(month.now),
             "as_of_seq": month.as_of_seq,
             "terms_sha256": month.terms_sha256,
+            "rules": terms_of_month.RULES,
             **decided,
             "series": series,
             "positions": positions,

@@ -7,7 +7,7 @@ record, so that an invoice with adjustments can be computed again to the same by
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,7 @@ class _Closing:
     as_of: datetime
     as_of_seq: int
     terms: str
+    rules: int
     parked: Mapping[str, str]
     settled: Sequence[str]
 
@@ -76,6 +77,9 @@ def due(month: Month) -> Corrections:
         for customer, found, added in _of_month(month.store, name, closings, month.now, month.as_of_seq):
             bases[customer] |= found
             lines[customer].extend(added)
+    for customer, basis, kept in _kept(month, closings):
+        bases[customer].add(basis)
+        lines[customer].extend(kept)
     inclusive = _inclusive(month.terms)
     conflicts = {
         customer: f"{why}; void and close those anew"
@@ -130,8 +134,13 @@ def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
 def _of_month(
     store: Store, name: str, closings: Sequence[_Closing], now: datetime, as_of_seq: int
 ) -> Iterator[tuple[str, set[Basis], list[Json]]]:
-    """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing."""
+    """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
+
+    What was closed under other rules than today's stays as it is and has none.
+    """
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
+    if all(closing.rules != terms.RULES for closing in closings if closing.month == name):
+        return
     if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
         return
     mine = [closing for closing in closings if closing.month == name]
@@ -139,7 +148,7 @@ def _of_month(
     waiting = _parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
     home = {customer: found.closing or mine[0].seq for customer, found in billed.items()}
     for closing in mine:
-        if closing is not mine[0] and closing.seq not in home.values():
+        if closing.rules != terms.RULES or (closing is not mine[0] and closing.seq not in home.values()):
             continue
         rated, of_month = _rated_again(store, period, closing, now, as_of_seq)
         currency_of, inclusive = {plan.id: plan.currency for plan in of_month.card.plans}, _inclusive(of_month)
@@ -154,6 +163,41 @@ def _of_month(
                 added = adjustment.adjustments(was.lines, again, min(bases)[0])
             if added or len(bases) > 1:
                 yield customer, bases, added
+
+
+def _kept(month: Month, closings: Sequence[_Closing]) -> Iterator[tuple[str, Basis, list[Json]]]:
+    """(customer, basis, adjustment lines) that a voided invoice of this month carried of months under older rules.
+
+    Nothing computes those again, so they stand on the invoice that takes its place as they stood on it.
+    """
+    name = month_name(month.period)
+    older = {closing.month for closing in closings if closing.rules != terms.RULES and closing.month < name}
+    if not older:
+        return
+    voided: dict[str, Json] = {}
+    for row in month.store.query("billed_for_month", month=name, as_of_seq=month.as_of_seq).iter_rows(named=True):
+        if row["month"] == name:
+            voided.pop(row["customer"], None)
+            voided |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
+    frozen = {earlier: _stays(month.store, earlier, closings, month.as_of_seq) for earlier in sorted(older)}
+    for customer, document in voided.items():
+        adjusted = [line for line in document["lines"] if line["kind"] == "adjustment"]
+        kept = [line for line in adjusted if line["from"][:7] in older and frozen[line["from"][:7]](customer)]
+        if kept:
+            yield customer, (document["currency"], bool(document.get("tax_inclusive"))), kept
+
+
+def _stays(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> Callable[[str], bool]:
+    """Whether what a customer was billed for a month is a closing's under older rules."""
+    rules = {closing.seq: closing.rules for closing in closings}
+    first = next(closing.seq for closing in closings if closing.month == name)
+    billed = _billed(store, name, as_of_seq)
+
+    def stays(customer: str) -> bool:
+        found = billed.get(customer, _Billed())
+        return not found.is_waiting and rules[found.closing or first] != terms.RULES
+
+    return stays
 
 
 def _settled_seq(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> int:
@@ -224,13 +268,15 @@ def history(
     """What an adjustment of a closed month is the difference of, for one customer as known at a record.
 
     (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
-    None where nothing of the month is closed.
+    None where nothing of the month is closed, or the customer's closing was under other rules than today's.
     """
     mine = [closing for closing in _closings(store, as_of_seq) if closing.month == name]
     if not mine:
         return None
     billed = _billed(store, name, as_of_seq).get(customer, _Billed())
     closing = next((closing for closing in mine if closing.seq == billed.closing), mine[0])
+    if closing.rules != terms.RULES:
+        return None
     return billed.lines, *_months(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
 
 

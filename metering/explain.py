@@ -62,6 +62,8 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
         now=row["as_of"],
         as_of_seq=row["as_of_seq"],
     )
+    if row["rules"] != terms_of_month.RULES and line is not None:
+        return {**head, **_as_issued(month, _chosen(document, line))}
     return _told(month, document, head, line)
 
 
@@ -93,7 +95,10 @@ def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
         return {**head, "lines": lines, "totals": explain_steps.totals(document)}
     chosen = _chosen(document, line)
     if chosen["kind"] == "adjustment":
-        told = {**head, "line": chosen, **_adjustment(month, document, chosen)}
+        found = _adjustment(month, document, chosen)
+        if found is None:
+            return {**head, **_as_issued(month, chosen)}
+        told = {**head, "line": chosen, **found}
     else:
         with _narrowed(month, document, chosen):
             told = {**head, "line": chosen, **line_of(month, document, chosen)}
@@ -106,7 +111,12 @@ _HEAD = ("number", "status", "customer", "currency", "period", "issued_at", "tot
 def _head(document: Json, row: Json) -> Json:
     closing = None
     if row["terms"] is not None:
-        closing = {"record": row["seq"], "as_of": rfc3339(row["as_of"]), "as_of_record": row["as_of_seq"]}
+        closing = {
+            "record": row["seq"],
+            "as_of": rfc3339(row["as_of"]),
+            "as_of_record": row["as_of_seq"],
+            "rules": row["rules"],
+        }
     return {**{name: document.get(name) for name in _HEAD}, "closing": closing}
 
 
@@ -175,14 +185,34 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.Data
     return {"agrees": agrees, **told}
 
 
+# -- older rules
+
+
+def _as_issued(month: Month, line: Json) -> Json:
+    """A line that was computed by older rules: as it was issued, with the observations of its time beside it."""
+    meter = next((meter for meter in month.terms.card.meters if meter.id == line["meter"]), None)
+    projects = [part["project_id"] for part in line.get("projects", ())] or [line["project_id"]]
+    period = Period(start=parse_time(line["from"]), end=parse_time(line["to"]))
+    seen: list[Json] = []
+    if meter is not None and None not in projects and line["kind"] != "adjustment":
+        with explain_evidence.only(month.store, projects):
+            seen = explain_evidence.observed(month, projects, meter.metrics, period)
+    told = {"line": line, "agrees": None, "observations": seen}
+    return {**told, "steps": explain_text.as_issued(line)}
+
+
 # -- adjustments
 
 
-def _adjustment(month: Month, document: Json, line: Json) -> Json:
-    """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then."""
+def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
+    """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then.
+
+    None where the month was closed under older rules, so that nothing rates it again.
+    """
     name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
     known = corrections.history(month.store, name, customer, month.now, month.as_of_seq)
-    assert known is not None, "an adjustment is of a closed month"
+    if known is None:
+        return None
     billed_lines, then, rated = known
     billed = [one for one in billed_lines if _is_same_group(one, line)]
     every = invoice.lines(rated.period, then.segments, rated.charges, rated.rates).get(customer, [])

@@ -14,7 +14,7 @@ from metering import ratecard, usage
 from metering.explain_steps import Bucket
 from metering.month import Month
 from metering.pages import GRAINS
-from metering.period import rfc3339
+from metering.period import Period, rfc3339
 from metering.store import Store
 
 Json = dict[str, Any]
@@ -30,15 +30,7 @@ def observations(
     values were seen of it, `earlier` which ones before. One that was revised to zero is told and counts nothing.
     """
     projects = pieces["project_id"].unique().sort()
-    wanted = pl.DataFrame({"project_id": projects}).join(pl.DataFrame({"metric": list(metrics)}), how="cross")
-    with month.store.frames(part=month.parts, wanted=wanted):
-        changes = month.store.query(
-            "bucket_changes",
-            period_start=month.period.start,
-            period_end=month.period.end,
-            as_of_seq=month.as_of_seq,
-        )
-    seen = _seen(changes)
+    seen = _seen(_changes(month, projects, metrics))
     placed = _placed(seen, month.segments.filter(pl.col("project_id").is_in(projects.implode())), pieces)
     by_piece: dict[int, list[Bucket]] = {}
     told: list[Json] = []
@@ -49,6 +41,23 @@ def observations(
         if row["value"]:
             by_piece.setdefault(piece_no, []).append(_bucket(row))
     return by_piece, told
+
+
+def observed(month: Month, projects: list[str], metrics: tuple[str, ...], period: Period) -> list[Json]:
+    """Every observation of these projects in a time, as JSON, whatever it was rated by."""
+    changes = _changes(month, pl.Series("project_id", projects, dtype=pl.String), metrics)
+    return [_told(row) for row in _seen(changes) if period.contains(row["start"])]
+
+
+def _changes(month: Month, projects: pl.Series, metrics: tuple[str, ...]) -> pl.DataFrame:
+    wanted = pl.DataFrame({"project_id": projects}).join(pl.DataFrame({"metric": list(metrics)}), how="cross")
+    with month.store.frames(part=month.parts, wanted=wanted):
+        return month.store.query(
+            "bucket_changes",
+            period_start=month.period.start,
+            period_end=month.period.end,
+            as_of_seq=month.as_of_seq,
+        )
 
 
 def _seen(changes: pl.DataFrame) -> list[Json]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from metering.legible import legible
 from metering.money import quantity_text
+from metering.terms import RULES
 
 Json = dict[str, Any]
 WIDTH = 110
@@ -26,6 +27,16 @@ def steps(told: Mapping[str, Any]) -> list[str]:
     is_flat = told["line"]["kind"] == "flat_fee"
     lines = said(arithmetic) if said else _usage(arithmetic, unit, is_flat=is_flat)
     return [*lines, _rounding(arithmetic, told["currency"]), *_split(arithmetic, unit)]
+
+
+def as_issued(line: Mapping[str, Any]) -> list[str]:
+    """What is said of a line that today's rules did not compute: what its document says."""
+    said = f"{line['quantity']} {line['unit'] or ''}".strip()
+    price = f" at {line['unit_price']}" if line["unit_price"] is not None else ""
+    return [
+        "closed under older rules: the line is shown as it was issued and is not computed again",
+        f"on the document: {said}{price}: {line['amount']}",
+    ]
 
 
 def number(text: str) -> str:
@@ -227,7 +238,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     if told["closing"]:
         closing = told["closing"]
         known = f"knowing records up to {closing['as_of_record']}"
-        yield f"closed {closing['as_of']} by journal record {closing['record']}, {known}"
+        under = f", under older rules ({closing['rules']})" if closing["rules"] != RULES else ""
+        yield f"closed {closing['as_of']} by journal record {closing['record']}, {known}{under}"
         yield f"rate card {told['rate_card_sha256']}"
     if "line" not in told:
         yield from _overview(told)
@@ -240,7 +252,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"  {at}. {step.strip()}" if not step.startswith(" ") else f"  {step}" for at, step in _counted(told["steps"])
     )
-    yield f"  {'agrees with' if told['agrees'] else 'DIFFERS FROM'} the printed line"
+    if told["agrees"] is not None:
+        yield f"  {'agrees with' if told['agrees'] else 'DIFFERS FROM'} the printed line"
     yield from _evidence(told)
 
 

@@ -12,6 +12,8 @@ from metering.period import parse_time
 
 Row = dict[str, Any]
 INVOICES_AT_ONCE = 10_000
+_FIRST_RULES = 1
+"""Records of closings name their rules since the second ones."""
 
 
 class _Customer(msgspec.Struct):
@@ -34,6 +36,7 @@ class _Closing(msgspec.Struct):
     terms: msgspec.Raw
     facts: msgspec.Raw
     invoices: list[msgspec.Raw]
+    paper: msgspec.Raw | None = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -47,7 +50,7 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
         {"sha256": data["terms_sha256"], "seq": record["seq"], "document": bytes(body.terms).decode()},
     )
     connection.execute(
-        "insert into closing values ($seq, $month, $as_of, $as_of_seq, $sha256, $reason, $document)",
+        "insert into closing values ($seq, $month, $as_of, $as_of_seq, $sha256, $reason, $document, $rules, $paper)",
         {
             "seq": record["seq"],
             "month": data["month"],
@@ -56,6 +59,8 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
             "sha256": data["terms_sha256"],
             "reason": data["allow_incomplete"],
             "document": bytes(body.facts).decode(),
+            "rules": data.get("rules", _FIRST_RULES),
+            "paper": bytes(body.paper).decode() if body.paper else None,
         },
     )
     connection.execute(

@@ -33,9 +33,16 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
         "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
         "alarms": alarms.listed(store),
+        "closed_under_older_rules": _closed_by_older_rules(store),
         "revised_to_zero": [_shown(row) for row in store.query("revised_to_zero").iter_rows(named=True)],
         "size_bytes": _sizes(config.store.directory),
     }
+
+
+def _closed_by_older_rules(store: Store) -> list[Json]:
+    """Months that stay as they were issued: no adjustments are made for them until they are voided and closed anew."""
+    found = store.query("closed_by_older_rules", rules=terms.RULES)
+    return [_shown(row) for row in found.iter_rows(named=True)]
 
 
 def projects(store: Store) -> list[Json]:

@@ -14,6 +14,10 @@ from metering.config import Config, Customer, Discount, Organization, Plan, Subs
 from metering.meters import catalogue
 from metering.ratecard import Card
 
+RULES = 2
+"""The number of the rules that this version closes months by: what its figures mean. Documents closed under other rules
+are kept and shown, never computed again. It goes up whenever an issued document would be computed differently."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:

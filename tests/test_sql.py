@@ -27,6 +27,7 @@ MONTH = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1
 
 # What a parameter may be; every name that a query uses stands here.
 PARAMETERS: dict[str, Any] = {
+    "rules": 2,
     "as_of_seq": 2**63,
     "since_seq": 0,
     "seq": 1,

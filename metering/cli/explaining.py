@@ -34,7 +34,7 @@ def explain(number: str, line: str | None, month: str | None, form: str | None, 
             told = explaining.explain_draft(found, config, period, now, customer=number, line=line)
     is_table = form == "table" or (form is None and sys.stdout.isatty())
     click.echo(explain_text.table(told) if is_table else json.dumps(told, indent=2, ensure_ascii=False))
-    if not told.get("agrees", True):
+    if told.get("agrees", True) is False:
         note(f"{number}: computed again, the line comes to {told['arithmetic']['amount']}")
         finish(1)
 
