@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metering import check_endpoints, legacy, lock, meters, notify, pages, ratecard
+from metering import check_endpoints, check_parties, legacy, lock, meters, notify, pages, ratecard
 from metering import store as door
 from metering.config import Config, Organization, Secret
 from metering.errors import (
@@ -137,6 +137,7 @@ def check(  # noqa: PLR0913 - what the command line has
     out.sections["organizations"] = asyncio.run(_organizations(config, keys, clock, out))
     out.sections["store"] = _store(config.store.directory, out)
     out.sections["unknown_plans"] = _unknown_plans(config, out)
+    out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)

@@ -1,13 +1,17 @@
 """The customers of the demo, made up: who they are, where they live, which tax they pay, and their ids at Stripe.
 
 Pure. Five are named; the others are businesses abroad, who pay no tax here: by reverse charge inside the EU, and as an
-export outside it. No number is anybody's: VAT numbers of zeros are given to nobody, and `.example` is no domain.
+export outside it. No number is anybody's: VAT identifiers have right check digits in ranges that no tax office uses,
+and `.example` is no domain.
 """
 
 import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from stdnum.es import cif
+from stdnum.iso7064 import mod_11_10, mod_97_10
 
 COLUMNS = (
     *("customer", "name", "currency", "tax_rate_percent", "tax_name", "tax_category", "tax_note", "tax_id"),
@@ -38,17 +42,17 @@ class _Place:
     country: str
     locale: str
     vat: str = ""
-    """Its VAT number inside the EU; empty outside it."""
+    """Its VAT identifier inside the EU, without check digits; empty outside it."""
 
 
 _PLACES = (
-    _Place(street="Lindenweg {n}", postcode="04100", city="Leipzig", country="DE", locale="de-DE", vat="DE0000{n:05}"),
+    _Place(street="Lindenweg {n}", postcode="04100", city="Leipzig", country="DE", locale="de-DE", vat="DE999{n:05}"),
     _Place(street="{n} Cedar Avenue", postcode="OR 97200", city="Portland", country="US", locale="en-US"),
     _Place(
-        street="Kanaalweg {n}", postcode="3500 AA", city="Utrecht", country="NL", locale="nl-NL", vat="NL0000{n:05}B00"
+        street="Kanaalweg {n}", postcode="3500 AA", city="Utrecht", country="NL", locale="nl-NL", vat="NL0000{n:05}B"
     ),
     _Place(
-        street="Calle del Olivo {n}", postcode="41000", city="Sevilla", country="ES", locale="es-ES", vat="ESB000{n:05}"
+        street="Calle del Olivo {n}", postcode="41000", city="Sevilla", country="ES", locale="es-ES", vat="ESB00{n:05}"
     ),
     _Place(street="Marktgasse {n}", postcode="3000", city="Bern", country="CH", locale="de-CH"),
 )
@@ -72,9 +76,18 @@ def _abroad(number: int) -> list[str]:
     place = _PLACES[number % len(_PLACES)]
     category, note = ("AE", _DUE_BY_BUYER) if place.vat else ("G", _EXPORTED)
     return [
-        *("USD", "", "", category, note, place.vat.format(n=number)),
+        *("USD", "", "", category, note, _vat_id(place, number)),
         *(place.street.format(n=number), place.postcode, place.city, place.country, place.locale),
     ]
+
+
+def _vat_id(place: _Place, number: int) -> str:
+    body = place.vat.format(n=number)
+    if place.country == "DE":
+        return body + mod_11_10.calc_check_digit(body[2:])
+    if place.country == "NL":
+        return body + mod_97_10.calc_check_digits(body)
+    return body + cif.calc_check_digits(body[2:])[0] if body else ""
 
 
 def _reached(customer: str) -> list[str]:

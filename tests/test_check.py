@@ -261,6 +261,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "organizations",
         "store",
         "unknown_plans",
+        "tax_ids",
         "webhooks",
         "channels",
         "service",
@@ -268,6 +269,51 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "notes",
     ]
     assert json.loads(json.dumps(document)) == document
+
+
+# -- tax ids
+
+
+def test_check_says_what_it_took_each_tax_id_for(tmp_path):
+    (tmp_path / "customers.csv").write_text(
+        "customer,country,tax_id\n"
+        "aussie,AU,ABN 51 824 753 556\nbelge,BE,be0123456749\nwrong,BE,BE0123456748\nnone,BE,\nus,US,EIN 12-3456789\n"
+    )
+    text = '[customers]\nfile = "customers.csv"\n[seller]\ntax_id = "BE 0123.456.749"\ncountry = "BE"\n'
+    found = checked(read(tmp_path, text))
+    assert found.document()["tax_ids"] == {
+        "seller": {"written": "BE 0123.456.749", "taken_for": "vat_id", "doubt": ""},
+        "customers": {"vat_id": "1", "legal_id": "3", "none": "1"},
+        "doubtful": [
+            {
+                "customer": "wrong",
+                "written": "BE0123456748",
+                "doubt": "does not satisfy the check digits of BE's VAT identifiers",
+            }
+        ],
+    }
+    told = {row.subject: (row.state, row.detail) for row in found.findings if row.check in {"tax id", "tax ids"}}
+    assert told == {
+        "seller": ("ok", "BE 0123.456.749 is a VAT identifier (BE0123456749)"),
+        "customers": ("ok", "1 VAT identifier, 3 legal identifiers, 1 without"),
+        "customer wrong": (
+            "note",
+            "BE0123456748 does not satisfy the check digits of BE's VAT identifiers:"
+            " taken for a legal identifier, which e-invoices never write as a VAT number",
+        ),
+    }
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, []), (11, ["and 1 more in doubt"])])
+def test_of_tax_ids_in_doubt_the_first_ten_are_named(tmp_path, count, more):
+    rows = "".join(f"c-{number:02},BE,BE0123456748\n" for number in range(count))
+    (tmp_path / "customers.csv").write_text(f"customer,country,tax_id\n{rows}")
+    found = checked(read(tmp_path, '[customers]\nfile = "customers.csv"\n'))
+    named = [row.subject for row in found.findings if row.check == "tax id" and row.subject != "customers"]
+    assert named == [f"customer c-{number:02}" for number in range(10)]
+    assert [row.detail for row in found.findings if row.subject == "customers" and row.check == "tax id"] == more
+    assert len(found.document()["tax_ids"]["doubtful"]) == count
+    assert found.exit_code == 0
 
 
 # -- store

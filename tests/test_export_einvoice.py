@@ -49,8 +49,8 @@ def test_the_rules_do_find_a_wrong_total(syntax, rules, tmp_path):
 
 CATEGORIES = {
     "E": {"country": "BE"},
-    "AE": {"country": "FR", "tax_id": "FR32123456789"},
-    "K": {"country": "FR", "tax_id": "FR32123456789"},
+    "AE": {"country": "FR", "tax_id": "FR40303265045"},
+    "K": {"country": "FR", "tax_id": "FR40303265045"},
     "G": {"country": "US"},
     "O": {"country": "US", "tax_id": "12-3456789"},
 }
@@ -65,6 +65,94 @@ def test_every_category_without_tax_passes_the_rules(category, syntax, rules, tm
     (xml,) = files(book([free], (acme,)), syntax).values()
     assert rules(syntax, xml, tmp_path) == []
     assert f">{category}<".encode() in xml
+
+
+BUYERS = {
+    "ABN 51 824 753 556": ("AU", "legal"),
+    "EIN 12-3456789": ("US", "legal"),
+    "be0123456749": ("BE", "BE0123456749"),
+    "BE 0123.456.749": ("BE", "BE0123456749"),
+    "0123.456.749": ("BE", "BE0123456749"),
+    "BE0123456748": ("BE", "legal"),
+    "XI 980 7806 84": ("GB", "XI980780684"),
+    "gb980780684": ("GB", "GB980780684"),
+    "CHE-123.456.788 MWST": ("CH", "CHE123456788MWST"),
+    "NO 923 609 016 MVA": ("NO", "NO923609016MVA"),
+    "GR094259216": ("GR", "EL094259216"),
+}
+"""A buyer's tax id as written -> country, and its VAT identifier where it is one."""
+
+
+def names_of(xml: bytes, party: str) -> tuple[list[str], list[str], list[str]]:
+    """VAT identifiers, other tax registrations and legal identifiers of a party of UBL or CII."""
+    text = xml.decode()
+    ubl = {"buyer": "AccountingCustomerParty", "seller": "AccountingSupplierParty"}[party]
+    cii = {"buyer": "BuyerTradeParty", "seller": "SellerTradeParty"}[party]
+    (part,) = re.findall(rf"<(?:\w+:)(?:{ubl}|{cii})>.*?</(?:\w+:)(?:{ubl}|{cii})>", text, re.DOTALL)
+    if cii in part:
+        legal = re.findall(r"SpecifiedLegalOrganization>\s*<ram:ID[^>]*>([^<]+)<", part)
+        return re.findall(r'ID schemeID="VA">([^<]+)<', part), re.findall(r'ID schemeID="FC">([^<]+)<', part), legal
+    schemes = re.findall(r"PartyTaxScheme>\s*<cbc:CompanyID>([^<]+)<.*?TaxScheme>\s*<cbc:ID>(\w+)<", part, re.DOTALL)
+    vat = [number for number, scheme in schemes if scheme == "VAT"]
+    legal = re.findall(r"<cac:PartyLegalEntity>.*?</cac:PartyLegalEntity>", part, re.DOTALL)
+    return (
+        vat,
+        [number for number, scheme in schemes if scheme != "VAT"],
+        [number for one in legal for number in re.findall(r"CompanyID>([^<\s][^<]*)<", one)],
+    )
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+@pytest.mark.parametrize("written", BUYERS)
+def test_a_buyers_tax_id_is_a_vat_identifier_by_its_country_or_a_legal_one(written, syntax, rules, tmp_path):
+    country, kind = BUYERS[written]
+    acme = CUSTOMERS[0].model_copy(update={"tax_id": written, "country": country})
+    (xml,) = files(book([taxed()], (acme,)), syntax).values()
+    assert rules(syntax, xml, tmp_path) == []
+    assert names_of(xml, "buyer") == (([], [], [written]) if kind == "legal" else ([kind], [], []))
+
+
+SELLERS = {
+    "be 0123.456.749": ("BE", (["BE0123456749"], [], [])),
+    "CHE-123.456.788 MWST": ("CH", (["CHE123456788MWST"], [], [])),
+    "EIN 12-3456789": ("US", ([], ["EIN 12-3456789"], ["EIN 12-3456789"])),
+    "ABN 51 824 753 556": ("AU", ([], ["ABN 51 824 753 556"], ["ABN 51 824 753 556"])),
+    "BE0123456748": ("BE", ([], ["BE0123456748"], ["BE0123456748"])),
+}
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+@pytest.mark.parametrize("written", SELLERS)
+def test_a_sellers_tax_id_is_a_vat_identifier_by_its_country_or_a_registration(written, syntax, rules, tmp_path):
+    country, numbers = SELLERS[written]
+    seller = SELLER.model_copy(update={"tax_id": written, "country": country})
+    (xml,) = files(book([taxed()], CUSTOMERS[:1], seller), syntax).values()
+    assert rules(syntax, xml, tmp_path) == []
+    assert names_of(xml, "seller") == numbers
+
+
+def taxed() -> dict:
+    lines = [line("base_fee", "20.00", "1", "20.00")]
+    return made("INV-1", "acme", "EUR", lines, ("20.00", [("VAT", "21", "20.00", "4.20")], "24.20"))
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+def test_a_reverse_charge_goes_to_a_buyer_overseas_by_its_legal_identifier(syntax, rules, tmp_path):
+    update = {"tax_rate_percent": None, "tax_category": "AE", "tax_id": "ABN 51 824 753 556", "country": "AU"}
+    free = made("INV-1", "acme", "EUR", [line("base_fee", "20.00", "1", "20.00")], ("20.00", [], "20.00"))
+    (xml,) = files(book([free], (CUSTOMERS[0].model_copy(update=update),)), syntax).values()
+    assert rules(syntax, xml, tmp_path) == []
+    assert names_of(xml, "buyer") == ([], [], ["ABN 51 824 753 556"])
+
+
+def test_a_reverse_charge_with_wrong_check_digits_is_refused_with_the_reason():
+    update = {"tax_rate_percent": None, "tax_category": "AE", "tax_id": "FR32123456789", "country": "FR"}
+    free = made("INV-1", "acme", "EUR", [line("base_fee", "20.00", "1", "20.00")], ("20.00", [], "20.00"))
+    with pytest.raises(ConfigError) as told:
+        list(einvoice.files(book([free], (CUSTOMERS[0].model_copy(update=update),)), "ubl"))
+    assert [(fault.where, fault.what) for fault in told.value.faults] == [
+        ("customers.csv, acme, tax_id", "does not satisfy the check digits of FR's VAT identifiers")
+    ]
 
 
 @pytest.mark.parametrize("syntax", ["ubl", "cii"])

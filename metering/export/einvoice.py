@@ -10,7 +10,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
-from metering import tax
+from metering import tax, tax_ids
 from metering.config import Customer, SellerConfig
 from metering.errors import ConfigError, Fault, MeteringError
 from metering.export.documents import Book, Json, is_credit_note, tax_rate
@@ -24,7 +24,6 @@ UNITS = {"CU-hour": "HUR", "GB": "E34"}
 _BOTH_VAT_IDS = {"AE", "K"}
 """Categories in which the buyer owes the tax and has to be known to the tax office."""
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_VAT_ID = re.compile(r"[A-Z]{2}.+")
 _DAY_DIGITS = 10
 
 
@@ -59,11 +58,7 @@ def _faults(book: Book, document: Json) -> Iterator[Fault]:
     yield from _missing("seller.", {"name": seller.name, "tax_id": seller.tax_id})
     yield from _missing("seller.", _address(seller))
     yield from _missing(where, _address(buyer))
-    if category in _BOTH_VAT_IDS | {"G"} and not _VAT_ID.fullmatch(seller.tax_id):
-        yield Fault(where="seller.tax_id", what="is no VAT number", right="begin with the country: BE0123456749")
-    if category in _BOTH_VAT_IDS and not _VAT_ID.fullmatch(buyer.tax_id or ""):
-        right = f"tax_category {category} needs the buyer's VAT number, such as BE0123456749"
-        yield Fault(where=f"{where}tax_id", what="is no VAT number", right=right)
+    yield from _id_faults(where, seller, buyer, category)
     rate = tax_rate(document).strip("0.")
     if bool(rate) != (category == "S"):
         what = f"is {category}, but the rate is {tax_rate(document)} %"
@@ -72,6 +67,18 @@ def _faults(book: Book, document: Json) -> Iterator[Fault]:
     if surplus and any(amount[-surplus:].strip("0") for amount in _amounts(document)):
         what = f"has amounts of more than two digits ({document['currency']})"
         yield Fault(where=document["number"], what=what, right="EN 16931 has no number for them")
+
+
+def _id_faults(where: str, seller: SellerConfig, buyer: Customer, category: str) -> Iterator[Fault]:
+    """VAT identifiers that the tax category needs. A buyer outside their countries may have another number for AE."""
+    own, other = tax_ids.read(seller.tax_id, seller.country), tax_ids.read(buyer.tax_id or "", buyer.country)
+    if category in _BOTH_VAT_IDS | {"G"} and own.kind != "vat_id":
+        what = own.doubt or "is no VAT identifier"
+        yield Fault(where="seller.tax_id", what=what, right=f"tax_category {category} needs one, such as BE0123456749")
+    is_abroad = category == "AE" and buyer.tax_id and buyer.country not in tax_ids.VAT_COUNTRIES
+    if category in _BOTH_VAT_IDS and other.kind != "vat_id" and not is_abroad:
+        right = f"tax_category {category} needs the buyer's VAT identifier, such as BE0123456749"
+        yield Fault(where=f"{where}tax_id", what=other.doubt or "is no VAT identifier", right=right)
 
 
 def _missing(where: str, values: Mapping[str, str | None]) -> Iterator[Fault]:
@@ -158,8 +165,8 @@ def _preceding(document: Json) -> Json:
 def _parties(book: Book, document: Json, category: str) -> Json:
     seller, buyer = book.seller, book.customer(document)
     parties = {
-        "BG-4": {**_party(seller.name, seller), **_seller_id(seller.tax_id, category)},
-        "BG-7": {**_party(buyer.name, buyer), **_buyer_id(buyer.tax_id, category)},
+        "BG-4": {**_party(seller.name, seller), **_seller_id(seller, category)},
+        "BG-7": {**_party(buyer.name, buyer), **_buyer_id(buyer, category)},
     }
     if category == "K":
         parties["BG-13"] = _party(buyer.name, buyer.model_copy(update={"email": None}))
@@ -178,21 +185,25 @@ def _party(name: str, party: SellerConfig | Customer) -> Json:
     }
 
 
-def _seller_id(tax_id: str, category: str) -> Json:
-    """A VAT number; or another number, by which the seller is known to the tax office and in general.
+def _seller_id(seller: SellerConfig, category: str) -> Json:
+    """A VAT identifier; or another number, by which the seller is known to the tax office and in general.
 
     Outside the scope of tax, neither office number may be named.
     """
-    if category != "O" and _VAT_ID.fullmatch(tax_id):
-        return {"vat_identifier": _text(tax_id)}
-    return {"legal_identifier": _text(tax_id), **({"tax_identifier": _text(tax_id)} if category != "O" else {})}
+    found = tax_ids.read(seller.tax_id, seller.country)
+    if category != "O" and found.kind == "vat_id":
+        return {"vat_identifier": found.value}
+    number = _text(seller.tax_id)
+    return {"legal_identifier": number, **({"tax_identifier": number} if category != "O" else {})}
 
 
-def _buyer_id(tax_id: str | None, category: str) -> Json:
-    if not tax_id:
+def _buyer_id(buyer: Customer, category: str) -> Json:
+    """A VAT identifier (BT-48), or a legal identifier (BT-47) where the number is none or no tax is in question."""
+    if not buyer.tax_id:
         return {}
-    is_vat_id = _VAT_ID.fullmatch(tax_id) and category != "O"
-    return {"vat_identifier" if is_vat_id else "legal_identifier": _text(tax_id)}
+    found = tax_ids.read(buyer.tax_id, buyer.country)
+    is_vat_id = found.kind == "vat_id" and category != "O"
+    return {"vat_identifier": found.value} if is_vat_id else {"legal_identifier": _text(buyer.tax_id)}
 
 
 def _breakdown(book: Book, document: Json, category: str, amounts: tuple[int, int]) -> Json:
