@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from metering import tax
 from metering.money import amount_text, parse_amount, parse_decimal, quantity_text
 from metering.rates import NAMES
 from metering.split import by_project, difference
@@ -15,7 +16,7 @@ Json = dict[str, object]
 
 
 def adjustments(billed_lines: Iterable[Json], rerated_lines: Iterable[Json], currency: str) -> list[Json]:
-    """(What a closed month would cost now) - (what was billed for it), one line per project, plan and meter.
+    """(What a closed month would cost now) - (what was billed for it), one line per project, plan, meter and tax.
 
     Both are lines of one customer and one closed month: of its invoice and of the adjustments made since, and the month
     rated anew. Base fees never change afterwards and are left out. Below zero it is a credit. Sorted by key.
@@ -42,6 +43,7 @@ class _Sum:
     owner: str
     unit: object
     description: str
+    tax: Json
     amount: int = 0
     quantity: Fraction = Fraction(0)
     start: str
@@ -50,7 +52,7 @@ class _Sum:
     """What projects have in a customer's lines."""
 
 
-_Group = tuple[object, object, object]
+_Group = tuple[object, object, object, tax.Key]
 
 
 def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum]:
@@ -59,11 +61,13 @@ def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum
         if line["kind"] == "base_fee":
             continue
         start, end = str(line["from"]), str(line["to"])
-        group = (line["project_id"], line["plan"], line["meter"])
+        group = (line["project_id"], line["plan"], line["meter"], tax.key(line))
         without_meter = "Minimum" if line["plan"] else "Discount"
         name = NAMES.get(str(line["meter"]), str(line["meter"] or without_meter))
         owner = str(line["key"]).split("/", 1)[0]
-        held = out.setdefault(group, _Sum(owner=owner, unit=line["unit"], description=name, start=start, end=end))
+        held = out.setdefault(
+            group, _Sum(owner=owner, unit=line["unit"], description=name, tax=tax.said(line), start=start, end=end)
+        )
         held.amount += parse_amount(str(line["amount"]), currency)
         held.unit = held.unit or line["unit"]
         # A flat fee counts fees, not what the meter counts.
@@ -77,7 +81,7 @@ def _by_group(invoice_lines: Iterable[Json], currency: str) -> dict[_Group, _Sum
 
 
 def _adjustment(group: _Group, side: _Sum, period: tuple[str, str], quantity: Fraction, amount: str) -> Json:
-    project, plan, meter = group
+    project, plan, meter, _ = group
     start, end = period
     return {
         "key": f"{side.owner}/{meter or side.description.lower()}/{plan or '-'}/{start}/adjustment",
@@ -92,4 +96,5 @@ def _adjustment(group: _Group, side: _Sum, period: tuple[str, str], quantity: Fr
         "unit": side.unit,
         "unit_price": None,
         "amount": amount,
+        **side.tax,
     }

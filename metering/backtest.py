@@ -108,8 +108,8 @@ def billed(month: Month) -> Sums:
         priced = [(currency_of.get(str(line["plan"]), own), line) for line in lines]
         for currency in sorted({code for code, _ in priced}):
             mine = [line for code, line in priced if code == currency]
-            amounts = [parse_amount(str(line["amount"]), currency) for line in mine]
-            net = tax.nets(amounts, currency, known.get(customer), month.terms.card.rounding)
+            inclusive = customer in known and known[customer].tax_inclusive
+            net = tax.nets(mine, currency, month.terms.card.rounding, is_inclusive=inclusive)
             for line, amount in zip(mine, net, strict=True):
                 key = (customer, str(line["plan"] or NO_PLAN), currency)
                 out[key] = out.get(key, 0) + amount

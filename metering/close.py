@@ -175,7 +175,7 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
     if waiting is None or waiting:
         due = corrections.shown(month)
         drafts = month.drafts(due.lines, due.currencies)
-        parked = {**month.conflicts(due.currencies), **due.conflicts}
+        parked = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
     if waiting is None:
         shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
     else:
@@ -305,7 +305,7 @@ def _to_park(
 ) -> dict[str, str]:
     """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
     name = month_name(month.period)
-    conflicts = {**month.conflicts(due.currencies), **due.conflicts}
+    conflicts = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
     for customer in sorted(release.keys() & conflicts.keys()):
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
     earlier = month.store.query("usual_totals", month=name, most=parking.MOST_HISTORY)

@@ -39,7 +39,7 @@ from metering.config_models import (
 )
 from metering.config_patterns import EVENTS
 from metering.config_plans import extended, is_inherited
-from metering.config_rows import Customer, Subscription, currency_faults, customer_rows, subscription_rows
+from metering.config_rows import Customer, DatedTax, Subscription, currency_faults, customer_rows, subscription_rows
 from metering.config_secret import Secret, secret
 from metering.config_values import WrittenFloat
 from metering.errors import ConfigError, Fault
@@ -53,6 +53,7 @@ __all__ = [
     "Customer",
     "CustomersConfig",
     "DashboardConfig",
+    "DatedTax",
     "Discount",
     "Divisor",
     "ExportsConfig",

@@ -6,9 +6,9 @@ plan ids and their currencies are given.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,7 +16,18 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError, model_validator
 
 from metering.config_faults import closest, faults_of
-from metering.config_values import Currency, FreeText, Identifier, LocaleName, Moment, Percent, Text, WrittenFlag, named
+from metering.config_values import (
+    Currency,
+    Day,
+    FreeText,
+    Identifier,
+    LocaleName,
+    Moment,
+    Percent,
+    Text,
+    WrittenFlag,
+    named,
+)
 from metering.errors import Fault
 from metering.files import not_utf8
 from metering.money import MINOR_UNITS
@@ -26,8 +37,28 @@ TaxCategory = Literal["S", "Z", "E", "AE", "K", "G", "O"]
 """EN 16931's: standard, zero, exempt, reverse charge, inside the EU, export, outside the scope of tax."""
 
 
+class DatedTax(BaseModel, frozen=True, extra="forbid"):
+    """A customer's tax for [tax_from, tax_to), open where None: the columns that rows of one customer differ in."""
+
+    tax_from: Day | None = None
+    tax_to: Day | None = None
+    tax_rate_percent: Percent | None = None
+    tax_name: Text | None = None
+    tax_category: TaxCategory | None = None
+    tax_note: Text | None = None
+    tax_id: Text | None = None
+
+    def contains(self, moment: datetime) -> bool:
+        """Whether it is in force then."""
+        return (self.tax_from is None or self.tax_from <= moment) and (self.tax_to is None or moment < self.tax_to)
+
+
 class Customer(BaseModel, frozen=True, extra="forbid"):
-    """Who pays. A customer without a row of its own has its id as name, its plan's currency and no tax."""
+    """Who pays. A customer without a row of its own has its id as name, its plan's currency and no tax.
+
+    `dated` holds the taxes of a customer with several rows (or with one that has dates) in the order of time; the tax
+    columns of the customer itself are then those of the last one.
+    """
 
     id: Text
     name: FreeText
@@ -46,11 +77,36 @@ class Customer(BaseModel, frozen=True, extra="forbid"):
     tax_category: TaxCategory | None = None
     tax_note: Text | None = None
     stripe_customer: Text | None = None
+    tax_from: Day | None = None
+    tax_to: Day | None = None
+    dated: tuple[DatedTax, ...] = ()
     line: int = 0
     place: str = ""
     """Where the row stands, for faults: `customers.csv row 3 (line 4)`; empty for a customer without a row."""
 
     _named = model_validator(mode="before")(named)
+
+    @property
+    def taxes(self) -> tuple[DatedTax, ...]:
+        """The taxes in the order of time; one for ever where the row has no dates."""
+        return self.dated or (_tax_columns(self),)
+
+    def tax_at(self, moment: datetime) -> DatedTax | None:
+        """The tax in force at a moment; None where the dates of the rows do not reach there."""
+        return next((tax for tax in self.taxes if tax.contains(moment)), None)
+
+    def at(self, moment: datetime) -> "Customer":
+        """The customer as at a moment: its tax columns are those in force then, or else the last ones."""
+        found = self.tax_at(moment) if self.dated else None
+        return self if found is None else self.model_copy(update={name: getattr(found, name) for name in _MAY_DIFFER})
+
+
+_MAY_DIFFER = ("tax_rate_percent", "tax_name", "tax_category", "tax_note", "tax_id")
+"""The columns in which the dated rows of one customer may differ."""
+
+
+def _tax_columns(row: Customer) -> DatedTax:
+    return DatedTax(**{name: getattr(row, name) for name in DatedTax.model_fields})
 
 
 class Subscription(BaseModel, frozen=True, extra="forbid"):
@@ -69,7 +125,7 @@ class Subscription(BaseModel, frozen=True, extra="forbid"):
 Row = TypeVar("Row", Customer, Subscription)
 
 _PLACE = ("line", "place")
-_CUSTOMER_COLUMNS = ("customer", *(name for name in Customer.model_fields if name not in {"id", *_PLACE}))
+_CUSTOMER_COLUMNS = ("customer", *(name for name in Customer.model_fields if name not in {"id", "dated", *_PLACE}))
 _SUBSCRIPTION_COLUMNS = tuple(name for name in Subscription.model_fields if name not in _PLACE)
 _FIELD_OF_COLUMN = {"customer": "id"}
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -136,23 +192,64 @@ class _Table:
 
 
 def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
-    """The customers of a CSV file in its order, and its faults; a customer named twice is one."""
+    """The customers of a CSV file in its order, and its faults; several rows of one customer must have dates."""
     table = _Table(path, _CUSTOMER_COLUMNS, ("customer",))
     rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
-    first: dict[str, Customer] = {}
+    by_id: dict[str, list[Customer]] = {}
     for row in rows:
-        if row.id in first:
-            table.fault(
-                f"{row.place}, customer", f"{row.id!r} stands in line {first[row.id].line} already", "keep one row"
-            )
-        first.setdefault(row.id, row)
+        by_id.setdefault(row.id, []).append(row)
         if row.currency and row.currency not in MINOR_UNITS:
             right = "write an ISO 4217 code such as USD"
             table.fault(f"{row.place}, currency", f"{row.currency!r} is no currency in use", right)
         if row.tax_inclusive and row.tax_rate_percent is None:
             right = "write the rate that the prices include (0 where there is none)"
             table.fault(f"{row.place}, tax_inclusive", "is true, but tax_rate_percent is missing", right)
-    return list(first.values()), table.faults
+        if row.tax_from and row.tax_to and row.tax_to <= row.tax_from:
+            right = f"write a date after tax_from, {row.tax_from:%Y-%m-%d}"
+            table.fault(f"{row.place}, tax_to", f"{row.tax_to:%Y-%m-%d} is no later than tax_from", right)
+    table.faults.extend(fault for found in by_id.values() for fault in _tax_faults(found))
+    return [_one_customer(found) for found in by_id.values()], table.faults
+
+
+def _one_customer(rows: Sequence[Customer]) -> Customer:
+    """The customer of its rows, which differ only in their dated tax: with the latest tax as its own."""
+    if len(rows) == 1 and rows[0].tax_from is None and rows[0].tax_to is None:
+        return rows[0]
+    ordered = sorted(rows, key=_tax_start)
+    taxes = tuple(map(_tax_columns, ordered))
+    own = {name: getattr(ordered[-1], name) for name in _MAY_DIFFER}
+    return rows[0].model_copy(update={**own, "tax_from": None, "tax_to": None, "dated": taxes})
+
+
+def _tax_faults(rows: Sequence[Customer]) -> Iterator[Fault]:
+    """What is wrong between the rows of one customer: other columns that differ, taxes at once, time without one."""
+    first = rows[0]
+    for row in rows[1:]:
+        if row.tax_from is None and row.tax_to is None:
+            what = f"{row.id!r} stands in line {first.line} already"
+            right = "keep one row, or give each its time in tax_from and tax_to"
+            yield Fault(where=f"{row.place}, customer", what=what, right=right)
+        for name in Customer.model_fields:
+            if name not in {*DatedTax.model_fields, *_PLACE} and getattr(row, name) != getattr(first, name):
+                what = f"differs between lines {first.line} and {row.line} of {row.id!r}"
+                right = f"the dated rows of one customer differ only in {', '.join(_MAY_DIFFER)}"
+                yield Fault(where=f"{row.place}, {name}", what=what, right=right)
+    dated = [row for row in rows if row is first or row.tax_from or row.tax_to]
+    for earlier, later in pairwise(sorted(dated, key=_tax_start)):
+        lines = f"lines {earlier.line} and {later.line}"
+        if earlier.tax_to is None or _tax_start(later)[0] < earlier.tax_to:
+            right = "end the earlier one with tax_to, on the day on which the later one begins with tax_from"
+            yield Fault(
+                where=f"{later.place}, tax_from", what=f"{later.id!r} has two taxes at once: {lines}", right=right
+            )
+        elif _tax_start(later)[0] > earlier.tax_to:
+            what = f"{later.id!r} has no tax from {earlier.tax_to:%Y-%m-%d} to {later.tax_from:%Y-%m-%d}: {lines}"
+            right = f"write {earlier.tax_to:%Y-%m-%d}, on which the row before ends"
+            yield Fault(where=f"{later.place}, tax_from", what=what, right=right)
+
+
+def _tax_start(row: Customer) -> tuple[datetime, int]:
+    return row.tax_from or _EVER, row.line
 
 
 def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault]]:

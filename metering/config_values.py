@@ -110,6 +110,13 @@ def _month_start(value: object) -> datetime:
     return start
 
 
+def _day(value: object) -> datetime:
+    start = moment(value)
+    if (start.hour, start.minute, start.second) != (0, 0, 0):
+        refuse(f"{start:%Y-%m-%dT%H:%M:%SZ} is not the beginning of a day", "write a date, such as 2026-10-01")
+    return start
+
+
 def one_line(value: object) -> str:
     """One printable line that is not blank."""
     text = _free_text(value)
@@ -216,6 +223,8 @@ Flag = Annotated[bool, PlainValidator(_flag)]
 WrittenFlag = Annotated[bool, PlainValidator(_written_flag)]
 Whole = Annotated[int, PlainValidator(whole)]
 Moment = Annotated[datetime, PlainValidator(moment)]
+Day = Annotated[datetime, PlainValidator(_day)]
+"""The beginning of a day in UTC."""
 MonthStart = Annotated[datetime, PlainValidator(_month_start)]
 NotNegative = Annotated[Decimal, PlainValidator(_not_negative)]
 Positive = Annotated[Decimal, PlainValidator(_positive)]

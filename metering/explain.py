@@ -27,6 +27,7 @@ from metering import (
     invoice,
     ratecard,
     split,
+    tax,
 )
 from metering import terms as terms_of_month
 from metering.config import Config, Plan
@@ -236,7 +237,8 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
 
 def _is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
     """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
-    return one["kind"] != "base_fee" and all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
+    is_of_same = all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
+    return one["kind"] != "base_fee" and is_of_same and tax.key(one) == tax.key(line)
 
 
 def _rerated(month: Month, document: Json, line: Json, held: pl.DataFrame) -> Json:

@@ -15,7 +15,15 @@ from typing import Any
 from metering import ratecard, rating, split
 from metering.config import Discount, Meter, Plan, Price
 from metering.meters import denominator, scale
-from metering.money import Rounding, amount_text, exact_text, minor_units, quantity_text, round_amount
+from metering.money import (
+    Rounding,
+    amount_text,
+    exact_text,
+    minor_units,
+    parse_amount,
+    quantity_text,
+    round_amount,
+)
 from metering.period import HOUR, Period, rfc3339
 from metering.split import Members
 
@@ -333,12 +341,17 @@ def discount(
     }
 
 
+def _gross(entry: Mapping[str, str], currency: str) -> str:
+    """What the lines of one tax come to with it."""
+    return amount_text(sum(parse_amount(entry[name], currency) for name in ("base", "amount")), currency)
+
+
 def totals(document: Mapping[str, Any]) -> Json:
     """How an invoice's lines become its total."""
     return {
         "lines": [line["amount"] for line in document["lines"]],
         "tax_inclusive": bool(document.get("tax_inclusive")),
         "subtotal": document["subtotal"],
-        "taxes": document["taxes"],
+        "taxes": [{**entry, "gross": _gross(entry, document["currency"])} for entry in document["taxes"]],
         "total": document["total"],
     }

@@ -280,7 +280,7 @@ def _totals(totals: Json, currency: str) -> Iterator[str]:
     yield f"     {totals['subtotal']:>14}  subtotal{rest if is_inclusive else summed}"
     for tax in totals["taxes"]:
         rate = tax["rate_percent"]
-        of = f"{totals['total']} × {rate} ÷ (100 + {rate})" if is_inclusive else f"{rate} % of {tax['base']}"
+        of = f"{tax['gross']} × {rate} ÷ (100 + {rate})" if is_inclusive else f"{rate} % of {tax['base']}"
         yield f"     {tax['amount']:>14}  {legible(tax['name'])}: {of}"
     yield f"     {totals['total']:>14}  total {currency}{summed if is_inclusive else ''}"
 

@@ -5,13 +5,12 @@ came from, how an invoice is numbered or when it is issued: the caller fills tha
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
 from metering import tax
-from metering.config import Customer
 from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
 from metering.fee_lines import base_fee_lines, minimum_lines
@@ -31,7 +30,6 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     segments: pl.DataFrame,
     charges: pl.DataFrame,
     card: Rates,
-    customers: Iterable[Customer],
     *,
     as_of: datetime | None = None,
     coverage: Mapping[str, Json] = _NONE,
@@ -49,8 +47,8 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     by_customer = lines(month, segments, charges, card)
     for customer, added in (corrections or {}).items():
         by_customer.setdefault(customer, []).extend(added)
-    known = {customer.id: customer for customer in customers}
-    currency = _currencies(segments, card, known, currencies or {})
+    known = card.customers
+    currency = _currencies(segments, card, currencies or {})
     return [
         {
             "number": None,
@@ -61,7 +59,12 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
             "issued_at": None,
             "due_at": None,
             "lines": sorted(by_customer[customer], key=lambda line: str(line["key"])),
-            **tax.totals(by_customer[customer], currency[customer], known.get(customer), card.rounding),
+            **tax.totals(
+                by_customer[customer],
+                currency[customer],
+                card.rounding,
+                is_inclusive=customer in known and known[customer].tax_inclusive,
+            ),
             "coverage": coverage.get(customer),
             "as_of": rfc3339(as_of) if as_of else None,
             "rate_card_sha256": rate_card_sha256,
@@ -75,10 +78,10 @@ _ONE_CURRENCY = "an invoice has one currency"
 
 
 def _currencies(
-    segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
+    segments: pl.DataFrame, card: Rates, given: Mapping[str, str]
 ) -> dict[str, str]:
     """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
-    out, conflicting = _one_currency(segments, card, known, given)
+    out, conflicting = _one_currency(segments, card, given)
     if conflicting:
         found = conflicting.items()
         raise ConfigError([Fault(where=f"customer {name}", what=what, right=_ONE_CURRENCY) for name, what in found])
@@ -86,18 +89,18 @@ def _currencies(
 
 
 def conflicts(
-    segments: pl.DataFrame, card: Rates, customers: Iterable[Customer], currencies: Mapping[str, str] | None = None
+    segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
-    return _one_currency(segments, card, {customer.id: customer for customer in customers}, currencies or {})[1]
+    return _one_currency(segments, card, currencies or {})[1]
 
 
 def _one_currency(
-    segments: pl.DataFrame, card: Rates, known: Mapping[str, Customer], given: Mapping[str, str]
+    segments: pl.DataFrame, card: Rates, given: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """(the currency of every customer, those with a second one and what is in it)."""
     out, conflicting = dict(given), {}
-    for name, row in known.items():
+    for name, row in card.customers.items():
         if row.currency and out.setdefault(name, row.currency) != row.currency:
             conflicting[name] = f"{name!r} pays in {row.currency}, corrections of closed months are in {out[name]}"
     for customer, plan in segments.select("customer", "plan").unique().sort("customer", "plan").iter_rows():
@@ -109,7 +112,7 @@ def _one_currency(
 
 
 def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:
-    """Usage, flat fee, base fee, minimum and discount lines of every customer, unsorted."""
+    """Usage, flat fee, base fee, minimum and discount lines of every customer with their taxes, unsorted."""
     out: dict[str, list[Json]] = defaultdict(list)
     for customer, line in usage_lines(month, segments, charges, card):
         out[customer].append(line)
@@ -122,4 +125,4 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
         if len(currencies) == 1:
             given = of_customer(card.discounts, customer, month)
             out[customer] += discount_lines(month, out[customer], min(currencies), given, card.rounding)
-    return out
+    return {customer: tax.taxed(found, card.customers.get(customer)) for customer, found in out.items()}

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from metering import charts
+from metering import charts, tax
 from metering.figures import money_text, printed, visible
 from metering.localized import Format
 from metering.money import Rounding, exact_text
@@ -81,11 +81,22 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
         "is_tax_inclusive": bool(invoice.get("tax_inclusive")),
         "groups": _groups(invoice, background.project_names, form),
         "sums": _sums(invoice, form),
-        "untaxed": None if any(Fraction(row["amount"]) for row in invoice["taxes"]) else customer.get("tax_note"),
+        "untaxed": _untaxed(invoice, customer),
         "quantities": [] if is_credit_note else _quantities(invoice, background, form),
         "charts": [] if is_credit_note else _charts(invoice, background, form),
         "notes": list(_notes(invoice, background, form)),
     }
+
+
+def _untaxed(invoice: Row, customer: Row) -> list[str]:
+    """Why lines have no tax, each reason once; in documents of before lines said it, that of the whole document."""
+    lines = invoice["lines"]
+    if not all("tax_rate_percent" in line for line in lines):
+        has_tax = any(Fraction(row["amount"]) for row in invoice["taxes"])
+        return [] if has_tax or not customer.get("tax_note") else [str(customer["tax_note"])]
+    free = (line for line in lines if not Fraction(line["tax_rate_percent"] or 0))
+    notes = (line.get("tax_note") or tax.UNTAXED.get(line.get("tax_category") or "") for line in free)
+    return list(dict.fromkeys(note for note in notes if note))
 
 
 def _party(row: Row) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Everything is computed as it was known at one journal record (`as_of_seq`), so t
 again to the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import cost, invoice, ratecard, rating, split, usage
+from metering import cost, invoice, ratecard, rating, split, tax, usage
 from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
@@ -270,12 +270,23 @@ class Month:
             rounding=self.terms.card.rounding,
             prorate=self.terms.card.prorate,
             discounts=self.terms.discounts,
+            customers=self.terms.customers,
             pools=split.pools(self.pieces, self._used[0], self.prices),
         )
 
     def conflicts(self, currencies: Mapping[str, str] = NO_CURRENCIES) -> dict[str, str]:
         """Customers whose invoice would be in two currencies, and which; `currencies` are those of corrections."""
-        return invoice.conflicts(self.segments, self.rates, self.terms.customers, currencies)
+        return invoice.conflicts(self.segments, self.rates, currencies)
+
+    def tax_conflicts(self, drafts: Iterable[Json]) -> dict[str, str]:
+        """Customers whose draft cannot be issued because of its taxes, and why."""
+        known = self.rates.customers
+        found = {
+            customer: tax.conflicts(draft["lines"], known.get(customer))
+            for draft in drafts
+            if (customer := draft["customer"]["id"])
+        }
+        return {customer: why for customer, why in found.items() if why}
 
     def drafts(
         self,
@@ -295,7 +306,6 @@ class Month:
             self.segments.filter(is_sound),
             self.charges.filter(is_sound),
             self.rates,
-            self.terms.customers,
             as_of=self.now,
             coverage=dict.fromkeys(customers, coverage),
             rate_card_sha256=self.terms_sha256,

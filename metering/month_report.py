@@ -167,8 +167,9 @@ def _customers(month: Month, config: Config) -> dict[str, Row]:
     """The rows of customers.csv by the month's terms; an address in parts and why there is no tax as they are today."""
     today = {row.id: row for row in config.customer_rows}
     found: dict[str, Row] = {}
-    for row in month.terms.customers:
-        now = today.get(row.id, row)
+    last_day = month.period.end - DAY
+    for frozen in month.terms.customers:
+        row, now = frozen.at(last_day), today.get(frozen.id, frozen).at(last_day)
         place = row if row.address else now
         found[row.id] = {
             **row.model_dump(),

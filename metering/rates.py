@@ -6,7 +6,7 @@ Must not know lines, charges or documents.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metering.config import Discount, Meter, Plan, Price
+from metering.config import Customer, Discount, Meter, Plan, Price
 from metering.money import Rounding
 from metering.ratecard import Prorate
 from metering.split import Members, Pool
@@ -38,6 +38,8 @@ class Rates:
     rounding: Rounding = "half_up"
     prorate: Prorate = "second"
     discounts: Sequence[Discount] = ()
+    customers: Mapping[str, Customer] = field(default_factory=dict)
+    """By id: whose taxes the lines have. A customer that is not there has none."""
     pools: Mapping[Pool, Members] = field(default_factory=dict)
     """Whose usage a customer's charge is (split.py); where it is not given, lines stay whole."""
 
@@ -50,6 +52,7 @@ def rates(  # noqa: PLR0913 - what a rate card is made of
     rounding: Rounding = "half_up",
     prorate: Prorate = "second",
     discounts: Sequence[Discount] = (),
+    customers: Iterable[Customer] = (),
     pools: Mapping[Pool, Members] = _NO_POOLS,
 ) -> Rates:
     """Rates from lists as config and ratecard give them."""
@@ -60,5 +63,6 @@ def rates(  # noqa: PLR0913 - what a rate card is made of
         rounding=rounding,
         prorate=prorate,
         discounts=discounts,
+        customers={customer.id: customer for customer in customers},
         pools=pools,
     )

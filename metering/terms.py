@@ -70,19 +70,21 @@ def document(terms: Terms) -> dict[str, Any]:
     }
 
 
-_NO_TERMS = {"line", "place", "street", "city", "postcode", "tax_category", "tax_note", "stripe_customer"}
+_NO_TERMS = {"line", "place", "street", "city", "postcode", "stripe_customer"}
 """Where a row stood, and what only exports need: as it is on the day of the export, and no figure depends on it."""
+_ONLY_WHERE_GIVEN = {"tax_inclusive", "tax_category", "tax_note", "tax_from", "tax_to", "dated"}
+"""Columns newer than the first terms: absent where nothing is given, so that old terms keep their hash."""
 
 
 def _row(row: Customer | Subscription) -> dict[str, Any]:
-    """A CSV row without the place where it stood.
-
-    `tax_inclusive` is there only where it is true: terms that were frozen before it existed keep their hash.
-    """
+    """A CSV row without the place where it stood."""
     found = ratecard.plain(row)
     assert isinstance(found, dict)
-    left_out = _NO_TERMS if found.get("tax_inclusive") else {*_NO_TERMS, "tax_inclusive"}
-    return {name: value for name, value in found.items() if name not in left_out}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in _NO_TERMS and (value or name not in _ONLY_WHERE_GIVEN)
+    }
 
 
 def from_document(found: dict[str, Any]) -> Terms:

@@ -101,6 +101,88 @@ def test_a_faulty_customer_is_named_with_file_row_and_column(tmp_path, customers
     assert any(line.startswith(fault) for line in found), found
 
 
+DATED = b"customer,name,tax_from,tax_to,tax_rate_percent,tax_name,tax_category,tax_note,tax_id\n"
+
+
+def test_a_customer_may_have_a_tax_for_each_time(tmp_path):
+    rows = (
+        b"a,A,2026-10-01,2027-01-01,16,VAT,S,,DE1\n"
+        b"b,B,,,,,,,\n"
+        b"a,A,2027-01-01,,,,AE,The buyer owes it,DE2\n"
+        b"a,A,,2026-10-01,19,VAT,S,,DE1\n"
+    )
+    a, b = read(tmp_path, customers=DATED + rows).customer_rows
+    assert (a.id, b.id, b.dated, len(a.dated)) == ("a", "b", (), 3)
+
+    def at(*moment: int) -> tuple[object, ...]:
+        found = a.tax_at(datetime(*moment, tzinfo=UTC))
+        return found.tax_rate_percent, found.tax_category, found.tax_note, found.tax_id
+
+    assert at(1, 1, 1) == at(2026, 9, 30, 23, 59, 59, 999999) == (19, "S", None, "DE1")
+    assert at(2026, 10, 1) == at(2026, 12, 31, 23, 59, 59) == (16, "S", None, "DE1")
+    assert at(2027, 1, 1) == at(9999, 12, 31) == (None, "AE", "The buyer owes it", "DE2")
+    assert (a.tax_category, a.tax_id) == ("AE", "DE2")
+    september = a.at(datetime(2026, 9, 30, tzinfo=UTC))
+    assert (september.tax_rate_percent, september.tax_id, september.name) == (19, "DE1", "A")
+    assert b.at(datetime(2026, 9, 30, tzinfo=UTC)) is b
+
+
+def test_a_tax_may_begin_or_end_once_and_there_is_none_before_and_after(tmp_path):
+    (a,) = read(tmp_path, customers=DATED + b"a,A,2026-09-01,2026-10-01,19,VAT,,,\n").customer_rows
+    assert a.tax_at(datetime(2026, 9, 1, tzinfo=UTC)) is not None
+    assert a.tax_at(datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC)) is None
+    assert a.tax_at(datetime(2026, 10, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (
+            b"a,A,,2026-10-01,19,VAT,,,\na,A,2026-10-02,,16,VAT,,,\n",
+            "customers.csv row 2 (line 3), tax_from: 'a' has no tax from 2026-10-01 to 2026-10-02: lines 2 and 3",
+        ),
+        (
+            b"a,A,,2026-10-02,19,VAT,,,\na,A,2026-10-01,,16,VAT,,,\n",
+            "customers.csv row 2 (line 3), tax_from: 'a' has two taxes at once: lines 2 and 3",
+        ),
+        (
+            b"a,A,2026-10-01,,16,VAT,,,\na,A,,,19,VAT,,,\n",
+            "customers.csv row 2 (line 3), customer: 'a' stands in line 2 already; keep one row, or give each its time",
+        ),
+        (
+            b"a,A,,,19,VAT,,,\na,A,2026-10-01,,16,VAT,,,\n",
+            "customers.csv row 2 (line 3), tax_from: 'a' has two taxes at once: lines 2 and 3",
+        ),
+        (
+            b"a,A,,2026-10-01,19,VAT,,,\nb,B,,,,,,,\na,Aa,2026-10-01,,16,VAT,,,\n",
+            "customers.csv row 3 (line 4), name: differs between lines 2 and 4 of 'a'; the dated rows of one customer",
+        ),
+        (
+            b"a,A,2026-10-01,2026-10-01,19,VAT,,,\n",
+            "customers.csv row 1 (line 2), tax_to: 2026-10-01 is no later than tax_from; write a date after tax_from",
+        ),
+        (
+            b"a,A,2026-10-01T12:00:00Z,,19,VAT,,,\n",
+            "customers.csv row 1 (line 2), tax_from: 2026-10-01T12:00:00Z is not the beginning of a day; write a date",
+        ),
+        (b"a,A,1.10.2026,,19,VAT,,,\n", "customers.csv row 1 (line 2), tax_from: '1.10.2026' is not a date"),
+    ],
+)
+def test_dated_rows_that_contradict_each_other_are_named_with_both_lines(tmp_path, rows, fault):
+    found = faults(tmp_path, customers=DATED + rows)
+    assert any(line.startswith(fault) for line in found), found
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("column", ["currency", "tax_inclusive", "street", "locale", "stripe_customer"])
+def test_dated_rows_of_one_customer_differ_only_in_their_tax(tmp_path, column):
+    values = {"currency": ("USD", "EUR"), "tax_inclusive": ("true", "false"), "locale": ("de", "en")}
+    first, second = values.get(column, ("x", "y"))
+    rows = f"customer,tax_from,tax_to,tax_rate_percent,{column}\na,,2026-10-01,19,{first}\na,2026-10-01,,16,{second}\n"
+    [fault] = faults(tmp_path, customers=rows.encode())
+    assert fault.startswith(f"customers.csv row 2 (line 3), {column}: differs between lines 2 and 3 of 'a'")
+
+
 HEADER = b"project_id,customer,plan,valid_from,valid_to\n"
 
 

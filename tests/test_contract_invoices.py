@@ -91,6 +91,8 @@ def test_the_contracts_example_to_the_key(desk: Desk) -> None:
         "unit": "month",
         "unit_price": "20.00",
         "amount": "20.00",
+        "tax_rate_percent": "21",
+        "tax_name": "VAT",
     }
     assert (
         usage.items()

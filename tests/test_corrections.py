@@ -64,6 +64,8 @@ def test_usage_that_arrives_after_the_close_is_a_line_of_the_next_invoice(desk):
         "unit_price": None,
         "amount": "5.00",
         "basis": {"rerated": "15.00", "billed": "10.00"},
+        "tax_rate_percent": None,
+        "tax_name": None,
     }
     assert (invoice["subtotal"], invoice["total"]) == ("25.00", "25.00")
     assert told(desk.invoice("2026-10", "two")) == [

@@ -14,8 +14,8 @@ NOTHING = pl.DataFrame(schema=rating.CHARGES)
 
 
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):
-    charges, card = rated(owned, plans, usage, rounding=rounding, prorate=prorate)
-    return invoice.invoices(SEPTEMBER, owned, charges, card, list(customers), **particulars)
+    charges, card = rated(owned, plans, usage, rounding=rounding, prorate=prorate, customers=customers)
+    return invoice.invoices(SEPTEMBER, owned, charges, card, **particulars)
 
 
 def told(draft):
@@ -66,6 +66,8 @@ def test_the_contracts_example_comes_out_to_the_byte():
                     "unit": "month",
                     "unit_price": "20.00",
                     "amount": "20.00",
+                    "tax_rate_percent": "21",
+                    "tax_name": "VAT",
                 },
                 {
                     "key": f"calm-dawn-12345678/compute/pro/{start}/1",
@@ -81,6 +83,8 @@ def test_the_contracts_example_comes_out_to_the_byte():
                     "unit_price": "0.16",
                     "amount": "5.49",
                     "grain": "hourly",
+                    "tax_rate_percent": "21",
+                    "tax_name": "VAT",
                 },
             ],
             "subtotal": "25.49",
@@ -343,7 +347,7 @@ def held(**plans_of_customers):
 
 
 def conflicts(owned, *customers, currencies=None):
-    return invoice.conflicts(owned, invoice.rates(OFFERS, {}, meters.built_in()), customers, currencies)
+    return invoice.conflicts(owned, invoice.rates(OFFERS, {}, meters.built_in(), customers=customers), currencies)
 
 
 def test_a_customers_second_currency_is_told_once_by_the_first_plan_that_has_it():
@@ -433,7 +437,7 @@ def test_an_adjustment_goes_to_the_next_invoice_even_of_a_customer_without_a_pla
     card = invoice.rates([], {}, meters.built_in())
     empty = segments(existence(), plans=[])
 
-    [draft] = invoice.invoices(SEPTEMBER, empty, NOTHING, card, [], corrections={"c": [line]}, currencies={"c": "EUR"})
+    [draft] = invoice.invoices(SEPTEMBER, empty, NOTHING, card, corrections={"c": [line]}, currencies={"c": "EUR"})
 
     assert (draft["currency"], draft["total"], draft["lines"][0]["kind"]) == ("EUR", "-1.00", "adjustment")
 

@@ -127,7 +127,7 @@ def test_a_line_has_a_key_more_only_where_there_is_something_to_say(keys, grain,
     [line] = lines(alone(pro), [pro], {("a", "compute", at(1)): (HOUR, grain)})
 
     always = {"key", "kind", "project_id", "plan", "meter", "description", "from", "to", "quantity", "unit"}
-    always |= {"unit_price", "amount", "grain"}
+    always |= {"unit_price", "amount", "grain", "tax_rate_percent", "tax_name"}
     assert {name: value for name, value in line.items() if name not in always} == extra
     assert line["grain"] == grain
 
@@ -333,6 +333,8 @@ def test_what_lacks_to_a_plans_minimum_is_a_line_of_the_whole_month():
         "unit_price": None,
         "amount": "0.01",
         "basis": {"minimum": "50.00", "charged": "49.99"},
+        "tax_rate_percent": None,
+        "tax_name": None,
     }
 
 

@@ -11,23 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages_of import Books, books, moment, month
 
-from metering import backtest, explain, explain_text, month_report, report_data, tax, terms
+from metering import backtest, explain, explain_text, invoice_sheet, month_report, report_data, tax, terms
 from metering.config import Customer, Discount
 from metering.errors import MeteringError
-from metering.money import amount_text, apportioned, parse_amount
+from metering.money import amount_text, apportioned, parse_amount, round_amount
 from metering.month import Month
 
 HOUR = 3600
 VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
 
 
-def lines(*amounts: str) -> list[dict[str, object]]:
-    return [{"amount": amount} for amount in amounts]
+def lines(*amounts: str, **row: object) -> list[dict[str, object]]:
+    """Lines of September that a customer with these taxes pays."""
+    customer = Customer.model_validate({"id": "acme", "name": "", **row})
+    span = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
+    return tax.taxed([{"amount": amount, **span} for amount in amounts], customer)
 
 
 def told(amounts: list[str], currency: str = "EUR", mode: str = "half_up", **row: object) -> tuple[object, ...]:
     """(subtotal, tax or None, total, whether the lines include it)."""
-    found = tax.totals(lines(*amounts), currency, Customer.model_validate({"id": "acme", "name": "", **row}), mode)
+    found = tax.totals(lines(*amounts, **row), currency, mode, is_inclusive=bool(row.get("tax_inclusive")))
     (tax_row,) = found["taxes"] or [None]
     assert tax_row is None or tax_row["base"] == found["subtotal"]
     amount = tax_row["amount"] if tax_row else None
@@ -67,8 +70,8 @@ rates = st.decimals("0", "100", places=2)
 
 @given(st.lists(cents, min_size=1, max_size=9), st.sampled_from(["USD", "JPY", "KWD"]), rates)
 def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_taxes_make_it(amounts, currency, rate):
-    customer = Customer(id="acme", name="", tax_rate_percent=rate, tax_inclusive=True)
-    found = tax.totals([{"amount": amount_text(each, currency)} for each in amounts], currency, customer, "half_up")
+    printed = lines(*(amount_text(each, currency) for each in amounts), tax_rate_percent=rate)
+    found = tax.totals(printed, currency, "half_up", is_inclusive=True)
     total, net = (parse_amount(found[name], currency) for name in ("total", "subtotal"))
     assert total == sum(amounts)
     assert net + parse_amount(found["taxes"][0]["amount"], currency) == total
@@ -78,12 +81,11 @@ def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_ta
 
 @given(st.lists(cents, min_size=1, max_size=9), rates)
 def test_lines_before_tax_sum_to_the_subtotal_and_each_is_less_than_a_cent_from_its_own(amounts, rate):
-    customer = Customer(id="acme", name="", tax_rate_percent=rate, tax_inclusive=True)
-    printed = [{"amount": amount_text(each, "USD")} for each in amounts]
-    document = {"currency": "USD", "lines": printed, **tax.totals(printed, "USD", customer, "half_up")}
+    printed = lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate)
+    document = {"currency": "USD", "lines": printed, **tax.totals(printed, "USD", "half_up", is_inclusive=True)}
     found = [parse_amount(line["amount"], "USD") for line in tax.lines_before_tax(document)]
     assert sum(found) == parse_amount(document["subtotal"], "USD")
-    assert found == tax.nets(amounts, "USD", customer, "half_up")
+    assert found == tax.nets(printed, "USD", "half_up", is_inclusive=True)
     assert all(
         abs(net - Fraction(own) / (1 + Fraction(rate) / 100)) < 1 for net, own in zip(found, amounts, strict=True)
     )
@@ -216,3 +218,252 @@ def test_the_overview_of_an_explained_invoice_says_how_the_tax_was_taken_out(des
 def test_backtests_and_outlooks_count_before_tax(desk):
     found = Month(store=desk.ledger.store, terms=terms.of(desk.config), period=month("2026-09"), now=desk.now)
     assert backtest.billed(found) == {("one", "pro", "USD"): 20_66, ("two", "pro", "USD"): 25_00}
+
+
+# -- a tax that changes from one month to the next
+
+
+def dated(*taxes: tuple[object, ...], name: str = "one", **row: object) -> Customer:
+    """A customer with taxes of (from, to, rate) and, where given, category, note and tax id."""
+    names = ("tax_from", "tax_to", "tax_rate_percent", "tax_category", "tax_note", "tax_id")
+    rows = [{"tax_name": "VAT", **dict(zip(names, one, strict=False))} for one in taxes]
+    return customer(name, **{**row, "dated": rows, **{key: rows[-1].get(key) for key in names[2:]}})
+
+
+CHEAPER = dated((None, "2026-10-01", "19"), ("2026-10-01", None, "16"))
+RISING = plan("flat", price(unit_price="1.00"), price(unit_price="2.00", valid_from="2026-10-16"))
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[Books]:
+    """Project a of one: 19 % until September, 16 % from October; 1.00 per CU-hour, 2.00 from 16 October."""
+    rows = (subscription("a", "one", "flat"),)
+    with books(tmp_path, "2026-10-03", plans=(RISING,), subscriptions=rows, customers=(CHEAPER,)) as found:
+        found.see({"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"})
+        found.use("a", "2026-09-10T05", compute_unit_seconds=30 * HOUR)
+        found.read("2026-09")
+        yield found
+
+
+def october_with_late_september(desk: Books, september: int = 50) -> dict:
+    """September is closed; so many more hours of it arrive, October has 20 h at 1.00 and 40 h at 2.00, and closes."""
+    desk.close("2026-09")
+    desk.use("a", "2026-09-30T23", compute_unit_seconds=september * HOUR)
+    desk.use("a", "2026-10-10T05", compute_unit_seconds=20 * HOUR)
+    desk.use("a", "2026-10-20T05", compute_unit_seconds=40 * HOUR)
+    desk.now = moment("2026-11-03")
+    desk.read("2026-09", "2026-10")
+    desk.close("2026-10")
+    return desk.invoice("2026-10", "one")
+
+
+def test_late_usage_has_the_tax_of_its_month_and_the_rest_of_the_invoice_that_of_its_own(moving):
+    """B19: September at 19 %, October at 16 %; 50.00 of September beside 100.00 of October."""
+    invoice = october_with_late_september(moving)
+    assert [
+        (line["kind"], line["amount"], line["tax_rate_percent"], line["tax_name"]) for line in invoice["lines"]
+    ] == [
+        ("adjustment", "50.00", "19", "VAT"),
+        ("usage", "20.00", "16", "VAT"),
+        ("usage", "80.00", "16", "VAT"),
+    ]
+    assert invoice["taxes"] == [
+        {"name": "VAT", "rate_percent": "19", "base": "50.00", "amount": "9.50"},
+        {"name": "VAT", "rate_percent": "16", "base": "100.00", "amount": "16.00"},
+    ]
+    assert (invoice["subtotal"], invoice["total"]) == ("150.00", "175.50")
+    assert moving.faults() == []
+
+
+def test_the_rate_of_a_correction_is_frozen_with_its_month_whatever_the_file_says_later(moving):
+    moving.close("2026-09")
+    moving.customers = (dated((None, "2026-10-01", "7"), ("2026-10-01", None, "16")),)
+    moving.use("a", "2026-09-30T23", compute_unit_seconds=50 * HOUR)
+    moving.now = moment("2026-11-03")
+    moving.read("2026-09", "2026-10")
+    moving.close("2026-10")
+    assert [entry["amount"] for entry in moving.invoice("2026-10", "one")["taxes"]] == ["9.50"]
+    assert moving.faults() == []
+
+
+def test_a_new_group_of_a_closed_month_has_the_tax_of_its_closing(moving):
+    """Storage was not used when September closed: no line of it was billed that could carry the rate."""
+    priced = plan("flat", price(unit_price="1.00"), price("storage", unit_price="1.00"))
+    moving.plans = (priced,)
+    moving.close("2026-09")
+    moving.use("a", "2026-09-30T23", compute_unit_seconds=30 * HOUR, root_branch_bytes_month=10**10)
+    moving.now = moment("2026-11-03")
+    moving.read("2026-09", "2026-10")
+    moving.close("2026-10")
+    [*lines] = moving.invoice("2026-10", "one")["lines"]
+    assert [(line["meter"], line["amount"], line["tax_rate_percent"]) for line in lines] == [
+        ("compute", "30.00", "19"),
+        ("storage", "10.00", "19"),
+    ]
+
+
+def test_a_credit_note_takes_back_each_tax(moving):
+    invoice = october_with_late_september(moving)
+    note = moving.void(invoice["number"])
+    assert [(entry["rate_percent"], entry["base"], entry["amount"]) for entry in note["taxes"]] == [
+        ("19", "-50.00", "-9.50"),
+        ("16", "-100.00", "-16.00"),
+    ]
+    assert (note["subtotal"], note["total"]) == ("-150.00", "-175.50")
+    moving.close("2026-10")
+    assert totals(moving.invoice("2026-10", "one")) == ("150.00", ["9.50", "16.00"], "175.50")
+    assert moving.faults() == []
+
+
+def test_prices_that_include_two_rates_are_taken_apart_by_each(moving):
+    moving.customers = (dated((None, "2026-10-01", "19"), ("2026-10-01", None, "16"), tax_inclusive=True),)
+    invoice = october_with_late_september(moving)
+    # 50.00 x 19 / 119 = 7.983..., 100.00 x 16 / 116 = 13.793...
+    assert [(entry["base"], entry["amount"]) for entry in invoice["taxes"]] == [("42.02", "7.98"), ("86.21", "13.79")]
+    assert (invoice["subtotal"], invoice["total"], invoice["tax_inclusive"]) == ("128.23", "150.00", True)
+    assert moving.faults() == []
+    text = explain_text.table(explain.explain(moving.ledger.store, invoice["number"]))
+    assert "              7.98  VAT: 50.00 × 19 ÷ (100 + 19)" in text
+    assert "             13.79  VAT: 100.00 × 16 ÷ (100 + 16)" in text
+
+
+def by_category(invoice: dict) -> list[tuple[str, ...]]:
+    names = ("rate_percent", "category", "base", "amount")
+    return [tuple(entry[name] for name in names) for entry in invoice["taxes"]]
+
+
+OWED_BY_BUYER = ("AE", "The buyer owes the tax", "FR32123456789")
+
+
+@pytest.mark.parametrize("rate", [None, "0"])
+def test_a_customer_who_becomes_reverse_charge_pays_the_tax_of_the_earlier_month(moving, rate):
+    taxable, owing = (None, "2026-10-01", "19", "S", None, "FR32123456789"), ("2026-10-01", None, rate, *OWED_BY_BUYER)
+    moving.customers = (dated(taxable, owing),)
+    invoice = october_with_late_september(moving)
+    assert [
+        (entry["rate_percent"], entry["category"], entry["base"], entry["amount"]) for entry in invoice["taxes"]
+    ] == [
+        ("19", "S", "50.00", "9.50"),
+        ("0", "AE", "100.00", "0.00"),
+    ]
+    assert [line["tax_category"] for line in invoice["lines"]] == ["S", "AE", "AE"]
+    assert (invoice["subtotal"], invoice["total"]) == ("150.00", "159.50")
+    assert moving.faults() == []
+
+
+def test_a_customer_who_stops_being_reverse_charge_pays_no_tax_for_the_earlier_month(moving):
+    owing, taxable = (None, "2026-10-01", None, *OWED_BY_BUYER), ("2026-10-01", None, "20", "S", None, "FR32123456789")
+    moving.customers = (dated(owing, taxable),)
+    assert (moving.invoice("2026-09", "one")["taxes"], moving.invoice("2026-09", "one")["total"]) == ([], "30.00")
+    invoice = october_with_late_september(moving)
+    assert [
+        (entry["rate_percent"], entry["category"], entry["base"], entry["amount"]) for entry in invoice["taxes"]
+    ] == [
+        ("20", "S", "100.00", "20.00"),
+        ("0", "AE", "50.00", "0.00"),
+    ]
+    assert [line.get("tax_note") for line in invoice["lines"]] == ["The buyer owes the tax", None, None]
+    assert moving.faults() == []
+
+
+def test_an_invoice_of_reverse_charge_alone_has_no_tax_and_says_why(moving):
+    moving.customers = (dated((None, None, None, *OWED_BY_BUYER)),)
+    invoice = october_with_late_september(moving)
+    assert (invoice["taxes"], invoice["subtotal"], invoice["total"]) == ([], "150.00", "150.00")
+    assert {(line["tax_rate_percent"], line["tax_category"]) for line in invoice["lines"]} == {(None, "AE")}
+
+
+def test_outside_the_scope_of_tax_does_not_stand_beside_anything_else(moving):
+    """EN 16931 (BR-O-11 to BR-O-14): an invoice with category O has no other category."""
+    moving.customers = (dated((None, "2026-10-01", "19", "S"), ("2026-10-01", None, None, "O")),)
+    moving.close("2026-09")
+    moving.use("a", "2026-09-30T23", compute_unit_seconds=50 * HOUR)
+    moving.use("a", "2026-10-10T05", compute_unit_seconds=20 * HOUR)
+    moving.now = moment("2026-11-03")
+    moving.read("2026-09", "2026-10")
+    reason = moving.close("2026-10").parked["one"]
+    assert reason.startswith("some of its lines are outside the scope of tax (category O) and others are not")
+    assert moving.shown("2026-10")["parked"] == [{"customer": "one", "reason": reason}]
+    with pytest.raises(MeteringError, match="one cannot be released: some of its lines are outside the scope"):
+        moving.close("2026-10", release={"one": "never mind"})
+    # As the reason says: September anew, with the late usage as its own, then October.
+    moving.void(moving.invoice("2026-09", "one")["number"])
+    moving.close("2026-09")
+    assert moving.close("2026-10").parked == {}
+    assert totals(moving.invoice("2026-09", "one")) == ("80.00", ["15.20"], "95.20")
+    assert totals(moving.invoice("2026-10", "one")) == ("20.00", [], "20.00")
+    assert moving.faults() == []
+
+
+def test_outside_the_scope_in_both_months_is_no_contradiction(moving):
+    moving.customers = (dated((None, None, None, "O")),)
+    assert totals(october_with_late_september(moving)) == ("150.00", [], "150.00")
+
+
+def test_a_day_that_no_dated_tax_reaches_parks_the_customer(moving):
+    moving.customers = (dated(("2026-01-01", "2026-09-30", "19")),)
+    reason = "customers.csv has no tax for 2026-09-30: the dates tax_from and tax_to do not reach there"
+    assert moving.close("2026-09").parked == {"one": reason}
+    moving.customers = (dated(("2026-01-01", "2026-10-01", "19")),)
+    assert moving.close("2026-09").parked == {}
+    assert totals(moving.invoice("2026-09", "one")) == ("30.00", ["5.70"], "35.70")
+
+
+def test_dated_taxes_travel_through_the_frozen_terms_and_change_no_hash_where_there_are_none(moving):
+    found = terms.of(moving.config)
+    assert terms.from_document(terms.document(found)).customers[0].dated == CHEAPER.dated
+    moving.customers = (customer("one"),)
+    keys = terms.document(terms.of(moving.config))["customers"][0].keys()
+    assert not keys & {"dated", "tax_from", "tax_to", "tax_category", "tax_note", "tax_inclusive"}
+
+
+def test_a_rate_written_in_two_ways_is_one_rate():
+    printed = [*lines("10.00", tax_rate_percent="21"), *lines("10.00", tax_rate_percent="21.00")]
+    assert tax.totals(printed, "EUR", "half_up")["taxes"] == [
+        {"name": "Tax", "rate_percent": "21", "base": "20.00", "amount": "4.20"}
+    ]
+
+
+def test_two_names_or_categories_of_one_rate_are_two_taxes():
+    printed = [
+        *lines("0.02", tax_rate_percent="20", tax_name="TVA"),
+        *lines("0.02", tax_rate_percent="20", tax_name="VAT"),
+        *lines("0.02", tax_rate_percent="20", tax_name="VAT", tax_category="S"),
+    ]
+    found = tax.totals(printed, "EUR", "half_up")
+    assert [(entry["name"], entry.get("category")) for entry in found["taxes"]] == [
+        ("TVA", None),
+        ("VAT", None),
+        ("VAT", "S"),
+    ]
+    # 20 % of 0.02 is 0.004 each time; of 0.06 at once it would be 0.01.
+    assert (found["subtotal"], found["total"]) == ("0.06", "0.06")
+
+
+@given(
+    st.lists(st.tuples(cents, st.sampled_from([None, "0", "7", "16", "19.5"])), min_size=1, max_size=12),
+    st.sampled_from(["half_up", "half_even"]),
+)
+def test_each_tax_is_its_rate_of_the_sum_of_its_lines_rounded_once(amounts, mode):
+    printed = [line for one, rate in amounts for line in lines(amount_text(one, "EUR"), tax_rate_percent=rate)]
+    found = tax.totals(printed, "EUR", mode)
+    for entry in found["taxes"]:
+        base = sum(one for one, rate in amounts if rate == entry["rate_percent"])
+        assert parse_amount(entry["base"], "EUR") == base
+        assert parse_amount(entry["amount"], "EUR") == round_amount(
+            Fraction(base, 100) * Fraction(entry["rate_percent"]) / 100, "EUR", mode
+        )
+    assert {entry["rate_percent"] for entry in found["taxes"]} == {rate for _, rate in amounts if rate}
+    assert parse_amount(found["subtotal"], "EUR") == sum(one for one, _ in amounts)
+    taxes = sum(parse_amount(entry["amount"], "EUR") for entry in found["taxes"])
+    assert parse_amount(found["total"], "EUR") == parse_amount(found["subtotal"], "EUR") + taxes
+
+
+def test_paper_has_a_row_for_each_tax_and_each_reason_once(moving):
+    moving.customers = (dated((None, "2026-10-01", "19", "S"), ("2026-10-01", None, None, *OWED_BY_BUYER)),)
+    printed = invoice_sheet.sheet(october_with_late_september(moving), invoice_sheet.Background(seller={}))
+    assert [(row["what"], row["amount"]) for row in printed["sums"]["taxes"]] == [
+        ("VAT 19 % of 50.00", "9.50"),
+        ("Reverse charge 0 % of 100.00", "0.00"),
+    ]
+    assert printed["untaxed"] == ["The buyer owes the tax"]

@@ -54,7 +54,14 @@ QUOTA = _object(
     period=PERIOD,
 )
 LINE = _object(
-    key=TEXT, kind=TEXT, project_id=_or_null(TEXT), description=TEXT, quantity=_or_null(NUMBER), amount=NUMBER
+    key=TEXT,
+    kind=TEXT,
+    project_id=_or_null(TEXT),
+    description=TEXT,
+    quantity=_or_null(NUMBER),
+    amount=NUMBER,
+    tax_rate_percent=_or_null(NUMBER),
+    tax_name=_or_null(TEXT),
 )
 INVOICE = _object(
     number=_or_null(TEXT),

@@ -21,5 +21,8 @@ select
     (line ->> '$.quantity')::decimal(38, 12)          as quantity,    -- what this tier bills, in the unit
     line ->> '$.unit'                                 as unit,        -- of the quantity
     (line ->> '$.unit_price')::decimal(38, 18)        as unit_price,  -- null where a line has none
-    (line ->> '$.amount')::decimal(38, 4)             as amount       -- rounded once; with tax where its invoice is tax_inclusive
+    (line ->> '$.amount')::decimal(38, 4)             as amount,      -- rounded once; with tax where its invoice is tax_inclusive
+    (line ->> '$.tax_rate_percent')::decimal(9, 4)    as tax_rate_percent, -- null without a tax
+    line ->> '$.tax_name'                             as tax_name,    -- null without a tax
+    line ->> '$.tax_category'                         as tax_category -- of EN 16931, where customers.csv has one
 from lines
