@@ -77,9 +77,7 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
 _ONE_CURRENCY = "an invoice has one currency"
 
 
-def _currencies(
-    segments: pl.DataFrame, card: Rates, given: Mapping[str, str]
-) -> dict[str, str]:
+def _currencies(segments: pl.DataFrame, card: Rates, given: Mapping[str, str]) -> dict[str, str]:
     """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
     out, conflicting = _one_currency(segments, card, given)
     if conflicting:
@@ -88,9 +86,7 @@ def _currencies(
     return out
 
 
-def conflicts(
-    segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def conflicts(segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] | None = None) -> dict[str, str]:
     """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
     return _one_currency(segments, card, currencies or {})[1]
 

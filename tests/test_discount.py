@@ -110,6 +110,8 @@ def test_a_discount_is_a_line_of_its_own_and_tax_counts_after_it(desk):
         "unit_price": None,
         "amount": "-3.00",
         "basis": {"of": "30.00", "percent": "10"},
+        "tax_rate_percent": "20",
+        "tax_name": "VAT",
     }
     assert (invoice["subtotal"], invoice["taxes"][0]["amount"], invoice["total"]) == ("27.00", "5.40", "32.40")
 

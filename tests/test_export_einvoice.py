@@ -6,6 +6,7 @@ import pytest
 from issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
 from issued import document as made
 
+from metering import corrections, tax
 from metering.config import SellerConfig
 from metering.errors import ConfigError
 from metering.export import einvoice
@@ -153,6 +154,80 @@ def test_a_reverse_charge_with_wrong_check_digits_is_refused_with_the_reason():
     assert [(fault.where, fault.what) for fault in told.value.faults] == [
         ("customers.csv, acme, tax_id", "does not satisfy the check digits of FR's VAT identifiers")
     ]
+
+
+OTHERS = {
+    "AE": {"tax_rate_percent": None, "tax_category": "AE", "tax_note": "The buyer owes the tax"},
+    "AE, 0 %": {"tax_rate_percent": "0", "tax_name": "None", "tax_category": "AE"},
+    "K": {"tax_rate_percent": None, "tax_category": "K"},
+    "G": {"tax_rate_percent": None, "tax_category": "G"},
+    "E": {"tax_rate_percent": None, "tax_category": "E"},
+    "nothing": {"tax_rate_percent": None},
+    "Z": {"tax_rate_percent": "0", "tax_name": "VAT", "tax_category": "Z"},
+    "16": {"tax_rate_percent": "16", "tax_name": "VAT"},
+    "20 by another name": {"tax_rate_percent": "20", "tax_name": "TVA"},
+}
+
+
+def two_taxes(other, first="50.00", second="100.00", *, is_inclusive=False):
+    """A correction of August at 20 % beside September at another tax, and the same again with a discount."""
+    vat = {"tax_rate_percent": "20", "tax_name": "VAT"}
+    rest = {"tax_rate_percent": None, "tax_name": None, **OTHERS[other]}
+    lines = [
+        {**line("adjustment", first, tier="1"), **vat},
+        {**line("usage", second, tier="2"), **rest},
+        {**line("discount", "-7.77", tier="3"), **vat},
+        {**line("discount", "-3.33", tier="4"), **rest},
+    ]
+    totals = tax.totals(lines, "EUR", "half_up", is_inclusive=is_inclusive)
+    return {**made("INV-1", "acme", "EUR", lines, ("0", [], "0")), **totals}
+
+
+@pytest.mark.parametrize("syntax", ["ubl", "cii"])
+@pytest.mark.parametrize("is_inclusive", [False, True])
+@pytest.mark.parametrize("other", OTHERS)
+def test_an_invoice_of_two_taxes_passes_the_rules_with_a_breakdown_for_each(
+    other, is_inclusive, syntax, rules, tmp_path
+):
+    found = two_taxes(other, is_inclusive=is_inclusive)
+    acme = CUSTOMERS[0].model_copy(update={"country": "FR", "tax_id": "FR40303265045"})
+    note = corrections.credit_note(found, number="CN-1", reason="wrong", issued_at="2026-10-04T00:00:00Z")
+    for document in (found, note):
+        (xml,) = files(book([document], (acme,)), syntax).values()
+        assert rules(syntax, xml, tmp_path) == []
+
+
+def test_the_breakdowns_of_two_taxes_say_base_tax_category_rate_and_reason():
+    xml = files(book([two_taxes("AE")]), "ubl")["INV-1"].decode()
+    whole = re.sub(r">\s+<", "><", xml)
+    breakdowns = re.findall(r"<cac:TaxSubtotal>(.*?)</cac:TaxSubtotal>", whole)
+    names = ("TaxableAmount", "TaxAmount", "ID", "Percent", "TaxExemptionReason")
+    told = [dict(reversed(re.findall(r"<cbc:(\w+)[^>]*>([^<]+)<", breakdown))) for breakdown in breakdowns]
+    assert [tuple(one.get(name) for name in names) for one in told] == [
+        ("42.23", "8.45", "S", "20", None),
+        ("96.67", "0.00", "AE", "0", "The buyer owes the tax"),
+    ]
+    assert re.findall(r"ClassifiedTaxCategory><cbc:ID>(\w+)</cbc:ID><cbc:Percent>([^<]+)<", whole) == [
+        ("S", "20"),
+        ("AE", "0"),
+        ("S", "20"),
+        ("AE", "0"),
+    ]
+
+
+def test_a_correction_under_reverse_charge_needs_both_vat_identifiers_though_the_month_is_taxed():
+    acme = CUSTOMERS[0].model_copy(update={"tax_id": None})
+    with pytest.raises(ConfigError, match="tax_category AE needs the buyer's VAT identifier"):
+        list(einvoice.files(book([two_taxes("AE")], (acme,)), "ubl"))
+
+
+def test_lines_outside_the_scope_of_tax_beside_others_are_a_fault():
+    outside = {"tax_rate_percent": None, "tax_name": None, "tax_category": "O"}
+    lines = [line("usage", "1.00"), {**line("usage", "2.00", tier="2"), **outside}]
+    lines[0] |= {"tax_rate_percent": "20", "tax_name": "VAT"}
+    mixed = {**made("INV-1", "acme", "EUR", lines, ("0", [], "0")), **tax.totals(lines, "EUR", "half_up")}
+    with pytest.raises(ConfigError, match="INV-1: has lines of category O beside S; EN 16931 wants two invoices of it"):
+        list(einvoice.files(book([mixed]), "ubl"))
 
 
 @pytest.mark.parametrize("syntax", ["ubl", "cii"])

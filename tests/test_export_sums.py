@@ -4,7 +4,9 @@ import csv
 import io
 import json
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 import polars as pl
 import pytest
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 from issued import POISON, TOTALS, book, document, documents, line, poisoned
 
 from metering import tax
-from metering.config import Customer
+from metering.config import ExportsConfig
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
-from metering.export.shares import payable, shares, tax_of
+from metering.export.shares import payable, shares
 from metering.money import amount_text, parse_amount
 
 STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}
@@ -124,26 +126,107 @@ def test_prices_that_include_the_tax_are_taken_apart_to_the_cent():
 
 @settings(deadline=None)
 @given(
-    amounts=st.lists(st.integers(-10_000, 10_000), min_size=1, max_size=12),
-    rate=st.sampled_from([None, "0", "5.5", "10", "21", "100"]),
+    amounts=st.lists(
+        st.tuples(st.integers(-10_000, 10_000), st.sampled_from([None, "0", "5.5", "10", "21", "100"])),
+        min_size=1,
+        max_size=12,
+    ),
     is_inclusive=st.booleans(),
     currency=st.sampled_from(["USD", "JPY", "KWD"]),
     mode=st.sampled_from(["half_up", "half_even"]),
 )
-def test_whatever_the_lines_their_shares_sum_to_the_document(amounts, rate, is_inclusive, currency, mode):
-    lines = [line("usage", amount_text(one, currency), tier=str(tier)) for tier, one in enumerate(amounts)]
-    payer = Customer(id="acme", tax_rate_percent=rate, tax_inclusive=is_inclusive and rate is not None)
-    found = {**document("N", "acme", currency, lines, ("0", [], "0")), **tax.totals(lines, currency, payer, mode)}
+def test_whatever_the_lines_their_shares_sum_to_the_document_and_each_tax_is_its_own(
+    amounts, is_inclusive, currency, mode
+):
+    found = mixed([(amount_text(one, currency), rate) for one, rate in amounts], currency, mode, is_inclusive)
     parts = shares(found)
     assert sum(part.net for part in parts) == parse_amount(found["subtotal"], currency)
-    assert sum(part.tax for part in parts) == tax_of(found)
     assert sum(part.net + part.tax for part in parts) == payable(found)
+    for entry in found["taxes"]:
+        mine = [part for part in parts if part.line["tax_rate_percent"] == entry["rate_percent"]]
+        assert sum(part.net for part in mine) == parse_amount(entry["base"], currency)
+        assert sum(part.tax for part in mine) == parse_amount(entry["amount"], currency)
+    for part, (gross, rate) in zip(parts, amounts, strict=True):
+        percent = Fraction(rate or 0)
+        exact = gross * percent / ((100 + percent) if is_inclusive and found["taxes"] else 100)
+        assert abs(part.tax - exact) < 1
+        assert part.net + (part.tax if is_inclusive and found["taxes"] else 0) == gross
 
 
-def test_a_document_whose_lines_cancel_out_has_shares_of_nothing():
+def mixed(
+    amounts: list[tuple[str, str | None]], currency: str = "EUR", mode: str = "half_up", is_inclusive: bool = False
+) -> dict:
+    """A document with a line at each (amount, rate)."""
+    lines = [
+        {**line("usage", amount, tier=str(tier)), "tax_rate_percent": rate, "tax_name": rate and "VAT"}
+        for tier, (amount, rate) in enumerate(amounts, start=1)
+    ]
+    totals = tax.totals(lines, currency, mode, is_inclusive=is_inclusive)
+    return {**document("N", "acme", currency, lines, ("0", [], "0")), **totals}
+
+
+@pytest.mark.parametrize(
+    ("amounts", "taxes"),
+    [
+        (["500.00", "-499.97"], ["105.00", "-104.99"]),  # 21 % of 0.03 is 0.0063: 0.01
+        (["100.00", "-90.00"], ["21.00", "-18.90"]),
+        (["333.33", "333.33", "333.34", "-990.00"], ["70.00", "70.00", "70.00", "-207.90"]),
+        (["0.02", "0.02", "0.02", "-0.05"], ["0.01", "0.00", "0.00", "-0.01"]),  # 0.01 x 21 % = 0.0021: nothing
+    ],
+)
+def test_lines_that_nearly_cancel_have_their_own_taxes(amounts, taxes):
+    """In proportion to the sum, 500.00 and -499.97 had 166.67 and -166.66."""
+    found = mixed([(amount, "21") for amount in amounts])
+    assert [share.tax_text for share in shares(found)] == taxes
+    month = book([found])
+    assert [row["TaxAmount"] for row in rows_of(xero.file(month))] == taxes
+    assert [row["ItemTaxAmount"] for row in rows_of(quickbooks.file(month))] == taxes
+
+
+def test_lines_at_two_rates_each_have_the_tax_type_of_their_own():
+    found = mixed([("50.00", "19"), ("100.00", "16"), ("7.00", None)])
+    month = replace(book([found]), names=ExportsConfig(xero_tax_type="{rate}% sales", quickbooks_tax_code="{rate}%"))
+    assert [(row["*UnitAmount"], row["*TaxType"], row["TaxAmount"]) for row in rows_of(xero.file(month))] == [
+        ("50.00", "19% sales", "9.50"),
+        ("100.00", "16% sales", "16.00"),
+        ("7.00", "Tax Exempt", "0.00"),
+    ]
+    assert [(row["ItemTaxCode"], row["ItemTaxAmount"]) for row in rows_of(quickbooks.file(month))] == [
+        ("19%", "9.50"),
+        ("16%", "16.00"),
+        ("NON", "0.00"),
+    ]
+
+
+def test_ledgers_have_a_posting_for_each_rate():
+    found = book([mixed([("50.00", "19"), ("100.00", "16")])])
+    assert [row for row in beancount.file(found).splitlines() if "Tax" in row or "tax:" in row] == [
+        "  Liabilities:Tax  -9.50 EUR",
+        '    tax: "VAT 19 %"',
+        "  Liabilities:Tax  -16.00 EUR",
+        '    tax: "VAT 16 %"',
+    ]
+    assert [row for row in hledger.file(found).splitlines() if "Tax" in row] == [
+        "    Liabilities:Tax  EUR -9.50  ; VAT 19 %",
+        "    Liabilities:Tax  EUR -16.00  ; VAT 16 %",
+    ]
+
+
+def test_stripe_and_focus_have_a_row_for_each_rate():
+    found = book([mixed([("50.00", "19"), ("100.00", "16")])])
+    assert [(one["params"]["description"], one["params"]["amount"]) for one in stripe.items(found)][2:] == [
+        ("N: VAT 19 % of 50.00", 950),
+        ("N: VAT 16 % of 100.00", 1600),
+    ]
+    rows = [row for row in focus.charges(found, {}) if row["ChargeCategory"] == "Tax"]
+    told = [(row["ChargeDescription"], row["BilledCost"]) for row in rows]
+    assert told == [("VAT 19 %", "9.50"), ("VAT 16 %", "16.00")]
+
+
+def test_lines_that_cancel_out_have_their_own_taxes_which_cancel_out():
     lines = [line("usage", "5.00"), line("discount", "-5.00", tier="2")]
     found = document("N", "acme", "USD", lines, ("0.00", [("VAT", "21", "0.00", "0.00")], "0.00"))
-    assert [(share.net, share.tax) for share in shares(found)] == [(500, 0), (-500, 0)]
+    assert [(share.net, share.tax) for share in shares(found)] == [(500, 105), (-500, -105)]
 
 
 @pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])

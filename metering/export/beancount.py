@@ -7,10 +7,10 @@ transactions with the other sign.
 import re
 from collections.abc import Iterator
 
-from metering.export.documents import Book, Json, is_credit_note
-from metering.export.shares import payable, shares, tax_of
+from metering.export.documents import Book, Json, is_credit_note, tax_title
+from metering.export.shares import payable, shares
 from metering.figures import visible
-from metering.money import amount_text
+from metering.money import amount_text, parse_amount
 
 _LINK = re.compile(r"[A-Za-z0-9\-_/.]+")
 
@@ -45,8 +45,9 @@ def _transaction(book: Book, document: Json) -> Iterator[str]:
             yield f"    meter: {_text(share.line['meter'])}"
         if share.project_id:
             yield f"    project: {_text(share.project_id)}"
-    if document["taxes"]:
-        yield f"  {names.tax_account}  {amount_text(-tax_of(document), currency)} {currency}"
+    for tax in document["taxes"]:
+        yield f"  {names.tax_account}  {amount_text(-parse_amount(tax['amount'], currency), currency)} {currency}"
+        yield f"    tax: {_text(tax_title(tax))}"
 
 
 def _text(value: str) -> str:

@@ -13,7 +13,7 @@ from metering import close
 from metering.config import Config, Customer, ExportsConfig, SellerConfig
 from metering.errors import MeteringError
 from metering.month import Month
-from metering.period import month_name
+from metering.period import DAY, month_name, parse_time
 
 Json = dict[str, Any]
 
@@ -28,9 +28,10 @@ class Book:
     names: ExportsConfig
 
     def customer(self, document: Json) -> Customer:
-        """Who pays a document: the row of customers.csv, or what is known of a customer without one."""
-        buyer = document["customer"]
-        return self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
+        """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
+        buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
+        found = self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
+        return found.at(last_day)
 
 
 def book(
@@ -67,12 +68,11 @@ def is_credit_note(document: Json) -> bool:
     return document.get("kind") == "credit_note"
 
 
-def tax_rate(document: Json) -> str:
-    """The rate of the document's tax in percent, `0` where there is none; an invoice has no second one."""
-    return next((tax["rate_percent"] for tax in document["taxes"]), "0")
+def tax_title(tax: Json) -> str:
+    """An entry of a document's taxes in words: `VAT 21 %`."""
+    return f"{tax['name']} {tax['rate_percent']} %"
 
 
-def tax_name(document: Json, taxed: str, untaxed: str) -> str:
-    """What another system calls the tax of the document's lines; `{rate}` in its name is filled in."""
-    rate = tax_rate(document)
+def tax_name(rate: str, taxed: str, untaxed: str) -> str:
+    """What another system calls the tax of a line; `{rate}` in its name is filled in."""
     return taxed.replace("{rate}", rate) if rate.strip("0.") else untaxed

@@ -5,16 +5,18 @@ wants it. Knows the standard's terms (BT-…, BG-…); what a document lacks is 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 
 from metering import tax, tax_ids
 from metering.config import Customer, SellerConfig
 from metering.errors import ConfigError, Fault, MeteringError
-from metering.export.documents import Book, Json, is_credit_note, tax_rate
-from metering.export.shares import Share, payable, shares, tax_of
+from metering.export.documents import Book, Json, is_credit_note
+from metering.export.shares import Share, payable, shares
 from metering.figures import visible
 from metering.money import amount_text, minor_units, round_amount
 from metering.period import parse_time
@@ -53,16 +55,21 @@ def xml(terms: Json, syntax: str) -> bytes:
 
 def _faults(book: Book, document: Json) -> Iterator[Fault]:
     """What the standard or the law wants of the seller and the buyer, and is not there."""
-    seller, buyer, category = book.seller, book.customer(document), category_of(book, document)
+    seller, buyer = book.seller, book.customer(document)
+    lines = _lines(book, document)
+    categories = {line.category for line in lines}
     where = f"customers.csv, {buyer.id}, "
     yield from _missing("seller.", {"name": seller.name, "tax_id": seller.tax_id})
     yield from _missing("seller.", _address(seller))
     yield from _missing(where, _address(buyer))
-    yield from _id_faults(where, seller, buyer, category)
-    rate = tax_rate(document).strip("0.")
-    if bool(rate) != (category == "S"):
-        what = f"is {category}, but the rate is {tax_rate(document)} %"
-        yield Fault(where=f"{where}tax_category", what=what, right="S goes with a rate, the others with none")
+    yield from (fault for category in sorted(categories) for fault in _id_faults(where, seller, buyer, category))
+    for category, rate in sorted({(line.category, line.share.rate) for line in lines}):
+        if bool(rate.strip("0.")) != (category == "S"):
+            what = f"is {category}, but the rate is {rate} %"
+            yield Fault(where=f"{where}tax_category", what=what, right="S goes with a rate, the others with none")
+    if tax.OUT_OF_SCOPE in categories and len(categories) > 1:
+        what = f"has lines of category {tax.OUT_OF_SCOPE} beside {', '.join(sorted(categories - {tax.OUT_OF_SCOPE}))}"
+        yield Fault(where=document["number"], what=what, right="EN 16931 wants two invoices of it")
     surplus = max(0, minor_units(document["currency"]) - 2)
     if surplus and any(amount[-surplus:].strip("0") for amount in _amounts(document)):
         what = f"has amounts of more than two digits ({document['currency']})"
@@ -101,23 +108,46 @@ def _amounts(document: Json) -> Iterator[str]:
     yield from (share.net_text for share in shares(document))
 
 
-def category_of(book: Book, document: Json) -> str:
-    """The tax category: what customers.csv says, else S with a rate, Z at 0 %, E without a tax."""
-    given = book.customer(document).tax_category
-    if given:
-        return given
-    return "S" if tax_rate(document).strip("0.") else "Z" if document["taxes"] else "E"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A line with its tax category and what is said about it; amounts of a credit note are above zero."""
+
+    share: Share
+    category: str
+    note: str | None
+    net: int
+    tax: int
+
+
+def _lines(book: Book, document: Json) -> list[_Line]:
+    """The lines in the document's order. Where documents of before do not say it, customers.csv has the category."""
+    buyer, sign = book.customer(document), -1 if is_credit_note(document) else 1
+    is_said = all("tax_rate_percent" in line for line in document["lines"])
+    return [
+        _Line(
+            share=share,
+            category=share.line.get("tax_category") or (not is_said and buyer.tax_category) or _derived(share),
+            note=share.line.get("tax_note") if is_said else buyer.tax_note,
+            net=sign * share.net,
+            tax=sign * share.tax,
+        )
+        for share in shares(document)
+    ]
+
+
+def _derived(share: Share) -> str:
+    """The category that nobody gave: S with a rate, Z at 0 %, E without a tax."""
+    return "S" if share.rate.strip("0.") else "E" if share.line["tax_rate_percent"] is None else "Z"
 
 
 def _terms(book: Book, document: Json) -> Json:
     """The document in the standard's terms; all values are texts."""
     sign = -1 if is_credit_note(document) else 1
-    category, currency = category_of(book, document), document["currency"]
-    tax = sign * tax_of(document)
-    total = sign * payable(document)
+    currency, lines = document["currency"], _lines(book, document)
+    total, of_tax = sign * payable(document), sum(line.tax for line in lines)
     amounts = {
-        **dict.fromkeys(("BT-106", "BT-109"), total - tax),
-        "BT-110": tax,
+        **dict.fromkeys(("BT-106", "BT-109"), total - of_tax),
+        "BT-110": of_tax,
         **dict.fromkeys(("BT-112", "BT-115"), total),
     }
     first, last = _days(document["period"]["start"], document["period"]["end"])
@@ -134,12 +164,9 @@ def _terms(book: Book, document: Json) -> Json:
         "BT-74": last,
         **{term: _amount(minor, currency) for term, minor in amounts.items()},
         **_preceding(document),
-        **_parties(book, document, category),
-        "BG-23": [_breakdown(book, document, category, (total - tax, tax))],
-        "BG-25": [
-            _line(share, number, sign, category, tax_rate(document))
-            for number, share in enumerate(shares(document), start=1)
-        ],
+        **_parties(book, document, {line.category for line in lines}),
+        "BG-23": _breakdowns(lines, currency),
+        "BG-25": [_line(line, number) for number, line in enumerate(lines, start=1)],
     }
 
 
@@ -162,13 +189,14 @@ def _preceding(document: Json) -> Json:
     return {"BG-1": [{"BT-22": _text(document["reason"])}], "BG-3": [{"BT-25": document["credits"]}]}
 
 
-def _parties(book: Book, document: Json, category: str) -> Json:
+def _parties(book: Book, document: Json, categories: set[str]) -> Json:
     seller, buyer = book.seller, book.customer(document)
+    is_outside = tax.OUT_OF_SCOPE in categories
     parties = {
-        "BG-4": {**_party(seller.name, seller), **_seller_id(seller, category)},
-        "BG-7": {**_party(buyer.name, buyer), **_buyer_id(buyer, category)},
+        "BG-4": {**_party(seller.name, seller), **_seller_id(seller, is_outside=is_outside)},
+        "BG-7": {**_party(buyer.name, buyer), **_buyer_id(buyer, is_outside=is_outside)},
     }
-    if category == "K":
+    if "K" in categories:
         parties["BG-13"] = _party(buyer.name, buyer.model_copy(update={"email": None}))
     return parties
 
@@ -185,41 +213,54 @@ def _party(name: str, party: SellerConfig | Customer) -> Json:
     }
 
 
-def _seller_id(seller: SellerConfig, category: str) -> Json:
+def _seller_id(seller: SellerConfig, *, is_outside: bool) -> Json:
     """A VAT identifier; or another number, by which the seller is known to the tax office and in general.
 
     Outside the scope of tax, neither office number may be named.
     """
     found = tax_ids.read(seller.tax_id, seller.country)
-    if category != "O" and found.kind == "vat_id":
+    if not is_outside and found.kind == "vat_id":
         return {"vat_identifier": found.value}
     number = _text(seller.tax_id)
-    return {"legal_identifier": number, **({"tax_identifier": number} if category != "O" else {})}
+    return {"legal_identifier": number, **({} if is_outside else {"tax_identifier": number})}
 
 
-def _buyer_id(buyer: Customer, category: str) -> Json:
+def _buyer_id(buyer: Customer, *, is_outside: bool) -> Json:
     """A VAT identifier (BT-48), or a legal identifier (BT-47) where the number is none or no tax is in question."""
     if not buyer.tax_id:
         return {}
     found = tax_ids.read(buyer.tax_id, buyer.country)
-    is_vat_id = found.kind == "vat_id" and category != "O"
+    is_vat_id = found.kind == "vat_id" and not is_outside
     return {"vat_identifier": found.value} if is_vat_id else {"legal_identifier": _text(buyer.tax_id)}
 
 
-def _breakdown(book: Book, document: Json, category: str, amounts: tuple[int, int]) -> Json:
-    currency = document["currency"]
-    reason = tax.UNTAXED.get(category)
+def _breakdowns(lines: Iterable[_Line], currency: str) -> list[Json]:
+    """One per category and rate, the highest rate first."""
+    groups: dict[tuple[Fraction, str], list[_Line]] = {}
+    for line in lines:
+        groups.setdefault((-Fraction(line.share.rate), line.category), []).append(line)
+    return [_breakdown(category, found, currency) for (_, category), found in sorted(groups.items(), key=itemgetter(0))]
+
+
+def _breakdown(category: str, lines: Sequence[_Line], currency: str) -> Json:
+    notes = dict.fromkeys(line.note for line in lines if line.note)
+    reason = "; ".join(notes) or tax.UNTAXED.get(category)
     return {
-        "BT-116": _amount(amounts[0], currency),
-        "BT-117": _amount(amounts[1], currency),
+        "BT-116": _amount(sum(line.net for line in lines), currency),
+        "BT-117": _amount(sum(line.tax for line in lines), currency),
         "BT-118": category,
-        **({} if category == "O" else {"BT-119": tax_rate(document)}),
-        **({"BT-120": _text(book.customer(document).tax_note or reason)} if reason else {}),
+        **_rate("BT-119", lines[0]),
+        **({"BT-120": _text(reason)} if category in tax.UNTAXED else {}),
     }
 
 
-def _line(share: Share, number: int, sign: int, category: str, rate: str) -> Json:
-    line, net = share.line, sign * share.net
+def _rate(term: str, line: _Line) -> Json:
+    """The rate under its term; outside the scope of tax there is none."""
+    return {} if line.category == tax.OUT_OF_SCOPE else {term: line.share.rate}
+
+
+def _line(taxed: _Line, number: int) -> Json:
+    share, line, net = taxed.share, taxed.share.line, taxed.net
     first, last = _days(line["from"], line["to"])
     return {
         "BT-126": str(number),
@@ -227,8 +268,8 @@ def _line(share: Share, number: int, sign: int, category: str, rate: str) -> Jso
         "BT-131": _amount(net, share.currency),
         "BT-134": first,
         "BT-135": last,
-        "BT-151": category,
-        **({} if category == "O" else {"BT-152": rate}),
+        "BT-151": taxed.category,
+        **_rate("BT-152", taxed),
         "BT-153": _text(line["description"]),
         "BT-154": _text(share.said),
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from metering.export.documents import Book, Json, is_credit_note
+from metering.export.documents import Book, Json, is_credit_note, tax_title
 from metering.export.focus_columns import Row, fits
 from metering.export.shares import Share, shares
 from metering.money import exact_text, round_amount
@@ -44,7 +44,7 @@ def _of_document(book: Book, document: Json, project_names: Mapping[str, str | N
             **head,
             **_costs(tax["amount"]),
             "ChargeCategory": "Tax",
-            "ChargeDescription": f"{tax['name']} {tax['rate_percent']} %",
+            "ChargeDescription": tax_title(tax),
             "ChargeFrequency": "Recurring",
             "ChargePeriodStart": document["period"]["start"],
             "ChargePeriodEnd": document["period"]["end"],

@@ -6,10 +6,10 @@ Pure. `check --strict` accepts it as it stands once its accounts and commodities
 import re
 from collections.abc import Iterator
 
-from metering.export.documents import Book, Json, is_credit_note
-from metering.export.shares import payable, shares, tax_of
+from metering.export.documents import Book, Json, is_credit_note, tax_title
+from metering.export.shares import payable, shares
 from metering.figures import visible
-from metering.money import amount_text, minor_units
+from metering.money import amount_text, minor_units, parse_amount
 
 _MARKS = re.compile(r"[;|]")
 """What begins a comment or ends a payee."""
@@ -42,8 +42,8 @@ def _transaction(book: Book, document: Json) -> Iterator[str]:
     for share in shares(document):
         project = f", project:{_tag(share.project_id)}" if share.project_id else ""
         yield _posting(names.revenue_account, currency, -share.net, f"{_comment(share.said)}{project}")
-    if document["taxes"]:
-        yield _posting(names.tax_account, currency, -tax_of(document), "")
+    for tax in document["taxes"]:
+        yield _posting(names.tax_account, currency, -parse_amount(tax["amount"], currency), _comment(tax_title(tax)))
 
 
 def _due(document: Json) -> str:

@@ -28,8 +28,8 @@ def _rows(book: Book) -> Iterator[tuple[Cell, ...]]:
         issued = document["issued_at"][:10]
         buyer, reason = csv_file.text(book.customer(document).name), csv_file.text(document.get("reason"))
         head = (document["number"], buyer, issued, (document["due_at"] or issued)[:10], reason)
-        tax_code = tax_name(document, names.quickbooks_tax_code, names.quickbooks_no_tax_code)
         for share in shares(document):
+            tax_code = tax_name(share.rate, names.quickbooks_tax_code, names.quickbooks_no_tax_code)
             amounts = ("1", share.net_text, share.net_text, tax_code, share.tax_text)
             said = (names.quickbooks_item, csv_file.text(share.said))
             yield (*head, *said, *amounts, document["currency"], share.line["from"][:10])

@@ -1,23 +1,27 @@
 """A document split to the cent: each line's part before tax, and its part of the tax.
 
-Pure. Whatever the document's lines include or leave out, the parts before tax sum to its subtotal and the parts of the
-tax to its taxes, so that every export adds up to the invoice. Knows the printed invoice and no format.
+Pure. Whatever the document's lines include or leave out, the parts before tax sum to its subtotal and the parts of each
+tax to that tax, so that every export adds up to the invoice; no part is a whole minor unit from its own exact tax.
+Knows the printed invoice and no format.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from fractions import Fraction
 from typing import Any
 
-from metering.money import amount_text, parse_amount
-from metering.tax import lines_before_tax
+from metering.money import amount_text, apportioned, parse_amount
+from metering.tax import by_tax, lines_before_tax, lines_of
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """One line (or a project's part of one), in whole minor units of the document's currency."""
+    """One line (or a project's part of one), in whole minor units of the document's currency.
+
+    `line` says its tax; `rate` is that of its tax in percent, `0` where it has none.
+    """
 
     line: Mapping[str, Any]
     project_id: str | None
@@ -25,6 +29,7 @@ class Share:
     currency: str
     net: int
     tax: int
+    rate: str = "0"
 
     @property
     def net_text(self) -> str:
@@ -47,19 +52,40 @@ class Share:
 def shares(document: Json, *, by_project: bool = False) -> list[Share]:
     """The document's lines in order; `by_project` splits those that stand for several projects."""
     currency = document["currency"]
-    parts = list(_parts(lines_before_tax(document), by_project=by_project))
-    nets = [parse_amount(amount, currency) for _, _, _, amount in parts]
-    assert sum(nets) == parse_amount(document["subtotal"], currency), document["number"]
-    taxes = _in_proportion(nets, tax_of(document))
-    return [
-        Share(line=line, project_id=project, quantity=quantity, currency=currency, net=net, tax=tax)
-        for (line, project, quantity, _), net, tax in zip(parts, nets, taxes, strict=True)
-    ]
+    printed = [_parts(line, by_project=by_project) for line in lines_of(document)]
+    before_tax = [_parts(line, by_project=by_project) for line in lines_before_tax(document)]
+    out: list[list[Share]] = [[] for _ in printed]
+    for entry, places in by_tax(document):
+        parts = [(place, *pair) for place in places for pair in zip(printed[place], before_tax[place], strict=True)]
+        gross = [parse_amount(part.amount, currency) for _, part, _ in parts]
+        nets = [parse_amount(net.amount, currency) for _, _, net in parts]
+        taxes = _taxes(document, entry, gross, nets)
+        rate = entry["rate_percent"] if entry else "0"
+        for (place, part, _), net, tax in zip(parts, nets, taxes, strict=True):
+            out[place].append(
+                Share(
+                    line=part.line,
+                    project_id=part.project_id,
+                    quantity=part.quantity,
+                    currency=currency,
+                    net=net,
+                    tax=tax,
+                    rate=rate,
+                )
+            )
+    found = [share for shares_of_line in out for share in shares_of_line]
+    assert sum(share.net for share in found) == parse_amount(document["subtotal"], currency), document["number"]
+    return found
 
 
-def tax_of(document: Json) -> int:
-    """All of the document's tax, in minor units."""
-    return sum(parse_amount(tax["amount"], document["currency"]) for tax in document["taxes"])
+def _taxes(document: Json, entry: Mapping[str, str] | None, gross: list[int], nets: list[int]) -> list[int]:
+    """The tax of each part of one rate: what the part includes, or its own exact tax by largest remainder."""
+    if entry is None:
+        return [0] * len(nets)
+    if document.get("tax_inclusive"):
+        return [with_tax - net for with_tax, net in zip(gross, nets, strict=True)]
+    rate = Fraction(entry["rate_percent"]) / 100
+    return apportioned(parse_amount(entry["amount"], document["currency"]), [net * rate for net in nets])
 
 
 def payable(document: Json) -> int:
@@ -67,21 +93,17 @@ def payable(document: Json) -> int:
     return parse_amount(document["total"], document["currency"])
 
 
-def _parts(
-    lines: Iterable[Mapping[str, Any]], *, by_project: bool
-) -> Iterator[tuple[Mapping[str, Any], str | None, str, str]]:
-    """(line, project, quantity, amount)."""
-    for line in lines:
-        projects = line.get("projects") if by_project else None
-        if projects:
-            yield from ((line, part["project_id"], part["quantity"], part["amount"]) for part in projects)
-        else:
-            yield line, line["project_id"], line["quantity"], line["amount"]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    line: Mapping[str, Any]
+    project_id: str | None
+    quantity: str
+    amount: str
 
 
-def _in_proportion(weights: Sequence[int], total: int) -> list[int]:
-    """Whole units in proportion to weights of any sign, summing to the total: running sums are cut, not the parts."""
-    whole = sum(weights)
-    assert whole or not total, "something cannot be a share of nothing"
-    running = [weight * total // whole if whole else 0 for weight in accumulate(weights, initial=0)]
-    return [after - before for before, after in pairwise(running)]
+def _parts(line: Mapping[str, Any], *, by_project: bool) -> list[_Part]:
+    """The line as it is, or as the projects that it stands for."""
+    projects = line.get("projects") if by_project else None
+    if projects:
+        return [_Part(line, part["project_id"], part["quantity"], part["amount"]) for part in projects]
+    return [_Part(line, line["project_id"], line["quantity"], line["amount"])]

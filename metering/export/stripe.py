@@ -11,7 +11,7 @@ from typing import Any
 
 from metering.config import Customer
 from metering.errors import ConfigError, Fault
-from metering.export.documents import Book, Json
+from metering.export.documents import Book, Json, tax_title
 from metering.export.events import event_id
 from metering.export.shares import shares
 from metering.figures import visible
@@ -53,7 +53,7 @@ def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], d
         more = {name: str(line[name]) for name in names if line[name] is not None}
         yield line["key"], share.said, share.net, (line["from"], line["to"]), more
     for number, tax in enumerate(document["taxes"], start=1):
-        said = f"{tax['name']} {tax['rate_percent']} % of {tax['base']}"
+        said = f"{tax_title(tax)} of {tax['base']}"
         period = (document["period"]["start"], document["period"]["end"])
         minor = parse_amount(tax["amount"], document["currency"])
         if minor:

@@ -51,7 +51,7 @@ def _line(book: Book, document: Json, share: Share) -> tuple[Cell, ...]:
         "1",
         share.net_text,
         names.xero_account_code,
-        tax_name(document, names.xero_tax_type, names.xero_no_tax_type),
+        tax_name(share.rate, names.xero_tax_type, names.xero_no_tax_type),
         share.tax_text,
         "Project" if share.project_id else None,
         csv_file.text(share.project_id),
