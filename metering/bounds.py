@@ -61,15 +61,11 @@ def held(
     table = dated.filter(pl.col("price_no").is_in(sorted(known)))
     mine, _ = pieces(segments.filter(pl.col("plan").is_in(table["plan"].implode())), plans, meters)
     by_customer = [number for number, price in known.items() if price.scope == "customer"]
-    begin, finish = counted(pl.col("start"), pl.col("end"), month, prorate)
     keys = [*GROUP, "price_no"]
     rows = (
         mine.filter(pl.col("price_no").is_in(sorted(known)))
         .with_columns(project_id=pl.when(~pl.col("price_no").is_in(by_customer)).then("project_id"))
-        .with_columns(counted_from=begin, counted_to=finish)
-        .pipe(_united, keys)
-        .group_by(keys)
-        .agg(pl.col("start").min(), pl.col("end").max(), pl.col("seconds").sum())
+        .pipe(united, keys, month, prorate)
         .with_columns(whole=pl.lit(month.seconds, dtype=pl.Int64))
     )
     if prorate == "none":
@@ -84,12 +80,20 @@ def _bounded(numbers: Iterable[int], prices: Mapping[int, Price]) -> list[int]:
     return own if any(bound is not None for three in bounds for bound in three) else []
 
 
-def _united(spans: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """The rows with `seconds`, in which time that several rows of one key share counts once."""
-    ordered = spans.sort(*keys, "counted_from", "counted_to")
+def united(rows: pl.DataFrame, keys: list[str], month: Period, prorate: Prorate) -> pl.DataFrame:
+    """The keys of the rows (start, end), each with its first start, last end and `seconds` of the month that count.
+
+    Time that several rows of one key share counts once.
+    """
+    begin, finish = counted(pl.col("start"), pl.col("end"), month, prorate)
+    ordered = rows.with_columns(counted_from=begin, counted_to=finish).sort(*keys, "counted_from", "counted_to")
     seen_to = pl.col("counted_to").cum_max().shift(1).over(keys)
     length = pl.col("counted_to") - pl.max_horizontal("counted_from", seen_to)
-    return ordered.with_columns(seconds=length.dt.total_seconds().clip(0))
+    return (
+        ordered.with_columns(seconds=length.dt.total_seconds().clip(0))
+        .group_by(keys)
+        .agg(pl.col("start").min(), pl.col("end").max(), pl.col("seconds").sum())
+    )
 
 
 def _in_full(rows: pl.DataFrame, dated: pl.DataFrame, month: Period) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from itertools import groupby
 
 import polars as pl
 
+from metering.bounds import united
 from metering.config import Plan
 from metering.money import Rounding, amount_text, parse_amount, quantity_text, round_amount
 from metering.period import Period, rfc3339
@@ -134,15 +135,9 @@ def held_seconds(
     month: Period, segments: pl.DataFrame, plans: Iterable[str], card: Rates
 ) -> dict[tuple[str, str], int]:
     """(customer, plan) -> the seconds of the month for which the customer held the plan, with any project."""
-    begin, finish = counted(pl.col("start"), pl.col("end"), month, card.prorate)
-    rows = segments.filter(pl.col("plan").is_in(sorted(plans))).with_columns(fee_from=begin, fee_to=finish)
-    out: dict[tuple[str, str], int] = {}
-    for key, group in groupby(
-        rows.sort("customer", "plan", "fee_from", "fee_to").iter_rows(named=True),
-        key=lambda row: (row["customer"], row["plan"]),
-    ):
-        out[key] = sum(seconds for _, seconds, _ in _timed(_spans(group), month))
-    return out
+    held = united(segments.filter(pl.col("plan").is_in(sorted(plans))), ["customer", "plan"], month, card.prorate)
+    rows = held.select("customer", "plan", "seconds").sort("customer", "plan").iter_rows()
+    return {(customer, plan): seconds for customer, plan, seconds in rows}
 
 
 def minimum_lines(

@@ -164,7 +164,7 @@ def _line(line: Row, invoice: Row, names: Mapping[str, str | None], form: Format
         notes.append("measured by " + {"daily": "day", "monthly": "month"}.get(line.get("grain", ""), "hour"))
     return {
         "description": line["description"],
-        "notes": notes,
+        "notes": [*notes, *_computed(line, form)],
         "quantity": _quantity(line["quantity"], form),
         "unit": line["unit"] or "",
         "unit_price": None if line["unit_price"] is None else form.number(line["unit_price"]),
@@ -179,6 +179,18 @@ def _line(line: Row, invoice: Row, names: Mapping[str, str | None], form: Format
             for part in line.get("projects") or ()
         ],
     }
+
+
+def _computed(line: Row, form: Format) -> Iterator[str]:
+    """What else the amount is computed from: packages begun, and both ends of a difference."""
+    if "packages" in line:
+        yield f"{form.number(line['packages'])} × {form.number(line['package_size'])} begun"
+    if "before" in line and Fraction(line["before"]["quantity"]):
+        ends = (
+            f"{form.number(line[end]['amount'])} for {form.number(line[end]['quantity'])}"
+            for end in ("after", "before")
+        )
+        yield " less ".join(ends)
 
 
 def _span(line: Row) -> tuple[str, str]:

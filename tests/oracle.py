@@ -189,6 +189,105 @@ def with_bounds(price, share, places, sides, sums):
     return target, due, lines
 
 
+HOURS = 720
+"""The oracle's month is September, walked hour by hour."""
+
+
+def month(versions, owners, usage, *, by_customer=False, prorate="second"):
+    """What one meter comes to in a month, bounds included: {(customer, project or None): dollars}.
+
+    `versions`: [(first hour, price)] in order; `owners`: {project: [customer or None, hour by hour]}, of one plan;
+    `usage`: {(project, hour): quantity}.
+    """
+    groups = {}
+    for project, hours in owners.items():
+        for customer, first, last, share in runs(hours):
+            key = (customer, None if by_customer else project)
+            groups.setdefault(key, []).append((project, first, last, share))
+    return {key: group(versions, found, usage, by_customer, prorate) for key, found in groups.items()}
+
+
+def runs(hours):
+    """[(customer, first hour, behind the last, the hours that its allowance counts)]"""
+    found = []
+    for hour, customer in enumerate(hours):
+        if customer is not None and found and found[-1][0] == customer and found[-1][2] == hour:
+            found[-1][2] = hour + 1
+        elif customer is not None:
+            found.append([customer, hour, hour + 1])
+    last = len(found) - 1
+    return [
+        (customer, first, end, set(range(0 if i == 0 else first, HOURS if i == last else end)))
+        for i, (customer, first, end) in enumerate(found)
+    ]
+
+
+def in_force(versions, hour):
+    found = None
+    for number, (first, _) in enumerate(versions):
+        if first <= hour:
+            found = number
+    return found
+
+
+def group(versions, found, usage, by_customer, prorate):
+    """All segments of a customer or of one project: rounded lines, then the fee at zero, then the bounds."""
+    pools = [found] if by_customer else [[one] for one in found]
+    lines = [line for pool in pools for line in pool_lines(versions, pool, usage)]
+    held = [set() for _ in versions]
+    for _, first, end, _ in found:
+        for hour in range(first, end):
+            version = in_force(versions, hour)
+            if version is not None:
+                held[version].add(hour)
+    time = [Fraction(len(hours), HOURS) for hours in held]
+    if prorate == "none":
+        whole = [sum(in_force(versions, hour) == at for hour in range(HOURS)) for at in range(len(versions))]
+        whole = [count if hours else 0 for count, hours in zip(whole, held, strict=True)]
+        time = [Fraction(count, sum(whole)) if sum(whole) else Fraction(0) for count in whole]
+    if not lines:
+        for (_, price), share in zip(versions, time, strict=True):
+            if price.get("flat_fee_at_zero"):
+                lines.append(number(price["tiers"][0].get("flat_fee", "0")) * share)
+    total = sum((signed(line, 2) for line in lines), Fraction(0))
+    minimums = [
+        number(price["minimum"]) * t for (_, price), t in zip(versions, time, strict=True) if "minimum" in price
+    ]
+    total = max(total, signed(sum(minimums, Fraction(0)), 2)) if any(held) and minimums else total
+    last = max((i for i, hours in enumerate(held) if hours), default=None)
+    if last is not None and "maximum" in versions[last][1]:
+        total = min(total, signed(number(versions[last][1]["maximum"]), 2))
+    return total
+
+
+def pool_lines(versions, pool, usage):
+    """The exact amounts of the lines of segments that fill one allowance: version after version."""
+    share = Fraction(len(set.union(*(counted for *_, counted in pool))), HOURS)
+    before, out = Fraction(0), []
+    for position, (_, price) in enumerate(versions):
+        used = sum(
+            (
+                usage.get((project, hour), Fraction(0))
+                for project, first, end, _ in pool
+                for hour in range(first, end)
+                if in_force(versions, hour) == position
+            ),
+            Fraction(0),
+        )
+        sides = [
+            whole_price({**price, "flat_fee_at_zero": False}, after_allowance(price, share, at), share)
+            for at in (before, before + used)
+        ]
+        nothing = (Fraction(0), None if price["model"] == "package" else Fraction(0))
+        for key in sides[0].keys() | sides[1].keys():
+            down, up = (side.get(key, nothing) for side in sides)
+            amount = worth(price, up) - worth(price, down)
+            if up[0] != down[0] or amount:
+                out.append(amount)
+        before += used
+    return out
+
+
 if __name__ == "__main__":
     cases = [json.loads(text) for text in SCENARIOS.read_text().splitlines()]
     for case in cases:

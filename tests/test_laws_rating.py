@@ -34,7 +34,10 @@ sizes = st.one_of(st.integers(1, 50).map(str), texts(50, 2)).filter(lambda text:
 
 @st.composite
 def prices(
-    draw: st.DrawFn, models: tuple[str, ...] = ("per_unit", "graduated", "volume", "package"), bounds: bool = True
+    draw: st.DrawFn,
+    models: tuple[str, ...] = ("per_unit", "graduated", "volume", "package"),
+    bounds: bool = True,
+    amounts: st.SearchStrategy[str] = amounts,
 ):
     model = draw(st.sampled_from(models))
     price: dict[str, object] = {"model": model}
