@@ -15,26 +15,22 @@ from typing import Any
 import polars as pl
 
 from metering import (
-    bounds,
     close,
     corrections,
     discount,
-    explain_bounds,
     explain_cost,
     explain_evidence,
     explain_steps,
     explain_text,
+    explain_time,
     invoice,
-    ratecard,
-    split,
     tax,
 )
 from metering import terms as terms_of_month
-from metering.config import Config, Plan
+from metering.config import Config
 from metering.errors import MeteringError
-from metering.explain_bounds import Version
-from metering.explain_steps import FeeSpan, Run, Stretch
-from metering.fee_lines import held_seconds
+from metering.explain_steps import Run, Stretch
+from metering.explain_time import is_same_group, of_group
 from metering.money import amount_text, minor_units, quantity_text
 from metering.month import LATEST, Month
 from metering.period import Period, month_name, month_of, parse_time, rfc3339
@@ -169,13 +165,13 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.Data
     """
     segments = month.segments if held is None else held
     if line["kind"] == "base_fee":
-        told = _base_fee(month, document["customer"]["id"], line)
+        told = explain_time.base_fee(month, document["customer"]["id"], line)
     elif line["meter"] is None and line["kind"] == "minimum":
-        told = _plan_minimum(month, segments, document, line)
+        told = explain_time.plan_minimum(month, segments, document, line)
     elif line["meter"] is None and line["kind"] == "discount":
         told = _discount(month, document, line)
     elif line["kind"] in {"minimum", "discount"} or _charge_of(month, document["customer"]["id"], line).is_empty():
-        told = _without_usage(month, segments, document, line)
+        told = explain_time.without_usage(month, segments, document, line)
     else:
         told = _usage(month, document["customer"]["id"], line)
     arithmetic = told["arithmetic"]
@@ -215,12 +211,12 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
     if known is None:
         return None
     billed_lines, then, rated = known
-    billed = [one for one in billed_lines if _is_same_group(one, line)]
+    billed = [one for one in billed_lines if _is_corrected(one, line)]
     every = invoice.lines(rated.period, then.segments, rated.charges, rated.rates).get(customer, [])
     rerated = [
         _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one, then.segments)
         for one in sorted(every, key=lambda one: str(one["key"]))
-        if _is_same_group(one, line)
+        if _is_corrected(one, line)
     ]
     digits = minor_units(currency)
     was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
@@ -235,10 +231,9 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
 
-def _is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+def _is_corrected(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
     """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
-    is_of_same = all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
-    return one["kind"] != "base_fee" and is_of_same and tax.key(one) == tax.key(line)
+    return one["kind"] != "base_fee" and is_same_group(one, line) and tax.key(one) == tax.key(line)
 
 
 def _rerated(month: Month, document: Json, line: Json, held: pl.DataFrame) -> Json:
@@ -309,7 +304,7 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
 
 def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
     charge = _charge_of(month, customer, line).row(0, named=True)
-    run = _is_of(customer, line)
+    run = of_group(customer, line)
     if line["project_id"] is not None:
         run = run & (pl.col("project_id") == line["project_id"]) & (pl.col("segment_no") == charge["segment_no"])
     mine = month.pieces.filter(run)
@@ -319,16 +314,10 @@ def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
     )
 
 
-def _is_of(customer: str, line: Json) -> pl.Expr:
-    """Whether a row is of the line's customer, plan and meter."""
-    facts = {"customer": customer, "plan": line["plan"], "meter": line["meter"]}
-    return pl.all_horizontal(pl.col(name) == fact for name, fact in facts.items())
-
-
 def _charge_of(month: Month, customer: str, line: Json) -> pl.DataFrame:
     """The charges of the piece that the line is for."""
     is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
-    return month.charges.filter(_is_of(customer, line) & is_project & (pl.col("start") == parse_time(line["from"])))
+    return month.charges.filter(of_group(customer, line) & is_project & (pl.col("start") == parse_time(line["from"])))
 
 
 def _costs(month: Month, versions: list[pl.DataFrame], is_cost_plus: bool) -> tuple[Fraction, Fraction]:
@@ -340,96 +329,6 @@ def _costs(month: Month, versions: list[pl.DataFrame], is_cost_plus: bool) -> tu
         sum((costs.get(number, Fraction(0)) for number in version["piece_no"]), Fraction(0)) for version in versions
     ]
     return sum(sums[:-1], Fraction(0)), sum(sums, Fraction(0))
-
-
-# -- fees and minimums
-
-
-def _base_fee(month: Month, customer: str, line: Json) -> Json:
-    plan = month.terms.plan(line["plan"])
-    begin, finish = ratecard.counted(pl.col("start"), pl.col("end"), month.period, month.terms.card.prorate)
-    rows = month.segments.with_columns(counted_from=begin, counted_to=finish).filter(pl.col("plan") == plan.id)
-    if line["project_id"] is None:
-        rows = rows.filter(pl.col("customer") == customer).sort("start", "end")
-        spans = _united(_spans(rows))
-    else:
-        rows = rows.filter(pl.col("project_id") == line["project_id"]).sort("start")
-        spans = _spans(rows)
-    return {
-        "arithmetic": explain_steps.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
-        "ownership": explain_evidence.ownership(month, rows["project_id"].unique().sort().to_list()),
-        "observations": [],
-    }
-
-
-def _spans(rows: pl.DataFrame) -> list[FeeSpan]:
-    names = ("customer", "start", "end", "counted_from", "counted_to")
-    return [FeeSpan(**dict(zip(names, row, strict=True))) for row in rows.select(names).iter_rows()]
-
-
-def _united(spans: Iterable[FeeSpan]) -> list[FeeSpan]:
-    """The union of a customer's time in one plan over all of its projects; spans come sorted by start."""
-    out: list[FeeSpan] = []
-    for span in spans:
-        if out and span.start <= out[-1].end:
-            last = out.pop()
-            span = FeeSpan(  # noqa: PLW2901 - the span grows by what it meets
-                customer=last.customer,
-                start=last.start,
-                end=max(last.end, span.end),
-                counted_from=last.counted_from,
-                counted_to=max(last.counted_to, span.counted_to),
-            )
-        out.append(span)
-    return out
-
-
-def _without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
-    """A minimum, a discount above a maximum, or a flat fee due because no tier was entered."""
-    customer, plan = document["customer"]["id"], month.terms.plan(line["plan"])
-    card = month.terms.card
-    found = bounds.held(month.period, segments, card.plans, card.meters, card.prorate)
-    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
-    rows = found.rows.filter(_is_of(customer, line) & is_project).sort("price_no")
-    versions = [
-        Version(price=found.prices[number], seconds=seconds, whole=whole)
-        for number, seconds, whole in rows.select("price_no", "seconds", "whole").iter_rows()
-    ]
-    frame = month.pieces.filter(_is_of(customer, line))
-    if line["project_id"] is not None:
-        frame = frame.filter(pl.col("project_id") == line["project_id"])
-    if line["kind"] == "flat_fee":
-        at = rows["start"].to_list().index(parse_time(line["from"]))
-        arithmetic = explain_bounds.idle_fee(plan, versions[at], card.rounding)
-        members = month.rates.pools.get((customer, plan.id, line["meter"], rows["price_no"][at]), ())
-    else:
-        own = [one for one in document["lines"] if _is_same_group(one, line) and one["kind"] in {"usage", "flat_fee"}]
-        arithmetic = explain_bounds.bound(plan, versions, own, card.rounding)
-        members = split.pooled(month.rates.pools).get((customer, plan.id, line["meter"]), ())
-    meter = next(meter for meter in card.meters if meter.id == line["meter"])
-    _, seen = explain_evidence.observations(month, frame, meter.metrics)
-    rank = dict(frame.select("piece_no", "version_rank").iter_rows())
-    shared = members if line["project_id"] is None else ()
-    return {
-        "arithmetic": arithmetic | explain_steps.split_over(shared, frame["denominator"][0], arithmetic, plan.currency),
-        "ownership": explain_evidence.ownership(month, frame["project_id"].unique().sort().to_list()),
-        "observations": [{"stretch": rank[row.pop("piece_no")], **row} for row in seen],
-    }
-
-
-def _plan_minimum(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
-    plan: Plan = month.terms.plan(line["plan"])
-    own = [
-        one
-        for one in document["lines"]
-        if one["plan"] == plan.id and one["key"] != line["key"] and one["kind"] != "adjustment"
-    ]
-    held = held_seconds(month.period, segments, [plan.id], month.rates)[document["customer"]["id"], plan.id]
-    rounding = month.terms.card.rounding
-    return {
-        "arithmetic": explain_bounds.plan_minimum(plan, held, month.period, own, rounding),
-        "observations": [],
-    }
 
 
 def _discount(month: Month, document: Mapping[str, Any], line: Json) -> Json:

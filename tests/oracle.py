@@ -203,7 +203,8 @@ def month(versions, owners, usage, *, by_customer=False, prorate="second"):
     for project, hours in owners.items():
         for customer, first, last, share in runs(hours):
             key = (customer, None if by_customer else project)
-            groups.setdefault(key, []).append((project, first, last, share))
+            counted = set(range(HOURS)) if prorate == "none" else share
+            groups.setdefault(key, []).append((project, first, last, counted))
     return {key: group(versions, found, usage, by_customer, prorate) for key, found in groups.items()}
 
 

@@ -312,3 +312,39 @@ def test_equal_documents_give_equal_bytes():
     assert focus_columns.parquet_bytes(focus.charges(book(), {})) == focus_columns.parquet_bytes(
         focus.charges(book(), {})
     )
+
+
+def with_flat_fee():
+    """Acme's invoice with a tier's flat fee of 10.00 beside its usage."""
+    lines = [
+        line("usage", "145.38", "969.188888888889", "0.15", meter="compute", unit="CU-hour"),
+        line(
+            "flat_fee",
+            "10.00",
+            "1",
+            "10.00",
+            meter="compute",
+            unit=None,
+            tier="1/flat",
+            description="Compute: flat fee",
+        ),
+    ]
+    totals_of = ("155.38", [("VAT", "21", "155.38", "32.63")], "188.01")
+    return document("INV-2026-000009", "acme", "USD", lines, totals_of)
+
+
+def test_a_flat_fee_is_a_fixed_line_of_quantity_one_in_every_export():
+    found = book([with_flat_fee()])
+
+    fee = next(row for row in focus.charges(found, {}) if row["x_LineKind"] == "flat_fee")
+    assert (fee["ChargeCategory"], fee["ChargeFrequency"], fee["SkuMeter"]) == ("Purchase", "Recurring", "compute")
+    assert (fee["PricingQuantity"], fee["PricingUnit"], fee["ListUnitPrice"], fee["ListCost"]) == (
+        *("1", "Charges", "10.00", "10"),
+    )
+    assert (fee["ConsumedQuantity"], fee["SkuPriceId"]) == (None, "pro/compute/1/flat")
+    assert totals(rows_of(xero.file(found)), "*InvoiceNumber", "Currency", "*UnitAmount", "TaxAmount") == {
+        "INV-2026-000009": "188.01 USD"
+    }
+    assert totals(rows_of(quickbooks.file(found)), "InvoiceNo", "Currency", "ItemAmount", "ItemTaxAmount") == {
+        "INV-2026-000009": "188.01 USD"
+    }
