@@ -381,3 +381,19 @@ def test_a_part_of_a_plans_minimum_says_of_which():
 )
 def test_the_maximum_caps_after_the_minimum(amount, least, most, due):
     assert kept(amount, least, most) == due
+
+
+def test_by_the_day_every_instant_of_a_minimum_counts_as_the_midnight_before():
+    pro = plan("pro", price(unit_price="1", minimum="30"), price("storage", unit_price="1", minimum="3"))
+    rows = [subscription("p", "A", "pro", None, at(11, 18)), subscription("p", "B", "pro", at(11, 18))]
+
+    found = billed(rows, [pro], {}, prorate="day")
+
+    assert found == {"A": [("minimum", "10.00"), ("minimum", "1.00")], "B": [("minimum", "20.00"), ("minimum", "2.00")]}
+
+
+def test_by_the_day_a_minimum_of_some_hours_of_one_day_is_nothing():
+    pro = plan("pro", price(unit_price="1", minimum="30"))
+    rows = [subscription("p", "A", "pro", at(11, 6), at(11, 18)), subscription("p", "B", "pro", at(11, 18))]
+
+    assert billed(rows, [pro], {}, prorate="day") == {"B": [("minimum", "20.00")]}

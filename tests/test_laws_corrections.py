@@ -20,7 +20,8 @@ from metering.money import parse_amount, round_amount
 MONTHS = ("2026-05", "2026-06", "2026-07", "2026-08")
 LAST = "2026-09"
 CUSTOMER = {"a": "one", "b": "two", "c": "two"}
-VOLUME = {"model": "volume", "tiers": [{"up_to": "100", "unit_price": "0.13"}, {"unit_price": "0.07"}]}
+TIERS = [{"up_to": "100", "unit_price": "0.13", "flat_fee": "0.40"}, {"unit_price": "0.07", "flat_fee": "1.10"}]
+VOLUME = {"model": "volume", "tiers": TIERS, "flat_fee_at_zero": True, "minimum": "0.45", "maximum": "16.00"}
 PLAN = plan("pro", price(included="3", **VOLUME), base_fee="0.50")
 POOLED = plan("pro", price(included="3", scope="customer", **VOLUME), base_fee="0.50")
 WITH_TAX = tuple(Customer(id=name, name=name, tax_rate_percent="21", tax_inclusive=True) for name in ("one", "two"))
@@ -44,14 +45,19 @@ TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
 
 def costs(seconds: int) -> int:
-    """Cents of a project's month by hand: three hours free, then 0.13 each, or 0.07 for all once they pass 100."""
+    """Cents of a project's month by hand: three hours free, then 0.13 each and 0.40, or 0.07 and 1.10 beyond 100.
+
+    At least 0.45 and at most 16.00; without usage beyond the free hours the 0.40 are due as well.
+    """
     hours = max(Fraction(seconds, 3600) - 3, Fraction(0))
-    return round_amount(hours * (Fraction(13, 100) if hours <= 100 else Fraction(7, 100)), "USD")
+    unit, fee = (Fraction(13, 100), 40) if hours <= 100 else (Fraction(7, 100), 110)
+    return min(max(round_amount(hours * unit, "USD") + fee, 45), 1600)
 
 
 def truth(desk: Books, *, is_pooled: bool) -> dict[tuple[str, str], int]:
-    """(customer, month) -> cents of usage, from what was written down."""
-    seconds: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    """(customer, month) -> cents of usage, flat fees and bounds, from what was written down."""
+    pools = {(CUSTOMER[project], CUSTOMER[project] if is_pooled else project) for project in CUSTOMER}
+    seconds = {(*pool, name): 0 for pool in pools for name in (*MONTHS, LAST)}
     for (project, hour), metrics in desk.used.items():
         if project in CUSTOMER:
             pool = CUSTOMER[project] if is_pooled else project
@@ -59,7 +65,7 @@ def truth(desk: Books, *, is_pooled: bool) -> dict[tuple[str, str], int]:
     out: defaultdict[tuple[str, str], int] = defaultdict(int)
     for (customer, _, name), value in seconds.items():
         out[customer, name] += costs(value)
-    return {key: cents for key, cents in out.items() if cents}
+    return dict(out)
 
 
 def billed(desk: Books) -> dict[tuple[str, str], int]:
