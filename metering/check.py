@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metering import check_endpoints, check_parties, legacy, lock, meters, notify, pages, ratecard
+from metering import check_endpoints, check_parties, legacy, lock, meters, notify, pages, ratecard, readable
 from metering import store as door
 from metering.config import Config, Organization, Secret
 from metering.errors import (
@@ -279,7 +279,8 @@ class _Asked:
     async def _inventory(self, key: Secret) -> str:
         params = {"org_id": self.organization.id, "limit": "1"}
         try:
-            projects, unavailable = pages.inventory((await self.neon.get("projects", params, key)).body)
+            body = (await self.neon.get("projects", params, key)).body
+            projects, unavailable, unreadable = readable.inventory(body)
         except CredentialsError:
             raise
         except MeteringError as error:
@@ -289,7 +290,7 @@ class _Asked:
             self._tell("inventory", "fault", f"projects are not visible: {_sentence(error)}", exit_code=3)
             return _state(error)
         self.is_silent = False
-        is_empty = not projects and not unavailable
+        is_empty = not projects and not unavailable and not unreadable
         self._tell("inventory", "ok", "visible" + (", and there is no project yet" if is_empty else ""))
         return "visible"
 
@@ -344,7 +345,7 @@ class _Asked:
             "limit": "1",
         }
         body = (await self.neon.get(HISTORY[history], params, key, history=True)).body
-        pages.history(legacy.retold(body) if history == "legacy" else body)
+        readable.by_rows(body, lambda page: pages.history(legacy.retold(page) if history == "legacy" else page))
 
     def _compare_clocks(self, server_date: datetime | None) -> None:
         if server_date is not None and abs(server_date - self.now) > LARGEST_CLOCK_DIFFERENCE:

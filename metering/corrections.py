@@ -221,6 +221,9 @@ def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> boo
     span = {"period_start": period.start, "period_end": period.end}
     if store.query("is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
         return True
+    unread = [store.query("unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
+    if not unread[0].equals(unread[1]):
+        return True
     then, known = certified_of(store, after), certified_of(store, as_of_seq)
     return any(
         selection(then.get(organization, Certified()), period, is_open=False)

@@ -5,7 +5,7 @@ where all its hours are certified hourly, else from its daily bucket where that 
 not all known that way counts from its monthly bucket where that is certified.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -51,6 +51,19 @@ class Certified:
             by_grain[grain].append(period)
         hourly, daily, monthly = (tuple(merged(found)) for found in by_grain)
         return Certified(hourly=hourly, daily=daily, monthly=monthly)
+
+    def less(self, holes: Iterable[tuple[int, Period]]) -> "Certified":
+        """What is left of it without these periods of a grain."""
+        by_grain: tuple[list[Period], list[Period], list[Period]] = ([], [], [])
+        for grain, hole in holes:
+            by_grain[grain].append(hole)
+        parts = (
+            (grain, part)
+            for grain, periods in enumerate(_by_grain(self))
+            for period in periods
+            for part in without(period, by_grain[grain])
+        )
+        return Certified.of(parts)
 
     def covers(self, part: Period, grain: int) -> bool:
         """Whether all of the part is certified at this grain."""
@@ -215,15 +228,19 @@ def _is_day_known(certified: Certified, day: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """A month's coverage over all organizations that have one (sponsored ones have none)."""
+    """A month's coverage over all organizations that have one (sponsored ones have none).
+
+    `unread`: per organization, hours that are certified for all of its projects but one, with the reason.
+    """
 
     month: Period
     certified: Mapping[str, Certified]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, Sequence[tuple[Period, str]]] = field(default_factory=dict)
 
     def covered_hours(self) -> int:
         """Hours that are covered in every organization."""
-        holes: list[Period] = []
+        holes = [hole for name in self.certified for hole, _ in self.unread.get(name, ())]
         for certified in self.certified.values():
             holes.extend(without(self.month, certified.covered(self.month)))
         return sum(part.hours() for part in without(self.month, holes)) if self.certified else 0
@@ -238,16 +255,22 @@ class Coverage:
 
     def gaps(self, until: datetime) -> list[dict[str, str]]:
         """Contract shape, sorted by organization and start."""
-        return [
-            {
-                "organization": organization,
-                "start": rfc3339(gap.start),
-                "end": rfc3339(gap.end),
-                "reason": self.reasons.get(organization, "not_read"),
-            }
-            for organization, certified in sorted(self.certified.items())
-            for gap in gaps(certified, self.month, until)
+        found = [
+            (organization, gap, reason)
+            for organization in sorted(self.certified)
+            for gap, reason in sorted(self._gaps_of(organization, until))
         ]
+        return [
+            {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
+            for organization, gap, reason in found
+        ]
+
+    def _gaps_of(self, organization: str, until: datetime) -> Iterator[tuple[Period, str]]:
+        for gap in gaps(self.certified[organization], self.month, until):
+            yield gap, self.reasons.get(organization, "not_read")
+        for hole, reason in self.unread.get(organization, ()):
+            if part := hole.overlap(self.month):
+                yield part, reason
 
     def grain(self) -> str:
         """The coarsest grain that counts in the month."""

@@ -9,11 +9,12 @@ out of theirs. Asks nothing, reads no clock; the caller holds the transaction.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
 
-from metering import legacy, pages
+from metering import legacy, pages, readable, unread_rows
 from metering.changes import (
     KEYS,
     LONG_KEYS,
@@ -30,7 +31,8 @@ from metering.errors import PageRefusedError
 from metering.journal import Record
 from metering.meters import KNOWN_METRICS
 from metering.page_rows import page_frame, page_row
-from metering.period import parse_time
+from metering.period import Period, parse_time
+from metering.readable import Unreadable
 from metering.row_keys import RowKeys
 from metering.store import Store
 from metering.sweep_rows import SweepRows, cursor_of
@@ -54,11 +56,13 @@ class ReadPage:
     projects: tuple[str, ...] = ()
     periods: tuple[pages.NeonPeriod, ...] = ()
     buckets: pages.Buckets = field(default_factory=pages.Buckets)
+    unreadable: tuple[Unreadable, ...] = ()
 
     def asked(self) -> list[str]:
-        """The projects that were asked for by id; none where the question was for all, or the page is faulty."""
+        """The projects that were asked for by id, and could be read; none where the question was for all."""
         named = self.record.data["params"].get("project_ids", "") if self.row["fault"] is None else ""
-        return named.split(",") if named else []
+        unreadable = {row.project_id for row in self.unreadable}
+        return [name for name in named.split(",") if name not in unreadable] if named else []
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class _Batch:
     read_at: dict[int, datetime] = field(default_factory=dict)  # project_key -> when the page was asked for
     sweep: list[tuple[Record, str | None]] = field(default_factory=list)  # pages of a sweep, and where they lead to
     page_rows: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
     bucket_seqs: list[int] = field(default_factory=list)
     bucket_keys: list[int] = field(default_factory=list)
     bucket_periods: list[int] = field(default_factory=list)
@@ -118,18 +123,35 @@ class _Batch:
 
 def read_page(record: Record) -> ReadPage:
     """Parses a history page; a faulty one is a page without projects."""
-    body, is_legacy = record.body, record.data["path"] == legacy.PATH
+    body, unreadable = record.body, list[Unreadable]()
+    parse = partial(_parsed, grain=record.data["grain"], is_legacy=record.data["path"] == legacy.PATH)
     try:
-        page = pages.history(legacy.retold(body) if is_legacy else body, record.data["grain"])
-        if not is_legacy and any(metric.startswith(legacy.PREFIX) for metric in page.buckets.metrics):
-            raise PageRefusedError(f"a metric is called {legacy.PREFIX}…, which is what we call those of legacy plans")
-        if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
-            raise PageRefusedError("a value has more than 38 digits")
+        if record.data.get("by_rows"):
+            page, unreadable = readable.by_rows(body, parse)
+        else:
+            page = parse(body)
     except (PageRefusedError, OverflowError) as error:
         return ReadPage(record=record, row=page_row(record, body, items=0, fault=str(error)))
     row = page_row(record, body, items=len(page.projects), fault=None)
     row["metrics"], row["grains"] = sorted(_reported(page.buckets)), sorted(set(page.buckets.grain))
-    return ReadPage(record=record, row=row, projects=page.projects, periods=page.periods, buckets=page.buckets)
+    return ReadPage(
+        record=record,
+        row=row,
+        projects=page.projects,
+        periods=page.periods,
+        buckets=page.buckets,
+        unreadable=tuple(unreadable),
+    )
+
+
+def _parsed(body: bytes, *, grain: int, is_legacy: bool) -> pages.HistoryPage:
+    """A history page that the store can hold; raises PageRefusedError, OverflowError."""
+    page = pages.history(legacy.retold(body) if is_legacy else body, grain)
+    if not is_legacy and any(metric.startswith(legacy.PREFIX) for metric in page.buckets.metrics):
+        raise PageRefusedError(f"a metric is called {legacy.PREFIX}…, which is what we call those of legacy plans")
+    if any(value >= STORED_LIMIT for _, _, value in page.buckets.others):
+        raise PageRefusedError("a value has more than 38 digits")
+    return page
 
 
 class HistoryRows:
@@ -164,8 +186,9 @@ class HistoryRows:
         read = [*keys, *self._keys.known(data["organization"], page.asked())]
         batch.read_at.update(dict.fromkeys(read, page.row["sent_at"]))
         if data.get("is_sweep"):
-            batch.sweep.append((page.record, cursor_of(page.record.body)))
+            batch.sweep.append((page.record, cursor_of(page.record)))
         batch.page_rows.append(page.row)
+        batch.unreadable += unread_rows.told(page.record, page.unreadable)
         return True
 
     def land(self, *, ending: int | None = None) -> None:
@@ -213,6 +236,7 @@ class HistoryRows:
         self._store.insert(
             "page", page_frame([{**row, "changes": counts.get(row["seq"], 0)} for row in batch.page_rows])
         )
+        unread_rows.insert(self._store, batch.unreadable)
 
     def _outdate(self, batch: _Batch, listed: pl.DataFrame, window: dict[str, Any]) -> None:
         """What walks that are still open left out of these buckets no longer tells: this is the later sight."""
@@ -291,6 +315,7 @@ class HistoryRows:
         )
         self._apply_omissions(walk)
         if is_whole and start < until and not missing:
+            unread_rows.certify(self._store, walk, grain, Period(start=start, end=until))
             execute(
                 "insert into coverage values ($seq, $organization, $grain, $start, $until, $walk)",
                 {

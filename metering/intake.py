@@ -132,7 +132,7 @@ class Intake:
     def page(
         self, answer: Answer, endpoint: str, organization: str, walk: int, more: Mapping[str, Any] | None = None
     ) -> None:
-        """Journals and lands one page."""
+        """Journals and lands one page; `by_rows`: its sound rows count, whatever the others are."""
         self.report.pages += 1
         if self.checks_clock and answer.server_date is not None:
             self._ahead = answer.received_at - answer.server_date
@@ -147,6 +147,7 @@ class Intake:
                 "sent_at": rfc3339(answer.sent_at),
                 "received_at": rfc3339(answer.received_at),
                 "request_id": answer.request_id,
+                "by_rows": True,
                 **(more or {}),
             },
             body=answer.body,
@@ -296,6 +297,8 @@ class Intake:
         if not ended["is_complete"]:
             told["reason"] = ended["reason"]
         row["walks"].append(told)
+        for project_id, fault in self.ledger.store.query("unreadable_of_walk", walk=number).iter_rows():
+            self.report.faults.append(f"{asked.where}: project {project_id} was refused: {fault}")
         if ended["is_complete"] or isinstance(error, CredentialsError | StoppedError):
             return
         if isinstance(error, NeonError) and error.status in asked.forgiven:

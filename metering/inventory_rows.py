@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import pages
+from metering import pages, readable, unread_rows
 from metering.changes import UTC_MICROSECONDS
 from metering.errors import PageRefusedError
 from metering.journal import Record
@@ -81,6 +81,7 @@ class InventoryRows:
     def _start_gathering(self) -> None:
         self._pages: list[dict[str, Any]] = []
         self._seen: list[dict[str, Any]] = []
+        self._unreadable: list[dict[str, Any]] = []
         self._listed: list[tuple[int, str, str, datetime | None]] = []
         self._counters: dict[tuple[str, str], dict[str, Any]] = {}
         self._branches: dict[tuple[str, str], dict[str, Any]] = {}
@@ -114,6 +115,7 @@ class InventoryRows:
         self._store.replace("counter", pl.DataFrame(list(self._counters.values()), schema=_COUNTER, orient="row"))
         self._store.replace("branch_size", pl.DataFrame(list(self._branches.values()), schema=_BRANCHES, orient="row"))
         self._store.insert("page", page_frame(self._pages))
+        unread_rows.insert(self._store, self._unreadable)
         self._start_gathering()
 
     def end_walk(self, record: Record) -> None:
@@ -141,13 +143,17 @@ class InventoryRows:
 
     def _take_inventory(self, record: Record, body: bytes) -> int:
         data = record.data
-        projects, unavailable = pages.inventory(body)
+        if data.get("by_rows"):
+            projects, unavailable, unreadable = readable.inventory(body)
+        else:
+            (projects, unavailable), unreadable = pages.inventory(body), []
+        self._unreadable += unread_rows.told(record, unreadable)
         is_listed = data["endpoint"] == "inventory"
         rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
         self._seen += self._changed(data["organization"], rows)
         if is_listed:
             active = [(project.project_id, project.last_active_at) for project in projects]
-            active += [(project_id, None) for project_id in unavailable]
+            active += [(project_id, None) for project_id in (*unavailable, *(row.project_id for row in unreadable))]
             self._listed += [(data["walk"], data["organization"], *one) for one in active]
         return len(projects)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from metering import alarm_rows, alert_rows, change_rows, invoice_rows, retention_rows, stripe_rows
+from metering import alarm_rows, alert_rows, change_rows, invoice_rows, retention_rows, stripe_rows, unread_rows
 from metering.errors import StoreDamagedError
 from metering.history_rows import HISTORY_ENDPOINTS, HistoryRows, grain_fault, read_page
 from metering.inventory_rows import InventoryRows
@@ -171,6 +171,8 @@ class Landing:
             "kind": kind,
         }
         self.store.insert("walk", walk_frame(row))
+        if row["is_complete"]:
+            unread_rows.end(self.store, row)
         if is_history:
             self._history.end_walk(row, metrics, grains, is_legacy=data.get("path") == LEGACY_PATH)
         elif data["endpoint"] == "inventory" and row["is_complete"]:

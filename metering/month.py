@@ -66,7 +66,23 @@ class Month:
         reasons: dict[str, str] = {}
         for organization, kind, reason in self.store.query("gap_reasons", as_of_seq=self.as_of_seq).iter_rows():
             reasons[organization] = f"{kind}: {reason}" if reason else kind
-        return Coverage(month=self.period, certified=counted, reasons=reasons)
+        unread: dict[str, list[tuple[Period, str]]] = {}
+        for organization, project, start, end, fault in self.unread.iter_rows():
+            why = f"unreadable: project {project}: {fault}"
+            unread.setdefault(organization, []).append((Period(start=start, end=end), why))
+        return Coverage(month=self.period, certified=counted, reasons=reasons, unread=unread)
+
+    @cached_property
+    def unread(self) -> pl.DataFrame:
+        """Hours of the month that are certified for an organization but not for one of its projects, and why."""
+        found = self.store.query("unread_hours", as_of_seq=self.as_of_seq)
+        return found.select(
+            "organization",
+            "project_id",
+            start=pl.max_horizontal("period_start", pl.lit(self.period.start, dtype=Moment)),
+            end=pl.min_horizontal("period_end", pl.lit(self.period.end, dtype=Moment)),
+            fault="fault",
+        ).filter(pl.col("start") < pl.col("end"))
 
     @cached_property
     def usage(self) -> MonthUsage:
@@ -80,8 +96,9 @@ class Month:
                 organization: selection(certified, self.period, is_open=self.is_open)
                 for organization, certified in self.certified.items()
             },
-            cuts=prices.union(self.uncertified["start"], self.uncertified["end"]),
+            cuts=prices.union(*(frame[name] for frame in (self.uncertified, self.unread) for name in ("start", "end"))),
             as_of_seq=self.as_of_seq,
+            left_out=self.unread.clear() if self.is_open else self.unread,
         )
 
     @property
@@ -172,8 +189,11 @@ class Month:
 
     def is_partial(self, rows: pl.DataFrame) -> pl.Series:
         """Which rows of USAGE hold observations of hours that are not certified."""
-        unsure = self.uncertified.with_columns(is_partial=pl.lit(value=True))
-        return usage.assigned(rows, unsure, ["organization"], "is_partial")["is_partial"].fill_null(value=False)
+        is_unsure = pl.lit(value=True)
+        unsure, unread = (frame.with_columns(is_partial=is_unsure) for frame in (self.uncertified, self.unread))
+        of_all = usage.assigned(rows, unsure, ["organization"], "is_partial")["is_partial"]
+        of_one = usage.assigned(rows, unread, ["organization", "project_id"], "is_partial")["is_partial"]
+        return of_all.fill_null(value=False) | of_one.fill_null(value=False)
 
     @cached_property
     def cost(self) -> NeonCost:

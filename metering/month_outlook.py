@@ -208,7 +208,7 @@ class _MonthAhead(Month):
     def usage(self) -> MonthUsage:
         """What was used, and what will be."""
         known = super().usage
-        names = ("store", "period", "counted", "cuts", "as_of_seq")
+        names = ("store", "period", "counted", "cuts", "as_of_seq", "left_out")
         return _UsageAhead(**{name: getattr(known, name) for name in names}, rest=self.rest)
 
     def with_buckets(self, sums: pl.DataFrame, wanted: pl.DataFrame, *, every: timedelta = HOUR) -> pl.DataFrame:

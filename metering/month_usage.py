@@ -5,7 +5,7 @@ which grain counts in each organization; must not know a plan, a price or a cust
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -34,18 +34,29 @@ PARTS: dict[str, pl.DataType] = {
     "period_end": Moment,
 }
 """The buckets of this grain that start in the period count."""
+LEFT_OUT: dict[str, pl.DataType] = {
+    "organization": pl.String(),
+    "project_id": pl.String(),
+    "start": Moment,
+    "end": Moment,
+}
 NOTHING = pl.DataFrame(schema={"project_id": pl.String, "metric": pl.String})
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonthUsage:
-    """`counted`: which timeframes count, per organization. `cuts`: the moments at which prices change."""
+    """`counted`: which timeframes count, per organization. `cuts`: the moments at which prices change.
+
+    `left_out`: organization, project_id, start, end of what does not count though the organization's timeframes do;
+    `cuts` hold its ends.
+    """
 
     store: Store
     period: Period
     counted: Mapping[str, Sequence[Timeframes]]
     cuts: Iterable[datetime]
     as_of_seq: int
+    left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEFT_OUT))
 
     @cached_property
     def slices(self) -> list[Period]:
@@ -211,12 +222,24 @@ class MonthUsage:
         given = {"read_at": pl.lit(None, dtype=Moment), "times": pl.lit(1, dtype=pl.Int64)}
         added = {name: value for name, value in given.items() if name not in rows.columns}
         return (
-            rows.filter(pl.col("value") != 0)
+            self._without_left_out(rows)
+            .filter(pl.col("value") != 0)
             .join(self.parts, on=["organization", "grain"], how="inner")
             .filter(is_counted)
             .with_columns(start="first_start", end=usage.bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
+
+    def _without_left_out(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows less those that begin in what is left out."""
+        if self.left_out.is_empty():
+            return rows
+        holes = self.left_out.select("organization", "project_id", hole_start="start", hole_end="end")
+        numbered = rows.with_row_index("row_no")
+        inside = numbered.join(holes, on=["organization", "project_id"]).filter(
+            (pl.col("first_start") >= pl.col("hole_start")) & (pl.col("first_start") < pl.col("hole_end"))
+        )
+        return numbered.join(inside.select("row_no").unique(), on="row_no", how="anti").drop("row_no")
 
 
 def parts_of(counted: Mapping[str, Sequence[Timeframes]]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from metering import __version__, pages
+from metering import __version__, pages, readable
 from metering.config import NeonConfig, Secret
 from metering.errors import CredentialsError, NeonError, PageRefusedError, UnavailableError, UnreachableError
 from metering.legible import legible
@@ -383,7 +383,7 @@ def _unfinished(body: bytes) -> str | None:
 
 def _page_end(answer: Answer) -> pages.Envelope:
     try:
-        return pages.envelope(answer.body)
+        return readable.envelope(answer.body)
     except PageRefusedError:
         return pages.Envelope(items=(), cursor=None)
 

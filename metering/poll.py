@@ -121,7 +121,7 @@ class Cycle:
 
     def _windows(self, organization: Organization, wants: Wants) -> list[Window]:
         self.ledger.flush()
-        certified = certified_of(self.ledger.store).get(organization.id, Certified())
+        certified = read_of(self.ledger.store).get(organization.id, Certified())
         return windows(certified, wants(organization, certified), self.now)
 
 
@@ -136,6 +136,16 @@ def certified_of(store: Store, as_of_seq: int = 2**63, *, after: int = 0) -> dic
     for organization, grain, start, end in store.query("coverage_of", as_of_seq=as_of_seq, after=after).iter_rows():
         found.setdefault(organization, []).append((grain, Period(start=start, end=end)))
     return {organization: Certified.of(periods) for organization, periods in found.items()}
+
+
+def read_of(store: Store, *, after: int = 0) -> dict[str, Certified]:
+    """What is certified per organization and for each of its projects: what need not be read again."""
+    holes: dict[str, list[tuple[int, Period]]] = {}
+    for row in store.query("unread_hours", as_of_seq=2**63).iter_rows(named=True):
+        hole = (row["grain"], Period(start=row["period_start"], end=row["period_end"]))
+        holes.setdefault(row["organization"], []).append(hole)
+    found = certified_of(store, after=after)
+    return {name: certified.less(holes.get(name, ())) for name, certified in found.items()}
 
 
 def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wants:
@@ -160,7 +170,7 @@ def wanted_by_backfill(store: Store, start: datetime, end: datetime | None, now:
 
     What was read since the last one that was complete, it does not read again: one that was interrupted goes on.
     """
-    fresh = certified_of(store, after=int(store.query("last_backfill").item()))
+    fresh = read_of(store, after=int(store.query("last_backfill").item()))
 
     def wanted(organization: Organization, certified: Certified) -> Wanted:
         known = not_to_renew(certified, fresh.get(organization.id, Certified()), now)

@@ -31,6 +31,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "close_due_from": rfc3339(schedule.closes_from(config.schedule, month)),
         "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
+        "unreadable": [_shown(row) for row in store.query("unreadable_now").iter_rows(named=True)],
         "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
         "alarms": alarms.listed(store),
         "closed_under_older_rules": _closed_by_older_rules(store),

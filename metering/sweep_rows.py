@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import pages
+from metering import pages, readable
 from metering.changes import UTC_MICROSECONDS
 from metering.errors import PageRefusedError
 from metering.journal import Record
@@ -22,10 +22,11 @@ _READ = pl.Schema({"project_key": pl.UInt32(), "read_at": UTC_MICROSECONDS})
 _PAGE = pl.Schema({"walk": pl.UInt32(), "seq": pl.UInt64(), "cursor": pl.String()})
 
 
-def cursor_of(body: bytes) -> str | None:
+def cursor_of(record: Record) -> str | None:
     """Where a page leads to, however faulty its numbers are; None where it is the last."""
+    read = readable.envelope if record.data.get("by_rows") else pages.envelope
     try:
-        page = pages.envelope(body)
+        page = read(record.body)
     except PageRefusedError:
         return None
     return page.cursor if page.items else None

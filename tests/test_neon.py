@@ -635,9 +635,15 @@ def test_pages_before_a_fault_were_handed_on():
     assert len(seen) == 1
 
 
-def test_a_page_that_will_be_refused_is_handed_on_and_ends_the_walk():
-    world = World(raw(b'{"projects": [{"id": 5}], "pagination": {"cursor": "1"}}'))
+def test_a_page_that_is_no_list_is_handed_on_and_ends_the_walk():
+    world = World(raw(b'{"projects": 5, "pagination": {"cursor": "1"}}'))
     assert len(world.walk()) == 1
+
+
+@pytest.mark.parametrize("row", [b'{"id": 5}', rb'{"id": "a", "name": "\ud800"}', b"5"])
+def test_a_list_goes_on_behind_a_row_that_cannot_be_read(row):
+    world = World(raw(b'{"projects": [%s], "pagination": {"cursor": "1"}}' % row), listed("b"))
+    assert len(world.walk()) == 2
 
 
 # -- the key

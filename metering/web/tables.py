@@ -307,6 +307,17 @@ GAPS = Table(
         reason        text
     """),
 )
+UNREADABLE = Table(
+    name="unreadable",
+    title="Unreadable",
+    columns=_columns("""
+        organization  id
+        project_id    project  Project
+        endpoint      words    List
+        reason        text
+        since         moment
+    """),
+)
 OUTBOX = Table(
     name="outbox",
     title="Outbox",
