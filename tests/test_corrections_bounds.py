@@ -7,7 +7,7 @@ import pytest
 from card import plan, price, subscription
 from pages_of import Books, books, moment
 
-from metering import explain
+from metering import explain, invoice_sheet, month_report
 
 HOUR = 3600
 TIERS = [{"up_to": "10", "unit_price": "0.10", "flat_fee": "2"}, {"unit_price": "0.05", "flat_fee": "5"}]
@@ -149,3 +149,25 @@ def test_a_void_takes_back_what_its_lines_were_computed_from(desk):
     least = found["b/compute/pro/2026-09-01T00:00:00Z/minimum"]
     assert (least["amount"], least["basis"]) == ("-2.90", {"minimum": "-5.00", "charged": "-2.10"})
     assert desk.faults() == []
+
+
+def test_paper_says_the_packages_and_both_ends_of_a_difference(desk):
+    packed = {"model": "package", "package_size": "10", "package_price": "1.00"}
+    desk.plans = (plan("pro", price(**packed), price(valid_from="2026-09-16", **packed), base_fee="20"),)
+    desk.subscriptions = (
+        subscription("a", "two", "pro", None, moment("2026-09-11")),
+        subscription("a", "one", "pro", moment("2026-09-11"), None),
+    )
+    desk.use("a", "2026-09-12T05", compute_unit_seconds=17 * HOUR)
+    desk.use("a", "2026-09-20T05", compute_unit_seconds=5 * HOUR)
+    desk.read("2026-09")
+    desk.close("2026-09")
+
+    number = desk.invoice("2026-09", "one")["number"]
+    sheet = invoice_sheet.sheet(*month_report.printable(desk.ledger.store, desk.config, number, desk.now))
+
+    found = {line["description"]: line["notes"][1:] for group in sheet["groups"] for line in group["lines"][:2]}
+    later = sheet["groups"][0]["lines"][2]["notes"][1:]
+    # 10 of 30 days were another customer's; 17 CU-hours have begun two packages of ten, 22 three.
+    assert found == {"Pro": ["20.00 for 1 less 6.67 for 0.333333333333"], "Compute": ["2 × 10 begun"]}
+    assert later == ["1 × 10 begun", "3.00 for 22 less 2.00 for 17"]
