@@ -25,6 +25,7 @@ from metering import (
     explain_time,
     invoice,
     tax,
+    tax_cuts,
 )
 from metering import terms as terms_of_month
 from metering.config import Config
@@ -163,6 +164,8 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.Data
 
     `held`: the segments that say for how long what is due without usage counts, where they are not the month's own.
     """
+    if "shared" in line:
+        return _shared(month, document, line, held)
     segments = month.segments if held is None else held
     if line["kind"] == "base_fee":
         told = explain_time.base_fee(month, document["customer"]["id"], line)
@@ -180,6 +183,20 @@ def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.Data
     )
     agrees &= arithmetic.get("projects", []) == line.get("projects", [])
     return {"agrees": agrees, **told}
+
+
+def _shared(month: Month, document: Mapping[str, Any], line: Json, held: pl.DataFrame | None) -> Json:
+    """The part of a line that was shared over the taxes of its month: the whole taken apart, then the part of it."""
+    names = ("key", "from", "to", "quantity", "amount", "unit_price")
+    own = {name: value for name, value in line.items() if name not in {"shared", "projects"}}
+    told = line_of(month, document, {**own, **{name: line["shared"][name] for name in names}}, held)
+    arithmetic = told["arithmetic"]
+    projects = {"projects": arithmetic["projects"]} if "projects" in arithmetic else {}
+    part = tax_cuts.part({**own, "shared": line["shared"], **projects}, document["currency"])
+    agrees = arithmetic["amount"] == line["shared"]["amount"] and all(
+        part.get(name) == line.get(name) for name in ("quantity", "amount", "projects")
+    )
+    return {**told, "agrees": agrees, "arithmetic": {**arithmetic, "part": part["amount"]}}
 
 
 # -- older rules
@@ -286,7 +303,7 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
     )
     stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
     told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
-    pool = (customer, line["plan"], line["meter"], versions[-1]["price_no"][0])
+    pool = (customer, line["plan"], line["meter"], versions[-1]["price_no"][0], stretches[-1].start)
     members = month.rates.pools.get(pool, ()) if line["project_id"] is None else ()
     arithmetic = explain_steps.usage_line(run, line)
     if run.price.model == "cost_plus":
@@ -308,7 +325,7 @@ def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
     if line["project_id"] is not None:
         run = run & (pl.col("project_id") == line["project_id"]) & (pl.col("segment_no") == charge["segment_no"])
     mine = month.pieces.filter(run)
-    rank = mine.filter(pl.col("price_no") == charge["price_no"])["version_rank"][0]
+    rank = mine.filter(pl.col("piece_no") == charge["piece_no"])["version_rank"][0]
     return _Pieces(
         frame=mine.filter(pl.col("version_rank") <= rank), share=Fraction(charge["share_num"], charge["share_den"])
     )

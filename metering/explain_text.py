@@ -26,7 +26,7 @@ def steps(told: Mapping[str, Any]) -> list[str]:
     said = _SAID.get(arithmetic["model"])
     is_flat = told["line"]["kind"] == "flat_fee"
     lines = said(arithmetic) if said else _usage(arithmetic, unit, is_flat=is_flat)
-    return [*lines, _rounding(arithmetic, told["currency"]), *_split(arithmetic, unit)]
+    return [*lines, _rounding(arithmetic, told["currency"]), *_split(arithmetic, unit), *_part(told["line"])]
 
 
 def as_issued(line: Mapping[str, Any]) -> list[str]:
@@ -198,6 +198,16 @@ def _split(arithmetic: Json, unit: str) -> Iterator[str]:
         part = parts.get(row["project_id"])
         if part:
             yield f"    {row['project_id']} used {number(row['used'])} {unit}: {part['quantity']}, {part['amount']}"
+
+
+def _part(line: Mapping[str, Any]) -> Iterator[str]:
+    """How a line of the whole month was shared over the taxes in it."""
+    if shared := line.get("shared"):
+        weights, time = " : ".join(shared["weights"]), f"{shared['from'][:10]} to {shared['to'][:10]}"
+        yield (
+            f"shared over the taxes of {time} as {weights}, by largest remainder: part {shared['place']} of "
+            f"{shared['amount']} is {line['amount']}"
+        )
 
 
 def _rounding(arithmetic: Json, currency: str) -> str:

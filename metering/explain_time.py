@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from metering import bounds, explain_bounds, explain_evidence, explain_steps, ratecard, split
-from metering.config import Plan
+from metering import bounds, explain_bounds, explain_evidence, explain_steps, ratecard, split, tax_cuts
+from metering.config import Customer, Plan
 from metering.explain_bounds import Version
 from metering.explain_steps import FeeSpan
 from metering.fee_lines import held_seconds
@@ -41,6 +41,7 @@ def base_fee(month: Month, customer: str, line: Json) -> Json:
     else:
         rows = rows.filter(pl.col("project_id") == line["project_id"]).sort("start")
         spans = _spans(rows)
+    spans = _cut(spans, month.rates.customers)
     return {
         "arithmetic": explain_steps.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
         "ownership": explain_evidence.ownership(month, rows["project_id"].unique().sort().to_list()),
@@ -70,6 +71,17 @@ def _united(spans: Iterable[FeeSpan]) -> list[FeeSpan]:
     return out
 
 
+def _cut(spans: Iterable[FeeSpan], customers: Mapping[str, Customer]) -> list[FeeSpan]:
+    """The spans cut where their customer's tax changes."""
+    return [
+        FeeSpan(customer=span.customer, start=start, end=end, counted_from=begin, counted_to=finish)
+        for span in spans
+        for start, end, begin, finish in tax_cuts.parts(
+            customers.get(span.customer), (span.start, span.end), (span.counted_from, span.counted_to)
+        )
+    ]
+
+
 def without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
     """A minimum, a discount above a maximum, or a flat fee due because no tier was entered."""
     customer, plan = document["customer"]["id"], month.terms.plan(line["plan"])
@@ -94,11 +106,11 @@ def without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, A
         number = rows.filter(pl.col("start") == parse_time(line["from"]))["price_no"][0]
         version = Version(price=found.prices[number], seconds=held[number][0], whole=held[number][1])
         arithmetic = explain_bounds.idle_fee(plan, version, card.rounding)
-        members = month.rates.pools.get((customer, plan.id, line["meter"], number), ())
+        members = split.together(month.rates.pools, 4).get((customer, plan.id, line["meter"], number), ())
     else:
         own = [one for one in document["lines"] if is_same_group(one, line) and one["kind"] in {"usage", "flat_fee"}]
         arithmetic = explain_bounds.bound(plan, versions, own, card.rounding)
-        members = split.pooled(month.rates.pools).get((customer, plan.id, line["meter"]), ())
+        members = split.together(month.rates.pools, 3).get((customer, plan.id, line["meter"]), ())
     meter = next(meter for meter in card.meters if meter.id == line["meter"])
     _, seen = explain_evidence.observations(month, frame, meter.metrics)
     rank = dict(frame.select("piece_no", "version_rank").iter_rows())
@@ -110,13 +122,18 @@ def without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, A
     }
 
 
+def _is_of(line: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
+    """Whether a line of the document is this line, or a part of it."""
+    return bool(one.get("shared", one)["key"] == line["key"])
+
+
 def plan_minimum(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
     """What a plan's lines lack to its least amount."""
     plan: Plan = month.terms.plan(line["plan"])
     own = [
         one
         for one in document["lines"]
-        if one["plan"] == plan.id and one["key"] != line["key"] and one["kind"] != "adjustment"
+        if one["plan"] == plan.id and not _is_of(line, one) and one["kind"] != "adjustment"
     ]
     held = held_seconds(month.period, segments, [plan.id], month.rates)[document["customer"]["id"], plan.id]
     rounding = month.terms.card.rounding

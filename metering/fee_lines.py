@@ -13,6 +13,7 @@ from itertools import groupby
 
 import polars as pl
 
+from metering import tax_cuts
 from metering.bounds import united
 from metering.config import Plan
 from metering.money import Rounding, amount_text, parse_amount, quantity_text, round_amount
@@ -43,10 +44,10 @@ def base_fee_lines(month: Period, segments: pl.DataFrame, card: Rates) -> Iterat
     for (project, plan), group in groupby(
         owned.iter_rows(named=True), key=lambda row: (row["project_id"], row["plan"])
     ):
-        yield from _fee_parts(card.plans[plan], project, _spans(group), month, card.rounding)
+        yield from _fee_parts(card.plans[plan], project, _cut(_spans(group), card), month, card.rounding)
     paid = rows.filter(pl.col("plan").is_in(by_customer)).sort("customer", "plan", "start", "end")
     for (_, plan), group in groupby(paid.iter_rows(named=True), key=lambda row: (row["customer"], row["plan"])):
-        yield from _fee_parts(card.plans[plan], None, _united(group), month, card.rounding)
+        yield from _fee_parts(card.plans[plan], None, _cut(_united(group), card), month, card.rounding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,17 @@ def _united(rows: Iterable[Mapping[str, object]]) -> list[_Span]:
         else:
             out.append(span)
     return out
+
+
+def _cut(spans: Iterable[_Span], card: Rates) -> list[_Span]:
+    """The spans cut where their customer's tax changes."""
+    return [
+        _Span(customer=span.customer, start=start, end=end, fee_from=begin, fee_to=finish)
+        for span in spans
+        for start, end, begin, finish in tax_cuts.parts(
+            card.customers.get(span.customer), (span.start, span.end), (span.fee_from, span.fee_to)
+        )
+    ]
 
 
 def _fee_parts(

@@ -5,12 +5,12 @@ came from, how an invoice is numbered or when it is issued: the caller fills tha
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from metering import tax
+from metering import tax, tax_cuts
 from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
 from metering.fee_lines import base_fee_lines, minimum_lines
@@ -114,11 +114,30 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
         out[customer].append(line)
     for customer, line in base_fee_lines(month, segments, card):
         out[customer].append(line)
+    _share(out, month, card)
     for customer, line in list(minimum_lines(month, segments, out, card)):
         out[customer].append(line)
+    _share(out, month, card)
     for customer in sorted({discount.customer for discount in card.discounts} & out.keys()):
-        currencies = {card.plans[str(line["plan"])].currency for line in out[customer]}
+        currencies = _currencies_of(out[customer], card)
         if len(currencies) == 1:
             given = of_customer(card.discounts, customer, month)
-            out[customer] += discount_lines(month, out[customer], min(currencies), given, card.rounding)
+            for line in list(discount_lines(month, out[customer], min(currencies), given, card.rounding)):
+                out[customer].append(line)
+                _share({customer: out[customer]}, month, card)
     return {customer: tax.taxed(found, card.customers.get(customer)) for customer, found in out.items()}
+
+
+def _currencies_of(found: Iterable[Json], card: Rates) -> set[str]:
+    return {card.plans[str(line["plan"])].currency for line in found if line["plan"] is not None}
+
+
+def _share(out: Mapping[str, list[Json]], month: Period, card: Rates) -> None:
+    """Shares, in place, the lines that span a change of their customer's tax."""
+    for customer, found in out.items():
+        row = card.customers.get(customer)
+        if row is None or not tax_cuts.changes(row, month.start, month.end):
+            continue
+        currencies = _currencies_of(found, card)
+        if len(currencies) == 1:  # with two there is no invoice
+            found[:] = tax_cuts.shared(found, row, min(currencies))

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import cost, invoice, ratecard, rating, split, tax, usage
+from metering import cost, invoice, ratecard, rating, split, tax, tax_cuts, usage
 from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
@@ -96,7 +96,10 @@ class Month:
                 organization: selection(certified, self.period, is_open=self.is_open)
                 for organization, certified in self.certified.items()
             },
-            cuts=prices.union(*(frame[name] for frame in (self.uncertified, self.unread) for name in ("start", "end"))),
+            cuts=prices.union(
+                *(frame[name] for frame in (self.uncertified, self.unread) for name in ("start", "end")),
+                *self.tax_changes.values(),
+            ),
             as_of_seq=self.as_of_seq,
             left_out=self.unread.clear() if self.is_open else self.unread,
         )
@@ -150,8 +153,15 @@ class Month:
         )
 
     @cached_property
+    def tax_changes(self) -> dict[str, list[datetime]]:
+        """Customer -> the moments of the month from which on its tax is another, where there are any."""
+        rows = (row for row in self.terms.customers if row.dated)
+        found = {row.id: tax_cuts.changes(row, self.period.start, self.period.end) for row in rows}
+        return {customer: moments for customer, moments in found.items() if moments}
+
+    @cached_property
     def _rated(self) -> tuple[pl.DataFrame, dict[int, Price]]:
-        return ratecard.pieces(self.segments, self.terms.card.plans, self.terms.card.meters)
+        return ratecard.pieces(self.segments, self.terms.card.plans, self.terms.card.meters, self.tax_changes)
 
     @property
     def pieces(self) -> pl.DataFrame:

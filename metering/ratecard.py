@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import lcm
 from typing import Literal
 
@@ -326,21 +326,52 @@ def counted(start: pl.Expr, end: pl.Expr, month: Period, prorate: Prorate) -> tu
     return start, end
 
 
+_NO_CUTS: Mapping[str, Sequence[datetime]] = {}
+
+
 def pieces(
-    segment_rows: pl.DataFrame, plans: Sequence[Plan], meters: Sequence[Meter]
+    segment_rows: pl.DataFrame,
+    plans: Sequence[Plan],
+    meters: Sequence[Meter],
+    cuts: Mapping[str, Sequence[datetime]] = _NO_CUTS,
 ) -> tuple[pl.DataFrame, dict[int, Price]]:
-    """PIECES of the segments, and the price behind each `price_no`. Time before a first version has no piece."""
+    """PIECES of the segments, and the price behind each `price_no`. Time before a first version has no piece.
+
+    `cuts`: moments at which pieces of a customer end and go on as another version of the same price.
+    """
     prices, dated = versions(plans, meters)
     frame = (
         segment_rows.select("project_id", "segment_no", "customer", "plan", "start", "end")
         .join(dated, on="plan")
         .with_columns(start=pl.max_horizontal("start", "valid_from"), end=pl.min_horizontal("end", "valid_to"))
         .filter(pl.col("start") < pl.col("end"))
+        .pipe(_cut, cuts)
         .sort("project_id", "segment_no", "meter", "version_rank")
         .with_columns(piece_no=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
         .select(pl.col(name).cast(kind) for name, kind in PIECES.items())
     )
     return frame, prices
+
+
+def _cut(rows: pl.DataFrame, cuts: Mapping[str, Sequence[datetime]]) -> pl.DataFrame:
+    """The rows of these customers cut at their moments, with versions ranked anew in the order of time."""
+    if not cuts:
+        return rows
+    spans = [
+        (customer, *span, number)
+        for customer, moments in cuts.items()
+        for number, span in enumerate(pairwise([None, *moments, None]))
+    ]
+    schema = {"customer": pl.String(), "cut_from": Moment, "cut_to": Moment, "cut_no": pl.Int64()}
+    whole = rows.filter(~pl.col("customer").is_in(list(cuts)))
+    parts = (
+        rows.join(pl.DataFrame(spans, schema=schema, orient="row"), on="customer")
+        .with_columns(start=pl.max_horizontal("start", "cut_from"), end=pl.min_horizontal("end", "cut_to"))
+        .filter(pl.col("start") < pl.col("end"))
+        .with_columns(order=pl.col("version_rank") * len(spans) + pl.col("cut_no"))
+        .with_columns(version_rank=pl.col("order").rank("dense").over("customer", "plan", "meter").cast(pl.Int64))
+    )
+    return pl.concat([whole, parts.select(whole.columns)])
 
 
 def versions(plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[dict[int, Price], pl.DataFrame]:

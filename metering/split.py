@@ -5,6 +5,7 @@ Pure; must not know how the amount came about.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from fractions import Fraction
 
 import polars as pl
@@ -23,10 +24,10 @@ Json = dict[str, object]
 Members = Sequence[tuple[str, int]]
 """(project, what it used in 1/denominator of the meter's unit), sorted by project."""
 
-Pool = tuple[str, str, str, int]
-"""(customer, plan, meter, price_no): what a charge of scope `customer` is for."""
+Pool = tuple[str, str, str, int, datetime]
+"""(customer, plan, meter, price_no, start): what a charge of scope `customer` is for."""
 
-_POOL = ("customer", "plan", "meter", "price_no")
+_POOL = ("customer", "plan", "meter", "price_no", "version_rank")
 
 
 def pools(pieces: pl.DataFrame, used: pl.DataFrame, prices: Mapping[int, Price]) -> dict[Pool, Members]:
@@ -35,22 +36,23 @@ def pools(pieces: pl.DataFrame, used: pl.DataFrame, prices: Mapping[int, Price])
     mine = pieces.filter(pl.col("price_no").is_in(by_customer))
     members = (
         mine.join(used.select("piece_no", "used"), on="piece_no", how="left")
-        .group_by(*_POOL, "project_id")
+        .with_columns(pool_start=pl.col("start").min().over(_POOL))
+        .group_by(*_POOL[:-1], "pool_start", "project_id")
         .agg(pl.col("used").cast(pl.Int128).fill_null(0).sum())
-        .sort(*_POOL, "project_id")
+        .sort(*_POOL[:-1], "pool_start", "project_id")
     )
     out: dict[Pool, list[tuple[str, int]]] = {}
     for *pool, project, value in members.iter_rows():
-        customer, plan, meter, number = pool
-        out.setdefault((customer, plan, meter, number), []).append((project, value))
+        customer, plan, meter, number, start = pool
+        out.setdefault((customer, plan, meter, number, start), []).append((project, value))
     return dict(out)
 
 
-def pooled(by_version: Mapping[Pool, Members]) -> dict[tuple[str, str, str], Members]:
-    """The members of all price versions of a pool together, by customer, plan and meter."""
-    sums: dict[tuple[str, str, str], dict[str, int]] = {}
-    for (customer, plan, meter, _), members in by_version.items():
-        own = sums.setdefault((customer, plan, meter), {})
+def together(pools: Mapping[Pool, Members], facts: int) -> dict[tuple[object, ...], Members]:
+    """The members of the pools that agree in the first `facts` of their keys: 4 for a price, 3 for a plan and meter."""
+    sums: dict[tuple[object, ...], dict[str, int]] = {}
+    for pool, members in pools.items():
+        own = sums.setdefault(pool[:facts], {})
         for project, used in members:
             own[project] = own.get(project, 0) + used
     return {pool: sorted(own.items()) for pool, own in sums.items()}

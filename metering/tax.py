@@ -26,7 +26,7 @@ UNTAXED = {
 COLUMNS = ("tax_rate_percent", "tax_name", "tax_category", "tax_note")
 """What a line says of its tax; the last two are there only where customers.csv says something."""
 OUT_OF_SCOPE = "O"
-_INSTANT = timedelta(microseconds=1)
+INSTANT = timedelta(microseconds=1)
 
 
 # -- lines
@@ -49,7 +49,7 @@ def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
 def last_instant(line: Line) -> datetime:
     """The last instant of a line's period, which is half-open."""
     start, end = parse_time(str(line["from"])), parse_time(str(line["to"]))
-    return max(start, end - _INSTANT)
+    return max(start, end - INSTANT)
 
 
 def _columns(tax: DatedTax | None) -> Json:
@@ -79,6 +79,11 @@ def key(line: Line) -> Key:
         None if name is None else str(name),
         None if category is None else str(category),
     )
+
+
+def key_of(tax: DatedTax) -> Key:
+    """Which lines are taxed together under a tax."""
+    return key(_columns(tax))
 
 
 def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:

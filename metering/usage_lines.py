@@ -38,16 +38,16 @@ def usage_lines(
     found = bounds.held(month, segments, [*card.plans.values()], [*card.meters.values()], card.prorate)
     rows = _with_amounts(pl.concat([charges, bounds.idle(found, charges)]), card)
     prices, said = {**found.prices, **card.prices}, dict[tuple[object, ...], str]()
+    by_price, by_meter = split.together(card.pools, 4), split.together(card.pools, 3)
     for row in rows.iter_rows(named=True):
         if not row["minor"] and not row["quantity_num"]:
             continue
         words = tuple(row[name] for name in _SAID)
         if words not in said:
             said[words] = _description(row, prices[row["price_no"]], card.meters[row["meter"]])
-        yield row["customer"], _line(row, prices[row["price_no"]], said[words], card)
-    pools = split.pooled(card.pools)
+        yield row["customer"], _line(row, prices[row["price_no"]], said[words], card, _members(row, card, by_price))
     for row in bounds.gaps(found, rows, card.plans.values(), card.rounding).iter_rows(named=True):
-        yield row["customer"], _bound_line(row, pools.get((row["customer"], row["plan"], row["meter"]), ()), card)
+        yield row["customer"], _bound_line(row, by_meter.get((row["customer"], row["plan"], row["meter"]), ()), card)
 
 
 def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
@@ -89,7 +89,15 @@ _SAID = ("price_no", "kind", "tier", "share_num", "share_den")
 """What a description depends on: few of these are told apart among many lines."""
 
 
-def _line(row: Row, price: Price, description: str, card: Rates) -> Json:
+def _members(row: Row, card: Rates, by_price: Mapping[tuple[object, ...], Members]) -> Members:
+    """Whose usage a customer's charge is: of its piece, or of its price where it is due without usage."""
+    if row["project_id"] is not None:
+        return ()
+    of_price = (row["customer"], row["plan"], row["meter"], row["price_no"])
+    return by_price.get(of_price, ()) if row["piece_no"] is None else card.pools.get((*of_price, row["start"]), ())
+
+
+def _line(row: Row, price: Price, description: str, card: Rates, members: Members) -> Json:
     plan, meter, is_flat = card.plans[row["plan"]], card.meters[row["meter"]], row["kind"] == "flat_fee"
     part = _part(row, price)
     amount, start, owner = row["minor"], _time_text(row["start"]), row["project_id"] or row["customer"]
@@ -114,8 +122,7 @@ def _line(row: Row, price: Price, description: str, card: Rates) -> Json:
             line["reduced_grain"] = True
     if row["is_step"]:
         line |= ends(price, part, amount, plan.currency, card.rounding)
-    pool = (row["customer"], plan.id, meter.id, row["price_no"])
-    return line | _shared(card.pools.get(pool, ()) if row["project_id"] is None else (), line, amount, plan.currency)
+    return line | _shared(members, line, amount, plan.currency)
 
 
 def _shared(members: Members, line: Json, amount: int, currency: str) -> Json:

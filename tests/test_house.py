@@ -82,6 +82,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "adjustment",
             "discount",
             "tax",
+            "tax_cuts",
             "tax_ids",
             "split",
             "parking",

@@ -152,7 +152,7 @@ def test_a_customers_line_bears_its_name_and_the_parts_of_its_projects():
     members = [("a", HOUR), ("b", 2 * HOUR)]
 
     whole = lines(owned, [pro], usage)
-    shared = lines(owned, [pro], usage, pools={("c", "pro", "compute", 1): members})
+    shared = lines(owned, [pro], usage, pools={("c", "pro", "compute", 1, at(1)): members})
 
     assert told(whole, "key", "project_id", "quantity", "amount") == [
         ("b/storage/pro/2026-09-01T00:00:00Z/1", "b", "1", "1.00"),

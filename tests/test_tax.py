@@ -1,6 +1,7 @@
 """Tax on top of prices and within them: totals by hand, and what lines are before tax."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pages_of import Books, books, moment, month
 
 from metering import backtest, explain, explain_text, invoice_sheet, month_report, report_data, tax, terms
-from metering.config import Customer, Discount
+from metering.config import Customer, Discount, Plan
+from metering.config_models import InvoicesConfig
 from metering.errors import MeteringError
 from metering.money import amount_text, apportioned, parse_amount, round_amount
 from metering.month import Month
@@ -401,7 +403,7 @@ def test_outside_the_scope_in_both_months_is_no_contradiction(moving):
 
 
 def test_a_day_that_no_dated_tax_reaches_parks_the_customer(moving):
-    moving.customers = (dated(("2026-01-01", "2026-09-30", "19")),)
+    moving.customers = (dated(("2026-01-01", "2026-09-10", "19")),)
     reason = "customers.csv has no tax for 2026-09-30: the dates tax_from and tax_to do not reach there"
     assert moving.close("2026-09").parked == {"one": reason}
     moving.customers = (dated(("2026-01-01", "2026-10-01", "19")),)
@@ -467,3 +469,212 @@ def test_paper_has_a_row_for_each_tax_and_each_reason_once(moving):
         ("Reverse charge 0 % of 100.00", "0.00"),
     ]
     assert printed["untaxed"] == ["The buyer owes the tax"]
+
+
+# -- a tax that changes inside a month
+
+
+def halves(**row: object) -> Customer:
+    """19 % up to 15 September, 16 % from the 16th on."""
+    return dated((None, "2026-09-16", "19"), ("2026-09-16", None, "16"), **row)
+
+
+@contextmanager
+def september(
+    directory: Path, *plans: Plan, customers: tuple[Customer, ...] = (), rows: tuple | None = None, **more: object
+) -> Iterator[Books]:
+    """Projects a and b of one on the first plan, in November; the test says what they use and reads."""
+    names = sorted({row.project_id for row in rows}) if rows else ["a", "b"]
+    found = rows or tuple(subscription(name, "one", plans[0].id) for name in names)
+    people = customers or (halves(),)
+    with books(directory, "2026-10-03", plans=plans, subscriptions=found, customers=people, **more) as desk:
+        desk.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in names))
+        yield desk
+
+
+def billed(desk: Books, name: str = "one") -> list[tuple[str, ...]]:
+    """(kind, from, to, quantity, amount, rate) of the closed September; everything agrees and is explained."""
+    desk.close("2026-09")
+    assert desk.faults() == []
+    invoice = desk.invoice("2026-09", name)
+    for line in invoice["lines"]:
+        assert explain.explain(desk.ledger.store, invoice["number"], line["key"])["agrees"] is True, line["key"]
+    assert len({line["key"] for line in invoice["lines"]}) == len(invoice["lines"])
+    names = ("kind", "quantity", "amount", "tax_rate_percent")
+    return [(line["from"][8:10], line["to"][8:10], *(line[name] for name in names)) for line in invoice["lines"]]
+
+
+def test_a_change_inside_the_month_cuts_usage_like_a_price_and_fees_by_time(tmp_path):
+    """Tiers and the one allowance go on across it: 20 h in the first half, 30 h in the second; 10 h are free."""
+    tiers = [{"up_to": "30", "unit_price": "1.00"}, {"unit_price": "2.00"}]
+    flat = plan("flat", price(model="graduated", tiers=tiers, included="10"), base_fee="10.01")
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),)) as desk:
+        desk.use("a", "2026-09-15T23", compute_unit_seconds=20 * HOUR)
+        desk.use("a", "2026-09-16T00", compute_unit_seconds=30 * HOUR)
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "16", "base_fee", "0.5", "5.01", "19"),
+            ("16", "01", "base_fee", "0.5", "5.00", "16"),
+            ("01", "16", "usage", "10", "10.00", "19"),
+            ("16", "01", "usage", "20", "20.00", "16"),
+            ("16", "01", "usage", "10", "20.00", "16"),
+        ]
+        assert desk.invoice("2026-09", "one")["taxes"] == [
+            {"name": "VAT", "rate_percent": "19", "base": "15.01", "amount": "2.85"},
+            {"name": "VAT", "rate_percent": "16", "base": "45.00", "amount": "7.20"},
+        ]
+
+
+def test_two_price_versions_and_a_tax_change_in_one_month(tmp_path):
+    """1.00 up to the 10th, 2.00 from then on; the tax changes on the 16th."""
+    flat = plan("flat", price(unit_price="1.00"), price(unit_price="2.00", valid_from="2026-09-11"))
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),)) as desk:
+        for day in ("05", "12", "20"):
+            desk.use("a", f"2026-09-{day}T05", compute_unit_seconds=10 * HOUR)
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "11", "usage", "10", "10.00", "19"),
+            ("11", "16", "usage", "10", "20.00", "19"),
+            ("16", "01", "usage", "10", "20.00", "16"),
+        ]
+
+
+def test_a_customers_pool_goes_on_across_the_change_and_is_split_over_its_projects(tmp_path):
+    pool = plan(
+        "flat", price(unit_price="1.00", scope="customer", included="10"), base_fee="3", base_fee_scope="customer"
+    )
+    with september(tmp_path, pool) as desk:
+        desk.use("a", "2026-09-03T05", compute_unit_seconds=8 * HOUR)
+        desk.use("b", "2026-09-04T05", compute_unit_seconds=8 * HOUR)
+        desk.use("b", "2026-09-20T05", compute_unit_seconds=4 * HOUR)
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "16", "base_fee", "0.5", "1.50", "19"),
+            ("16", "01", "base_fee", "0.5", "1.50", "16"),
+            ("01", "16", "usage", "6", "6.00", "19"),
+            ("16", "01", "usage", "4", "4.00", "16"),
+        ]
+        lines = [line for line in desk.invoice("2026-09", "one")["lines"] if line["kind"] == "usage"]
+        assert [[(part["project_id"], part["amount"]) for part in line["projects"]] for line in lines] == [
+            [("a", "3.00"), ("b", "3.00")],
+            [("b", "4.00")],
+        ]
+
+
+def test_bounds_and_discounts_are_shared_over_the_taxes_by_what_they_act_on(tmp_path):
+    """30 h at 1.00 are 10.00 and 20.00; at most 20.01: -3.33 and -6.66. Then 10 % of 20.01 off: -0.67 and -1.33."""
+    flat = plan("flat", price(unit_price="1.00", maximum="20.01"))
+    row = subscription("a", "one", "flat")
+    discounts = (Discount.model_validate({"customer": "one", "percent": "10"}),)
+    with september(tmp_path, flat, rows=(row,), discounts=discounts) as desk:
+        desk.use("a", "2026-09-05T05", compute_unit_seconds=10 * HOUR)
+        desk.use("a", "2026-09-25T05", compute_unit_seconds=20 * HOUR)
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "16", "usage", "10", "10.00", "19"),
+            ("01", "16", "discount", "0", "-3.33", "19"),
+            ("16", "01", "usage", "20", "20.00", "16"),
+            ("16", "01", "discount", "0", "-6.66", "16"),
+            ("01", "16", "discount", "0.333333333333", "-0.67", "19"),
+            ("16", "01", "discount", "0.666666666667", "-1.33", "16"),
+        ]
+        invoice = desk.invoice("2026-09", "one")
+        # 6.00 x 19 %, 12.01 x 16 % = 1.9216.
+        assert totals(invoice) == ("18.01", ["1.14", "1.92"], "21.07")
+
+
+def test_minimums_are_shared_by_what_was_charged_and_without_any_charge_by_time(tmp_path):
+    """A price's minimum of 9.00 over nothing: by days. The plan's of 15.00 lacks 6.00 then: in equal parts with it."""
+    flat = plan("flat", price(unit_price="1.00", minimum="9.00"), minimum="15.00")
+    change = dated((None, "2026-09-11", "19"), ("2026-09-11", None, "16"))
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), customers=(change,)) as desk:
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "11", "minimum", "0", "3.00", "19"),
+            ("11", "01", "minimum", "0", "6.00", "16"),
+            ("01", "11", "minimum", "0.333333333333", "2.00", "19"),
+            ("11", "01", "minimum", "0.666666666667", "4.00", "16"),
+        ]
+
+
+def test_a_flat_fee_due_without_usage_is_shared_by_time_and_over_a_customers_projects(tmp_path):
+    tiers = [{"unit_price": "1.00", "flat_fee": "9.00"}]
+    flat = plan("flat", price(model="graduated", tiers=tiers, flat_fee_at_zero=True, scope="customer"))
+    change = dated((None, "2026-09-11", "19"), ("2026-09-11", None, "16"))
+    with september(tmp_path, flat, customers=(change,)) as desk:
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "11", "flat_fee", "0.333333333333", "3.00", "19"),
+            ("11", "01", "flat_fee", "0.666666666667", "6.00", "16"),
+        ]
+        lines = desk.invoice("2026-09", "one")["lines"]
+        assert [line["unit_price"] for line in lines] == [None, None]
+        assert [[(part["project_id"], part["amount"]) for part in line["projects"]] for line in lines] == [
+            [("a", "1.50"), ("b", "1.50")],
+            [("a", "3.00"), ("b", "3.00")],
+        ]
+
+
+@pytest.mark.parametrize("prorate", ["second", "day", "none"])
+def test_a_base_fee_is_shared_by_time_however_it_is_prorated(tmp_path, prorate):
+    flat = plan("flat", base_fee="10")
+    invoices = InvoicesConfig(prorate=prorate)
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), invoices=invoices) as desk:
+        desk.read("2026-09")
+        assert [(row[4], row[5]) for row in billed(desk)] == [("5.00", "19"), ("5.00", "16")]
+
+
+def test_a_line_that_ends_at_the_midnight_of_the_change_has_the_tax_before_it_and_one_second_more_is_cut(tmp_path):
+    flat = plan("flat", base_fee="30")
+    ending = (
+        subscription("a", "one", "flat", "2026-09-01T00:00:00Z", "2026-09-16T00:00:00Z"),
+        subscription("b", "one", "flat", "2026-09-01T00:00:00Z", "2026-09-16T00:00:01Z"),
+        subscription("c", "one", "flat", "2026-09-16T00:00:00Z", "2026-09-17T00:00:00Z"),
+    )
+    with september(tmp_path, flat, rows=ending) as desk:
+        desk.read("2026-09")
+        assert [(row[0], row[1], row[4], row[5]) for row in billed(desk)] == [
+            ("01", "16", "15.00", "19"),
+            ("01", "16", "15.00", "19"),
+            ("16", "16", "0.00", "16"),
+            ("16", "17", "1.00", "16"),
+        ]
+
+
+def test_a_change_of_the_note_or_the_tax_id_cuts_nothing(tmp_path):
+    flat = plan("flat", base_fee="10")
+    first, second = (None, "2026-09-16", "0", "AE", "before", "FR1"), ("2026-09-16", None, "0", "AE", "after", "FR2")
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), customers=(dated(first, second),)) as desk:
+        desk.read("2026-09")
+        assert billed(desk) == [("01", "01", "base_fee", "1", "10.00", "0")]
+        assert desk.invoice("2026-09", "one")["lines"][0]["tax_note"] == "after"
+
+
+def test_late_usage_of_a_cut_month_is_corrected_at_the_tax_of_each_part(tmp_path):
+    flat = plan("flat", price(unit_price="1.00"), minimum="5.00")
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),)) as desk:
+        desk.use("a", "2026-09-05T05", compute_unit_seconds=10 * HOUR)
+        desk.read("2026-09")
+        billed(desk)
+        desk.use("a", "2026-09-06T05", compute_unit_seconds=2 * HOUR)
+        desk.use("a", "2026-09-26T05", compute_unit_seconds=3 * HOUR)
+        desk.now = moment("2026-11-03")
+        desk.read("2026-09", "2026-10")
+        desk.close("2026-10")
+        found = desk.invoice("2026-10", "one")
+        own = [line for line in found["lines"] if line["kind"] == "adjustment"]
+        assert [(line["from"][8:10], line["amount"], line["tax_rate_percent"]) for line in own] == [
+            ("01", "2.00", "19"),
+            ("16", "3.00", "16"),
+        ]
+        for line in own:
+            assert explain.explain(desk.ledger.store, found["number"], line["key"])["agrees"] is True
+        assert desk.faults() == []
+
+
+def test_a_month_inside_and_outside_the_scope_of_tax_is_parked(tmp_path):
+    flat = plan("flat", base_fee="10")
+    change = dated((None, "2026-09-16", "19"), ("2026-09-16", None, None, "O"))
+    with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), customers=(change,)) as desk:
+        desk.read("2026-09")
+        assert desk.close("2026-09").parked["one"].startswith("some of its lines are outside the scope of tax")
