@@ -13,7 +13,7 @@ from typing import Any, overload
 
 import polars as pl
 
-from metering import alarms, corrections, parking
+from metering import alarms, corrections, paper, parking
 from metering import terms as terms_of_month
 from metering.config import Config
 from metering.corrections import Corrections
@@ -108,7 +108,8 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
     series, positions = _numbers(ledger.store, config, drafts, month.now)
     numbers = [draft["number"] for draft in drafts]
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
-    head = _text({"terms": terms_of_month.document(month.terms), "facts": {**known, **decided}, "invoices": []})
+    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
+    head = _text({**told, "facts": {**known, **decided}, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
     texts = [_text(drafts.pop()) for _ in numbers]
     ledger.record(

@@ -36,7 +36,7 @@ class _Closing(msgspec.Struct):
     terms: msgspec.Raw
     facts: msgspec.Raw
     invoices: list[msgspec.Raw]
-    paper: msgspec.Raw | None = None
+    paper: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -60,7 +60,7 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
             "reason": data["allow_incomplete"],
             "document": bytes(body.facts).decode(),
             "rules": data.get("rules", _FIRST_RULES),
-            "paper": bytes(body.paper).decode() if body.paper else None,
+            "paper": None if bytes(body.paper) == b"null" else bytes(body.paper).decode(),
         },
     )
     connection.execute(

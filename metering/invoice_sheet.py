@@ -5,7 +5,7 @@ line, tax or total is computed anew; what is added up here (a project's part, a 
 from the printed lines. Sentences stand here, so that no two templates tell two stories.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -48,16 +48,12 @@ class Background:
     by_number: Mapping[str, "Background"] = field(default_factory=dict)
 
 
-def own_usage(usage: Iterable[Row], invoices: Iterable[Row]) -> dict[str, list[Row]]:
-    """Customer -> the usage rows of its projects; `invoices` are all of the month.
+def own_usage(usage: Iterable[Row], payers: Mapping[str, Collection[str]]) -> dict[str, list[Row]]:
+    """Customer -> the usage rows of its projects; `payers`: project -> its customers in the month.
 
     A project that moved to another customer inside the month is left out: its usage cannot be shown to one of them as
     theirs.
     """
-    payers: dict[str, set[str]] = {}
-    for invoice in invoices:
-        for line in by_project(invoice["lines"]):
-            payers.setdefault(str(line["project_id"]), set()).add(invoice["customer"]["id"])
     moved = {project for project, customers in payers.items() if len(customers) > 1}
     return grouped((row for row in usage if row["project_id"] not in moved), lambda row: str(row["customer"]))
 

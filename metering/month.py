@@ -348,6 +348,12 @@ class Month:
         last = self.sightings.filter(pl.col("name").is_not_null()).sort("project_id", "seen_at", maintain_order=True)
         return dict(last.group_by("project_id", maintain_order=True).agg(pl.col("name").last()).iter_rows())
 
+    def payers(self) -> dict[str, set[str]]:
+        """Each project's customers in the month; more than one where it moved."""
+        pairs = self.segments.select("project_id", "customer").unique().sort("project_id", "customer")
+        grouped = pairs.group_by("project_id", maintain_order=True).agg("customer")
+        return {project: set(customers) for project, customers in grouped.iter_rows()}
+
     def owners(self) -> dict[str, tuple[str, str]]:
         """Each project's customer and plan in force last in the month."""
         last = self.segments.sort("project_id", "start").group_by("project_id", maintain_order=True)

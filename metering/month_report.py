@@ -30,6 +30,7 @@ from metering.files import write_whole
 from metering.invoice_sheet import Background, own_usage
 from metering.money import quantity_text
 from metering.month import Month, usage_json
+from metering.paper import Paper, Papers, papers
 from metering.period import DAY, Period, month_name, month_of, parse_time, previous_month
 from metering.report_facts import Facts, Row, Table, every_day
 from metering.store import Store
@@ -82,7 +83,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
     return Facts(
         month=period,
         as_of=now,
-        seller=config.seller.model_dump(),
+        seller=papers(store, config, period).seller.model_dump(),
         invoices=shown["invoices"],
         previous_invoices=close.month_invoices(store, config, earlier, now)["invoices"],
         usage=used["usage"],
@@ -128,55 +129,50 @@ def printable(store: Store, config: Config, number: str, now: datetime) -> tuple
     return found, background(month, config, close.month_invoices(store, config, period, now)["invoices"])
 
 
-def background(month: Month, config: Config, invoices: Sequence[Row]) -> Background:
-    """What the month's documents are printed with; `invoices` are all of the month.
+def background(month: Month, config: Config, invoices: Sequence[Row], known: Papers | None = None) -> Background:
+    """What the month's documents are printed with; `known` are the month's papers, where they were read already.
 
     An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
     the same whenever it is printed; a draft by the month as it is given.
     """
-    numbers = {document["number"]: document.get("credits") or document["number"] for document in invoices}
-    issued: dict[str, Background] = {}
-    for closing in month.store.query("all_closings").iter_rows(named=True):
-        if closing["month"] == month_name(month.period):
-            frozen = terms.from_document(json.loads(closing["terms"]))
-            then = replace(month, terms=frozen, now=closing["as_of"], as_of_seq=closing["as_of_seq"])
-            of_closing = month.store.query("invoices_of_closing", seq=closing["seq"])["number"]
-            issued |= dict.fromkeys(of_closing, _background(then, config, invoices))
-    by_number = {number: issued[origin] for number, origin in numbers.items() if number is not None}
-    if None not in numbers and by_number:
+    found = known or papers(month.store, config, month.period)
+    printed: dict[int, Background] = {}
+    by_number: dict[str, Background] = {}
+    for document in invoices:
+        closed = found.closing(document)
+        if closed is None:
+            continue
+        if closed.seq not in printed:
+            then = replace(month, terms=closed.terms, now=closed.as_of, as_of_seq=closed.as_of_seq)
+            printed[closed.seq] = _background(then, config, closed.paper)
+        by_number[document["number"]] = printed[closed.seq]
+    if by_number and len(by_number) == len(invoices):
         return replace(next(iter(by_number.values())), by_number=by_number)
-    return replace(_background(month, config, invoices), by_number=by_number)
+    return replace(_background(month, config, found.today), by_number=by_number)
 
 
-def _background(month: Month, config: Config, invoices: Sequence[Row]) -> Background:
+def _background(month: Month, config: Config, paper: Paper) -> Background:
     used = usage_json(month)
-    own = own_usage(used["usage"], invoices)
+    own = own_usage(used["usage"], month.payers())
     return Background(
-        seller=config.seller.model_dump(),
+        seller=paper.seller.model_dump(),
         rounding=month.terms.card.rounding,
-        locale=config.invoices.locale,
+        locale=paper.locale,
         fonts=config.invoices.fonts,
-        customers=_customers(month, config),
+        customers=_customers(paper, month.period.end - DAY),
         project_names=month.names(),
         usage=own,
         days=_customer_days(month, own, used["coverage"]["gaps"]),
     )
 
 
-def _customers(month: Month, config: Config) -> dict[str, Row]:
-    """The rows of customers.csv by the month's terms; an address in parts and why there is no tax as they are today."""
-    today = {row.id: row for row in config.customer_rows}
-    found: dict[str, Row] = {}
-    last_day = month.period.end - DAY
-    for frozen in month.terms.customers:
-        row, now = frozen.at(last_day), today.get(frozen.id, frozen).at(last_day)
-        place = row if row.address else now
-        found[row.id] = {
-            **row.model_dump(),
-            **{name: getattr(place, name) for name in ("street", "postcode", "city")},
-            "tax_note": now.tax_note or tax.UNTAXED.get(now.tax_category or ""),
-        }
-    return found
+def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
+    """The rows of customers.csv, with why there is no tax."""
+    known = (row.at(last_day) for row in paper.customers.values())
+    return {
+        row.id: {**row.model_dump(), "tax_note": row.tax_note or tax.UNTAXED.get(row.tax_category or "")}
+        for row in known
+    }
 
 
 def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:

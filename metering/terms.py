@@ -70,9 +70,10 @@ def document(terms: Terms) -> dict[str, Any]:
     }
 
 
-_NO_TERMS = {"line", "place", "street", "city", "postcode", "stripe_customer"}
-"""Where a row stood, and what only exports need: as it is on the day of the export, and no figure depends on it."""
-_ONLY_WHERE_GIVEN = {"tax_inclusive", "tax_category", "tax_note", "tax_from", "tax_to", "dated"}
+_NO_TERMS = {"line", "place", "stripe_customer"}
+"""Where a row stood, and what no document says: Stripe's name of a customer is as it is on the day of an export."""
+_TAX = {"tax_inclusive", "tax_category", "tax_note", "tax_from", "tax_to", "dated"}
+_ONLY_WHERE_GIVEN = {*_TAX, "street", "city", "postcode"}
 """Columns newer than the first terms: absent where nothing is given, so that old terms keep their hash."""
 
 

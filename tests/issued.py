@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metering.config import Customer, ExportsConfig, SellerConfig
 from metering.export.documents import Book
+from metering.paper import Paper, Papers
 
 SEPTEMBER = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
 TOTALS = {
@@ -175,9 +176,9 @@ def book(found: list[dict] | None = None, customers: tuple[Customer, ...] = CUST
     """The documents as the exports get them."""
     return Book(
         documents=documents() if found is None else found,
-        seller=seller,
-        customers={row.id: row for row in customers},
+        papers=Papers(today=Paper(seller=seller, customers={row.id: row for row in customers})),
         names=ExportsConfig(),
+        stripe_customers={row.id: row.stripe_customer for row in customers if row.stripe_customer},
     )
 
 

@@ -226,11 +226,12 @@ def test_stripe_items_as_a_file_add_up(desk: Desk) -> None:
     assert dict(sums) == {name: int(said.split()[0].replace(".", "")) for name, said in totals(desk, "2026-09").items()}
 
 
-def test_unmapped_customers_are_a_fault_of_the_configuration(desk: Desk) -> None:
+def test_unmapped_customers_are_listed_and_the_others_exported(desk: Desk) -> None:
     desk.customers = CUSTOMERS.replace("cus_bee", "").replace("cus_cat", "")
     ran = desk.run("export", "stripe", "2026-09")
     desk.customers = CUSTOMERS
-    assert ran.code == 4
+    assert ran.code == 3
+    assert {json.loads(text)["params"]["customer"] for text in ran.out.splitlines()} == {"cus_ant"}
     assert "customers.csv, bee" in ran.err and "customers.csv, cat" in ran.err and "customers.csv, ant" not in ran.err
 
 

@@ -330,7 +330,7 @@ def test_of_four_digits_neither_of_the_last_two_may_be_lost():
 @pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
 def test_hostile_names_stay_text(text, rules, tmp_path):
     hostile = poisoned(text)
-    some = book(hostile.documents[:1], tuple(hostile.customers.values()))
+    some = book(hostile.documents[:1], tuple(hostile.papers.today.customers.values()))
     for syntax in ("ubl", "cii"):
         (xml,) = files(some, syntax).values()
         assert rules(syntax, xml, tmp_path) == []

@@ -8,7 +8,6 @@ from books import Books, configured
 from issued import POISON, book, document, line
 
 from metering import month, store, terms
-from metering.config import Customer
 from metering.errors import ConfigError
 from metering.export import events, stripe
 from metering.period import parse_month
@@ -114,7 +113,7 @@ def test_an_events_id_follows_from_what_it_counts_and_not_from_how_much():
 
 def test_stripes_meter_events_are_text_and_named_after_the_metric():
     row = counted_row("2026-09-01T00:00:00Z")
-    assert stripe.meter_events([row], {"acme": Customer(id="acme", stripe_customer="cus_1")}) == [
+    assert stripe.meter_events([row], {"acme": "cus_1"}) == [
         {
             "event_name": "compute_unit_seconds",
             "payload": {"stripe_customer_id": "cus_1", "value": "100"},
@@ -127,7 +126,7 @@ def test_stripes_meter_events_are_text_and_named_after_the_metric():
 def test_customers_that_stripe_does_not_know_are_told_all_at_once():
     rows = [{**counted_row("2026-09-01T00:00:00Z"), "customer": name} for name in ("b", "a", "c")]
     with pytest.raises(ConfigError) as told:
-        stripe.meter_events(rows, {"c": Customer(id="c", stripe_customer="cus_c"), "b": Customer(id="b")})
+        stripe.meter_events(rows, {"c": "cus_c"})
     assert [fault.where for fault in told.value.faults] == ["customers.csv, a", "customers.csv, b"]
 
 

@@ -162,6 +162,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "explain",
             "explain_evidence",
             "explain_time",
+            "paper",
             "plan_file",
             "export",
             "init",

@@ -16,6 +16,7 @@ from metering.invoice_sheet import Background, own_usage
 from metering.report import file_stem, write
 from metering.report_data import build
 from metering.report_facts import Facts
+from metering.split import by_project
 from tests.sample_month import SEPTEMBER, facts
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -86,9 +87,19 @@ def rendered(month, directory, formats=("html", "csv", "json", "parquet")):
     return directory
 
 
+def payers(invoices):
+    """Project -> the customers whose invoices name it."""
+    found = {}
+    for invoice in invoices:
+        for line in by_project(invoice["lines"]):
+            found.setdefault(line["project_id"], set()).add(invoice["customer"]["id"])
+    return found
+
+
 def around(month, **parts):
     names = {row["project_id"]: row["project_name"] for row in month.usage}
-    given = {"project_names": names, "usage": own_usage(month.usage, month.invoices), "rounding": month.rounding}
+    own = own_usage(month.usage, payers(month.invoices))
+    given = {"project_names": names, "usage": own, "rounding": month.rounding}
     return Background(seller=month.seller, **(given | parts))
 
 

@@ -1,6 +1,7 @@
 """The command that hands the month on to other systems: export."""
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -70,13 +71,16 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         return
     with store.open_reader(config.store.directory) as found:
         of_month = Month(store=found, terms=terms.of(config), period=period, now=clock())
-        content = rendering.render(of_month, config, wanted)
-    if not content:
+        done = rendering.render(of_month, config, wanted)
+    for refused in done.refused:
+        note(f"{refused.number} is left out: {refused.reason}")
+    if not done.content:
         note(f"{month_name(period)} has nothing to export as {form}")
-    if output:
-        write_whole(output, content)
-    else:
-        click.echo(content.decode(), nl=False)
+    if output and (done.content or not done.refused):
+        write_whole(output, done.content)
+    elif not output:
+        click.echo(done.content.decode(), nl=False)
+    finish(3 if done.refused else 0)
 
 
 def _refuse_misplaced(form: str, given: set[str]) -> None:
@@ -101,6 +105,7 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
         right = "give either secret_env or secret_file"
         raise ConfigError([Fault(where="stripe.secret_env", what="is missing", right=right)])
     key = secret(found.secret_env, found.secret_file, os.environ)
+    left_out: Sequence[rendering.Refused] = ()
     with (
         closing(Stripe(found.base_url, key)) as stripe,
         ledger.open_ledger(config.store.directory, clock) as books,
@@ -110,10 +115,13 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
             events = rendering.meter_events(month, config, wanted)
             done = sending.send_events(books, stripe, events, real_time())
         else:
-            done = sending.send_items(books, stripe, rendering.book(month, config, wanted), real_time())
+            book, left_out = rendering.sifted(rendering.book(month, config, wanted), "stripe")
+            done = sending.send_items(books, stripe, book, real_time())
+            for refused in left_out:
+                note(f"{refused.number} is left out: {refused.reason}")
     rows = [{"state": name, **row} for name in ("refused", "in_doubt") for row in getattr(done, name)]
     emit(in_words(asdict(done)), rows or [{"sent": done.sent, "already": done.already}], None)
-    finish(3 if rows or done.left else 0)
+    finish(3 if rows or done.left or left_out else 0)
 
 
 COMMANDS: list[click.Command] = [export]

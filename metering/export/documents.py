@@ -5,15 +5,16 @@ only where a caller asks for them.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from metering import close
 from metering.config import Config, Customer, ExportsConfig, SellerConfig
 from metering.errors import MeteringError
 from metering.month import Month
-from metering.period import DAY, month_name, parse_time
+from metering.paper import Papers, papers
+from metering.period import month_name
 
 Json = dict[str, Any]
 
@@ -23,15 +24,18 @@ class Book:
     """The documents of a month (invoice objects of the public interface), sorted by customer and number."""
 
     documents: Sequence[Json]
-    seller: SellerConfig
-    customers: dict[str, Customer]
+    papers: Papers
     names: ExportsConfig
+    stripe_customers: Mapping[str, str] = field(default_factory=dict)
+    """Customer -> what Stripe calls it today."""
 
     def customer(self, document: Json) -> Customer:
-        """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
-        buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
-        found = self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
-        return found.at(last_day)
+        """Who pays a document, as it was issued."""
+        return self.papers.of(document).customer(document)
+
+    def seller(self, document: Json) -> SellerConfig:
+        """Who issued a document."""
+        return self.papers.of(document).seller
 
 
 def book(
@@ -51,10 +55,15 @@ def book(
         documents = [document for document in documents if is_credit_note(document) == (only == "credit_notes")]
     return Book(
         documents=sorted(documents, key=lambda document: (document["customer"]["id"], document["number"] or "")),
-        seller=config.seller,
-        customers={row.id: row for row in config.customer_rows},
+        papers=papers(month.store, config, month.period),
         names=config.exports,
+        stripe_customers=stripe_customers(config),
     )
+
+
+def stripe_customers(config: Config) -> dict[str, str]:
+    """Customer -> what Stripe calls it, of those that customers.csv maps today."""
+    return {row.id: row.stripe_customer for row in config.customer_rows if row.stripe_customer}
 
 
 def issued(month: Month) -> list[Json]:

@@ -5,7 +5,7 @@ wants it. Knows the standard's terms (BT-…, BG-…); what a document lacks is 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -31,15 +31,29 @@ _DAY_DIGITS = 10
 
 def files(book: Book, syntax: str) -> Iterator[tuple[Json, bytes]]:
     """(document, XML) for each; `syntax` is `ubl` or `cii`. Raises ConfigError for all that is missing anywhere."""
-    faults = [fault for document in book.documents for fault in _faults(book, document)]
-    if faults:
-        raise ConfigError(list(dict.fromkeys(faults)), hint="docs/exports.md says what an e-invoice needs")
+    found = [fault for document in book.documents for fault in faults(book, document)]
+    if found:
+        raise ConfigError(list(dict.fromkeys(found)), hint="docs/exports.md says what an e-invoice needs")
     for document in book.documents:
-        yield document, xml(_terms(book, document), syntax)
+        yield document, file(book, document, syntax)
+
+
+def file(book: Book, document: Json, syntax: str) -> bytes:
+    """The XML of one document. Raises MeteringError where the library has none for it."""
+    try:
+        return xml(_terms(book, document), syntax)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise MeteringError(f"the library factur-x makes no e-invoice of it: {error}") from error
 
 
 def xml(terms: Json, syntax: str) -> bytes:
-    """The XML of one document's terms, checked against the schema. Raises MeteringError where the library lacks."""
+    """The XML of one document's terms."""
+    found: bytes = generator(syntax)(terms, level="en16931", check_xsd=False, check_schematron=False)
+    return found
+
+
+def generator(syntax: str) -> Callable[..., bytes]:
+    """The library's function for a syntax. Raises MeteringError where the library is not installed."""
     try:
         from facturx import (  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
             generate_cii_xml,
@@ -48,14 +62,13 @@ def xml(terms: Json, syntax: str) -> bytes:
     except ImportError:
         hint = "install it with: pip install 'metering[einvoice]'"
         raise MeteringError("e-invoices need the library factur-x", hint=hint) from None
-    generate = generate_ubl_xml if syntax == "ubl" else generate_cii_xml
-    found: bytes = generate(terms, level="en16931", check_xsd=False, check_schematron=False)
+    found: Callable[..., bytes] = generate_ubl_xml if syntax == "ubl" else generate_cii_xml
     return found
 
 
-def _faults(book: Book, document: Json) -> Iterator[Fault]:
+def faults(book: Book, document: Json) -> Iterator[Fault]:
     """What the standard or the law wants of the seller and the buyer, and is not there."""
-    seller, buyer = book.seller, book.customer(document)
+    seller, buyer = book.seller(document), book.customer(document)
     lines = _lines(book, document)
     categories = {line.category for line in lines}
     where = f"customers.csv, {buyer.id}, "
@@ -190,7 +203,7 @@ def _preceding(document: Json) -> Json:
 
 
 def _parties(book: Book, document: Json, categories: set[str]) -> Json:
-    seller, buyer = book.seller, book.customer(document)
+    seller, buyer = book.seller(document), book.customer(document)
     is_outside = tax.OUT_OF_SCOPE in categories
     parties = {
         "BG-4": {**_party(seller.name, seller), **_seller_id(seller, is_outside=is_outside)},

@@ -5,7 +5,7 @@ writes into the file is replaced with the document's own, so that the same invoi
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from metering.config import Config
@@ -20,14 +20,17 @@ _XMP_TIME = re.compile(rb"(<xmp:(?:Create|Modify)Date>)[^<]{25}")
 _PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")
 
 
-def files(book: Book, month: Month, config: Config) -> Iterator[tuple[Json, bytes]]:
-    """(document, PDF) for each. Raises ConfigError for what is missing."""
-    texts = list(einvoice.files(book, "cii"))
-    found = background(month, config, issued(month))
+def writer(book: Book, month: Month, config: Config) -> Callable[[Json], bytes]:
+    """Turns documents of the book into PDFs, one after the other. Raises MeteringError for one that cannot be."""
+    found = background(month, config, issued(month), book.papers)
     typesetter = Typesetter(found.fonts)
-    for document, xml in texts:
+
+    def file(document: Json) -> bytes:
+        xml = einvoice.file(book, document, "cii")
         page = invoice_pdf(document, found, typesetter)
-        yield document, _dated(_embedded(page, xml, document, book.seller.name), made_at(document))
+        return _dated(_embedded(page, xml, document, book.seller(document).name), made_at(document))
+
+    return file
 
 
 def _embedded(page: bytes, xml: bytes, document: Json, seller: str) -> bytes:

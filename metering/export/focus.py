@@ -7,7 +7,7 @@ fee, a price that includes tax), it is one charge at its amount.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
@@ -30,9 +30,9 @@ _SERVICE = {"ServiceCategory": "Databases", "ServiceSubcategory": "Relational Da
 _HOST = "Neon"
 
 
-def charges(book: Book, project_names: Mapping[str, str | None]) -> list[Row]:
-    """What customers were charged: each document's lines in order, then its taxes."""
-    return [row for document in book.documents for row in _of_document(book, document, project_names)]
+def charges(book: Book, names_of: Callable[[Json], Mapping[str, str | None]]) -> list[Row]:
+    """What customers were charged: each document's lines in order, then its taxes; `names_of` its projects."""
+    return [row for document in book.documents for row in _of_document(book, document, names_of(document))]
 
 
 def _of_document(book: Book, document: Json, project_names: Mapping[str, str | None]) -> Iterator[Row]:
@@ -54,7 +54,7 @@ def _of_document(book: Book, document: Json, project_names: Mapping[str, str | N
 
 
 def _head(book: Book, document: Json) -> dict[str, str | None]:
-    seller, buyer = book.seller.name, document["customer"]
+    seller, buyer = book.seller(document).name, document["customer"]
     kind = "credit_note" if is_credit_note(document) else "invoice"
     return {
         **_SERVICE,

@@ -5,13 +5,14 @@ A verb that writes nothing. Which options a format takes stands here as data, so
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache, partial
 
 from metering import cost
 from metering.config import Config
-from metering.errors import UsageError
+from metering.errors import Fault, MeteringError, UsageError
 from metering.export import (
     beancount,
     documents,
@@ -27,7 +28,8 @@ from metering.export import (
 )
 from metering.export.documents import Book, Json
 from metering.month import Month
-from metering.period import rfc3339
+from metering.paper import papers
+from metering.period import month_name, rfc3339
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     "focus": frozenset({"drafts", "cost", "number"}),
@@ -42,6 +44,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "lago": frozenset({"by"}),
 }
 """Format -> the options that it takes."""
+_ORDER = ("organization", "project_id", "start", "end", "metric")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -60,21 +63,40 @@ class Wanted:
     by: str = "day"
 
 
-def render(month: Month, config: Config, wanted: Wanted) -> bytes:
-    """The export's bytes; equal facts give equal bytes. Raises ConfigError with all that the format lacks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A document that a format cannot express, and why."""
+
+    number: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """An export's bytes, and the documents that are not in it."""
+
+    content: bytes
+    refused: Sequence[Refused] = ()
+
+
+def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """The export; equal facts give equal bytes. A document that the format cannot express never stops the others."""
     if wanted.form == "stripe" and wanted.is_events:
-        return stripe.lines(meter_events(month, config, wanted)).encode()
+        return Rendered(content=stripe.lines(meter_events(month, config, wanted)).encode())
     if wanted.form == "focus" and wanted.is_cost:
-        return _focus(wanted, neon_costs(month))
+        return Rendered(content=_focus(wanted, neon_costs(month)))
     if wanted.form in {"cloudevents", "lago"}:
         write = events.cloudevents if wanted.form == "cloudevents" else events.lago
-        return write(events.counted(month, wanted.by)).encode()
-    found = book(month, config, wanted)
-    if wanted.form == "focus":
-        return _focus(wanted, focus.charges(found, month.names()))
+        return Rendered(content=write(_counted(month, config, wanted)).encode())
+    found, refused = sifted(book(month, config, wanted), wanted.form)
     if wanted.form in {"ubl", "facturx"}:
-        return _one_or_zip(_einvoices(found, month, config, wanted), wanted.suffix)
-    return _TEXTS[wanted.form](found, wanted).encode()
+        _refuse_many(found.documents, len(refused), wanted.suffix)
+        files, failed = _einvoices(found, month, config, wanted)
+        refused += failed
+        return Rendered(content=_one_or_zip(files, wanted.suffix) if files or not refused else b"", refused=refused)
+    if wanted.form == "focus":
+        return Rendered(content=_focus(wanted, focus.charges(found, _names(month, found))))
+    return Rendered(content=_TEXTS[wanted.form](found, wanted).encode(), refused=refused)
 
 
 def book(month: Month, config: Config, wanted: Wanted) -> Book:
@@ -82,9 +104,62 @@ def book(month: Month, config: Config, wanted: Wanted) -> Book:
     return documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number, only=wanted.only)
 
 
+_FAULTS: Mapping[str, Callable[[Book, Json], Iterable[Fault]]] = {
+    "stripe": stripe.faults,
+    "ubl": einvoice.faults,
+    "facturx": einvoice.faults,
+}
+"""What a format cannot express of a document; the others can express all."""
+
+
+def sifted(found: Book, form: str) -> tuple[Book, list[Refused]]:
+    """The book without the documents that the format cannot express, and those."""
+    faults_of = _FAULTS.get(form)
+    if faults_of is None:
+        return found, []
+    sound, refused = [], []
+    for document in found.documents:
+        if faults := list(dict.fromkeys(faults_of(found, document))):
+            refused.append(Refused(number=document["number"], reason="; ".join(map(str, faults))))
+        else:
+            sound.append(document)
+    return replace(found, documents=sound), refused
+
+
 def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
     """The month's meter events for Stripe."""
-    return stripe.meter_events(events.counted(month, wanted.by), {row.id: row for row in config.customer_rows})
+    return stripe.meter_events(_counted(month, config, wanted), documents.stripe_customers(config))
+
+
+def _counted(month: Month, config: Config, wanted: Wanted) -> list[Json]:
+    """The month's events, each of whom its bucket was billed to: by the terms of that customer's closing."""
+    known = papers(month.store, config, month.period)
+    if not known.closings:
+        return events.counted(month, wanted.by)
+    waiting = set(month.store.query("pending_customers", month=month_name(month.period))["customer"])
+    out: dict[str, Json] = {}
+    for seq, closed in known.closings.items():
+        for row in events.counted(replace(month, terms=closed.terms), wanted.by):
+            if row["customer"] not in waiting and known.home(row["customer"]) == seq:
+                out.setdefault(events.event_id(row), row)
+    if waiting:
+        own = (row for row in events.counted(month, wanted.by) if row["customer"] in waiting)
+        out = {events.event_id(row): row for row in own} | out
+    return sorted(out.values(), key=lambda row: [row[name] for name in _ORDER])
+
+
+def _names(month: Month, found: Book) -> Callable[[Json], Mapping[str, str | None]]:
+    """The names of a document's projects, as they were known at its closing."""
+
+    @cache
+    def known(as_of_seq: int) -> Mapping[str, str | None]:
+        return replace(month, as_of_seq=as_of_seq).names()
+
+    def names(document: Json) -> Mapping[str, str | None]:
+        closed = found.papers.closing(document)
+        return known(month.as_of_seq if closed is None else closed.as_of_seq)
+
+    return names
 
 
 _TEXTS: Mapping[str, Callable[[Book, Wanted], str]] = {
@@ -112,22 +187,36 @@ def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
     return focus_columns.parquet_bytes(rows) if wanted.suffix == ".parquet" else focus_columns.csv_text(rows).encode()
 
 
-def _einvoices(book: Book, month: Month, config: Config, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+def _refuse_many(found: Sequence[Json], refused: int, suffix: str) -> None:
+    """Several documents go into a ZIP only."""
+    if suffix != ".zip" and len(found) + refused > 1:
+        hint = "write -o FILE.zip for all of them, or --number NUMBER for one"
+        raise UsageError(f"the month has {len(found) + refused} documents, one file each", hint=hint)
+
+
+def _einvoices(
+    found: Book, month: Month, config: Config, wanted: Wanted
+) -> tuple[list[tuple[str, bytes]], list[Refused]]:
     """(file name, content) of each; a document's number is letters, digits, dots, dashes and underscores."""
-    if wanted.form == "facturx" and wanted.suffix in {".pdf", ".zip"}:
-        yield from ((f"{one['number']}.pdf", pdf) for one, pdf in facturx.files(book, month, config))
-        return
+    is_pdf = wanted.form == "facturx" and wanted.suffix in {".pdf", ".zip"}
     syntax = "ubl" if wanted.form == "ubl" else "cii"
-    yield from ((f"{one['number']}.xml", xml) for one, xml in einvoice.files(book, syntax))
+    einvoice.generator(syntax)
+    if is_pdf and found.documents:
+        write = facturx.writer(found, month, config)
+    else:
+        write = partial(einvoice.file, found, syntax=syntax)
+    files, failed = [], []
+    for one in found.documents:
+        try:
+            files.append((f"{one['number']}.{'pdf' if is_pdf else 'xml'}", write(one)))
+        except MeteringError as error:
+            failed.append(Refused(number=one["number"], reason=str(error)))
+    return files, failed
 
 
-def _one_or_zip(files: Iterable[tuple[str, bytes]], suffix: str) -> bytes:
+def _one_or_zip(found: Sequence[tuple[str, bytes]], suffix: str) -> bytes:
     """The only file as it is (nothing where there is none), or a ZIP of all that is the same whenever it is made."""
-    found = list(files)
     if suffix != ".zip":
-        if len(found) > 1:
-            hint = "write -o FILE.zip for all of them, or --number NUMBER for one"
-            raise UsageError(f"the month has {len(found)} documents, one file each", hint=hint)
         return found[0][1] if found else b""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

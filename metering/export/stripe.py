@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from metering.config import Customer
 from metering.errors import ConfigError, Fault
 from metering.export.documents import Book, Json, tax_title
 from metering.export.events import event_id
@@ -29,19 +28,26 @@ LONGEST_TEXT = 500
 
 def items(book: Book) -> list[Json]:
     """One `{idempotency_key, params}` per line and tax. Raises ConfigError for all customers and amounts at fault."""
-    _refuse_unknown({document["customer"]["id"] for document in book.documents}, book.customers)
-    found, faults = [], []
+    faulty = [fault for document in book.documents for fault in faults(book, document)]
+    if faulty:
+        raise ConfigError(list(dict.fromkeys(faulty)))
+    found = []
     for document in book.documents:
         for key, said, minor, period, more in _amounts(document):
             amount = stripe_amount(minor, document["currency"])
-            if amount is None:
-                faults.append(_inexpressible(document, key, minor))
-                continue
+            assert amount is not None, "it was seen to be no fault"
             own = item_key(document["number"], key)
             params = _params(book, document, said, amount, period, {"metering_key": own, "line": key, **more})
             found.append({"idempotency_key": own, "params": params})
-    if faults:
-        raise ConfigError(faults)
+    return found
+
+
+def faults(book: Book, document: Json) -> list[Fault]:
+    """Why Stripe would not take a document: it does not know the customer, or has no number for an amount."""
+    found = list(_unknown({document["customer"]["id"]}, book.stripe_customers))
+    for key, _, minor, _, _ in _amounts(document):
+        if stripe_amount(minor, document["currency"]) is None:
+            found.append(_inexpressible(document, key, minor))
     return found
 
 
@@ -66,7 +72,7 @@ def _params(  # noqa: PLR0913, PLR0917 - what an item is made of
     start, end = (int(parse_time(moment).timestamp()) for moment in period)
     metadata = {"invoice": document["number"], **more}
     return {
-        "customer": book.customer(document).stripe_customer,
+        "customer": book.stripe_customers[document["customer"]["id"]],
         "currency": document["currency"].lower(),
         "amount": amount,
         "description": _short(f"{document['number']}: {said}"),
@@ -99,14 +105,15 @@ def _inexpressible(document: Json, key: str, minor: int) -> Fault:
     )
 
 
-def meter_events(rows: Iterable[Json], customers: Mapping[str, Customer]) -> list[Json]:
+def meter_events(rows: Iterable[Json], stripe_customers: Mapping[str, str]) -> list[Json]:
     """Meter events for rows of events.counted: `identifier` is the event's id. Raises ConfigError for all unmapped."""
     rows = list(rows)
-    _refuse_unknown({row["customer"] for row in rows}, customers)
+    if unknown := list(_unknown({row["customer"] for row in rows}, stripe_customers)):
+        raise ConfigError(unknown)
     return [
         {
             "event_name": row["metric"],
-            "payload": {"stripe_customer_id": customers[row["customer"]].stripe_customer, "value": row["value"]},
+            "payload": {"stripe_customer_id": stripe_customers[row["customer"]], "value": row["value"]},
             "timestamp": int(parse_time(row["start"]).timestamp()),
             "identifier": event_id(row),
         }
@@ -114,16 +121,10 @@ def meter_events(rows: Iterable[Json], customers: Mapping[str, Customer]) -> lis
     ]
 
 
-def _refuse_unknown(wanted: Iterable[str], customers: Mapping[str, Customer]) -> None:
-    unknown = sorted(name for name in wanted if name not in customers or not customers[name].stripe_customer)
-    if unknown:
-        right = "write its cus_… into the column stripe_customer"
-        raise ConfigError(
-            [
-                Fault(where=f"customers.csv, {name}", what="is not mapped to a customer of Stripe's", right=right)
-                for name in unknown
-            ]
-        )
+def _unknown(wanted: Iterable[str], stripe_customers: Mapping[str, str]) -> Iterator[Fault]:
+    right = "write its cus_… into the column stripe_customer"
+    for name in sorted(set(wanted) - stripe_customers.keys()):
+        yield Fault(where=f"customers.csv, {name}", what="is not mapped to a customer of Stripe's", right=right)
 
 
 def lines(documents: Iterable[Json]) -> str:
