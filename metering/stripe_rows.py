@@ -2,7 +2,7 @@
 
 Knows the table of sql/migrations/0009_stripe.sql and two kinds of record. Must not decide anything.
 
-    stripe_try    {kind, at, items: [{key, document}]}                    before anything of it leaves
+    stripe_try    {kind, at, items: [{key, document, sha256}]}            before anything of it leaves
     stripe_told   {told: [{key, state, remote_id, error}]}                what is known of each afterwards
 """
 
@@ -17,9 +17,10 @@ Row = dict[str, Any]
 
 # An attempt whose outcome is not known stays the first of its kind until one is.
 _TRY = """
-insert into stripe_send values ($key, $seq, $kind, $document, 'tried', $at, null, null)
+insert into stripe_send values ($key, $seq, $kind, $document, 'tried', $at, null, null, $sha256)
 on conflict (key) do update
-set seq = $seq, state = 'tried', first_tried_at = coalesce(first_tried_at, excluded.first_tried_at), error = null
+set seq = $seq, state = 'tried', first_tried_at = coalesce(first_tried_at, excluded.first_tried_at), error = null,
+    sha256 = $sha256
 """
 _TOLD = """
 update stripe_send
@@ -32,9 +33,8 @@ def apply_try(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     """Items or events that are about to be sent."""
     data = record["data"]
     common = {"seq": record["seq"], "kind": data["kind"], "at": parse_time(data["at"])}
-    connection.executemany(
-        _TRY, [{**common, "key": item["key"], "document": item["document"]} for item in data["items"]]
-    )
+    rows = ({name: item.get(name) for name in ("key", "document", "sha256")} for item in data["items"])
+    connection.executemany(_TRY, [{**common, **row} for row in rows])
 
 
 def apply_told(connection: duckdb.DuckDBPyConnection, record: Row) -> None:

@@ -1,5 +1,6 @@
 """Sending to Stripe: each thing once, whatever breaks in between, against a server that behaves as documented."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from metering import store
 from metering.config import Secret
 from metering.errors import CredentialsError, MeteringError
 from metering.export import sending
+from metering.export.stripe import form as stripe_form
 from metering.stripe import Stripe
 from tests.plain_neon import PlainNeon
 from tests.plain_neon import served as neon_served
@@ -253,6 +256,10 @@ def test_the_command_sends_and_says_so(desk: Desk, stripe: PlainStripe) -> None:
     )
     with store.open_reader(desk.directory / "var") as found:
         assert found.query("stripe_sends")["state"].to_list() == ["sent"] * 4
+        kept = found.connection.execute("select sha256 from stripe_send").fetchall()
+    assert {digest for (digest,) in kept} == {
+        hashlib.sha256(urlencode(stripe_form(item["params"])).encode()).hexdigest() for item in filed
+    }
 
 
 def test_the_process_may_die_between_sending_and_marking(desk: Desk, stripe: PlainStripe) -> None:

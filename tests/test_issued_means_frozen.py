@@ -34,7 +34,7 @@ COLUMNS = (
     "postcode,tax_category,tax_note,stripe_customer\n"
 )
 ANT = "ant,Ameise & Söhne,USD,21,BTW,,ap@ant.example,,BE0987654394,BE,nl-BE,Street 1,Ghent,9000,S,,cus_ant\n"
-BEE = "bee,Bee GmbH,USD,,,,ap@bee.example,,FR32123456789,FR,fr-FR,Rue 2,Paris,75001,AE,Reverse charge applies,cus_bee\n"
+BEE = "bee,Bee GmbH,USD,,,,ap@bee.example,,FR40303265045,FR,fr-FR,Rue 2,Paris,75001,AE,Reverse charge applies,cus_bee\n"
 CUSTOMERS = COLUMNS + ANT + BEE
 SUBSCRIPTIONS = "project_id,customer,plan,valid_from,valid_to\nant-1,ant,pro,,\nbee-1,bee,pro,,\n"
 SELLER = """

@@ -5,11 +5,13 @@ first (items), or left alone and told (meter events, which cannot be looked for)
 are of the real world.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from metering.errors import MeteringError
 from metering.export.documents import Book, is_credit_note
@@ -51,6 +53,11 @@ class _Parcel:
     document: str | None
     customer: str
     params: Json
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the form as it is sent."""
+        return hashlib.sha256(urlencode(form(self.params)).encode()).hexdigest()
 
 
 def send_items(ledger: Ledger, stripe: Stripe, book: Book, now: datetime) -> Sent:
@@ -153,7 +160,7 @@ def _found_again(stripe: Stripe, doubtful: Sequence[_Parcel], known: Mapping[str
 
 def _tried(ledger: Ledger, stripe: Stripe, kind: str, batch: Sequence[_Parcel], now: datetime) -> dict[str, Answer]:
     """Journals the attempt, sends, journals what is known of it, whatever happens in between."""
-    listed = [{"key": one.key, "document": one.document} for one in batch]
+    listed = [{"key": one.key, "document": one.document, "sha256": one.sha256} for one in batch]
     ledger.record("stripe_try", {"kind": kind, "at": rfc3339(now), "items": listed})
     answers: dict[str, Answer] = {}
 
