@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Path:
     """The month of `issued` as Parquet, in letters of ASCII: the validator takes others for faulty."""
     plain = json.loads(json.dumps(documents()).replace("\\u", "u"))
     path = tmp_path / "focus.parquet"
-    path.write_bytes(focus_columns.parquet_bytes(focus.charges(book(plain), {})))
+    path.write_bytes(focus_columns.parquet_bytes(focus.charges(book(plain), lambda _: {})))
     return path
 
 
@@ -82,7 +82,7 @@ def test_the_validator_breaks_no_rule_but_those_that_are_wrong(file: Path, tmp_p
 
 @pytest.mark.skipif(VALIDATOR is None, reason="FOCUS_VALIDATOR does not name focus-validator 2.2.1")
 def test_the_validator_does_find_a_fault(file: Path, tmp_path: Path) -> None:
-    rows = [{**row, "BillingCurrency": "usd", "ChargeCategory": "Gift"} for row in focus.charges(book(), {})]
+    rows = [{**row, "BillingCurrency": "usd", "ChargeCategory": "Gift"} for row in focus.charges(book(), lambda _: {})]
     file.write_bytes(focus_columns.parquet_bytes(rows))
     _, failed = broken(file, tmp_path / "report.xml")
     assert {name.partition("-")[0] for name in failed} >= {"BillingCurrency", "ChargeCategory"}
