@@ -74,7 +74,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:
         note(f"{refused.number} is left out: {refused.reason}")
-    if not done.content:
+    if not done.content and not done.refused:
         note(f"{month_name(period)} has nothing to export as {form}")
     if output and (done.content or not done.refused):
         write_whole(output, done.content)
