@@ -70,10 +70,10 @@ def document(terms: Terms) -> dict[str, Any]:
     }
 
 
-_NO_TERMS = {"line", "place", "stripe_customer"}
-"""Where a row stood, and what no document says: Stripe's name of a customer is as it is on the day of an export."""
+_NO_TERMS = {"line", "place"}
+"""Where a row stood."""
 _TAX = {"tax_inclusive", "tax_category", "tax_note", "tax_from", "tax_to", "dated"}
-_ONLY_WHERE_GIVEN = {*_TAX, "street", "city", "postcode"}
+_ONLY_WHERE_GIVEN = {*_TAX, "street", "city", "postcode", "stripe_customer"}
 """Columns newer than the first terms: absent where nothing is given, so that old terms keep their hash."""
 
 

@@ -53,17 +53,21 @@ def book(
         raise MeteringError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
     if only is not None:
         documents = [document for document in documents if is_credit_note(document) == (only == "credit_notes")]
+    known = papers(month.store, config, month.period)
     return Book(
         documents=sorted(documents, key=lambda document: (document["customer"]["id"], document["number"] or "")),
-        papers=papers(month.store, config, month.period),
+        papers=known,
         names=config.exports,
-        stripe_customers=stripe_customers(config),
+        stripe_customers=stripe_customers(known),
     )
 
 
-def stripe_customers(config: Config) -> dict[str, str]:
-    """Customer -> what Stripe calls it, of those that customers.csv maps today."""
-    return {row.id: row.stripe_customer for row in config.customer_rows if row.stripe_customer}
+def stripe_customers(known: Papers) -> dict[str, str]:
+    """Customer -> what Stripe calls it today; of those whose row of customers.csv is gone, what it did at the close."""
+    rows: dict[str, Customer] = {}
+    for found in (*(closed.paper for closed in known.closings.values()), known.today):
+        rows |= found.customers
+    return {name: row.stripe_customer for name, row in rows.items() if row.stripe_customer}
 
 
 def issued(month: Month) -> list[Json]:

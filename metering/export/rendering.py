@@ -28,7 +28,7 @@ from metering.export import (
 )
 from metering.export.documents import Book, Json
 from metering.month import Month
-from metering.paper import papers
+from metering.paper import Papers, papers
 from metering.period import month_name, rfc3339
 
 OPTIONS: Mapping[str, frozenset[str]] = {
@@ -87,7 +87,7 @@ def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
         return Rendered(content=_focus(wanted, neon_costs(month)))
     if wanted.form in {"cloudevents", "lago"}:
         write = events.cloudevents if wanted.form == "cloudevents" else events.lago
-        return Rendered(content=write(_counted(month, config, wanted)).encode())
+        return Rendered(content=write(_counted(month, papers(month.store, config, month.period), wanted)).encode())
     found, refused = sifted(book(month, config, wanted), wanted.form)
     if wanted.form in {"ubl", "facturx"}:
         _refuse_many(found.documents, len(refused), wanted.suffix)
@@ -128,12 +128,12 @@ def sifted(found: Book, form: str) -> tuple[Book, list[Refused]]:
 
 def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
     """The month's meter events for Stripe."""
-    return stripe.meter_events(_counted(month, config, wanted), documents.stripe_customers(config))
-
-
-def _counted(month: Month, config: Config, wanted: Wanted) -> list[Json]:
-    """The month's events, each of whom its bucket was billed to: by the terms of that customer's closing."""
     known = papers(month.store, config, month.period)
+    return stripe.meter_events(_counted(month, known, wanted), documents.stripe_customers(known))
+
+
+def _counted(month: Month, known: Papers, wanted: Wanted) -> list[Json]:
+    """The month's events, each of whom its bucket was billed to: by the terms of that customer's closing."""
     if not known.closings:
         return events.counted(month, wanted.by)
     waiting = set(month.store.query("pending_customers", month=month_name(month.period))["customer"])
