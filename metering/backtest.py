@@ -53,10 +53,8 @@ def months(store: Store, first: Period | None, last: Period, now: datetime) -> l
 
 def terms_of(store: Store, config: Config, period: Period) -> Terms:
     """The terms that a month was first closed by, or those of today for one that is not closed."""
-    for row in store.query("all_closings").iter_rows(named=True):
-        if row["month"] == month_name(period):
-            return terms.from_document(json.loads(row["terms"]))
-    return terms.of(config)
+    closings = store.query("closings_of_month", month=month_name(period))
+    return terms.from_document(json.loads(closings["terms"][0])) if closings.height else terms.of(config)
 
 
 def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Sequence[Period], now: datetime) -> Json:

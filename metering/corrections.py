@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import polars as pl
 
-from metering import adjustment, invoice, terms, usage
+from metering import adjustment, invoice, tax, terms, usage
 from metering.coverage import Certified, selection
 from metering.errors import MeteringError
 from metering.ledger import Ledger
@@ -174,17 +175,23 @@ def _kept(month: Month, closings: Sequence[_Closing]) -> Iterator[tuple[str, Bas
     older = {closing.month for closing in closings if closing.rules != terms.RULES and closing.month < name}
     if not older:
         return
-    voided: dict[str, Json] = {}
-    for row in month.store.query("billed_for_month", month=name, as_of_seq=month.as_of_seq).iter_rows(named=True):
-        if row["month"] == name:
-            voided.pop(row["customer"], None)
-            voided |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
-    frozen = {earlier: _stays(month.store, earlier, closings, month.as_of_seq) for earlier in sorted(older)}
-    for customer, document in voided.items():
-        adjusted = [line for line in document["lines"] if line["kind"] == "adjustment"]
-        kept = [line for line in adjusted if line["from"][:7] in older and frozen[line["from"][:7]](customer)]
+    stays = cache(lambda earlier: _stays(month.store, earlier, closings, month.as_of_seq))
+    for customer, document in _voided(month.store, name, month.as_of_seq).items():
+        adjusted = [line for line in tax.lines_of(document) if line["kind"] == "adjustment"]
+        of_older = [(line, str(line["from"])[:7]) for line in adjusted if str(line["from"])[:7] in older]
+        kept = [line for line, earlier in of_older if stays(earlier)(customer)]
         if kept:
             yield customer, (document["currency"], bool(document.get("tax_inclusive"))), kept
+
+
+def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
+    """Customer -> the voided invoice of a month that nothing has taken the place of."""
+    out: dict[str, Json] = {}
+    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+        if row["month"] == name:
+            out.pop(row["customer"], None)
+            out |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
+    return out
 
 
 def _stays(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> Callable[[str], bool]:

@@ -131,8 +131,7 @@ def papers(store: Store, config: Config, period: Period) -> Papers:
                 today=now,
                 last_day=period.end - DAY,
             )
-            for row in store.query("all_closings").iter_rows(named=True)
-            if row["month"] == name
+            for row in store.query("closings_of_month", month=name).iter_rows(named=True)
         },
         closing_of=dict(issued.select("number", "seq").iter_rows()),
         home_of=dict(issued.filter(status="final").select("customer", "seq").iter_rows()),

@@ -206,6 +206,8 @@ def test_an_adjustment_of_a_month_under_older_rules_survives_its_invoice_being_i
     # 7.35 was billed for September by older rules, and stays; what is known since (7.33) makes nothing.
     adjusted = [line for line in anew["lines"] if line["kind"] == "adjustment"]
     assert [(line["amount"], line["from"]) for line in adjusted] == [("7.35", "2026-09-01T00:00:00Z")]
+    assert adjusted[0]["tax_rate_percent"] == "21"  # that of the document it stood on, which lines did not say
+    assert (anew["subtotal"], anew["total"]) == ("208.16", "251.87")
     told = shop.good("explain", "INV-2026-000014", adjusted[0]["key"])
     assert (told["agrees"], told["line"]["amount"]) == (None, "7.35")
     assert shop.run("verify").code == 0

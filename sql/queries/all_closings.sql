@@ -1,5 +1,5 @@
 -- Every closing with the terms that it was made by.
-select c.seq, c.month, c.as_of, c.as_of_seq, t.document as terms, c.rules, c.paper
+select c.seq, c.month, c.as_of, c.as_of_seq, t.document as terms, c.rules
 from closing as c
 join terms as t on t.sha256 = c.terms_sha256
 order by c.seq
