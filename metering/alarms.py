@@ -15,7 +15,7 @@ import polars as pl
 
 from metering import legacy, meters, terms, usage
 from metering.config import Config, Meter, Plan
-from metering.errors import IncompleteError, MeteringError, UsageError
+from metering.errors import MeteringError, UsageError
 from metering.ledger import Ledger
 from metering.month import Month
 from metering.period import month_name, month_of, parse_month, previous_month, rfc3339
@@ -161,17 +161,6 @@ def _take_off(ledger: Ledger, alarm: Json) -> None:
 
 def _plain(value: object) -> object:
     return rfc3339(value) if isinstance(value, datetime) else value
-
-
-def refuse_open(store: Store) -> None:
-    """Raises IncompleteError, naming them, while alarms are open that stop a close."""
-    rows = store.query("alarms_that_stop").to_dicts()
-    if rows:
-        told = "\n  ".join(f"{row['alarm_id']}: {row['summary']}" for row in rows)
-        raise IncompleteError(
-            f"{len(rows)} alarm{'s are' if len(rows) > 1 else ' is'} open:\n  {told}",
-            hint="once it is clear what happened: metering acknowledge ID --reason TEXT",
-        )
 
 
 def acknowledged_metrics(store: Store) -> set[str]:

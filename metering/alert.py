@@ -72,9 +72,9 @@ def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[st
     name = None if customer is None else customer_names.get(str(customer), str(customer))
     data: dict[str, Any] = {
         "alert_id": crossing_id(key),
-        "project": {"id": row["project_id"], "name": _clipped(row["project_name"])},
-        "customer": {"id": _clipped(customer), "name": _clipped(name)},
-        "plan": _clipped(row["plan"]),
+        "project": {"id": row["project_id"], "name": clipped(row["project_name"])},
+        "customer": {"id": clipped(customer), "name": clipped(name)},
+        "plan": clipped(row["plan"]),
         "quota": key.quota,
         "threshold_percent": key.threshold_percent,
         "effect_at_limit": QUOTAS[key.quota].effect_at_limit,
@@ -84,7 +84,8 @@ def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[st
     return data | {"summary": worded({"type": event_type(key.threshold_percent), "data": data}).paragraph}
 
 
-def _clipped(text: object) -> str | None:
+def clipped(text: object) -> str | None:
+    """A text of any length as an event holds it."""
     if text is None:
         return None
     whole = str(text)

@@ -35,7 +35,7 @@ def severity(event: Event) -> str:
         if data["threshold_percent"] >= EXCEEDED_PERCENT:
             return "critical"
         return "error" if data.get("level") == "critical" else "warning"
-    return "error" if kind.startswith("poll.") else "info"
+    return "error" if kind.startswith("poll.") else "warning" if kind == "close.blocked" else "info"
 
 
 # -- Slack
@@ -147,6 +147,8 @@ def _alert(event: Event, now: datetime, ends_at: datetime) -> dict[str, object]:
 def _labels(event: Event) -> dict[str, str]:
     kind, data = event["type"], event["data"]
     labels = {"job": "metering", "severity": severity(event)}
+    if kind == "close.blocked":
+        return labels | {"alertname": "MeteringCloseBlocked", "month": data["month"], "alert_id": subject_id(event)}
     if not kind.startswith("quota."):
         return labels | {"alertname": "MeteringPollStalled" if kind.startswith("poll.") else "MeteringTest"}
     is_exceeded = data["threshold_percent"] >= EXCEEDED_PERCENT

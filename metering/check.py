@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metering import check_endpoints, check_parties, legacy, lock, meters, notify, pages, ratecard, readable
+from metering import check_endpoints, check_parties, legacy, lock, meters, month_states, notify, pages, ratecard, readable
 from metering import store as door
 from metering.config import Config, Organization, Secret
 from metering.errors import (
@@ -138,6 +138,7 @@ def check(  # noqa: PLR0913 - what the command line has
     out.sections["store"] = _store(config.store.directory, out)
     out.sections["unknown_plans"] = _unknown_plans(config, out)
     out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
+    out.sections["closing"] = _closing(config, out)
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)
@@ -423,6 +424,25 @@ def _unknown_plans(config: Config, out: Checked) -> list[Json]:
     for name, plan in found:
         out.tell(f"project {name}", "plan", "note", f"its name asks for the plan {plan!r}, which does not exist")
     return [{"project_name": name, "plan": plan} for name, plan in found]
+
+
+def _closing(config: Config, out: Checked) -> list[str]:
+    """Which month closes next by itself and what is missing for it, which waits for a person; a line each."""
+    for plan in config.plans:
+        if plan.example:
+            detail = "has example = true: no month that uses it closes; write your prices and take the line out"
+            out.tell(f"plan {plan.id}", "example", "note", detail)
+    if not config.seller.name.strip():
+        out.tell("seller", "name", "note", 'is empty: no month closes; write name = "…" under [seller]')
+    try:
+        with door.open_reader(config.store.directory) as store:
+            lines = month_states.coming(store, config, out.as_of)
+    except Exception as error:  # a damaged copy is a fault above; here it only says why nothing is known
+        out.tell("closing", "month", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")
+        return []
+    for line in lines:
+        out.tell("closing", "month", "note", line)
+    return lines
 
 
 # -- service

@@ -1,7 +1,7 @@
 """Closing a month: rate, number and freeze its invoices in one journal record; running it again changes nothing.
 
-A closing that would have to guess is refused (IncompleteError): the month is not over, its usage may still settle,
-hours are missing, or an alarm is open. A customer whose invoice would be wrong is parked with the reason, while the
+A closing that would have to guess, or would leave out what somebody should be billed for, is refused with all reasons
+(BlockedError; readiness.py knows them). A customer whose invoice would be wrong is parked with the reason, while the
 others close.
 """
 
@@ -9,19 +9,21 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, overload
 
 import polars as pl
 
-from metering import alarms, corrections, paper, parking
+from metering import alarms, blockers, corrections, paper, parking, readiness, unbilled
 from metering import terms as terms_of_month
+from metering.blockers import NO_WAIVERS, Reason, Waivers
 from metering.config import Config
 from metering.corrections import Corrections
 from metering.errors import IncompleteError, MeteringError
 from metering.ledger import Ledger
 from metering.month import LATEST, Month
 from metering.parking import Issued, Unknown
-from metering.period import HOUR, Period, month_name, parse_time, previous_month, rfc3339
+from metering.period import Period, month_name, previous_month, rfc3339
 from metering.store import Store
 
 Json = dict[str, Any]
@@ -55,7 +57,9 @@ class Documents(Sequence[Json]):
 class Closing:
     """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
 
-    Of a rehearsal only: `differences`, totals beside those of the month before, and `refusal`, why it would not close.
+    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything. Of a
+    rehearsal only: `differences`, totals beside those of the
+    month before, and `blocked_by`, why it would not close.
     """
 
     month: Period
@@ -64,8 +68,60 @@ class Closing:
     parked: dict[str, str]
     unassigned: list[Json]
     unpriced: list[Json]
+    not_billed: list[Json] = field(default_factory=list)
+    waivers: Waivers = NO_WAIVERS
+    is_new: bool = False
     differences: list[Json] = field(default_factory=list)
-    refusal: IncompleteError | None = None
+    blocked_by: list[Reason] = field(default_factory=list)
+
+
+class BlockedError(IncompleteError):
+    """A close is refused; `reasons` are all that stops it."""
+
+    def __init__(self, month: Period, reasons: Sequence[Reason]) -> None:
+        super().__init__(blockers.told(month, reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decision:
+    """What a closing of the month would do, each part computed when it is first asked for.
+
+    `pending`: customers that the month is not closed for; None (all) before its first closing.
+    """
+
+    month: Month
+    config: Config
+    waivers: Waivers
+    release: Mapping[str, str]
+    pending: set[str] | None
+    is_by_itself: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the month is closed for everybody."""
+        return self.pending is not None and not self.pending
+
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        """What stops it, with costs."""
+        found = readiness.reasons(
+            self.month,
+            self.config,
+            self.waivers,
+            is_by_itself=self.is_by_itself,
+            is_closed=self.pending is not None,
+        )
+        return readiness.costed(self.month, found)
+
+    @cached_property
+    def drafts_and_parked(self) -> tuple[list[Json], dict[str, str]]:
+        """The drafts to issue, and who waits with the reason."""
+        due = corrections.due(self.month)
+        drafts = self.month.drafts(due.lines, due.currencies)
+        drafts = [draft for draft in drafts if self.pending is None or draft["customer"]["id"] in self.pending]
+        parked = _to_park(self.month, drafts, due, self.pending, self.release)
+        return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
 
 
 def close(  # noqa: PLR0913 - what may be waived is said one by one
@@ -74,42 +130,93 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     period: Period,
     now: datetime,
     *,
-    allow_incomplete: str | None = None,
-    dry_run: bool = False,
+    waivers: Waivers = NO_WAIVERS,
     release: Mapping[str, str] = NOBODY,
+    is_by_itself: bool = False,
 ) -> Closing:
     """Closes the month for every customer that it is not yet closed for.
 
-    `release` closes it for these parked customers only, and says why. Raises IncompleteError where the month may not
-    be closed yet, MeteringError where nobody of that name is parked.
+    `release` closes it for these parked customers only, and says why; `is_by_itself`: nobody typed it. Raises
+    BlockedError where something stops it, MeteringError where nobody of that name is parked.
     """
-    store, seq = ledger.store, ledger.journal.seq
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=seq)
-    pending = _released(month, release) if release else _pending(store, month)
-    if pending is not None and not pending:
+    seq = ledger.journal.seq
+    decision = _decide(ledger.store, config, period, now, seq, waivers, release, is_by_itself=is_by_itself)
+    month, pending = decision.month, decision.pending
+    if decision.is_done:
         return _closing_of(month)
-    if not dry_run:
-        _refuse_early(month, config, now)
-        _refuse_gaps(month, allow_incomplete)
-        alarms.refuse_open(month.store)
-    drafts, parked = _decided(month, pending, release)
-    if dry_run:
-        return _rehearsed(month, drafts, parked)
+    if decision.reasons:
+        raise BlockedError(period, decision.reasons)
+    drafts, parked = decision.drafts_and_parked
     if pending is not None and not drafts and _is_as_parked(month, pending, parked):
         return _closing_of(month)
-    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (pending or set())) - parked.keys())
-    decided = {"parked": parked, "settled": settled, "released": dict(release)}
-    numbers = _record(ledger, config, month, drafts, {"allow_incomplete": allow_incomplete, **decided})
-    return _closing_of(month, numbers)
+    numbers = _record(ledger, decision)
+    return replace(_closing_of(month, numbers), is_new=True)
 
 
-def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], decided: Json) -> list[str]:
+def rehearse(  # noqa: PLR0913 - the same choices as of a closing
+    store: Store,
+    config: Config,
+    period: Period,
+    now: datetime,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+    release: Mapping[str, str] = NOBODY,
+    as_of_seq: int = LATEST,
+) -> Closing:
+    """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
+    decision = _decide(store, config, period, now, as_of_seq, waivers, release)
+    return _closing_of(decision.month) if decision.is_done else _rehearsed(decision)
+
+
+def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
+    store: Store,
+    config: Config,
+    period: Period,
+    now: datetime,
+    seq: int,
+    waivers: Waivers,
+    release: Mapping[str, str],
+    *,
+    is_by_itself: bool = False,
+) -> _Decision:
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=seq)
+    return _Decision(
+        month=month,
+        config=config,
+        waivers=given(store, period, waivers),
+        release=release,
+        pending=_released(month, release) if release else _pending(store, month),
+        is_by_itself=is_by_itself,
+    )
+
+
+def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
+    """The reasons given now, else those of the month's closings, the last ones first."""
+    for row in reversed(store.query("closing_facts", month=month_name(period)).to_dicts()):
+        waivers = Waivers(
+            incomplete=waivers.incomplete or row["allow_incomplete"],
+            unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
+        )
+    return waivers
+
+
+def _record(ledger: Ledger, decision: _Decision) -> list[str]:
     """Numbers the drafts, uses them up, and journals the closing with all that it takes to rate it again."""
-    series, positions = _numbers(ledger.store, config, drafts, month.now)
+    month = decision.month
+    drafts, parked = decision.drafts_and_parked
+    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (decision.pending or set())) - parked.keys())
+    decided = {"parked": parked, "settled": settled, "released": dict(decision.release)}
+    waived = {
+        "allow_incomplete": decision.waivers.incomplete,
+        "allow_unassigned": decision.waivers.unassigned,
+        "closed_by": "tick" if decision.is_by_itself else "typed",
+    }
+    series, positions = _numbers(ledger.store, decision.config, drafts, month.now)
     numbers = [draft["number"] for draft in drafts]
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
-    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
-    head = _text({**told, "facts": {**known, **decided}, "invoices": []})
+    facts = {**known, **decided, **waived, "not_billed": unbilled.not_billed(month)}
+    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(decision.config)}
+    head = _text({**told, "facts": facts, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
     texts = [_text(drafts.pop()) for _ in numbers]
     ledger.record(
@@ -120,6 +227,7 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
             "as_of_seq": month.as_of_seq,
             "terms_sha256": month.terms_sha256,
             "rules": terms_of_month.RULES,
+            **waived,
             **decided,
             "series": series,
             "positions": positions,
@@ -131,40 +239,6 @@ def _record(ledger: Ledger, config: Config, month: Month, drafts: list[Json], de
 
 def _text(document: Json) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def rehearse(  # noqa: PLR0913 - the same choices as of a closing
-    store: Store,
-    config: Config,
-    period: Period,
-    now: datetime,
-    *,
-    allow_incomplete: str | None = None,
-    release: Mapping[str, str] = NOBODY,
-    as_of_seq: int = LATEST,
-) -> Closing:
-    """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=as_of_seq)
-    pending = _released(month, release) if release else _pending(store, month)
-    if pending is not None and not pending:
-        return _closing_of(month)
-    refusal = None
-    try:
-        _refuse_early(month, config, now)
-        _refuse_gaps(month, allow_incomplete)
-        alarms.refuse_open(month.store)
-    except IncompleteError as error:
-        refusal = error
-    return replace(_rehearsed(month, *_decided(month, pending, release)), refusal=refusal)
-
-
-def _decided(month: Month, pending: set[str] | None, release: Mapping[str, str]) -> tuple[list[Json], dict[str, str]]:
-    """The drafts to issue, and whose wait with the reason."""
-    due = corrections.due(month)
-    drafts = month.drafts(due.lines, due.currencies)
-    drafts = [draft for draft in drafts if pending is None or draft["customer"]["id"] in pending]
-    parked = _to_park(month, drafts, due, pending, release)
-    return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
 
 
 def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
@@ -214,10 +288,11 @@ def _customer(document: Json) -> tuple[str, str]:
     return document["customer"]["id"], document["number"] or ""
 
 
-def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Closing:
+def _rehearsed(decision: _Decision) -> Closing:
     """What a closing would do, beside the month before."""
-    closed = _closing_of(month)
-    would_be = sorted([*closed.invoices, *drafts], key=_customer)
+    month = decision.month
+    drafts, parked = decision.drafts_and_parked
+    would_be = sorted([*_closing_of(month).invoices, *drafts], key=_customer)
     before = issued_in(month.store, previous_month(month.period.start))
     return Closing(
         month=month.period,
@@ -226,9 +301,12 @@ def _rehearsed(month: Month, drafts: list[Json], parked: dict[str, str]) -> Clos
         parked=parked,
         unassigned=month.unassigned,
         unpriced=month.unpriced,
+        not_billed=unbilled.not_billed(month),
+        waivers=decision.waivers,
         differences=parking.differences(
             [row for row in would_be if stands(row)], [row for row in before if stands(row)]
         ),
+        blocked_by=decision.reasons,
     )
 
 
@@ -249,6 +327,8 @@ def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
         parked=dict(month.store.query("parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
+        not_billed=known.get("not_billed", []),
+        waivers=given(month.store, month.period),
     )
 
 
@@ -258,36 +338,6 @@ def _pending(store: Store, month: Month) -> set[str] | None:
     if store.query("closing_facts", month=name).is_empty():
         return None
     return set(store.query("pending_customers", month=name)["customer"])
-
-
-def _refuse_early(month: Month, config: Config, now: datetime) -> None:
-    if month.is_open:
-        raise IncompleteError(
-            f"{month_name(month.period)} is not over",
-            hint=f"it ends at {rfc3339(month.period.end)}; `metering invoices` shows drafts meanwhile",
-        )
-    settled_at = month.period.end + timedelta(hours=config.schedule.settle_hours)
-    if now < settled_at:
-        raise IncompleteError(
-            f"the usage of {month_name(month.period)} may still settle until {rfc3339(settled_at)}",
-            hint="close then, or lower schedule.settle_hours",
-        )
-
-
-def _refuse_gaps(month: Month, allow_incomplete: str | None) -> None:
-    gaps = month.coverage.gaps(month.now)
-    if not gaps or allow_incomplete:
-        return
-    hours = 0
-    lines = []
-    for gap in gaps:
-        length = (parse_time(gap["end"]) - parse_time(gap["start"])) // HOUR
-        hours += length
-        lines.append(f"{gap['organization']}: {length} h from {gap['start']} to {gap['end']} ({gap['reason']})")
-    raise IncompleteError(
-        f"{month_name(month.period)} lacks {hours} hours:\n  " + "\n  ".join(lines),
-        hint="`metering backfill` reads them where Neon still can; --allow-incomplete REASON closes without them",
-    )
 
 
 def _released(month: Month, release: Mapping[str, str]) -> set[str]:

@@ -36,6 +36,7 @@ from metering.config_values import (
     LocaleName,
     Markup,
     Moment,
+    MonthName,
     MonthStart,
     NotNegative,
     Percent,
@@ -78,13 +79,17 @@ class Organization(BaseModel, frozen=True, extra="forbid"):
 
 
 class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
-    """When polls and closes are due, how far back and how often projects are read; `close_day` 0: by hand only."""
+    """When polls and closes are due, how far back and how often projects are read; `close_day` 0: by hand only.
+
+    `first_month` is the first month that may close by itself; None: it follows from the store's first complete poll.
+    """
 
     poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
     sweep_hours: Annotated[Whole, Field(ge=1, le=72)] = 6
     reread_hours: Annotated[Whole, Field(ge=2, le=160)] = 24
     settle_hours: Annotated[Whole, Field(ge=1, le=8784)] = 36
     close_day: Annotated[Whole, Field(ge=0, le=28)] = 3
+    first_month: MonthName | None = None
 
 
 class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
@@ -139,7 +144,7 @@ class Webhook(BaseModel, frozen=True, extra="forbid"):
     url: WebhookUrl
     secret_env: EnvironmentName | None = None
     secret_file: FilePath | None = None
-    events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
+    events: Some[EventPattern] = ("*",)
     allow_private_network: Flag = False
 
     @property
@@ -162,7 +167,7 @@ class Channel(BaseModel, frozen=True, extra="forbid"):
     user: Text | None = None
     sender: MailAddress | None = None
     to: tuple[MailAddress, ...] = ()
-    events: Some[EventPattern] = ("quota.*", "invoice.*", "poll.*")
+    events: Some[EventPattern] = ("*",)
     allow_private_network: Flag = False
 
     @property
@@ -217,7 +222,8 @@ class Price(BaseModel, frozen=True, extra="forbid"):
 class Plan(BaseModel, frozen=True, extra="forbid"):
     """An offer: prices and quotas in one currency. Fees are per month; `minimum` is per customer and month.
 
-    What a plan `extends` is part of it once read (config_plans.py).
+    What a plan `extends` is part of it once read (config_plans.py). `example`: its prices are those that `init` wrote,
+    so no month that uses it closes.
     """
 
     id: Identifier
@@ -226,6 +232,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     base_fee: NotNegative = Decimal(0)
     base_fee_scope: Literal["project", "customer"] = "project"
     minimum: NotNegative = Decimal(0)
+    example: Flag = False
     quota: dict[QuotaName, Count] = {}
     prices: tuple[Price, ...] = ()
 

@@ -23,6 +23,8 @@ EVENTS = (
     "invoice.voided",
     "poll.stalled",
     "poll.recovered",
+    "close.blocked",
+    "report.ready",
 )
 """What a webhook can be told."""
 
@@ -160,7 +162,7 @@ def _number_pattern(value: object) -> str:
 def _event_pattern(value: object) -> str:
     pattern = one_line(value)
     if not any(fnmatchcase(event, pattern) for event in EVENTS):
-        refuse(f"{pattern!r} names no event", closest(pattern, [*EVENTS, "quota.*", "invoice.*", "poll.*"]))
+        refuse(f"{pattern!r} names no event", closest(pattern, [*EVENTS, "quota.*", "invoice.*", "poll.*", "*"]))
     return pattern
 
 

@@ -18,6 +18,7 @@ from metering.period import parse_time
 
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MONTH_NAME = re.compile(r"[1-9][0-9]{3}-(0[1-9]|1[0-2])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ZONELESS = "write a date (2026-01-01) or an RFC 3339 time in UTC (2026-01-01T00:00:00Z)"
 
@@ -115,6 +116,12 @@ def _day(value: object) -> datetime:
     if (start.hour, start.minute, start.second) != (0, 0, 0):
         refuse(f"{start:%Y-%m-%dT%H:%M:%SZ} is not the beginning of a day", "write a date, such as 2026-10-01")
     return start
+
+
+def _month_name(value: object) -> str:
+    if not isinstance(value, str) or not _MONTH_NAME.fullmatch(value):
+        refuse(f"is {shown(value)}, not a month", 'write year and month in quotes, such as "2026-10"')
+    return value
 
 
 def one_line(value: object) -> str:
@@ -225,6 +232,9 @@ Whole = Annotated[int, PlainValidator(whole)]
 Moment = Annotated[datetime, PlainValidator(moment)]
 Day = Annotated[datetime, PlainValidator(_day)]
 """The beginning of a day in UTC."""
+
+MonthName = Annotated[str, PlainValidator(_month_name)]
+"""A calendar month as commands name it: 2026-10."""
 MonthStart = Annotated[datetime, PlainValidator(_month_start)]
 NotNegative = Annotated[Decimal, PlainValidator(_not_negative)]
 Positive = Annotated[Decimal, PlainValidator(_positive)]

@@ -1,7 +1,7 @@
 """The jobs that `poll`, `backfill` and `tick` run, and the service with them: verbs put together, nothing computed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,9 +19,10 @@ from metering import (
     terms,
     unit_check,
 )
+from metering.blockers import NO_WAIVERS, Reason, Waivers
 from metering.budgets import Budgets
 from metering.config import Config, Secret
-from metering.errors import CredentialsError, IncompleteError
+from metering.errors import CredentialsError
 from metering.intake import Report
 from metering.ledger import Ledger
 from metering.neon import Neon
@@ -30,6 +31,8 @@ from metering.poll import Cycle, Wants, wanted_by_backfill, wanted_by_poll
 from metering.stop import Stop
 
 Keys = Mapping[str, Secret | CredentialsError]
+MOST_REASONS = 10
+"""So many reasons are told in one event: there may be one for each plan that does not exist."""
 
 
 def _quiet(what: str, count: int) -> None:
@@ -52,19 +55,23 @@ class Wiring:
 
 @dataclass(slots=True, kw_only=True)
 class Tick:
-    """What a tick did: the cycle (None where none was due), alerts recorded, deliveries, the month it closed."""
+    """What a tick did: the cycle (None where none was due), alerts recorded, deliveries, the month it closed.
+
+    `blocked` says why a month does not close, in the tick that tells it first.
+    """
 
     report: Report | None = None
     alerts: int = 0
     delivered: int = 0
     closed: str | None = None
+    blocked: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def all_faults(self) -> list[str]:
         """What the cycle could not read, and what the rest of the tick could not do."""
-        return [*(self.report.faults if self.report else ()), *self.faults]
+        return [*(self.report.faults if self.report else ()), *self.faults, *self.blocked]
 
 
 def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> Report:
@@ -148,13 +155,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     if done.report:
         done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
     done.alerts = evaluate_quotas(ledger, config, now)
-    told = due.tell
-    if due.close:
-        told = _close(ledger, config, due.close, now, done) or told
-    if told:
-        # Announced last: what is not announced yet is told, and its report written, by the next tick.
-        write_report(told)
-        announce_invoices(ledger, config, close.issued_in(ledger.store, told), now)
+    _finish_month(ledger, config, due, done, write_report)
     deliveries = alert.deliver_due(ledger, config, secrets, ledger.clock(), real_time)  # a cycle may have taken minutes
     done.delivered = deliveries.outcomes.get("delivered", 0)
     done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
@@ -176,16 +177,85 @@ def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, re
     return found
 
 
+def close_typed(  # noqa: PLR0913 - the options of the command
+    ledger: Ledger,
+    config: Config,
+    month: Period,
+    now: datetime,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+    release: Mapping[str, str] = close.NOBODY,
+) -> close.Closing:
+    """What `close MONTH` does: closes the month and queues the news of its invoices."""
+    closing = close.close(ledger, config, month, now, waivers=waivers, release=release)
+    announce_invoices(ledger, config, closing.invoices, now)
+    return closing
+
+
+def _finish_month(
+    ledger: Ledger, config: Config, due: schedule.Due, done: Tick, write_report: Callable[[Period], None]
+) -> None:
+    """Closes the month that is due and writes its report: the final one, or a draft where it cannot close yet.
+
+    Announced last: what is not announced yet is told, and its report written, by the next tick.
+    """
+    now, told = ledger.clock(), due.tell
+    if due.close:
+        told = _close(ledger, config, due.close, now, done) or told
+    if told:
+        write_report(told)
+        announce_invoices(ledger, config, close.issued_in(ledger.store, told), now)
+        announce_report(ledger, config, told, now, is_draft=False)
+    elif due.report and not alert.is_recorded(ledger.store, report_event(due.report)):
+        write_report(due.report)
+        announce_report(ledger, config, due.report, now, is_draft=True)
+
+
 def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:
-    """Closes the month; None where that was refused, which the tick's faults then say."""
+    """Closes the month; None where that was refused, which the tick says once for each set of reasons."""
     try:
-        closing = close.close(ledger, config, month, now)
-    except IncompleteError as error:
-        done.faults.append(str(error))
+        closing = close.close(ledger, config, month, now, is_by_itself=True)
+    except close.BlockedError as error:
+        if announce_blocked(ledger, config, month, error.reasons, now):
+            done.blocked.append(str(error))
         return None
     done.closed = month_name(month)
     done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
     return month
+
+
+def announce_blocked(ledger: Ledger, config: Config, month: Period, reasons: Sequence[Reason], now: datetime) -> bool:
+    """Queues close.blocked, once for a month and a set of reasons; whether it is new."""
+    name, kinds = month_name(month), sorted({reason.kind for reason in reasons})
+    rows = [reason.document() for reason in reasons[:MOST_REASONS]]
+    data = {
+        "month": name,
+        "reasons": [
+            {
+                **{key: row[key] for key in ("kind", "projects", "neon_cost")},
+                **{key: alert.clipped(row[key]) for key in ("reason", "way_out")},
+            }
+            for row in rows
+        ],
+        "summary": alert.clipped(f"{name} does not close by itself: {'; '.join(row['reason'] for row in rows)}."),
+    }
+    return alert.announce(ledger, "close.blocked", data, [name, *kinds], config=config, now=now) is not None
+
+
+def report_event(month: Period) -> str:
+    """The id of the event that says that a month's report is there."""
+    return alert.event_id("report.ready", month_name(month))
+
+
+def announce_report(ledger: Ledger, config: Config, month: Period, now: datetime, *, is_draft: bool) -> None:
+    """Queues report.ready for the first report of a month."""
+    name, kind = month_name(month), "draft" if is_draft else "final"
+    data = {
+        "month": name,
+        "status": kind,
+        "summary": f"The {kind} report of {name} is written: reports/{name}/report.html in the store's directory.",
+    }
+    alert.announce(ledger, "report.ready", data, [name], config=config, now=now)
 
 
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from metering import (
     report_data,
     tax,
     terms,
-    worth,
+    unbilled,
 )
 from metering.backtest import terms_of
+from metering.blockers import Waivers
 from metering.config import Config
 from metering.errors import MeteringError
 from metering.files import write_whole
@@ -91,8 +92,8 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         coverage=used["coverage"],
         quotas=_quotas(store, config, now) if is_running or period == previous_month(now) else [],
         alerts=_alerts(store, period),
-        unassigned=_valued(month, shown["unassigned"]),
-        unpriced=_valued(month, shown["unpriced"]),
+        unassigned=unbilled.valued(month, shown["unassigned"]),
+        unpriced=unbilled.valued(month, shown["unpriced"]),
         costs=_costs(month),
         days=_days(month),
         rounding=month.terms.card.rounding,
@@ -103,21 +104,23 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         organizations=month_inventory.organizations(month),
         reconciliation=_reconciliation(config, period),
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
+        is_closed=not store.query("closing_facts", month=month_name(period)).is_empty(),
+        accepted=_accepted(close.given(store, period)),
     )
+
+
+def _accepted(waivers: Waivers) -> tuple[tuple[str, str], ...]:
+    """What was accepted at the close, with the reason that a person gave."""
+    given = (
+        ("hours that nobody read", waivers.incomplete),
+        ("usage of projects that nobody pays for", waivers.unassigned),
+    )
+    return tuple((what, reason) for what, reason in given if reason)
 
 
 def _costs(month: Month) -> list[Json]:
     """What Neon charges; time in which a project had nobody is nobody's."""
     return [{name: row[name] for name in row if name != "exact"} for row in month.cost.rows]
-
-
-def _valued(month: Month, rows: Sequence[Row]) -> Table:
-    """What the usage would be worth by the prices at the month's end, or now."""
-    default_plans = {row.id: row.default_plan for row in month.terms.organizations}
-    seen = month.sums.select("project_id", "organization").unique().sort("project_id", "organization")
-    defaults = {project: default_plans.get(organization) for project, organization in seen.iter_rows()}
-    at = min(month.now, month.period.end - timedelta(seconds=1))
-    return worth.valued(rows, month.terms.card, at, defaults)
 
 
 def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:

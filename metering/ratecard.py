@@ -413,12 +413,17 @@ class Card:
 
 
 def canonical(card: Card) -> bytes:
-    """The card as JSON: sorted keys, plans by id, prices by meter and date, decimals as written, quotas left out."""
+    """The card as JSON: sorted keys, plans by id, prices by meter and date, decimals as written.
+
+    Quotas are left out, and whether a plan is an example: neither changes what a month costs.
+    """
     plans = []
     for plan in sorted(card.plans, key=lambda plan: plan.id):
         prices = sorted(plan.prices, key=lambda price: (price.meter, price.valid_from))
         whole = plan.model_copy(update={"prices": tuple(prices)})
-        plans.append(plain(whole.model_copy(update={"quota": {}})))
+        written = plain(whole.model_copy(update={"quota": {}}))
+        assert isinstance(written, dict)
+        plans.append({name: value for name, value in written.items() if name != "example"})
     document = {"meters": plain(card.meters), "plans": plans, "prorate": card.prorate, "rounding": card.rounding}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

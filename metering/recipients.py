@@ -25,6 +25,8 @@ INTERVALS_THAT_LAST = 3
 """So many polling intervals an alert stays in Alertmanager without being posted again."""
 ENDINGS = ("quota.resolved", "poll.recovered")
 """Events that end an alert told before; their `data` name it in `resolves`."""
+ALWAYS = ("close.blocked",)
+"""Events that everybody is told of, whatever `events` says: money waits for a person."""
 _HAVE_INCIDENTS = ("pagerduty", "alertmanager")
 _HAVE_AN_END = ("quota.*", "poll.*")
 _MAIL_PORTS = {"smtp": 587, "smtps": 465}
@@ -46,13 +48,15 @@ class Recipient:
 def subscribers(config: Config, kind: str) -> list[str]:
     """Give the names in the ledger, each once and sorted, of those that want events of a type; `quota.*` is a pattern.
 
-    What has incidents is told only of what ends, and always of the end.
+    What has incidents is told only of what ends, and always of the end; of ALWAYS is everybody told.
     """
-    found = {hook.url for hook in config.webhooks if _matches(kind, hook.events)}
+    found = {hook.url for hook in config.webhooks if kind in ALWAYS or _matches(kind, hook.events)}
     return sorted(found | {channel.endpoint for channel in config.channels if _wants(channel, kind)})
 
 
 def _wants(channel: Channel, kind: str) -> bool:
+    if kind in ALWAYS:
+        return True
     if channel.kind not in _HAVE_INCIDENTS:
         return _matches(kind, channel.events)
     return kind in ENDINGS or (_matches(kind, _HAVE_AN_END) and _matches(kind, channel.events))

@@ -145,8 +145,7 @@ def _rehearse(stage: _Stage) -> Outcome:
         step("closing the previous month")
         now = stage.clock()
         period = previous_month(now)
-        closing = close.close(books, found, period, now)
-        cycle.announce_invoices(books, found, closing.invoices, now)
+        cycle.close_typed(books, found, period, now)
         alert.deliver_due(books, found, secrets, now, stage.real_time)
     step("writing the report and the invoices")
     with open_reader(found.store.directory) as store:
@@ -156,11 +155,10 @@ def _rehearse(stage: _Stage) -> Outcome:
 
 
 def _tick(stage: _Stage, books: Ledger, keys: cycle.Keys, secrets: dict[str, config.Secret]) -> None:
-    """A tick that leaves the closing to the demo, which shows it as a step of its own."""
-    by_hand = stage.config.schedule.model_copy(update={"close_day": 0})
+    """A tick. It closes nothing: the first close of a store is typed, which is a step of its own here."""
     done = cycle.tick(
         books,
-        stage.config.model_copy(update={"schedule": by_hand}),
+        stage.config,
         keys,
         secrets,
         real_time=stage.real_time,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from metering import charts
 from metering.documents import invoice_pdf, page_writer
-from metering.errors import UsageError
+from metering.errors import MeteringError, UsageError
 from metering.files import write_whole
 from metering.invoice_sheet import Background
 from metering.period import parse_time
@@ -24,6 +24,11 @@ from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
 from metering.templates import environment
 from metering.typeset import Typesetter
 from metering.workbook import workbook
+
+
+class FinalReportError(MeteringError):
+    """A draft would take the place of a final report."""
+
 
 FORMATS = ("html", "pdf", "xlsx", "csv", "json", "parquet")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -37,10 +42,12 @@ def write(
     """Writes the formats asked for under the directory (made where missing) and returns the paths, sorted.
 
     `report` comes from `report_data.build`; `invoices` are the same invoice objects. Drafts of an earlier run that are
-    no longer drafts are removed. UsageError for a format that there is not, before anything is written.
+    no longer drafts are removed. Raises before anything is written: UsageError for a format that there is not,
+    FinalReportError for a draft where the final report stands.
     """
     asked = set(formats)
     _refuse_unknown(asked)
+    _refuse_draft_over_final(report, directory)
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, content in _files(report, invoices, background, asked):
@@ -80,6 +87,31 @@ def _files(
 def _refuse_unknown(asked: set[str]) -> None:
     for name in sorted(asked - set(FORMATS)):
         raise UsageError(f"{name[:40]!r} is not a format of a report", hint=f"choose among {', '.join(FORMATS)}")
+
+
+def _refuse_draft_over_final(report: Row, directory: Path) -> None:
+    if report["report"]["is_draft"] and _is_final(directory / "report.json"):
+        month = report["report"]["month"]
+        raise FinalReportError(
+            f"{directory} holds the final report of {month}, and this one would be a draft",
+            hint=f"metering close {month} first: it issues what is open and writes the report",
+        )
+
+
+def _is_final(path: Path) -> bool:
+    """Whether a final report stands there; what cannot be read is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    head = found.get("report") if isinstance(found, dict) else None
+    return isinstance(head, dict) and head.get("is_draft") is False
+
+
+def formats_in(directory: Path) -> set[str]:
+    """The formats in which a report stands there already: the final one takes the place of each."""
+    found = {path.suffix.removeprefix(".") for path in directory.glob("*") if path.is_file()}
+    return found & set(FORMATS)
 
 
 def file_stem(name: str) -> str:

@@ -36,7 +36,8 @@ class Facts:
     `cost_notes` are sentences about costs that could not be known; `previous_costs` are of the month before.
     `inventory` and `organizations` are as month_inventory.py gives them, `base_fees` plan -> its base fee. `unassigned`
     and `unpriced` are valued by worth.py. `outlook` is what `forecast` prints, of the running month alone.
-    `reconciliation` is what the month's last `reconcile` printed.
+    `reconciliation` is what the month's last `reconcile` printed. `is_closed`: whether the month has a closing, and
+    `accepted` are the reasons that a person gave for closing it all the same, as (what was accepted, reason).
     """
 
     month: Period
@@ -62,6 +63,8 @@ class Facts:
     base_fees: Mapping[str, str] = field(default_factory=dict)
     outlook: Row | None = None
     reconciliation: Row | None = None
+    is_closed: bool = True
+    accepted: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})

@@ -62,6 +62,8 @@ def _banners(report: Row) -> Iterator[dict[str, str]]:
     else:
         text = f"Incomplete: {hours}; usage of the others is not known, which is not the same as none."
         yield {"level": "warn", "text": text}
+    for row in report["report"]["accepted"]:
+        yield {"level": "warn", "text": f"Closed all the same: {row['what']}. Reason given: {row['reason']}"}
     if not report["checks"]["agree"]:
         differing = ", ".join(report["checks"]["differing"][:10])
         yield {"level": "bad", "text": f"Lines and totals disagree on {differing}. Do not send them."}

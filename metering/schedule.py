@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from metering.config import ScheduleConfig
-from metering.period import Period, month_name, previous_month, slot_start
+from metering.period import Period, month_name, month_of, parse_time, previous_month, slot_start
 from metering.store import Store
 
 __all__ = ["Due", "due", "slot_start", "slots"]
@@ -14,10 +14,14 @@ MINUTES_OF_A_DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What a tick has to do. `tell`: a closed month with invoices that nobody was told of. `is_new_day`: by UTC."""
+    """What a tick has to do. `is_new_day`: by UTC.
+
+    `tell` is a closed month with invoices that nobody was told of; `report` a month that is settled and not closed.
+    """
 
     poll: bool
     close: Period | None
+    report: Period | None
     tell: Period | None
     is_new_day: bool
 
@@ -34,16 +38,37 @@ def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:
 
 
 def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
-    """A poll where none was complete in this slot; the previous month's close from close_day on, once settled."""
+    """A poll where none was complete in this slot; the previous month's close from close_day on, once settled.
+
+    Nothing closes by itself, nor is drafted, before the first month that may.
+    """
     month = previous_month(now)
     is_closed = not store.query("closing_facts", month=month_name(month)).is_empty()
     has_untold = is_closed and not store.query("untold_invoices", month=month_name(month)).is_empty()
+    is_ours = not is_closed and may_close_by_itself(first_month(store, schedule), month)
     return Due(
         poll=_is_poll_due(store, schedule, now),
-        close=month if not is_closed and _may_close(store, schedule, month, now) else None,
+        close=month if is_ours and schedule.close_day > 0 and now >= closes_from(schedule, month) else None,
+        report=month if is_ours and now >= settled_at(schedule, month) else None,
         tell=month if has_untold else None,
         is_new_day=_is_new_day(store, now),
     )
+
+
+def first_month(store: Store, schedule: ScheduleConfig) -> Period | None:
+    """The first month that may close by itself: the configured one, else the first after the first complete poll.
+
+    None before that poll. A month that began with the poll or before it is closed by hand only.
+    """
+    if schedule.first_month is not None:
+        return month_of(parse_time(f"{schedule.first_month}-01T00:00:00Z"))
+    polled_at: datetime | None = store.query("first_complete_poll")["started_at"].item()
+    return None if polled_at is None else month_of(month_of(polled_at).end)
+
+
+def may_close_by_itself(first: Period | None, month: Period) -> bool:
+    """Whether the month is the first one, or a later one."""
+    return first is not None and first.start <= month.start
 
 
 def _is_new_day(store: Store, now: datetime) -> bool:
@@ -58,16 +83,11 @@ def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
     return last is None or not slot_start(now, schedule.poll_minutes) <= last <= now
 
 
-def _may_close(store: Store, schedule: ScheduleConfig, month: Period, now: datetime) -> bool:
-    """From close_day on, settled, and with something that was read before the month's end."""
-    return (
-        schedule.close_day > 0
-        and now >= closes_from(schedule, month)
-        and not store.query("first_coverage", before=month.end).is_empty()
-    )
+def settled_at(schedule: ScheduleConfig, month: Period) -> datetime:
+    """When the month's usage is taken for complete."""
+    return month.end + timedelta(hours=schedule.settle_hours)
 
 
 def closes_from(schedule: ScheduleConfig, month: Period) -> datetime:
     """When the month is settled and close_day has come; where it is closed by hand, when it is settled."""
-    settled = month.end + timedelta(hours=schedule.settle_hours)
-    return max(settled, month.end + timedelta(days=max(schedule.close_day, 1) - 1))
+    return max(settled_at(schedule, month), month.end + timedelta(days=max(schedule.close_day, 1) - 1))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from metering import alarms, schedule, terms
+from metering import alarms, month_states, schedule, terms
 from metering.config import Config
 from metering.figures import percent_truncated
 from metering.month import Month
@@ -29,6 +29,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "last_cycle": _shown(last[0]) if last else None,
         "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
         "close_due_from": rfc3339(schedule.closes_from(config.schedule, month)),
+        "months": [state.document() for state in month_states.states(store, config, now)],
         "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("unreadable_now").iter_rows(named=True)],
@@ -72,7 +73,9 @@ def budget(store: Store, config: Config, now: datetime) -> list[Json]:
 def lines(document: Json) -> Iterator[tuple[str, str]]:
     """The document as (what, value) for a table."""
     for name, value in document.items():
-        if isinstance(value, list):
+        if name == "months":
+            yield from (("months", month_states.told(entry)) for entry in value)
+        elif isinstance(value, list):
             for entry in value:
                 yield name, ", ".join(f"{key} {text}" for key, text in entry.items() if text is not None)
         elif isinstance(value, dict):

@@ -189,6 +189,22 @@ def _polling(event: Event) -> Wording:
     return Wording(title=plain(data["summary"]).rstrip("."), facts=(*facts, ("Alert", data["alert_id"])))
 
 
+def _blocked(event: Event) -> Wording:
+    data = event["data"]
+    facts = [
+        fact for row in data["reasons"] for fact in (("Why", plain(row["reason"])), ("What to do", row["way_out"]))
+    ]
+    title = f"{data['month']} does not close by itself"
+    return Wording(title=title, facts=(*facts, ("Alert", data["alert_id"])))
+
+
+def _report(event: Event) -> Wording:
+    data = event["data"]
+    title = f"The report of {data['month']} is ready" + (", as a draft" if data["status"] == "draft" else "")
+    facts = (("Where", f"reports/{data['month']}/report.html in the store’s directory"), ("Alert", data["alert_id"]))
+    return Wording(title=title, facts=facts)
+
+
 def _test(event: Event) -> Wording:
     data = event["data"]
     return Wording(title=data["summary"].rstrip("."), facts=(("Sent", moment(event["timestamp"])),))
@@ -202,6 +218,8 @@ _WORDINGS: Mapping[str, Callable[[Event], Wording]] = {
     "invoice.voided": _invoice,
     "poll.stalled": _polling,
     "poll.recovered": _polling,
+    "close.blocked": _blocked,
+    "report.ready": _report,
     "webhook.test": _test,
 }
 

@@ -53,6 +53,9 @@ def workbook(report: Row, invoices: Sequence[Row]) -> bytes:
         _summary(book.add_worksheet("Summary"), report, styles)
         for name, rows in tables(report, invoices).items():
             _Sheet(book.add_worksheet(_title(name)), COLUMNS[name], styles).fill(rows, name)
+        if report["report"]["is_draft"]:
+            for sheet in book.worksheets():
+                sheet.set_header("&CDraft")  # on every page of a print
     return buffer.getvalue()
 
 
@@ -241,6 +244,8 @@ def _key_figures(report: Row) -> Iterator[tuple[str, str | None, str]]:
     yield "Period", f"{head['period']['start']} to {head['period']['end']}", "UTC, the end not included"
     yield "As of", head["as_of"], "UTC"
     yield "State", "draft" if head["is_draft"] else "final", ""
+    for row in head["accepted"]:
+        yield "Closed all the same", row["what"], row["reason"]
     yield "Hours covered", str(coverage["covered_hours"]), f"of {coverage['hours']}"
     for row in report["totals"]:
         yield "Revenue before tax", row["subtotal"], row["currency"]

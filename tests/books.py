@@ -138,7 +138,8 @@ def configured(
         (directory / "subscriptions.csv").write_text(subscriptions)
         named += 'subscriptions = "subscriptions.csv"\n'
     default = f'default_plan = "{default_plan}"\n' if default_plan else ""
-    text = f'[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n{default}\n{named}\n{more}\n{plans}'
+    seller = "" if "[seller]" in more else '[seller]\nname = "Acme Platforms Ltd"\n'
+    text = f'[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n{default}\n{named}\n{seller}\n{more}\n{plans}'
     (directory / "config.toml").write_text(text)
     return config.read(
         directory / "config.toml",

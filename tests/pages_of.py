@@ -14,7 +14,7 @@ from typing import Any
 
 from metering import audit, close, corrections, cycle
 from metering.config import Config, Customer, Discount, Organization, Plan, StoreConfig, Subscription
-from metering.config_models import InvoicesConfig
+from metering.config_models import InvoicesConfig, SellerConfig
 from metering.ledger import Ledger, open_ledger
 from metering.period import Period, month_of, parse_month, rfc3339
 
@@ -60,6 +60,7 @@ class Books:
             customer_rows=self.customers,
             invoices=self.invoices,
             discounts=self.discounts,
+            seller=SellerConfig(name="Acme Platforms Ltd"),
         )
 
     def use(self, project: str, hour: str, **metrics: int) -> None:
@@ -111,11 +112,14 @@ class Books:
         none = {"grain": None, "period_start": None, "period_end": None}
         self.ledger.record("walk", {**none, **head, "first_sent_at": sent_at, "kind": "", "reason": ""})
 
+    def rehearse(self, name: str) -> close.Closing:
+        """What `close MONTH --dry-run` does."""
+        return close.rehearse(self.ledger.store, self.config, month(name), self.now)
+
     def close(self, name: str, **more: Any) -> close.Closing:
         """What `close MONTH` does, with its announcements."""
         done = close.close(self.ledger, self.config, month(name), self.now, **more)
-        if not more.get("dry_run"):
-            cycle.announce_invoices(self.ledger, self.config, done.invoices, self.now)
+        cycle.announce_invoices(self.ledger, self.config, done.invoices, self.now)
         return done
 
     def void(self, number: str, reason: str = "wrong price") -> Json:

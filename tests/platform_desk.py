@@ -94,6 +94,8 @@ class Desk:
             mapping.append(f"project_name_pattern = '{self.pattern}'\n")
         if mapping:
             parts.append("[customers]\n" + "".join(mapping))
+        if "[seller]" not in self.more:
+            parts.append('[seller]\nname = "Acme Platforms Ltd"\n')
         path = self.directory / "config.toml"
         path.write_text("\n".join([*parts, self.more, self.plans]))
         return path

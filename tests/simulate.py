@@ -24,7 +24,7 @@ import httpx
 
 from metering import budgets, cycle
 from metering.config import Config, Secret
-from metering.config_models import NeonConfig, Organization, Plan, StoreConfig
+from metering.config_models import NeonConfig, Organization, Plan, SellerConfig, StoreConfig
 from metering.errors import CredentialsError
 from metering.intake import Report
 from metering.ledger import Ledger
@@ -155,6 +155,7 @@ def configured(directory: Path, *, sponsored: Sequence[str] = (), **neon: object
             for name in (PAID_ORGANIZATION, SPONSORED_ORGANIZATION)
         ),
         plans=(Plan(id="basic", name="Basic", currency="USD"),),
+        seller=SellerConfig(name="Acme Platforms Ltd"),
     )
 
 

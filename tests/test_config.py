@@ -61,6 +61,7 @@ def test_an_empty_file_gives_every_default_and_an_absolute_store(tmp_path):
         "sweep_hours": 6,
         "settle_hours": 36,
         "close_day": 3,
+        "first_month": None,
     }
     assert read_config.invoices.number == "INV-{year}-{number:06d}"
     assert (read_config.invoices.rounding, read_config.invoices.prorate) == ("half_up", "second")

@@ -210,16 +210,22 @@ def test_usage_that_no_meter_knows_parks_its_customer_and_no_other(unread: Desk)
     assert closed["unpriced"][0]["reason"] == "not_in_plan"
 
 
-def test_unassigned_and_unpriced_usage_stop_no_close(unread: Desk) -> None:
+def test_unassigned_usage_stops_a_close_until_a_reason_is_given_and_unpriced_usage_does_not(unread: Desk) -> None:
     desk = unread
     fleet = desk.neon.fleet("org-a")
     fleet.use("ant-1", "2026-09-11", grain="daily", public_network_transfer_bytes=6)
     desk.subscriptions = "project_id,customer,plan,valid_to\nbee-1,cust7,pro,2026-09-05\n"
     desk.good("backfill")
-    closed = desk.good("close", "2026-09")
+    refused = desk.run("close", "2026-09")
+    assert (refused.code, refused.out) == (3, "")
+    # 101 CU-hours at 0.222 USD on Neon's plan scale: 22.422.
+    assert "usage of projects that nobody pays for (1 project, Neon cost 22.42 USD): map them" in refused.err
+    assert "metering close 2026-09 --allow-unassigned REASON" in refused.err
+    closed = desk.good("close", "2026-09", "--allow-unassigned", "our own project")
     assert len(closed["unassigned"]) == 1
     assert [row["reason"] for row in closed["unpriced"]] == ["not_in_plan"]
     assert desk.good("invoices", "2026-09")["unassigned"] == closed["unassigned"]
+    assert desk.run("close", "2026-09", "--allow-unassigned", " ").code == 2
 
 
 def test_an_unknown_invoice_is_named(desk: Desk) -> None:
@@ -230,7 +236,7 @@ def test_an_unknown_invoice_is_named(desk: Desk) -> None:
 
 def test_a_closed_month_that_nobody_uses_closes_without_invoices(desk: Desk) -> None:
     desk.default_plan = None
-    assert desk.good("close", "2026-09")["invoices"] == []
+    assert desk.good("close", "2026-09", "--allow-unassigned", "nobody pays yet")["invoices"] == []
     before = journal(desk)
     assert desk.good("close", "2026-09")["invoices"] == []
     assert journal(desk) == before
@@ -248,6 +254,8 @@ def test_verify_finds_one_changed_byte_of_the_journal(desk: Desk) -> None:
 
 
 def test_tick_closes_on_the_close_day_and_writes_the_report(desk: Desk) -> None:
+    desk.good("close", "2026-08")
+    desk.more = '[schedule]\nfirst_month = "2026-09"\n'
     desk.now = "2026-10-02T23:45:00Z"
     assert desk.run("tick").code == 0
     assert desk.good("invoices", "2026-09")["invoices"][0]["status"] == "draft"
@@ -258,8 +266,8 @@ def test_tick_closes_on_the_close_day_and_writes_the_report(desk: Desk) -> None:
     reports = desk.directory / "var" / "reports" / "2026-09"
     assert (reports / "report.html").is_file()
     assert sorted(path.name for path in (reports / "invoices").glob("*.html")) == [
-        "INV-2026-000001.html",
-        "INV-2026-000002.html",
+        "INV-2026-000003.html",
+        "INV-2026-000004.html",
     ]
     before = journal(desk)
     assert desk.run("tick").code == 0

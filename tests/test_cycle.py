@@ -6,8 +6,12 @@ import httpx
 import pytest
 from simulate import MONTH, Killed, Machine, refused, world
 
+from metering import close
+from metering.blockers import Waivers
 from metering.config_models import Price, ScheduleConfig
-from metering.period import HOUR, Period, parse_time
+from metering.period import HOUR, Period, month_of, parse_time
+
+AUGUST = month_of(datetime(2026, 8, 1, tzinfo=UTC))
 
 
 def at(text: str) -> datetime:
@@ -16,15 +20,18 @@ def at(text: str) -> datetime:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """Polled on 30 October, with a price, so that October has invoices."""
+    """Polled on 30 October, with a price, so that October has invoices; August was closed by a person."""
     here = world(start=datetime(2026, 10, 30, 6, 1, tzinfo=UTC), projects=8, exact_hours=True)
     with here.machine(tmp_path) as found:
         price = Price.model_validate(
             {"meter": "storage", "valid_from": "2026-01-01T00:00:00Z", "model": "per_unit", "unit_price": "10"}
         )
         plan = found.config.plans[0].model_copy(update={"prices": (price,)})
-        found.config = found.config.model_copy(update={"plans": (plan,)})
+        schedule = ScheduleConfig(first_month="2026-10")
+        found.config = found.config.model_copy(update={"plans": (plan,), "schedule": schedule})
         assert found.poll().outcome == "complete"
+        waivers = Waivers(incomplete="we began in October")
+        close.close(found.books, found.config, AUGUST, found.books.clock(), waivers=waivers)
         yield found
 
 
@@ -66,6 +73,8 @@ def test_the_month_is_closed_told_and_reported_once(machine: Machine):
     here, reports = machine.world, list[Period]()
     here.time.move_to(at("11-02T23:59"))
     assert machine.tick(reports.append).closed is None
+    assert reports == [MONTH]  # as a draft
+    reports.clear()
     here.time.move_to(at("11-03T00:00"))
     done = machine.tick(reports.append)
     assert (done.closed, done.faults, done.notes) == ("2026-10", [], [])
@@ -75,7 +84,7 @@ def test_the_month_is_closed_told_and_reported_once(machine: Machine):
     assert counted(machine, "alert where event_type = 'invoice.finalized'") == invoices
     here.time.move_to(at("11-03T00:15"))
     assert machine.tick(reports.append).closed is None
-    assert (counted(machine, "invoice"), counted(machine, "closing")) == (invoices, 1)
+    assert (counted(machine, "invoice"), counted(machine, "closing")) == (invoices, 2)
     assert reports == [MONTH]
 
 
@@ -89,7 +98,7 @@ def test_a_tick_that_died_after_closing_is_made_up_for_by_the_next(machine: Mach
     with pytest.raises(Killed):
         machine.tick(die)
     machine.die()
-    assert counted(machine, "closing") == 1
+    assert counted(machine, "closing") == 2
     assert counted(machine, "alert where event_type = 'invoice.finalized'") == 0
     assert machine.tick(reports.append).closed is None
     assert reports == [MONTH]
@@ -104,15 +113,16 @@ def test_a_close_that_is_refused_says_why_and_the_rest_goes_on(machine: Machine)
     here.time.move_to(at("11-03T00:00"))
     done = machine.tick()
     assert done.closed is None
-    assert any(fault.startswith("2026-10 lacks") for fault in done.faults)
-    assert counted(machine, "closing") == 0
+    assert [text.splitlines()[0] for text in done.blocked] == ["2026-10 is not closed:"]
+    assert "2026-10 lacks 86 hours" in done.blocked[0]
+    assert counted(machine, "closing") == 1
     here.wire.before = lambda request: None
     here.time.move_to(at("11-03T00:15"))
     assert machine.tick().closed == "2026-10"
 
 
 def test_close_day_zero_leaves_the_month_open(machine: Machine):
-    machine.config = machine.config.model_copy(update={"schedule": ScheduleConfig(close_day=0)})
+    machine.config = machine.config.model_copy(update={"schedule": ScheduleConfig(close_day=0, first_month="2026-10")})
     machine.world.time.move_to(at("11-05T00:00"))
     assert machine.tick().closed is None
 

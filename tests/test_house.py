@@ -98,6 +98,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "report_changes",
             "report_watch",
             "report_paper",
+            "blockers",
             "worth",
             "workbook",
         },
@@ -157,6 +158,10 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "check_endpoints",
             "check_parties",
             "close",
+            "readiness",
+            "month_states",
+            "schedule",
+            "unbilled",
             "last_draft",
             "corrections",
             "explain",
@@ -200,7 +205,6 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
     "schedule": (
         "what is due at a moment: verbs put together into jobs, their service and their rehearsal",
         {
-            "schedule",
             "cycle",
             "listener",
             "logs",

@@ -244,7 +244,7 @@ def test_a_rehearsal_changes_nothing_and_shows_the_difference_to_the_month_befor
     read(desk, "2026-09", "2026-10-01", a=12, b=0)
     before = desk.ledger.journal.seq
 
-    done = desk.close("2026-09", dry_run=True)
+    done = desk.rehearse("2026-09")
 
     assert [(row["customer"]["id"], row["status"], row["total"]) for row in done.invoices] == [
         ("one", "draft", "12.00")

@@ -5,8 +5,8 @@ import pytest
 
 from metering import store as door
 from metering.config_models import ScheduleConfig
-from metering.period import month_of, parse_time, slot_start
-from metering.schedule import due, slots
+from metering.period import month_of, parse_month, parse_time, slot_start
+from metering.schedule import due, first_month, slots
 from metering.store import Store
 
 TICK = timedelta(microseconds=1)
@@ -25,13 +25,6 @@ def polled(store: Store, started_at: str, *, outcome: str = "complete", command:
         """insert into cycle select coalesce(max(seq), 0) + 1, $command, $at::timestamptz, $at::timestamptz, 1, 1, 0,
            $outcome, '[]' from cycle""",
         {"at": started_at, "outcome": outcome, "command": command},
-    )
-
-
-def covered(store: Store, start: str) -> None:
-    store.connection.execute(
-        "insert into coverage values (1, 'org', 0, $start::timestamptz, $start::timestamptz + interval 1 hour, 1)",
-        {"start": start},
     )
 
 
@@ -121,25 +114,67 @@ def test_a_poll_that_a_wrong_clock_dated_into_the_future_stops_nothing(store: St
 def test_the_previous_month_closes_from_close_day_on_once_settled(
     store: Store, settle_hours: int, close_day: int, first: str
 ):
-    covered(store, "2026-10-31T23:00:00Z")
-    schedule = ScheduleConfig(settle_hours=settle_hours, close_day=close_day)
+    schedule = ScheduleConfig(settle_hours=settle_hours, close_day=close_day, first_month="2026-10")
     assert due(store, schedule, at(first) - TICK).close is None
     assert due(store, schedule, at(first)).close == OCTOBER
     assert due(store, schedule, at("2026-11-30T23:59:59Z")).close == OCTOBER
 
 
 def test_close_day_zero_closes_by_hand_only(store: Store):
-    covered(store, "2026-10-31T23:00:00Z")
-    assert due(store, ScheduleConfig(close_day=0), at("2026-11-28T00:00:00Z")).close is None
+    schedule = ScheduleConfig(close_day=0, first_month="2026-10")
+    assert due(store, schedule, at("2026-11-28T00:00:00Z")).close is None
 
 
-def test_a_month_before_the_first_reading_is_not_closed(store: Store):
-    covered(store, "2026-11-01T00:00:00Z")
-    assert due(store, ScheduleConfig(), at("2026-11-05T00:00:00Z")).close is None
+@pytest.mark.parametrize(
+    ("polled_at", "first"),
+    [
+        ("2026-09-30T23:59:59Z", "2026-10"),
+        ("2026-10-01T00:00:00Z", "2026-11"),
+        ("2026-10-31T23:59:59Z", "2026-11"),
+        ("2026-12-31T23:59:59Z", "2027-01"),
+    ],
+)
+def test_the_first_month_to_close_by_itself_began_after_the_first_complete_poll(
+    store: Store, polled_at: str, first: str
+):
+    assert first_month(store, ScheduleConfig()) is None
+    polled(store, "2026-01-01T00:00:00Z", outcome="partial")
+    polled(store, "2026-01-01T00:15:00Z", command="backfill")
+    assert first_month(store, ScheduleConfig()) is None
+    polled(store, polled_at)
+    polled(store, "2027-05-05T00:00:00Z")
+    assert first_month(store, ScheduleConfig()) == parse_month(first, at(polled_at))
+
+
+@pytest.mark.parametrize(("first", "is_due"), [("2026-09", True), ("2026-10", True), ("2026-11", False)])
+def test_first_month_says_itself_which_month_closes_first_whatever_was_polled(
+    store: Store, first: str, *, is_due: bool
+):
+    polled(store, "2026-10-15T00:00:00Z")
+    found = due(store, ScheduleConfig(first_month=first), at("2026-11-03T00:00:00Z"))
+    assert (found.close, found.report) == ((OCTOBER, OCTOBER) if is_due else (None, None))
+
+
+def test_a_month_that_was_running_at_the_first_poll_is_closed_by_hand_and_nothing_of_it_is_due(store: Store):
+    polled(store, "2026-10-15T00:00:00Z")
+    found = due(store, ScheduleConfig(), at("2026-11-05T00:00:00Z"))
+    assert (found.close, found.report) == (None, None)
+    assert due(store, ScheduleConfig(), at("2026-12-05T00:00:00Z")).close == parse_month(
+        "2026-11", at("2026-12-05T00:00:00Z")
+    )
+
+
+def test_a_report_is_due_as_soon_as_the_month_is_settled_also_where_it_is_closed_by_hand(store: Store):
+    for close_day in (0, 28):
+        schedule = ScheduleConfig(close_day=close_day, first_month="2026-10")
+        assert due(store, schedule, at("2026-11-02T12:00:00Z") - TICK).report is None
+        found = due(store, schedule, at("2026-11-02T12:00:00Z"))
+        assert (found.report, found.close) == (OCTOBER, None)
+    closed(store)
+    assert due(store, ScheduleConfig(first_month="2026-10"), at("2026-11-02T12:00:00Z")).report is None
 
 
 def test_a_closed_month_is_closed_once_and_told_until_all_is_told(store: Store):
-    covered(store, "2026-10-31T23:00:00Z")
     closed(store, "INV-1", "INV-2")
     told(store, "INV-1")
     found = due(store, ScheduleConfig(), at("2026-11-05T00:00:00Z"))

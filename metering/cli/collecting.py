@@ -117,12 +117,14 @@ def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], 
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
     """A tick in a ledger of its own, its metrics written, and whoever waits for complete ticks told."""
     from metering import cycle, ledger, metrics
-    from metering.cli.money import write_report
+    from metering.cli.money import report_formats, write_report
+    from metering.report import FinalReportError
 
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
 
         def report_on(period: Period) -> None:
-            write_report(books.store, config, period, clock(), {"html", "csv", "json"})
+            with suppress(FinalReportError):  # it was written before a void; the next close writes it anew
+                write_report(books.store, config, period, clock(), report_formats(config, period))
 
         done = cycle.tick(
             books,
@@ -137,7 +139,7 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
             metrics.write(books.store, config, clock())
         except OSError as error:  # what the tick did is durable; only the picture of it is missing
             done.notes.append(f"{metrics.TEXTFILE} was not written: {error.strerror}")
-    if _tick_code(done) == 0 and clock is real_time and not (stop and stop.is_asked):
+    if _is_whole(done) and clock is real_time and not (stop and stop.is_asked):
         done.notes += _ping(config)
     return done
 
@@ -154,8 +156,13 @@ def _ping(config: "Config") -> list[str]:
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 
+def _is_whole(done: "Tick") -> bool:
+    """Whether everything that the tick owed was read and done; a month that waits for a person is no fault of it."""
+    return _code(done.report) == 0 and not done.faults
+
+
 def _tick_code(done: "Tick") -> int:
-    return _code(done.report) or (3 if done.faults else 0)
+    return _code(done.report) or (3 if done.faults or done.blocked else 0)
 
 
 def _code(report: "Report | None") -> int:

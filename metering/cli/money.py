@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from metering.cli.base import Json, business_clock, emit, finish, note, read_config, with_config, with_format
-from metering.period import Period, parse_month, rfc3339
+from metering.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
+    from metering.blockers import Waivers
+    from metering.close import Closing
     from metering.config import Config
     from metering.store import Store
+
+DEFAULT_FORMATS = {"html", "csv", "json"}
 
 
 @click.command()
@@ -35,6 +39,7 @@ def price() -> None:
 @click.argument("month")
 @click.option("--dry-run", is_flag=True, help="Show what would be issued; change nothing.")
 @click.option("--allow-incomplete", metavar="REASON", help="Close over gaps; the reason is recorded.")
+@click.option("--allow-unassigned", metavar="REASON", help="Leave usage of nobody unbilled; the reason is recorded.")
 @click.option("--release", metavar="CUSTOMER", help="Close it for this parked customer only; needs --reason.")
 @click.option("--reason", metavar="TEXT", help="Why the parked invoice is right; it is recorded.")
 @with_config
@@ -43,52 +48,97 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     month: str,
     dry_run: bool,
     allow_incomplete: str | None,
+    allow_unassigned: str | None,
     release: str | None,
     reason: str | None,
     config_path: Path,
     form: str | None,
 ) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
+    from metering import blockers, cycle, ledger, store, unbilled
     from metering import close as closing
-    from metering import cycle, ledger, store
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
 
     config, clock = read_config(config_path), business_clock()
     now = clock()
     period = parse_month(month, now)
-    if allow_incomplete is not None and not allow_incomplete.strip():
-        raise click.UsageError("--allow-incomplete needs a reason")
+    waivers = _waivers(allow_incomplete, allow_unassigned)
     if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
         raise click.UsageError("write --release CUSTOMER --reason TEXT")
     released = {release: reason.strip()} if release is not None and reason is not None else {}
     if dry_run:
         with store.open_reader(config.store.directory) as found:
-            done = closing.rehearse(found, config, period, now, allow_incomplete=allow_incomplete, release=released)
+            done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
     else:
         with ledger.open_ledger(config.store.directory, clock) as books:
-            done = closing.close(books, config, period, now, allow_incomplete=allow_incomplete, release=released)
-            cycle.announce_invoices(books, config, done.invoices, now)
-    if done.refusal:
-        note(f"it would be refused: {done.refusal}")
+            done = cycle.close_typed(books, config, period, now, waivers=waivers, release=released)
+    is_reported = not done.is_new or _write_final(config, period, now)
+    if done.blocked_by:
+        note(f"it would be refused: {blockers.told(period, done.blocked_by)}")
     for customer, why in sorted(done.parked.items()):
         note(f"{customer} is parked: {why}")
-    document: Json = {
-        "period": {"start": rfc3339(period.start), "end": rfc3339(period.end)},
-        "issued": done.issued,
-        "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
-        "invoices": list(done.invoices),
-        "unassigned": done.unassigned,
-        "unpriced": done.unpriced,
-    }
+    for sentence in unbilled.sentences(done.not_billed, done.waivers):
+        note(sentence)
+    document = _closed(done)
     rows = [invoice_head(invoice) for invoice in document["invoices"]]
     if dry_run:
+        document["blocked_by"] = [row.document() for row in done.blocked_by]
         document["differences"] = done.differences
         document["since_draft"] = (
             None if released else _since_draft(config.store.directory, period, document["invoices"], now)
         )
         rows = _rehearsed_rows(document)
     emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
-    finish(3 if done.parked or done.refusal else 0)
+    finish(3 if done.parked or done.blocked_by or not is_reported else 0)
+
+
+def _write_final(config: "Config", period: Period, now: datetime) -> bool:
+    """Writes the report of a month that was closed just now, also in the formats of its draft; whether it could."""
+    from metering import store
+    from metering.errors import MeteringError
+
+    try:
+        with store.open_reader(config.store.directory) as found:
+            write_report(found, config, period, now, report_formats(config, period))
+    except (OSError, MeteringError) as error:
+        note(f"the month is closed; its report was not written: {error} (metering report {month_name(period)})")
+        return False
+    return True
+
+
+def report_formats(config: "Config", period: Period) -> set[str]:
+    """The formats that are written without being asked for, and those that stand there already."""
+    from metering import report as reports
+
+    return DEFAULT_FORMATS | reports.formats_in(config.store.directory / "reports" / month_name(period))
+
+
+def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Waivers":
+    """The reasons given; raises click.UsageError where one is blank."""
+    from metering.blockers import Waivers
+
+    for option, reason in (("--allow-incomplete", allow_incomplete), ("--allow-unassigned", allow_unassigned)):
+        if reason is not None and not reason.strip():
+            raise click.UsageError(f"{option} needs a reason")
+    return Waivers(
+        incomplete=allow_incomplete and allow_incomplete.strip(),
+        unassigned=allow_unassigned and allow_unassigned.strip(),
+    )
+
+
+def _closed(done: "Closing") -> Json:
+    """What a closing did, as JSON."""
+    return {
+        "period": {"start": rfc3339(done.month.start), "end": rfc3339(done.month.end)},
+        "issued": done.issued,
+        "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
+        "invoices": list(done.invoices),
+        "unassigned": done.unassigned,
+        "unpriced": done.unpriced,
+        "not_billed": done.not_billed,
+        "allow_incomplete": done.waivers.incomplete,
+        "allow_unassigned": done.waivers.unassigned,
+    }
 
 
 def _since_draft(directory: Path, period: Period, invoices: list[Json], now: datetime) -> Json | None:

@@ -297,6 +297,19 @@ BUDGET = Table(
         percent   quota   Used up
     """),
 )
+MONTHS = Table(
+    name="months",
+    title="Months",
+    columns=_columns("""
+        month                  text
+        state                  status
+        closable_from          moment  Closable from
+        closes_by_itself_from  moment  Closes by itself
+        by_hand_because        text    By hand because
+        closed_at              moment  Closed
+        closed_by              text    By
+    """),
+)
 GAPS = Table(
     name="gaps",
     title="Gaps",
