@@ -63,8 +63,11 @@ def _next(directory: Path, names: list[str]) -> str:
 Written:
 {written}
 Next:
-  1. Put your organization's id, your plans and your customers into these files.
+  1. In config.toml: your organization's id, who pays (default_plan, or customers and subscriptions), seller.name, and
+     your prices; then take out example = true. No month closes before that.
   2. export NEON_API_KEY=…   (an API key of the organization's)
   3. metering check{config}
   4. metering backfill{config}
+  5. metering tick{config}, from cron or as metering run: the first month that begins after it may close by itself,
+     once you have typed a first metering close
 """
