@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from metering import notify
+from metering.cli.collecting import is_whole
+from metering.cycle import Tick
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
@@ -79,6 +81,12 @@ def test_an_incomplete_tick_tells_nobody(desk):
     ran = desk.run("tick")
     assert ran.code == 3
     assert "ping" not in ran.err
+
+
+def test_a_month_that_waits_for_a_person_does_not_stop_the_switch():
+    blocked = Tick(blocked=["2026-10 is not closed: seller.name is empty"])
+    assert is_whole(blocked)
+    assert not is_whole(Tick(faults=["x is parked"]))
 
 
 def test_a_rehearsal_tells_nobody(desk):

@@ -139,7 +139,7 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
             metrics.write(books.store, config, clock())
         except OSError as error:  # what the tick did is durable; only the picture of it is missing
             done.notes.append(f"{metrics.TEXTFILE} was not written: {error.strerror}")
-    if _is_whole(done) and clock is real_time and not (stop and stop.is_asked):
+    if is_whole(done) and clock is real_time and not (stop and stop.is_asked):
         done.notes += _ping(config)
     return done
 
@@ -156,7 +156,7 @@ def _ping(config: "Config") -> list[str]:
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 
-def _is_whole(done: "Tick") -> bool:
+def is_whole(done: "Tick") -> bool:
     """Whether everything that the tick owed was read and done; a month that waits for a person is no fault of it."""
     return _code(done.report) == 0 and not done.faults
 
