@@ -29,7 +29,10 @@ def polled(store: Store, started_at: str, *, outcome: str = "complete", command:
 
 
 def closed(store: Store, *numbers: str) -> None:
-    store.connection.execute("insert into closing values (9, '2026-10', '2026-11-03', 8, 'x', null, '{}')")
+    store.connection.execute(
+        """insert into closing by name select 9 as seq, '2026-10' as month, '2026-11-03'::timestamptz as as_of,
+           8 as as_of_seq, 'x' as terms_sha256, '{}' as document"""
+    )
     for position, number in enumerate(numbers, start=1):
         store.connection.execute(
             """insert into invoice values ($number, 9, '2026-10', $number, 'final', 'USD', '1.00', '2026-11-03',
