@@ -19,6 +19,8 @@ directory = "."
 [[organizations]]
 id = "org-1"
 api_key_env = "KEY"
+[seller]
+name = "Acme Platforms Ltd"
 [customers]
 subscriptions = "subscriptions.csv"
 {toml(PRO)}
