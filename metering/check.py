@@ -15,7 +15,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metering import check_endpoints, check_parties, legacy, lock, meters, month_states, notify, pages, ratecard, readable
+from metering import (
+    check_endpoints,
+    check_parties,
+    legacy,
+    lock,
+    meters,
+    month_states,
+    notify,
+    pages,
+    ratecard,
+    readable,
+)
 from metering import store as door
 from metering.config import Config, Organization, Secret
 from metering.errors import (
