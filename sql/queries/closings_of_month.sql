@@ -1,0 +1,6 @@
+-- The closings of a month in order, each with the terms that it was made by.
+select c.seq, c.month, c.as_of, c.as_of_seq, t.document as terms, c.rules, c.paper
+from closing as c
+join terms as t on t.sha256 = c.terms_sha256
+where c.month = $month
+order by c.seq
