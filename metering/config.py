@@ -44,6 +44,7 @@ from metering.config_secret import Secret, secret
 from metering.config_values import WrittenFloat
 from metering.errors import ConfigError, Fault
 from metering.files import not_utf8
+from metering.ids import with_canonical_ids
 
 __all__ = [
     "EVENTS",
@@ -121,14 +122,15 @@ def read(
     known = {name: Config.model_fields[name].annotation for name in (*_SECTIONS, *_LISTS)}
     layers = layered(_file_data(path), environ, overrides, known)
     faults = list(layers.faults)
-    config, positions = _draft(path, extended(layers.data, faults), faults)
-    plan_ids = _plan_ids(layers.data)
-    faults.extend(contradictions(layers.data, plan_ids))
-    config = _with_rows(config, layers.data, plan_ids, faults)
+    data = with_canonical_ids(layers.data)
+    config, positions = _draft(path, extended(data, faults), faults)
+    plan_ids = _plan_ids(data)
+    faults.extend(contradictions(data, plan_ids))
+    config = _with_rows(config, data, plan_ids, faults)
     # A card names meters: where one of these is faulty, what the card says about it would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):
         faults.extend(_at_position(fault, positions) for fault in card_faults(config))
-    faults = [fault for fault in faults if not is_inherited(fault, layers.data)]
+    faults = [fault for fault in faults if not is_inherited(fault, data)]
     if faults:
         raise ConfigError(faults)
     origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}

@@ -32,6 +32,7 @@ from metering.config_values import (
     FilePath,
     Flag,
     FreeText,
+    Id,
     Identifier,
     LocaleName,
     Markup,
@@ -242,7 +243,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 class Discount(BaseModel, frozen=True, extra="forbid"):
     """What a customer gets off whole months: a percentage of what earlier discounts left, or an amount."""
 
-    customer: Text
+    customer: Id
     name: Text | None = None
     percent: Percent | None = None
     amount: Positive | None = None

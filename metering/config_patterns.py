@@ -6,6 +6,7 @@ Pure. Must not know whether an address answers, or whose key is sent there.
 import ipaddress
 import re
 import string
+import unicodedata
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Annotated
@@ -127,7 +128,7 @@ def _mail_address(value: object) -> str:
 
 
 def _name_pattern(value: object) -> str:
-    text = one_line(value)
+    text = unicodedata.normalize("NFC", one_line(value))  # as the names are that it is laid over
     try:
         compiled = re.compile(text)
     except re.error as error:

@@ -4,8 +4,6 @@ Knows the columns of the two files and which rows contradict each other; must no
 plan ids and their currencies are given.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
@@ -15,11 +13,13 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from metering.config_csv import Table
 from metering.config_faults import closest, faults_of
 from metering.config_values import (
     Currency,
     Day,
     FreeText,
+    Id,
     Identifier,
     LocaleName,
     Moment,
@@ -29,7 +29,6 @@ from metering.config_values import (
     named,
 )
 from metering.errors import Fault
-from metering.files import not_utf8
 from metering.money import MINOR_UNITS
 from metering.period import rfc3339
 
@@ -60,7 +59,7 @@ class Customer(BaseModel, frozen=True, extra="forbid"):
     columns of the customer itself are then those of the last one.
     """
 
-    id: Text
+    id: Id
     name: FreeText
     currency: Currency | None = None
     tax_rate_percent: Percent | None = None
@@ -112,8 +111,8 @@ def _tax_columns(row: Customer) -> DatedTax:
 class Subscription(BaseModel, frozen=True, extra="forbid"):
     """A customer's dated choice of a plan for a project: [valid_from, valid_to), open where None."""
 
-    project_id: Text
-    customer: Text
+    project_id: Id
+    customer: Id
     plan: Identifier
     valid_from: Moment | None = None
     valid_to: Moment | None = None
@@ -131,69 +130,9 @@ _FIELD_OF_COLUMN = {"customer": "id"}
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
-class _Table:
-    """A CSV file as it stands: where each record begins, and the faults of its form."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
-        self.name = path.name
-        self.faults: list[Fault] = []
-        self.records: list[tuple[str, int, dict[str, str]]] = []
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            self.fault(
-                str(path), f"cannot be read: {error.strerror}", "write the file, or take the key that names it out"
-            )
-            return
-        except UnicodeDecodeError as error:
-            self.faults.append(not_utf8(self.name, error))
-            return
-        try:
-            self._read(text, columns, required)
-        except csv.Error as error:
-            self.fault(self.name, f"is not CSV: {error}", "close every quote and write a quote inside one twice")
-
-    def fault(self, where: str, what: str, right: str = "") -> None:
-        self.faults.append(Fault(where=where, what=what, right=right))
-
-    def _read(self, text: str, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = [name.strip() for name in next(reader, [])]
-        if not self._is_header(header, columns, required):
-            return
-        first_line, row = reader.line_num + 1, 0
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                row += 1
-                where = f"{self.name} row {row} (line {first_line})"
-                if len(cells) == len(header):
-                    filled = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
-                    self.records.append((where, first_line, filled))
-                else:
-                    self.fault(where, f"has {len(cells)} fields", f"the header has {len(header)}; quote commas")
-            first_line = reader.line_num + 1
-
-    def _is_header(self, header: list[str], columns: tuple[str, ...], required: tuple[str, ...]) -> bool:
-        where = f"{self.name} line 1"
-        if len(header) == 1 and ";" in header[0]:
-            self.fault(where, "is separated by semicolons", "save the file with commas between the fields")
-            return False
-        for name in dict.fromkeys(header):
-            if name not in columns:
-                self.fault(where, f"{name!r} is not a known column", f"{closest(name, columns)}")
-            elif header.count(name) > 1:
-                self.fault(where, f"the column {name} stands there {header.count(name)} times", "once is right")
-        for name in required:
-            if name not in header:
-                self.fault(
-                    where, f"the column {name} is missing", f"the first line names the columns: {','.join(columns)}"
-                )
-        return not self.faults
-
-
 def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
     """The customers of a CSV file in its order, and its faults; several rows of one customer must have dates."""
-    table = _Table(path, _CUSTOMER_COLUMNS, ("customer",))
+    table = Table(path, _CUSTOMER_COLUMNS, ("customer",))
     rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
     by_id: dict[str, list[Customer]] = {}
     for row in rows:
@@ -254,7 +193,7 @@ def _tax_start(row: Customer) -> tuple[datetime, int]:
 
 def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault]]:
     """The subscriptions of a CSV file in its order, and its faults: unknown plans, empty and overlapping times."""
-    table = _Table(path, _SUBSCRIPTION_COLUMNS, ("project_id", "customer", "plan"))
+    table = Table(path, _SUBSCRIPTION_COLUMNS, ("project_id", "customer", "plan"))
     sound = []
     for row in _parsed(table, Subscription, {}):
         sound.append(row)
@@ -268,7 +207,7 @@ def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription
     return sound, table.faults
 
 
-def _parsed(table: _Table, model: type[Row], field_of: Mapping[str, str]) -> list[Row]:
+def _parsed(table: Table, model: type[Row], field_of: Mapping[str, str]) -> list[Row]:
     column_of = {field: column for column, field in field_of.items()}
     out = []
     for where, line, cells in table.records:

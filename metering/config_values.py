@@ -14,12 +14,17 @@ from typing import Annotated, NoReturn, TypeVar
 from pydantic import AfterValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from metering.ids import canonical
 from metering.period import parse_time
 
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MONTH_NAME = re.compile(r"[1-9][0-9]{3}-(0[1-9]|1[0-2])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) 00:00(:00)?")
+"""What spreadsheets make of a date."""
+_DAY_OR_MONTH = re.compile(r"([0-9]{1,4}([./])[0-9]{1,2}\2[0-9]{1,4}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{2,4})( .*)?")
+_AMBIGUOUS = "write year, month and day (2026-01-31): in a spreadsheet, format the column as YYYY-MM-DD before saving"
 _ZONELESS = "write a date (2026-01-01) or an RFC 3339 time in UTC (2026-01-01T00:00:00Z)"
 
 
@@ -53,8 +58,18 @@ def plain_decimal(value: object) -> Decimal:
     if not isinstance(value, str):
         refuse(f"is {shown(value)}, not a decimal number", 'write a string of digits such as "0.16"')
     if not _PLAIN_DECIMAL.fullmatch(value):
-        refuse(f"{value!r} is not a plain decimal number", 'write digits with at most one point, such as "0.16"')
+        refuse(f"{value!r} is not a plain decimal number", _plainer(value))
     return Decimal(value)
+
+
+def _plainer(text: str) -> str:
+    """How to write a number that a spreadsheet or a habit wrote otherwise."""
+    bare = "".join(text.replace("%", "").split())
+    if _PLAIN_DECIMAL.fullmatch(bare):
+        return f'write "{bare}"'
+    if _PLAIN_DECIMAL.fullmatch(bare.replace(",", ".")):
+        return f'write a point for the comma: "{bare.replace(",", ".")}"'
+    return 'write digits with at most one point, such as "0.16"'
 
 
 def _not_negative(value: object) -> Decimal:
@@ -88,10 +103,12 @@ def _percent(value: object) -> Decimal:
 def moment(value: object) -> datetime:
     """A date (its midnight), or a time with a zone, from TOML or from text; in UTC."""
     if isinstance(value, str):
+        given, midnight = value, _MIDNIGHT.fullmatch(value)
+        text = midnight[1] if midnight else value
         try:
-            value = date.fromisoformat(value) if len(value) <= 10 else parse_time(value)
+            value = date.fromisoformat(text) if len(text) <= 10 else parse_time(text)
         except (ValueError, OverflowError):
-            refuse(f"{value!r} is not a date", _ZONELESS)
+            refuse(f"{given!r} is not a date", _AMBIGUOUS if _DAY_OR_MONTH.fullmatch(given) else _ZONELESS)
     if isinstance(value, datetime):
         if value.tzinfo is None:
             refuse(f"{value.isoformat()} has no time zone", _ZONELESS)
@@ -140,8 +157,12 @@ def _free_text(value: object) -> str:
     return value
 
 
+def _id(value: object) -> str:
+    return canonical(one_line(value))
+
+
 def _identifier(value: object) -> str:
-    text = one_line(value)
+    text = _id(value)
     if "/" in text or any(character.isspace() for character in text) or len(text) > 100:
         refuse(f"{text!r} is no identifier", "write up to 100 characters without blanks and slashes")
     return text
@@ -220,6 +241,8 @@ Text = Annotated[str, PlainValidator(one_line)]
 """One line, not blank."""
 FreeText = Annotated[str, PlainValidator(_free_text)]
 """Anything, also several lines or nothing."""
+Id = Annotated[str, PlainValidator(_id)]
+"""Names somebody or something: one line, not blank, as ids are compared."""
 Identifier = Annotated[str, PlainValidator(_identifier)]
 """Goes into keys of lines, so without blanks and slashes."""
 Currency = Annotated[str, PlainValidator(_currency)]
@@ -247,5 +270,5 @@ Count = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 def named(data: object) -> object:
     """Raw data of a model with `id` and `name`: who has no name is called by the id."""
     if isinstance(data, dict) and not data.get("name") and isinstance(data.get("id"), str):
-        return {**data, "name": data["id"]}
+        return {**data, "name": canonical(data["id"])}
     return data

@@ -32,6 +32,7 @@ from metering.config import Config
 from metering.errors import MeteringError
 from metering.explain_steps import Run, Stretch
 from metering.explain_time import is_same_group, of_group
+from metering.ids import canonical
 from metering.money import amount_text, minor_units, quantity_text
 from metering.month import LATEST, Month
 from metering.period import Period, month_name, month_of, parse_time, rfc3339
@@ -137,7 +138,7 @@ def _credit_note(document: Json, head: Json, line: str | None) -> Json:
 def _chosen(document: Json, line: str) -> Json:
     """The line of that key, or of that number counted from 1."""
     lines: list[Json] = document["lines"]
-    by_key = [one for one in lines if one["key"] == line]
+    by_key = [one for one in lines if canonical(str(one["key"])) == canonical(line)]
     if by_key:
         return by_key[0]
     if line.isascii() and line.isdigit() and 1 <= int(line) <= len(lines):

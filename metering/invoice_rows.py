@@ -1,4 +1,7 @@
-"""How closing and voiding become rows, live and in a rebuild alike. Knows no prices and computes no amount."""
+"""How closing and voiding become rows, live and in a rebuild alike. Knows no prices and computes no amount.
+
+Records keep customers as they were written then; rows have them as ids are compared.
+"""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -8,6 +11,7 @@ import duckdb
 import msgspec
 import polars as pl
 
+from metering.ids import canonical
 from metering.period import parse_time
 
 Row = dict[str, Any]
@@ -65,12 +69,12 @@ def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
     )
     connection.execute(
         "delete from parked where month = $month and list_contains($settled, customer)",
-        {"month": data["month"], "settled": data["settled"]},
+        {"month": data["month"], "settled": [canonical(customer) for customer in data["settled"]]},
     )
     for customer, reason in sorted(data["parked"].items()):
         connection.execute(
             "insert or replace into parked values ($month, $customer, $seq, $reason)",
-            {"month": data["month"], "customer": customer, "seq": record["seq"], "reason": reason},
+            {"month": data["month"], "customer": canonical(customer), "seq": record["seq"], "reason": reason},
         )
     _insert(connection, record["seq"], data, zip(data["positions"], body.invoices, strict=True))
 
@@ -116,7 +120,7 @@ def _row(seq: int, data: Row, position: int, text: msgspec.Raw) -> Row:
         "number": document.number,
         "seq": seq,
         "month": data["month"],
-        "customer": document.customer.id,
+        "customer": canonical(document.customer.id),
         "status": "final",
         "currency": document.currency,
         "total": document.total,

@@ -19,6 +19,7 @@ from metering.config_faults import closest, faults_of
 from metering.config_plans import extended
 from metering.errors import ConfigError, Fault
 from metering.files import given_text
+from metering.ids import with_canonical_ids
 from metering.period import rfc3339
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,7 +35,7 @@ def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Pl
 
 def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: str = "the text") -> tuple[Plan, ...]:
     """The same of a text; `name` is what faults call it."""
-    data = _data(text, name)
+    data = with_canonical_ids(_data(text, name))
     faults = [
         Fault(where=f"{name}: {key}", what="is not a known key", right=closest(key, ["plans"]))
         for key in data

@@ -18,6 +18,7 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel
 
+from metering import ids
 from metering.config import Meter, Organization, Plan, Price, Subscription
 from metering.errors import Fault
 from metering.meters import denominator
@@ -196,8 +197,9 @@ def unknown_plans(names: Iterable[str | None], pattern: str | None, plans: Itera
 
 def _named(name: str, pattern: re.Pattern[str] | None) -> tuple[str, str] | None:
     """Customer and plan by the whole name, or None where the pattern does not match (or leaves one empty)."""
-    match = pattern.fullmatch(name) if pattern else None
-    return (match["customer"], match["plan"]) if match and match["customer"] and match["plan"] else None
+    match = pattern.fullmatch(ids.canonical(name)) if pattern else None
+    found = tuple(ids.canonical(match[group] or "") for group in ("customer", "plan")) if match else ()
+    return (found[0], found[1]) if found and all(found) else None
 
 
 def segments(  # noqa: PLR0913, PLR0917 - eight facts decide it, and each is one

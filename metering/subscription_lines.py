@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from metering.config_csv import records
 from metering.config_values import moment
 from metering.errors import MeteringError
 from metering.period import rfc3339
@@ -40,8 +41,8 @@ def switched(text: str, before: Choice | None, after: Choice, at: datetime) -> t
     `before` is what is in force until then where the file itself does not say so: rows of a project count alone, so
     the time until now gets a row too. Raises MeteringError where a row begins later, or a column is missing.
     """
-    lines = text.splitlines(keepends=True)
-    newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    lines = io.StringIO(text, newline="").readlines()
+    newline = next((end for end in ("\r\n", "\r") if lines and lines[0].endswith(end)), "\n")
     header, records = _read(text)
     missing = [name for name in COLUMNS if name not in header]
     if missing:
@@ -70,16 +71,12 @@ def empty() -> str:
 
 
 def _read(text: str) -> tuple[list[str], list[_Record]]:
-    reader = csv.reader(io.StringIO(text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""), strict=True)
-    header = [name.strip() for name in next(reader, [])]
-    records: list[_Record] = []
-    first = reader.line_num
-    for cells in reader:
-        if len(cells) == len(header):
-            told = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-            records.append(_Record(first_line=first, end_line=reader.line_num, cells=told))
-        first = reader.line_num
-    return header, records
+    header, rows = records(text)
+    return header, [
+        _Record(first_line=row.first_line, end_line=row.end_line, cells=dict(zip(header, row.cells, strict=True)))
+        for row in rows
+        if len(row.cells) == len(header)
+    ]
 
 
 def _time(text: str) -> datetime | None:

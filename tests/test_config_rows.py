@@ -83,7 +83,10 @@ def test_subscriptions_take_dates_times_and_open_ends(tmp_path):
         (b"", "customers.csv line 1: the column customer is missing"),
         (b"customer;name\na;b\n", "customers.csv line 1: is separated by semicolons"),
         (b"customer,name,name\na,b,c\n", "customers.csv line 1: the column name stands there 2 times"),
-        (b"customer,name\na,b\nc\n", "customers.csv row 2 (line 3): has 1 fields; the header has 2; quote commas"),
+        (
+            b"customer,name\na,b\nc\n",
+            "customers.csv row 2 (line 3): has 1 fields; the header has 2; write a comma for every",
+        ),
         (b"customer,name\na,b\n,c\n", "customers.csv row 2 (line 3), customer: is missing; this key must be given"),
         (b"customer\na\nb\na\n", "customers.csv row 3 (line 4), customer: 'a' stands in line 2 already; keep one row"),
         (b"customer,currency\na,usd\n", "customers.csv row 1 (line 2), currency: 'usd' is no currency"),
@@ -92,7 +95,10 @@ def test_subscriptions_take_dates_times_and_open_ends(tmp_path):
         (b"customer,tax_rate_percent\na,101\n", "customers.csv row 1 (line 2), tax_rate_percent: is 101; write a perc"),
         (b"customer,tax_rate_percent\na,-1\n", "customers.csv row 1 (line 2), tax_rate_percent: is -1, below zero"),
         (b'customer,name\na,"b\n', "customers.csv: is not CSV: unexpected end of data; close every quote"),
-        (b"customer,name\na,b\nc,M\xfcller\n", "customers.csv line 3: is not UTF-8; save the file as UTF-8"),
+        (
+            b"customer,name\na,b\nc,M\xfcller\n",
+            "customers.csv line 3: is not UTF-8 (in Windows-1252 the byte 0xfc would be 'ü'); save it as",
+        ),
         (b'customer,name\na,"two\nlines"\nb,c,d\n', "customers.csv row 2 (line 4): has 3 fields"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metering.errors import UsageError
+from metering.ids import canonical
 from metering.legible import legible
 from metering.period import parse_time, rfc3339, whole_second
 
@@ -49,6 +50,11 @@ def with_format(function: Function) -> Function:
         help="How to print. Default: table on a terminal, json when piped.",
     )
     return option(function)
+
+
+def as_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Callback of an option or argument that is an id: as ids are compared."""
+    return None if value is None else canonical(value)
 
 
 def real_time() -> datetime:

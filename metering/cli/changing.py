@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import api_keys, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import api_keys, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
 from metering.errors import MeteringError
 from metering.period import rfc3339
 
@@ -62,8 +62,8 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
 
 
 @click.command()
-@click.argument("project")
-@click.option("--plan", "plan_id", metavar="P", required=True, help="The plan that it gets.")
+@click.argument("project", callback=as_id)
+@click.option("--plan", "plan_id", metavar="P", required=True, callback=as_id, help="The plan that it gets.")
 @click.option("--transfer-to", metavar="ORG", help="The organization that it moves to; needs a personal key.")
 @click.option("--force", is_flag=True, help="Also where current usage reaches the new plan's quotas.")
 @with_config

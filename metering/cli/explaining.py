@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import as_id, business_clock, emit, finish, note, read_config, with_config, with_format
 from metering.errors import UsageError
 from metering.period import parse_month
 
 
 @click.command()
-@click.argument("number")
+@click.argument("number", callback=as_id)
 @click.argument("line", required=False)
 @click.option("--month", metavar="MONTH", help="NUMBER is a customer's id: explain its draft of this month.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import Json, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import Json, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
 from metering.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def price() -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be issued; change nothing.")
 @click.option("--allow-incomplete", metavar="REASON", help="Close over gaps; the reason is recorded.")
 @click.option("--allow-unassigned", metavar="REASON", help="Leave usage of nobody unbilled; the reason is recorded.")
-@click.option("--release", metavar="CUSTOMER", help="Close it for this parked customer only; needs --reason.")
+@click.option(
+    "--release", metavar="CUSTOMER", callback=as_id, help="Close it for this parked customer only; needs --reason."
+)
 @click.option("--reason", metavar="TEXT", help="Why the parked invoice is right; it is recorded.")
 @with_config
 @with_format

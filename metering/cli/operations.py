@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import business_clock, emit, read_config, with_config, with_format
+from metering.cli.base import as_id, business_clock, emit, read_config, with_config, with_format
 
 
 @click.command()
@@ -32,7 +32,7 @@ def metrics(config_path: Path) -> None:
 
 
 @click.command()
-@click.argument("alarm", metavar="ID")
+@click.argument("alarm", metavar="ID", callback=as_id)
 @click.option("--reason", metavar="TEXT", required=True, help="What was found; it is recorded.")
 @click.option("--count", metavar="ORGANIZATION", help="Whose usage counts, of what two report; `both`: of each.")
 @with_config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import Clock, business_clock, note, read_config, with_config
+from metering.cli.base import Clock, as_id, business_clock, note, read_config, with_config
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--listen", metavar="ADDRESS", help="Where to listen; default: service.listen of the configuration.")
-@click.option("--link", metavar="CUSTOMER", help="Print a link to this customer's own page, and end.")
+@click.option("--link", metavar="CUSTOMER", callback=as_id, help="Print a link to this customer's own page, and end.")
 @click.option("--days", type=int, default=30, show_default=True, help="How long the link lasts.")
 @with_config
 def serve(listen: str | None, link: str | None, days: int, config_path: Path) -> None:

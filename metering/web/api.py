@@ -13,6 +13,7 @@ from starlette.responses import Response
 from metering import close, month, ratecard
 from metering.errors import MeteringError, UsageError
 from metering.figures import visible
+from metering.ids import canonical
 from metering.period import parse_month, rfc3339
 from metering.report_facts import Row
 from metering.web import openapi
@@ -105,7 +106,7 @@ def explain(edition: Edition, request: Request) -> Document:
     """What `explain` prints; with a month, `number` is the customer's id, as for the command."""
     number, line = _given(request, "number"), request.query_params.get("line") or None
     if "month" in request.query_params:
-        return draft_explanation(edition, _month(request, edition), number, line)
+        return draft_explanation(edition, _month(request, edition), canonical(number), line)
     return explanation(edition, number, line)
 
 

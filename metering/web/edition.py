@@ -20,6 +20,7 @@ from metering import store as door
 from metering import terms as terms_of_month
 from metering.config import Config
 from metering.errors import MeteringError
+from metering.ids import canonical
 from metering.month import Month
 from metering.period import Period, month_name, month_of, parse_month, rfc3339
 from metering.report_facts import Facts, Row, Table, grouped
@@ -335,7 +336,7 @@ class MonthFigures:
     @Once
     def documents(self) -> Index:
         """Customer -> their invoices and credit notes, whole."""
-        return grouped(self.facts.invoices, lambda row: str(row["customer"]["id"]))
+        return grouped(self.facts.invoices, lambda row: canonical(str(row["customer"]["id"])))
 
     @Once
     def own_projects(self) -> dict[str, list[str]]:

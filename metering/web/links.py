@@ -10,6 +10,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from metering.config import Secret
 from metering.errors import CredentialsError, UsageError
+from metering.ids import canonical
 from metering.period import parse_time, rfc3339
 
 SHORTEST_SECRET = 20
@@ -50,4 +51,4 @@ def opened(token: str, now: datetime, secret: Secret) -> str | None:
         is_over = parse_time(until) <= now
     except (BadData, ValueError, TypeError, AttributeError):
         return None
-    return None if is_over else str(customer)
+    return None if is_over else canonical(str(customer))

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from metering import close, explain, month_profile
 from metering.errors import MeteringError, UsageError
+from metering.ids import canonical
 from metering.month import Month
 from metering.period import DAY, Period, floor_day, parse_time
 from metering.report_facts import Row, Table
@@ -96,7 +97,7 @@ def invoices(desk: Desk, request: Request) -> Response:
 def customer(desk: Desk, request: Request) -> Response:
     """One customer's month: usage, quotas, invoice, alerts."""
     edition = desk.editions.current()
-    month, name = month_of(request, edition), request.query_params.get("id", "")
+    month, name = month_of(request, edition), canonical(request.query_params.get("id", ""))
     documents, owned = month.documents.get(name, []), month.own_projects.get(name, [])
     if not documents and not owned and name not in edition.customer_names:
         raise NotFoundError(
@@ -214,7 +215,7 @@ def _document(request: Request, edition: Edition) -> Row:
             return edition.ask(("invoice", number), lambda store: close.invoice(store, number))
         except MeteringError as error:
             raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
-    return draft(month_of(request, edition), request.query_params.get("customer", ""))
+    return draft(month_of(request, edition), canonical(request.query_params.get("customer", "")))
 
 
 def draft(month: MonthFigures, customer: str) -> Row:
@@ -233,7 +234,7 @@ def explained(desk: Desk, request: Request) -> Response:
     number, line = request.query_params.get("number", ""), request.query_params.get("line") or None
     if "customer" in request.query_params:
         month = month_of(request, edition)
-        told = draft_explanation(edition, month, request.query_params["customer"], line)
+        told = draft_explanation(edition, month, canonical(request.query_params["customer"]), line)
         name = f"Draft of {month.name}"
     else:
         told, name = explanation(edition, number, line), number
