@@ -62,6 +62,7 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
     """What the templates print: texts in the customer's locale, and charts as SVG."""
     background = background.by_number.get(invoice["number"], background)
     customer = {**background.customers.get(invoice["customer"]["id"], {}), **invoice["customer"]}
+    customer["tax_id"] = customer.get("tax_id") or tax.owed_id(customer.get("taxes", ()), invoice)
     form = Format(customer.get("locale") or background.locale)
     is_credit_note = invoice.get("kind") == "credit_note"
     return {

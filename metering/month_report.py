@@ -173,7 +173,11 @@ def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
     """The rows of customers.csv, with why there is no tax."""
     known = (row.at(last_day) for row in paper.customers.values())
     return {
-        row.id: {**row.model_dump(), "tax_note": row.tax_note or tax.UNTAXED.get(row.tax_category or "")}
+        row.id: {
+            **row.model_dump(),
+            "taxes": row.taxes,
+            "tax_note": row.tax_note or tax.UNTAXED.get(row.tax_category or ""),
+        }
         for row in known
     }
 

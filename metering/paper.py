@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from metering import tax
 from metering import terms as terms_of_month
 from metering.config import Config, Customer, SellerConfig
 from metering.period import DAY, Period, month_name, parse_time
@@ -34,7 +35,10 @@ class Paper:
         """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
         buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
         found = self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
-        return found.at(last_day)
+        paying = found.at(last_day)
+        if paying.tax_id is None and (owed := tax.owed_id(found.taxes, document)):
+            return paying.model_copy(update={"tax_id": owed})
+        return paying
 
 
 @dataclass(frozen=True, kw_only=True)

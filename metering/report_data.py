@@ -25,6 +25,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "coverage": _coverage(facts.coverage),
         "figures": _figures(facts),
         "totals": report_money.totals(facts),
+        "taxes": report_money.taxes(facts),
         "outlook": dict(facts.outlook) if facts.outlook else None,
         "reconciliation": dict(facts.reconciliation) if facts.reconciliation else None,
         "margin": report_money.margin(facts),

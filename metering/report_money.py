@@ -76,6 +76,27 @@ def _total(currency: str, invoices: Sequence[Row], before: Sequence[Row] | None)
     }
 
 
+def taxes(facts: Facts) -> Table:
+    """Base and tax of the counted invoices, one row per currency, rate, name and category; the highest rate first."""
+    entries = [{**tax, "currency": row["currency"]} for row in counted(facts.invoices) for tax in row["taxes"]]
+    groups = grouped(entries, lambda tax: (currency_of(tax), -Fraction(tax["rate_percent"]), *_named(tax)))
+    return [
+        {
+            "currency": currency,
+            "name": name,
+            "rate_percent": exact_text(-rate),
+            "category": category or None,
+            "base": money_text(column_sum(rows, "base"), currency),
+            "amount": money_text(column_sum(rows, "amount"), currency),
+        }
+        for (currency, rate, name, category), rows in sorted(groups.items())
+    ]
+
+
+def _named(tax: Row) -> tuple[str, str]:
+    return str(tax["name"]), str(tax.get("category") or "")
+
+
 def margin(facts: Facts) -> dict[str, Any]:
     """Revenue in US dollars less Neon's cost of everything that is not billed in another currency.
 

@@ -210,13 +210,24 @@ def _revenue(report: Row) -> list[dict[str, Any] | None]:
     for total in report["totals"]:
         currency = total["currency"]
         mine = [[row for row in report[name] if row["currency"] == currency] for name in ("billed", "plans")]
+        sums = [("Revenue before tax", total["subtotal"]), ("Tax", total["tax"])]
         foot = [
-            [label, "", "", _money(total[name], currency), ""]
-            for label, name in (("Revenue before tax", "subtotal"), ("Tax", "tax"), ("Invoiced", "total"))
+            [label, "", "", _money(amount, currency), ""]
+            for label, amount in (*sums, *_of_which(report, currency), ("Invoiced", total["total"]))
         ]
         parts.append(_table(f"What was sold, in {currency}", mine[0], sold, foot=foot))
         parts.append(_table(f"Per plan, in {currency}", mine[1], plans))
     return parts
+
+
+def _of_which(report: Row, currency: str) -> list[tuple[str, str]]:
+    """Each tax of a currency with its base, where there are several."""
+    mine = [row for row in report["taxes"] if row["currency"] == currency]
+    told = [
+        (f"{row['name']} {figures.printed(row['rate_percent'])} % of {_money(row['base'], currency)}", row["amount"])
+        for row in mine
+    ]
+    return told if len(told) > 1 else []
 
 
 def _outlook(report: Row) -> dict[str, Any] | None:

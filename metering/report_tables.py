@@ -28,6 +28,7 @@ _WORTH = "meter quantity:n unit worth:n currency priced_as"
 # Table -> its columns in order; `:n` marks numbers.
 _COLUMNS = {
     "totals": f"currency invoices:n customers:n {_MONEY} {_COMPARED}",
+    "taxes": "currency name rate_percent:n category base:n amount:n",
     "billed": "currency kind meter lines:n quantity:n unit amount:n share_percent:n",
     "plans": f"currency plan customers:n projects:n base_fees:n usage:n amount:n share_percent:n {_BESIDE}",
     "customers": f"customer customer_name currency plans projects:n invoices status {_MONEY} {_BESIDE}",
@@ -60,7 +61,7 @@ _COLUMNS = {
     ),
     "lines": (
         "number status customer key kind project_id plan meter description from to "
-        "quantity:n unit unit_price:n amount:n currency"
+        "quantity:n unit unit_price:n amount:n currency tax_rate_percent:n tax_name tax_category"
     ),
 }
 COLUMNS: dict[str, dict[str, str]] = {

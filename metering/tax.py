@@ -26,6 +26,8 @@ UNTAXED = {
 COLUMNS = ("tax_rate_percent", "tax_name", "tax_category", "tax_note")
 """What a line says of its tax; the last two are there only where customers.csv says something."""
 OUT_OF_SCOPE = "O"
+OWED_BY_BUYER = {"AE", "K"}
+"""Categories in which the buyer owes the tax and has to be known to the tax office."""
 INSTANT = timedelta(microseconds=1)
 
 
@@ -166,6 +168,16 @@ def _head(found: Key, rate_percent: str) -> Json:
 
 
 # -- documents
+
+
+def owed_id(taxes: Sequence[DatedTax], document: Line) -> str | None:
+    """The buyer's tax id of the time of a line that the buyer owes the tax of: such lines need one.
+
+    The month itself may have none: a correction of an earlier month stands on it.
+    """
+    owed = (last_instant(line) for line in lines_of(document) if line.get("tax_category") in OWED_BY_BUYER)
+    found = (tax.tax_id for moment in owed for tax in taxes if tax.contains(moment))
+    return next((tax_id for tax_id in found if tax_id), None)
 
 
 def lines_of(document: Line) -> list[Json]:

@@ -32,6 +32,9 @@ CHEAPER = f"{COLUMNS}{PARTY},FR40303265045,19,VAT,,,2026-10-01\n{PARTY},FR403032
 OWING = f"{COLUMNS}{PARTY},FR40303265045,20,TVA,S,,2026-10-01\n{PARTY},FR40303265045,,,AE,2026-10-01,\n"
 OWED = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,2026-10-01\n{PARTY},FR40303265045,20,TVA,S,2026-10-01,\n"
 
+LOST = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,2026-10-01\n{PARTY},,20,TVA,S,2026-10-01,\n"
+"""From October on the customer has no VAT identifier, which September's reverse charge still needs."""
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
@@ -108,6 +111,7 @@ def test_ledgers_files_and_paper_say_both_rates(desk: Desk, tmp_path: Path) -> N
         (CHEAPER, [("19", None, "50.00", "9.50"), ("16", None, "100.00", "16.00")]),
         (OWING, [("20", "S", "50.00", "10.00"), ("0", "AE", "100.00", "0.00")]),
         (OWED, [("20", "S", "100.00", "20.00"), ("0", "AE", "50.00", "0.00")]),
+        (LOST, [("20", "S", "100.00", "20.00"), ("0", "AE", "50.00", "0.00")]),
     ],
 )
 def test_e_invoices_of_two_taxes_pass_the_official_rules(
@@ -126,10 +130,13 @@ def test_e_invoices_of_two_taxes_pass_the_official_rules(
             ran = desk.run("export", form, "2026-10", "-o", str(file))
             assert ran.code == 0, ran.err
             assert broken(syntax, file.read_bytes(), tmp_path) == []
+            assert b"FR40303265045" in file.read_bytes()
             rate = b"Percent" if syntax == "ubl" else b"RateApplicablePercent"
             assert set(re.findall(rb"<(?:cbc|ram):" + rate + rb">([^<]+)<", file.read_bytes())) == {
                 tax[0].encode() for tax in taxes
             }
+    desk.run("invoice", invoice["number"], "--html", str(tmp_path / "invoice.html"))
+    assert "FR40303265045" in (tmp_path / "invoice.html").read_text()
 
 
 def test_a_change_inside_the_month_is_closed_explained_and_verified(desk: Desk) -> None:

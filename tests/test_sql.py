@@ -111,6 +111,10 @@ TAMPERED = {
     "invoices_add_up": "insert into invoice values ('INV-1', 1, '2026-10', 'c', 'final', 'USD', '1.01',"
     ' timestamptz \'2026-11-03 00:00+00\', \'invoice 2026\', 1, \'{"lines": [{"amount": "0.70"}, {"amount": "0.30"}],'
     ' "subtotal": "1.00", "taxes": [], "total": "1.01"}\')',
+    "taxes_are_of_their_lines": "insert into invoice values ('INV-1', 1, '2026-10', 'c', 'final', 'USD', '1.19',"
+    ' timestamptz \'2026-11-03 00:00+00\', \'invoice 2026\', 1, \'{"lines": [{"amount": "1.00",'
+    ' "tax_rate_percent": "16", "tax_name": "VAT"}], "subtotal": "1.00", "total": "1.19",'
+    ' "taxes": [{"name": "VAT", "rate_percent": "19", "base": "1.00", "amount": "0.19"}]}\')',
     "invoices_belong_to_a_closing": "insert into invoice values ('INV-1', 1, '2026-10', 'c', 'final', 'USD', '1.00',"
     " timestamptz '2026-11-03 00:00+00', 'invoice 2026', 1, '{}')",
     "one_valid_invoice_per_customer_and_month": "insert into invoice select 'INV-' || n, 1, '2026-10', 'c', 'final',"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages_of import Books, books, moment, month
 
-from metering import backtest, explain, explain_text, invoice_sheet, month_report, report_data, tax, terms
+from metering import backtest, explain, explain_text, invoice_sheet, month_report, report_data, report_paper, tax, terms
 from metering.config import Customer, Discount, Plan
 from metering.config_models import InvoicesConfig
 from metering.errors import MeteringError
@@ -678,3 +678,30 @@ def test_a_month_inside_and_outside_the_scope_of_tax_is_parked(tmp_path):
     with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), customers=(change,)) as desk:
         desk.read("2026-09")
         assert desk.close("2026-09").parked["one"].startswith("some of its lines are outside the scope of tax")
+
+
+def test_the_report_sums_base_and_tax_of_each_rate(moving):
+    """B19's October beside a customer of 21 %: two taxes of one and one of two, each by itself."""
+    moving.subscriptions = (*moving.subscriptions, subscription("b", "two", "flat"))
+    moving.customers = (CHEAPER, customer("two"))
+    moving.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
+    moving.use("b", "2026-10-20T05", compute_unit_seconds=50 * HOUR)
+    october_with_late_september(moving)
+    facts = month_report.facts(moving.ledger.store, moving.config, month("2026-10"), moving.now)
+    found = report_data.build(facts)
+    names = ("currency", "name", "rate_percent", "category", "base", "amount")
+    assert [tuple(row[name] for name in names) for row in found["taxes"]] == [
+        ("USD", "VAT", "21", None, "100.00", "21.00"),
+        ("USD", "VAT", "19", None, "50.00", "9.50"),
+        ("USD", "VAT", "16", None, "100.00", "16.00"),
+    ]
+    assert [(row["subtotal"], row["tax"]) for row in found["totals"]] == [("250.00", "46.50")]
+    rows = report_paper.paper(found)["sections"][0]["parts"][0]["foot"]
+    assert [(row[0], row[3]) for row in rows] == [
+        ("Revenue before tax", "250.00"),
+        ("Tax", "46.50"),
+        ("VAT 21 % of 100.00", "21.00"),
+        ("VAT 19 % of 50.00", "9.50"),
+        ("VAT 16 % of 100.00", "16.00"),
+        ("Invoiced", "296.50"),
+    ]

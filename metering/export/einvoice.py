@@ -23,8 +23,6 @@ from metering.period import parse_time
 
 UNITS = {"CU-hour": "HUR", "GB": "E34"}
 """Our units that UN/ECE recommendation 20 has a code for; everything else is one piece (C62) at its amount."""
-_BOTH_VAT_IDS = {"AE", "K"}
-"""Categories in which the buyer owes the tax and has to be known to the tax office."""
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _DAY_DIGITS = 10
 
@@ -92,11 +90,11 @@ def faults(book: Book, document: Json) -> Iterator[Fault]:
 def _id_faults(where: str, seller: SellerConfig, buyer: Customer, category: str) -> Iterator[Fault]:
     """VAT identifiers that the tax category needs. A buyer outside their countries may have another number for AE."""
     own, other = tax_ids.read(seller.tax_id, seller.country), tax_ids.read(buyer.tax_id or "", buyer.country)
-    if category in _BOTH_VAT_IDS | {"G"} and own.kind != "vat_id":
+    if category in tax.OWED_BY_BUYER | {"G"} and own.kind != "vat_id":
         what = own.doubt or "is no VAT identifier"
         yield Fault(where="seller.tax_id", what=what, right=f"tax_category {category} needs one, such as BE0123456749")
     is_abroad = category == "AE" and buyer.tax_id and buyer.country not in tax_ids.VAT_COUNTRIES
-    if category in _BOTH_VAT_IDS and other.kind != "vat_id" and not is_abroad:
+    if category in tax.OWED_BY_BUYER and other.kind != "vat_id" and not is_abroad:
         right = f"tax_category {category} needs the buyer's VAT identifier, such as BE0123456749"
         yield Fault(where=f"{where}tax_id", what=other.doubt or "is no VAT identifier", right=right)
 
