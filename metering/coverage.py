@@ -32,6 +32,8 @@ DAILY_REACH_DAYS = 58
 """Neon keeps daily buckets for 60 days."""
 MONTHLY_REACH_MONTHS = 11
 """Neon keeps monthly buckets for a year."""
+INVENTORY = "inventory"
+"""The reason of a gap for which an organization's inventory is missing."""
 _FLOORS = (floor_hour, floor_day, floor_month)
 
 
@@ -218,6 +220,12 @@ def _hourly_window(certified: Certified, wanted: Wanted, now: datetime, earliest
     return Window(grain=HOURLY, period=Period(start=start, end=end)) if start < end else None
 
 
+def _until(periods: Iterable[Period], until: datetime) -> list[Period]:
+    """What of the periods lies in hours that have ended by `until`."""
+    end = floor_hour(until)
+    return [Period(start=period.start, end=min(period.end, end)) for period in periods if period.start < end]
+
+
 def _is_day_known(certified: Certified, day: datetime) -> bool:
     return (
         certified.covers(day_of(day), HOURLY)
@@ -230,19 +238,22 @@ def _is_day_known(certified: Certified, day: datetime) -> bool:
 class Coverage:
     """A month's coverage over all organizations that have one (sponsored ones have none).
 
-    `unread`: per organization, hours that are certified for all of its projects but one, with the reason.
+    `unread`: per organization, hours that are certified for all of its projects but one, with the reason. `unlisted`: the
+    hours for which an organization's inventory is missing, which nothing covers.
     """
 
     month: Period
     certified: Mapping[str, Certified]
     reasons: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, Sequence[tuple[Period, str]]] = field(default_factory=dict)
+    unlisted: Mapping[str, Sequence[Period]] = field(default_factory=dict)
 
     def covered_hours(self) -> int:
         """Hours that are covered in every organization."""
         holes = [hole for name in self.certified for hole, _ in self.unread.get(name, ())]
         for certified in self.certified.values():
             holes.extend(without(self.month, certified.covered(self.month)))
+        holes.extend(hole for missing in self.unlisted.values() for hole in missing)
         return sum(part.hours() for part in without(self.month, holes)) if self.certified else 0
 
     def hours(self) -> int:
@@ -254,23 +265,23 @@ class Coverage:
         return self.covered_hours() == self.hours()
 
     def gaps(self, until: datetime) -> list[dict[str, str]]:
-        """Contract shape, sorted by organization and start."""
-        found = [
-            (organization, gap, reason)
+        """{organization, start, end, reason}, sorted by organization and start; an uncertified hour asks for no inventory."""
+        return [
+            {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
             for organization in sorted(self.certified)
             for gap, reason in sorted(self._gaps_of(organization, until))
         ]
-        return [
-            {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
-            for organization, gap, reason in found
-        ]
 
     def _gaps_of(self, organization: str, until: datetime) -> Iterator[tuple[Period, str]]:
-        for gap in gaps(self.certified[organization], self.month, until):
+        uncertified = gaps(self.certified[organization], self.month, until)
+        for gap in uncertified:
             yield gap, self.reasons.get(organization, "not_read")
         for hole, reason in self.unread.get(organization, ()):
             if part := hole.overlap(self.month):
                 yield part, reason
+        for period in _until(self.unlisted.get(organization, ()), until):
+            for gap in without(period, uncertified):
+                yield gap, INVENTORY
 
     def grain(self) -> str:
         """The coarsest grain that counts in the month."""

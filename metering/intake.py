@@ -273,7 +273,7 @@ class Intake:
             )
 
     def _end(self, asked: Asked, number: int, first_sent_at: datetime, error: MeteringError | None) -> None:
-        kind, reason = _kind_of(error)
+        kind, reason = _kind_of(error, asked.forgiven)
         self.ledger.record(
             "walk",
             {
@@ -343,9 +343,10 @@ async def in_order(work: Iterable[Coroutine[Any, Any, Done]]) -> AsyncGenerator[
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def _kind_of(error: MeteringError | None) -> tuple[str, str]:
+def _kind_of(error: MeteringError | None, forgiven: frozenset[int]) -> tuple[str, str]:
     if error is None:
         return "", ""
     if isinstance(error, CredentialsError):
         return "credentials", str(error)
-    return ("unavailable" if isinstance(error, UnavailableError) else "broken"), str(error)
+    is_unavailable = isinstance(error, UnavailableError) or (isinstance(error, NeonError) and error.status in forgiven)
+    return ("unavailable" if is_unavailable else "broken"), str(error)

@@ -5,6 +5,7 @@ the transaction.
 """
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -150,12 +151,22 @@ class InventoryRows:
         self._unreadable += unread_rows.told(record, unreadable)
         is_listed = data["endpoint"] == "inventory"
         rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
+        rows += self._unshown(record, unavailable)
         self._seen += self._changed(data["organization"], rows)
         if is_listed:
             active = [(project.project_id, project.last_active_at) for project in projects]
             active += [(project_id, None) for project_id in (*unavailable, *(row.project_id for row in unreadable))]
             self._listed += [(data["walk"], data["organization"], *one) for one in active]
         return len(projects)
+
+    def _unshown(self, record: Record, named: Iterable[str]) -> list[dict[str, Any]]:
+        """Sightings without a name, of named projects that are not shown and never were."""
+        known = self._known_sightings(record.data["organization"])
+        return [
+            _sighting_of(record, project_id, name=None, region="", is_listed=True, has_settings=False, limits="{}")
+            for project_id in named
+            if known.get(project_id, (None,))[0] is None
+        ]
 
     def _changed(self, organization: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The sightings that differ from the last one of their project."""
@@ -225,16 +236,26 @@ def _counter(record: Record, body: bytes) -> dict[str, Any]:
 
 
 def _sighting(record: Record, project: pages.ProjectFacts, *, is_listed: bool) -> dict[str, Any]:
+    return _sighting_of(
+        record,
+        project.project_id,
+        name=project.name,
+        region=project.region,
+        created_at=project.created_at,
+        deleted_at=project.deleted_at,
+        is_listed=is_listed and project.deleted_at is None,
+        has_settings=project.has_settings,
+        limits=json.dumps(project.limits, sort_keys=True),
+    )
+
+
+def _sighting_of(record: Record, project_id: str, **shown: Any) -> dict[str, Any]:
+    """A row of sightings; what is not shown is null."""
     return {
+        **dict.fromkeys(_SHOWN),
         "seq": record.seq,
         "organization": record.data["organization"],
-        "project_id": project.project_id,
+        "project_id": project_id,
         "seen_at": parse_time(record.data["received_at"]),
-        "name": project.name,
-        "region": project.region,
-        "created_at": project.created_at,
-        "deleted_at": project.deleted_at,
-        "is_listed": is_listed and project.deleted_at is None,
-        "has_settings": project.has_settings,
-        "limits": json.dumps(project.limits, sort_keys=True),
+        **shown,
     }

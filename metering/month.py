@@ -14,10 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from metering import cost, invoice, ratecard, rating, split, tax, tax_cuts, usage
+from metering import cost, invoice, known, ratecard, rating, split, tax, tax_cuts, usage
 from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
+from metering.known import Unseen
 from metering.meters import meter_for
 from metering.money import quantity_text
 from metering.month_usage import MonthUsage
@@ -70,7 +71,8 @@ class Month:
         for organization, project, start, end, fault in self.unread.iter_rows():
             why = f"unreadable: project {project}: {fault}"
             unread.setdefault(organization, []).append((Period(start=start, end=end), why))
-        return Coverage(month=self.period, certified=counted, reasons=reasons, unread=unread)
+        unlisted = {organization: self._without_inventory(organization) for organization in counted}
+        return Coverage(month=self.period, certified=counted, reasons=reasons, unread=unread, unlisted=unlisted)
 
     @cached_property
     def unread(self) -> pl.DataFrame:
@@ -83,6 +85,52 @@ class Month:
             end=pl.min_horizontal("period_end", pl.lit(self.period.end, dtype=Moment)),
             fault="fault",
         ).filter(pl.col("start") < pl.col("end"))
+
+    @cached_property
+    def _reads(self) -> dict[str, Json]:
+        """Organization -> when its last complete inventory reads began."""
+        found = self.store.query("inventory_reads", as_of_seq=self.as_of_seq)
+        return {row["organization"]: row for row in found.iter_rows(named=True)}
+
+    @cached_property
+    def _unseen(self) -> list[Unseen]:
+        """Projects that history reports and inventory never showed."""
+        return known.unseen(
+            self.store.query("unseen_projects", as_of_seq=self.as_of_seq),
+            {organization: row["whole_at"] for organization, row in self._reads.items()},
+            [row.id for row in self.terms.organizations if not row.sponsored],
+        )
+
+    @cached_property
+    def _mapped(self) -> frozenset[str]:
+        """Projects with rows in subscriptions.csv."""
+        return frozenset(row.project_id for row in self.terms.subscriptions)
+
+    @cached_property
+    def not_known(self) -> list[Unseen]:
+        """Projects that are not yet known: nobody is billed for them."""
+        return [one for one in self._unseen if not one.is_gone and one.project_id not in self._mapped]
+
+    @property
+    def gone_unseen(self) -> list[str]:
+        """Projects billed under their own id because they were gone before anybody looked, sorted."""
+        gone = {one.project_id for one in self._unseen if one.is_gone}
+        return sorted(gone.intersection(self.segments["project_id"]).difference(self._mapped))
+
+    @cached_property
+    def _not_known_used(self) -> pl.DataFrame:
+        """organization, project_id, start, end: what the month has of projects that are not yet known."""
+        names = pl.Series([one.project_id for one in self.not_known], dtype=pl.String)
+        used = self.sums.filter(pl.col("project_id").is_in(names.implode()), pl.col("value") != 0)
+        return used.group_by("organization", "project_id").agg(pl.col("start").min(), pl.col("end").max())
+
+    def _without_inventory(self, organization: str) -> tuple[Period, ...]:
+        used: list[Period] = []
+        if self.not_known:
+            rows = self._not_known_used.filter(pl.col("organization") == organization).select("start", "end")
+            used = [Period(start=start, end=end) for start, end in rows.iter_rows()]
+        read_at = self._reads.get(organization, {}).get("read_at")
+        return known.stretches(self.period, read_at, used, is_over=not self.is_open)
 
     @cached_property
     def usage(self) -> MonthUsage:
@@ -133,10 +181,14 @@ class Month:
 
     @cached_property
     def sightings(self) -> pl.DataFrame:
-        """Names and organizations, as inventory showed them."""
+        """Names and organizations, as inventory showed them; without a name, projects gone before anybody looked."""
         if self.inventory is not None:
             return self.inventory[1]
-        return self.store.query("sightings", period_start=self.period.start, as_of_seq=self.as_of_seq)
+        shown = self.store.query("sightings", as_of_seq=self.as_of_seq)
+        gone = known.gone(self._unseen).with_columns(
+            seen_at=pl.lit(self.period.start, dtype=Moment), name=pl.lit(None, dtype=pl.String)
+        )
+        return pl.concat([shown, gone.select(shown.columns)], how="vertical_relaxed")
 
     @cached_property
     def segments(self) -> pl.DataFrame:
@@ -246,9 +298,10 @@ class Month:
 
     @cached_property
     def unassigned(self) -> list[Json]:
-        """Usage of projects that are nobody's: [{project_id, metric, value}]."""
+        """Usage of projects that are nobody's: [{project_id, metric, value}]; `reason` where they are not yet known."""
         nobody = self.placed.filter(pl.col("segment_no").is_null())
-        return [{**row, "value": str(row["value"])} for row in usage.by_metric(nobody, ["project_id"])]
+        rows = ({**row, "value": str(row["value"])} for row in usage.by_metric(nobody, ["project_id"]))
+        return known.marked(rows, frozenset(one.project_id for one in self.not_known))
 
     @cached_property
     def unpriced(self) -> list[Json]:

@@ -54,6 +54,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "changes",
             "coverage",
             "counters",
+            "known",
             "pages",
             "readable",
             "units",

@@ -2,7 +2,7 @@
 with latest as (
     select organization, project_id, is_listed, has_settings, limits, name
     from sighting
-    where organization = $organization
+    where organization = $organization and name is not null
     qualify row_number() over (partition by project_id order by seq desc) = 1
 ),
 active as (

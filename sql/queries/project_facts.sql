@@ -2,7 +2,7 @@
 with latest as (
     select project_id, created_at, deleted_at, is_listed
     from sighting
-    where seq <= $as_of_seq::ubigint
+    where seq <= $as_of_seq::ubigint and name is not null
     qualify row_number() over (partition by organization, project_id order by seq desc) = 1
 )
 select

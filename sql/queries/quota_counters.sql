@@ -2,6 +2,7 @@
 with latest as (
     select organization, project_id, seq, seen_at, name, created_at, is_listed, limits
     from sighting
+    where name is not null
     qualify row_number() over (partition by organization, project_id order by seq desc) = 1
 ),
 newest as (
