@@ -15,9 +15,8 @@ from prometheus_client.registry import Collector
 
 from metering import alarms, quota_status, terms
 from metering.config import Config
-from metering.coverage import gaps
 from metering.month import Month
-from metering.period import HOUR, month_of, previous_month
+from metering.period import HOUR, month_of, parse_time, previous_month
 from metering.store import Store
 
 TEXTFILE = "metrics.prom"
@@ -96,9 +95,12 @@ def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: da
     )
     for label, period in (("running", month_of(now)), ("previous", previous_month(now))):
         month = Month(store=store, terms=terms.of(config), period=period, now=now)
-        for organization, certified in sorted(month.coverage.certified.items()):
-            holes = gaps(certified, period, now - HOUR)
-            missing.labels(organization, label).set(sum(hole.hours() for hole in holes) * 3600)
+        seconds = dict.fromkeys(sorted(month.coverage.certified), 0)
+        for gap in month.coverage.gaps(now - HOUR):
+            length = parse_time(gap["end"]) - parse_time(gap["start"])
+            seconds[gap["organization"]] += length // HOUR * 3600
+        for organization, count in seconds.items():
+            missing.labels(organization, label).set(count)
 
 
 def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:

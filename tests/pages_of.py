@@ -46,6 +46,7 @@ class Books:
     default_plan: str | None = None
     discounts: tuple[Discount, ...] = ()
     invoices: InvoicesConfig = field(default_factory=InvoicesConfig)
+    listed: tuple[Mapping[str, str], ...] = ()
     walk: int = 0
 
     @property
@@ -68,12 +69,16 @@ class Books:
         self.used[project, hour] = metrics
 
     def see(self, *projects: Mapping[str, str]) -> None:
-        """Journals a complete inventory: {id, name, created_at …} as the API has them."""
+        """Journals a complete inventory: {id, name, created_at …} which holds until the next one."""
+        self.listed = projects
         shown = [{"region_id": "aws", "settings": {}, **project} for project in projects]
-        self._walk("inventory", {}, {"projects": shown})
+        live = [project for project in shown if "deleted_at" not in project]
+        self._walk("inventory", {}, {"projects": live})
+        self._walk("recoverable", {}, {"projects": [project for project in shown if project not in live]})
 
     def read(self, *months: str, until: str | None = None) -> None:
-        """Journals a complete walk from the first month's start to the last one's end, or to `until`."""
+        """Journals inventory, and a complete walk from the first month's start to the last one's end, or to `until`."""
+        self.see(*self.listed)
         period = Period(start=month(months[0]).start, end=moment(until) if until else month(months[-1]).end)
         span = {"grain": 0, "period_start": rfc3339(period.start), "period_end": rfc3339(period.end)}
         inside = {key: metrics for key, metrics in self.used.items() if period.contains(moment(key[1]))}
