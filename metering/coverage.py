@@ -238,8 +238,8 @@ def _is_day_known(certified: Certified, day: datetime) -> bool:
 class Coverage:
     """A month's coverage over all organizations that have one (sponsored ones have none).
 
-    `unread`: per organization, hours that are certified for all of its projects but one, with the reason. `unlisted`: the
-    hours for which an organization's inventory is missing, which nothing covers.
+    `unread`: per organization, hours that are certified for all of its projects but one, with the reason.
+    `unlisted`: the hours for which an organization's inventory is missing, which nothing covers.
     """
 
     month: Period
@@ -265,7 +265,7 @@ class Coverage:
         return self.covered_hours() == self.hours()
 
     def gaps(self, until: datetime) -> list[dict[str, str]]:
-        """{organization, start, end, reason}, sorted by organization and start; an uncertified hour asks for no inventory."""
+        """{organization, start, end, reason}, sorted; an hour that lacks history is not told again for its inventory."""
         return [
             {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
             for organization in sorted(self.certified)
