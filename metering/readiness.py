@@ -33,7 +33,7 @@ def reasons(
         seller=config.seller.name,
         gaps=month.coverage.gaps(month.now),
         projects_of=_projects_of(month),
-        unassigned=() if is_closed else {row["project_id"] for row in month.unassigned if int(row["value"]) > 0},
+        unassigned=() if is_closed else _of_nobody(month),
         asked=() if is_closed else asked_plans(month),
         examples=_examples(month),
         alarms=[(row["alarm_id"], row["summary"]) for row in month.store.query("alarms_that_stop").to_dicts()],
@@ -94,6 +94,12 @@ def asked_plans(month: Month) -> list[tuple[str, str, str]]:
         .sort("project_id", "name")
     )
     return [(project_id, name, unknown[name]) for project_id, name in rows.iter_rows()]
+
+
+def _of_nobody(month: Month) -> set[str]:
+    """Projects that nobody pays for. One that is not yet known is a gap of inventory, and waived as that."""
+    used = {row["project_id"] for row in month.unassigned if int(row["value"]) > 0}
+    return used.difference(one.project_id for one in month.not_known)
 
 
 def _projects_of(month: Month) -> dict[str, set[str]]:

@@ -17,12 +17,14 @@ from metering.report_facts import COST_CURRENCY, Row, Table, column_sum, distinc
 Json = dict[str, Any]
 WHY = {
     "unassigned": "nobody pays for the project",
+    "not_known": "no list of projects has shown the project yet",
     "unknown_plan": "the project's name asks for a plan that does not exist",
     "not_in_plan": "the plan has no price for it",
     "no_meter": "no meter knows it",
     "gaps": "nobody read these hours",
 }
 """The reasons in the order in which they are told."""
+_OF_NOBODY = {"unassigned", "not_known", "unknown_plan"}
 
 
 def valued(month: Month, rows: Sequence[Row]) -> Table:
@@ -38,7 +40,7 @@ def not_billed(month: Month) -> list[Json]:
     """A row per reason: projects, hours not read, usage, Neon's cost, worth; counts are decimal strings."""
     asked = {project for project, _, _ in readiness.asked_plans(month)}
     unassigned = [
-        {**row, "reason": "unknown_plan" if row["project_id"] in asked else "unassigned"} for row in month.unassigned
+        {"reason": "unknown_plan" if row["project_id"] in asked else "unassigned", **row} for row in month.unassigned
     ]
     rows = grouped(valued(month, [*unassigned, *month.unpriced]), lambda row: str(row["reason"]))
     out = [_told(month, reason, rows[reason]) for reason in WHY if reason in rows]
@@ -51,7 +53,7 @@ _EMPTY: Json = {"reason": None, "projects": None, "hours": None, "usage": [], "n
 
 def _told(month: Month, reason: str, rows: Sequence[Row]) -> Json:
     used = grouped(rows, lambda row: str(row["metric"]))
-    cost = _cost(month, rows, is_of_nobody=reason in {"unassigned", "unknown_plan"})
+    cost = _cost(month, rows, is_of_nobody=reason in _OF_NOBODY)
     return {
         "reason": reason,
         "projects": str(len(distinct(rows, "project_id"))),
@@ -81,7 +83,9 @@ def _cost(month: Month, rows: Sequence[Row], *, is_of_nobody: bool) -> Fraction 
 
 def sentences(rows: Iterable[Row], waivers: Waivers) -> list[str]:
     """A sentence per row of `not_billed`, with the reason that a person gave for it."""
-    given = {"gaps": waivers.incomplete} | dict.fromkeys(("unassigned", "unknown_plan"), waivers.unassigned)
+    given = dict.fromkeys(("gaps", "not_known"), waivers.incomplete) | dict.fromkeys(
+        ("unassigned", "unknown_plan"), waivers.unassigned
+    )
     out = []
     for row in rows:
         told = [
