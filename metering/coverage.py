@@ -265,7 +265,7 @@ class Coverage:
         return self.covered_hours() == self.hours()
 
     def gaps(self, until: datetime) -> list[dict[str, str]]:
-        """{organization, start, end, reason}, sorted; an hour that lacks history is not told again for its inventory."""
+        """{organization, start, end, reason}, sorted; an hour without history is not told again for its inventory."""
         return [
             {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
             for organization in sorted(self.certified)
