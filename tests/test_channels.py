@@ -103,6 +103,28 @@ VOID = other(
     credit_note="CN-2026-000001",
     reason="wrong price",
 )
+BLOCKED = other(
+    "close.blocked",
+    month="2026-09",
+    reasons=[
+        {
+            "kind": "unassigned",
+            "projects": "2",
+            "neon_cost": "12.40",
+            "reason": "usage of projects that nobody pays for (2 projects, Neon cost 12.40 USD)",
+            "way_out": "map them",
+        },
+        {
+            "kind": "seller",
+            "projects": "3",
+            "neon_cost": None,
+            "reason": "seller.name is empty (3 projects, Neon cost unknown)",
+            "way_out": "write it",
+        },
+    ],
+    summary="2026-09 does not close by itself: …",
+)
+REPORT = other("report.ready", month="2026-09", status="draft", summary="The draft report of 2026-09 is written.")
 TEST = other("webhook.test", summary="A test of this endpoint: nothing happened.")
 OVER = other(
     "quota.resolved",
@@ -113,10 +135,26 @@ OVER = other(
         "reason": "a new period began",
     },
 )
-EVERY_EVENT = [event(), event(100), OVER, STALL, RECOVERY, INVOICE, VOID, TEST]
+EVERY_EVENT = [event(), event(100), OVER, STALL, RECOVERY, INVOICE, VOID, BLOCKED, REPORT, TEST]
 
 
 # -- the wording
+
+
+def test_a_blocked_month_is_told_with_each_reason_and_what_to_do_about_it():
+    told = worded(BLOCKED)
+    assert told.title == "2026-09 does not close by itself"
+    assert told.facts == (
+        ("Why", "usage of projects that nobody pays for (2 projects, Neon cost 12.40 USD)"),
+        ("What to do", "map them"),
+        ("Why", "seller.name is empty (3 projects, Neon cost unknown)"),
+        ("What to do", "write it"),
+        ("Alert", "alert_1"),
+    )
+    assert channels.severity(BLOCKED) == "warning"
+    [posted] = json.loads(channels.alertmanager([(BLOCKED, False)], NOW, HALF_HOUR))
+    assert (posted["labels"]["alertname"], posted["labels"]["month"]) == ("MeteringCloseBlocked", "2026-09")
+    assert worded(REPORT).title == "The report of 2026-09 is ready, as a draft"
 
 
 def test_an_alert_says_who_how_much_until_when_what_then_what_to_do_and_how_fresh():

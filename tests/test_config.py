@@ -211,6 +211,15 @@ PRICE = '[[plans]]\nid = "p"\ncurrency = "USD"\n[[plans.prices]]\nmeter = "compu
         ("[schedule]\nsettle_hours = 0", "schedule.settle_hours: is 0; write 1 or more"),
         ("[schedule]\nclose_day = 29", "schedule.close_day: is 29; write 28 or less"),
         (
+            '[schedule]\nfirst_month = "2026-13"',
+            "schedule.first_month: is '2026-13', not a month; write year and month in quotes, such as \"2026-10\"",
+        ),
+        (
+            "[schedule]\nfirst_month = 2026-10-01",
+            "schedule.first_month: is datetime.date(2026, 10, 1), not a month; "
+            'write year and month in quotes, such as "2026-10"',
+        ),
+        (
             '[neon]\nbase_url = "http://neon.example/api"',
             "neon.base_url: would send the key in the clear; write https://",
         ),

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from simulate import MONTH, Killed, Machine, refused, world
 
-from metering import close
-from metering.blockers import Waivers
+from metering import close, cycle
+from metering.blockers import Reason, Waivers
 from metering.config_models import Price, ScheduleConfig
 from metering.period import HOUR, Period, month_of, parse_time
 
@@ -119,6 +119,18 @@ def test_a_close_that_is_refused_says_why_and_the_rest_goes_on(machine: Machine)
     here.wire.before = lambda request: None
     here.time.move_to(at("11-03T00:15"))
     assert machine.tick().closed == "2026-10"
+
+
+def test_a_blocked_month_of_many_long_names_fits_into_one_event_and_is_told_once(machine: Machine):
+    reasons = [
+        Reason(kind="unknown_plan", what=f"names ask for the plan {number} {'😀' * 400}", way_out="add it")
+        for number in range(12)
+    ]
+    now = machine.books.clock()
+    assert cycle.announce_blocked(machine.books, machine.config, MONTH, reasons, now)
+    assert not cycle.announce_blocked(machine.books, machine.config, MONTH, reasons[:1], now)
+    more = [*reasons, Reason(kind="seller", what="seller.name is empty", way_out="write it")]
+    assert cycle.announce_blocked(machine.books, machine.config, MONTH, more, now)
 
 
 def test_close_day_zero_leaves_the_month_open(machine: Machine):

@@ -116,6 +116,27 @@ def test_each_channel_is_told_what_it_asked_for_and_what_pages_only_of_what_ends
     assert names(config, "quota.resolved") == ["alertmanager:am", "pagerduty:duty"]
 
 
+def test_a_month_that_waits_for_a_person_is_told_to_everybody_and_a_report_to_who_wants_it():
+    config = Config(
+        path="config.toml",
+        webhooks=(Webhook(url="https://hooks.example.com", secret_env="S", events=("quota.exceeded",)),),
+        channels=(
+            channel("slack", "ops", secret_env="S"),
+            channel("slack", "quota", secret_env="S", events=("quota.*",)),
+            channel("pagerduty", "duty", secret_env="S"),
+            channel("alertmanager", "am", url="https://am", events=("poll.*",)),
+        ),
+    )
+    assert names(config, "close.blocked") == [
+        "alertmanager:am",
+        "https://hooks.example.com",
+        "pagerduty:duty",
+        "slack:ops",
+        "slack:quota",
+    ]
+    assert names(config, "report.ready") == ["slack:ops"]
+
+
 def test_the_end_of_a_crossing_is_no_event_that_a_webhook_could_ask_for():
     hook = Webhook(url="https://hooks.example.com", secret_env="S", events=("*",))
     assert names(Config(path="config.toml", webhooks=(hook,)), "quota.resolved") == []
