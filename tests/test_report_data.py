@@ -275,6 +275,11 @@ def test_one_draft_makes_the_month_a_draft():
     assert report["documents"] == {"final": 1, "draft": 1, "void": 0, "credit_note": 0}
 
 
+def test_a_month_that_nobody_closed_is_a_draft_also_without_a_document():
+    assert build(month())["report"]["is_draft"] is False
+    assert build(month(is_closed=False))["report"]["is_draft"] is True
+
+
 def test_days_run_to_as_of_and_a_day_that_a_gap_touches_is_marked():
     gap = {"organization": "org-1", "start": "2026-09-02T23:00:00Z", "end": "2026-09-03T00:00:00Z", "reason": "403"}
     report = build(

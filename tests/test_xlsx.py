@@ -44,6 +44,15 @@ def test_there_is_a_summary_and_a_sheet_for_every_table(september):
     assert {"Customers", "Plans", "Lines", "Usage", "Changes", "Organizations"} <= set(september.sheetnames)
 
 
+def test_a_draft_says_so_on_every_page_of_a_print_and_a_final_report_does_not(september):
+    draft = opened(made(replace(facts(), is_closed=False, accepted=(("hours that nobody read", "=late"),))))
+    assert {sheet.oddHeader.center.text for sheet in draft.worksheets} == {"Draft"}
+    assert {sheet.oddHeader.center.text for sheet in september.worksheets} == {None}
+    told = [tuple(cell.value for cell in row[:3]) for row in draft["Summary"].iter_rows()]
+    assert ("State", "draft", "") in told
+    assert ("Closed all the same", "hours that nobody read", "=late") in told
+
+
 def test_every_sheet_keeps_its_header_in_sight(september):
     assert {sheet.freeze_panes for sheet in september.worksheets[1:]} == {"B2"}
     assert columns_of(september["Totals"])[:3] == ["Currency", "Invoices", "Customers"]
