@@ -1,5 +1,7 @@
 """Issued means frozen: whatever changes in any file afterwards, a document says what it said when it was issued."""
 
+import csv
+import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -133,6 +135,19 @@ def test_names_streets_tax_ids_and_the_seller_may_change_and_no_rendering_does(
     )
     desk.plans = PRO.replace('"Pro"', '"Professional"').replace("0.16", "99")
     assert differing(issued, rendered(desk, tmp_path)) == []
+    assert desk.run("verify").out.endswith("everything agrees\n")
+
+
+def test_a_draft_follows_todays_files(desk: Desk) -> None:
+    desk.now = "2026-10-05T12:00:00Z"
+    desk.neon.fleet("org-a").use("bee-1", "2026-10-04", grain="daily", compute_unit_seconds=HOUR)
+    desk.good("poll")
+    for seller, name in (("Acme Platforms Ltd", "Bee GmbH"), ("Acme Holding", "Bee International")):
+        desk.more = SELLER.replace("Acme Platforms Ltd", seller)
+        desk.customers = CUSTOMERS.replace("Bee GmbH", name)
+        drafts = csv.DictReader(io.StringIO(desk.run("export", "focus", "2026-10", "--drafts").out))
+        rows = [one for one in drafts if one["BillingAccountId"] == "bee"]
+        assert {(one["InvoiceIssuerName"], one["BillingAccountName"]) for one in rows} == {(seller, name)}
 
 
 def test_a_customer_taken_out_of_the_files_is_exported_as_before(
