@@ -57,7 +57,8 @@ class Documents(Sequence[Json]):
 class Closing:
     """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
 
-    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything. Of a
+    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything;
+    `gone_unseen` counts projects billed under their own ids because they were gone before anybody looked. Of a
     rehearsal only: `differences`, totals beside those of the
     month before, and `blocked_by`, why it would not close.
     """
@@ -69,6 +70,7 @@ class Closing:
     unassigned: list[Json]
     unpriced: list[Json]
     not_billed: list[Json] = field(default_factory=list)
+    gone_unseen: int = 0
     waivers: Waivers = NO_WAIVERS
     is_new: bool = False
     differences: list[Json] = field(default_factory=list)
@@ -215,6 +217,7 @@ def _record(ledger: Ledger, decision: _Decision) -> list[str]:
     numbers = [draft["number"] for draft in drafts]
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
     facts = {**known, **decided, **waived, "not_billed": unbilled.not_billed(month)}
+    facts["gone_unseen"] = str(len(month.gone_unseen))
     told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(decision.config)}
     head = _text({**told, "facts": facts, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
@@ -302,6 +305,7 @@ def _rehearsed(decision: _Decision) -> Closing:
         unassigned=month.unassigned,
         unpriced=month.unpriced,
         not_billed=unbilled.not_billed(month),
+        gone_unseen=len(month.gone_unseen),
         waivers=decision.waivers,
         differences=parking.differences(
             [row for row in would_be if stands(row)], [row for row in before if stands(row)]
@@ -328,6 +332,7 @@ def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
         not_billed=known.get("not_billed", []),
+        gone_unseen=int(known.get("gone_unseen", 0)),
         waivers=given(month.store, month.period),
     )
 

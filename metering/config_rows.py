@@ -105,7 +105,7 @@ _MAY_DIFFER = ("tax_rate_percent", "tax_name", "tax_category", "tax_note", "tax_
 
 
 def _tax_columns(row: Customer) -> DatedTax:
-    return DatedTax(**{name: getattr(row, name) for name in DatedTax.model_fields})
+    return DatedTax.model_construct(**{name: getattr(row, name) for name in DatedTax.model_fields})
 
 
 class Subscription(BaseModel, frozen=True, extra="forbid"):

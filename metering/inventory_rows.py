@@ -151,11 +151,12 @@ class InventoryRows:
         self._unreadable += unread_rows.told(record, unreadable)
         is_listed = data["endpoint"] == "inventory"
         rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
-        rows += self._unshown(record, unavailable)
+        unshown = (*unavailable, *(row.project_id for row in unreadable))
+        rows += self._unshown(record, unshown)
         self._seen += self._changed(data["organization"], rows)
         if is_listed:
             active = [(project.project_id, project.last_active_at) for project in projects]
-            active += [(project_id, None) for project_id in (*unavailable, *(row.project_id for row in unreadable))]
+            active += [(project_id, None) for project_id in unshown]
             self._listed += [(data["walk"], data["organization"], *one) for one in active]
         return len(projects)
 

@@ -52,8 +52,8 @@ def ground(tmp_path):
     found = configured(tmp_path, PLANS, subscriptions=ROWS, customers="customer,name\nacme,Acme Ltd\nbeta,Beta\n")
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "a", "b": "b"}, at="2026-08-31")
         for month, until, hours in (("08", "2026-09-01", 100), ("09", "2026-10-01", 200)):
+            books.inventory(ledger, {"a": "a", "b": "b"}, at=until)
             day = f"2026-{month}-15"
             usage = {"a": {day: {COMPUTE: hours * 3600}}, "b": {day: {COMPUTE: 36000}}}
             books.history(
@@ -219,7 +219,7 @@ def test_a_private_link_does_not_fit_launch(tmp_path):
     found = configured(tmp_path, PLANS, subscriptions=ROWS)
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "a"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "a"}, at="2026-10-01")
         usage = {"a": {"2026-09-15": {COMPUTE: 3600, "private_network_transfer_bytes": 10**9}}}
         books.history(ledger, usage, since="2026-09-01", until="2026-10-01", at="2026-10-01T02", grain="daily")
 

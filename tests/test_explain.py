@@ -52,7 +52,7 @@ def closed(directory, plans, usage, *, projects=None, late=None, deleted=(), **m
     found = configured(directory, plans, **more)
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, projects or dict.fromkeys(usage, "acme"), at="2026-09-30", deleted=deleted)
+        books.inventory(ledger, projects or dict.fromkeys(usage, "acme"), at="2026-10-01", deleted=deleted)
         books.history(ledger, usage, since="2026-09-01", until="2026-10-01", at="2026-10-01T02")
         if late:
             books.history(ledger, {**usage, **late}, since="2026-09-01", until="2026-10-01", at="2026-10-01T03")
@@ -467,7 +467,7 @@ def test_daily_buckets_are_told_as_such(tmp_path):
     books = Books(found.store.directory)
     days = {f"2026-09-{day:02d}": {COMPUTE: 3600} for day in range(1, 31)}
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "acme"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "acme"}, at="2026-10-01")
         books.history(ledger, {"a": days}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02", grain="daily")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at)
@@ -546,7 +546,7 @@ def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path)
     found = configured(tmp_path, plans, subscriptions=one_subscription())
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "acme"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "acme"}, at="2026-10-01")
         books.history(ledger, {"a": hours(5000)}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at)
@@ -554,6 +554,7 @@ def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path)
         late = {**hours(5000), "2026-09-30T23": {COMPUTE: 5001}}
         books.history(ledger, {"a": late}, since="2026-09-01", until="2026-10-01", at="2026-10-04")
         october = hours(0, "2026-10-01T00", 744)
+        books.inventory(ledger, {"a": "acme"}, at="2026-11-01")
         books.history(ledger, {"a": october}, since="2026-10-01", until="2026-11-01", at="2026-11-01T02")
         books.at = when("2026-11-03")
         close.close(ledger, found, month_of(when("2026-10-01")), books.at)
@@ -623,7 +624,7 @@ def test_a_draft_is_explained_by_its_customer_and_month(tmp_path):
     found = configured(tmp_path, plans, subscriptions=one_subscription())
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "acme"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "acme"}, at="2026-10-01")
         books.history(ledger, {"a": hours(3600)}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02")
 
     def run(*arguments):

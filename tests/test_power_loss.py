@@ -54,7 +54,7 @@ def test_a_damaged_checkpoint_stops_nobody_who_polls_and_verify_names_it(struck,
     with open_ledger(struck, lambda: LATER) as ledger:
         found = audit.verify(struck, ledger.store)
     assert told in found.faults[0]
-    assert "no whole checkpoint stands in for the pages dropped up to record 3" in found.faults[1]
+    assert "no whole checkpoint stands in for the pages dropped up to record 9" in found.faults[1]
     assert tables(struck) == before
 
 

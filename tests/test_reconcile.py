@@ -34,7 +34,7 @@ def ground(tmp_path):
         "public_network_transfer_bytes": 10 * GB,  # 100 GB, all included
     }
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "a"}, at="2026-09-30", deleted=[("b", "b", "2026-09-11")])
+        books.inventory(ledger, {"a": "a"}, at="2026-10-01", deleted=[("b", "b", "2026-09-11")])
         usage = {"a": dict.fromkeys(DAYS, big), "b": dict.fromkeys(DAYS[:10], gone)}
         books.history(ledger, usage, since="2026-09-01", until="2026-10-01", at="2026-10-01T02", grain="daily")
     return found
@@ -125,7 +125,7 @@ def test_a_month_under_two_plans_that_was_billed_by_one(tmp_path):
     books = Books(found.store.directory)
     bucket = {"compute_unit_seconds": 36000}
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "a"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "a"}, at="2026-10-01")
         first, second = (dict.fromkeys(days, bucket) for days in (DAYS[:10], DAYS[10:]))
         books.history(ledger, {"a": first}, since="2026-09-01", until="2026-09-11", at="2026-10-01T02", grain="daily",
                       plan="launch", period_start="2026-01-01")  # fmt: skip
@@ -144,7 +144,7 @@ def test_hours_that_are_not_covered_are_told(tmp_path):
     found = configured(tmp_path, FREE, default_plan="pro")
     books = Books(found.store.directory)
     with books.open() as ledger:
-        books.inventory(ledger, {"a": "a"}, at="2026-09-30")
+        books.inventory(ledger, {"a": "a"}, at="2026-10-01")
         books.history(ledger, {"a": {}}, since="2026-09-02", until="2026-10-01", at="2026-10-01T02", grain="daily")
 
     document = told(found, total=100)

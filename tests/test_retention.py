@@ -53,7 +53,7 @@ def test_old_pages_of_closed_months_go_and_their_headers_and_hashes_stay(desk):
 
     assert tend(desk) == []
 
-    assert bodies(desk.directory) == {1: False, 3: False, 8: True}
+    assert bodies(desk.directory) == DROPPED
     for record in journal.read(desk.directory / "journal"):
         if record.seq in before:
             was = before[record.seq]
@@ -76,14 +76,14 @@ def test_zero_keeps_everything_and_makes_no_checkpoint(desk):
 def test_a_page_that_is_exactly_as_old_as_pages_are_kept_stays(desk, seconds, is_kept):
     desk.now = moment("2026-10-03") + timedelta(days=400, seconds=seconds)
     tend(desk, days=400)
-    assert bodies(desk.directory)[3] is is_kept
+    assert bodies(desk.directory)[9] is is_kept
 
 
 def test_a_segment_that_holds_anything_younger_stays_whole(desk):
     desk.now = moment("2026-11-20")
     # October's segment ends on 3 October; November's gets records still.
     tend(desk, days=1)
-    assert bodies(desk.directory) == {1: False, 3: False, 8: True}
+    assert bodies(desk.directory) == DROPPED
 
 
 def later(desk: Books, text: str = "2028-01-05") -> None:
@@ -142,12 +142,12 @@ def test_a_page_across_two_months_goes_once_both_are_closed(young):
     young.close("2026-09")
     later(young)
     tend(young)
-    assert bodies(young.directory)[3] is True
+    assert bodies(young.directory)[9] is True
     young.read("2026-10")
     young.close("2026-10")
     young.now += timedelta(days=1)
     tend(young)
-    assert bodies(young.directory)[3] is False
+    assert bodies(young.directory)[9] is False
 
 
 def test_pages_of_a_history_that_nobody_ended_stay(desk):
@@ -159,7 +159,7 @@ def test_pages_of_a_history_that_nobody_ended_stay(desk):
     later(desk)
     tend(desk)
     assert bodies(desk.directory)[seq] is True
-    assert bodies(desk.directory)[8] is False
+    assert bodies(desk.directory)[18] is False
 
 
 # -- checkpoints
@@ -225,7 +225,7 @@ def dropped(tmp_path: Path) -> Path:
 
 def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
     [note] = agreed(dropped).notes
-    assert note.startswith("the bodies of 2 pages, up to record 3, were dropped under store.keep_pages_days")
+    assert note.startswith("the bodies of 5 pages, up to record 9, were dropped under store.keep_pages_days")
     assert "the checkpoint at record" in note
 
 
@@ -284,7 +284,7 @@ def test_a_backup_has_the_checkpoint_and_restores_to_an_equal_store(dropped, tmp
 def test_a_backup_without_the_checkpoint_that_it_needs_is_refused(dropped, tmp_path):
     [made] = checkpoint.checkpoints(dropped / "journal")
     (made.path / "page.parquet").unlink()
-    with pytest.raises(JournalDamagedError, match="no whole checkpoint stands in for the pages dropped up to record 3"):
+    with pytest.raises(JournalDamagedError, match="no whole checkpoint stands in for the pages dropped up to record 9"):
         backup.backup(dropped, tmp_path / "backups", moment("2026-12-01"))
     assert not list((tmp_path / "backups").glob("metering-*Z"))
 

@@ -81,6 +81,9 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         note(f"{customer} is parked: {why}")
     for sentence in unbilled.sentences(done.not_billed, done.waivers):
         note(sentence)
+    if done.gone_unseen:
+        count = f"{done.gone_unseen} project{'' if done.gone_unseen == 1 else 's'}"
+        note(f"billed under the project's id: {count}, gone before anybody looked")
     document = _closed(done)
     rows = [invoice_head(invoice) for invoice in document["invoices"]]
     if dry_run:
@@ -138,6 +141,7 @@ def _closed(done: "Closing") -> Json:
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
         "not_billed": done.not_billed,
+        "gone_unseen": str(done.gone_unseen),
         "allow_incomplete": done.waivers.incomplete,
         "allow_unassigned": done.waivers.unassigned,
     }
