@@ -247,7 +247,7 @@ def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
     october = told["b/compute/pro/2026-10-01T00:00:00Z/1"]
     [page] = september["observations"]
     assert page["body_dropped_at"] == "2026-11-20T00:00:00Z"
-    assert (page["request_id"], len(page["sha256"])) == ("2", 64)
+    assert (page["request_id"], len(page["sha256"])) == ("5", 64)
     assert [row["body_dropped_at"] for row in october["observations"]] == [None]
     assert "its body was dropped 2026-11-20T00:00:00Z under store.keep_pages_days" in explain_text.table(september)
     assert "dropped" not in explain_text.table(october)
