@@ -365,6 +365,7 @@ def test_a_tick_drops_what_is_due_and_verify_rebuild_and_status_go_on(tmp_path):
         desk.now = "2026-10-03T12:00:00Z"
         desk.good("backfill")
         assert desk.run("tick").code == 0
+        desk.good("close", "2026-09")
         assert desk.good("invoices", "2026-09")["invoices"][0]["status"] == "final"
         desk.now = "2026-11-20T12:00:00Z"
         desk.run("tick")
