@@ -18,16 +18,17 @@ from typing import Any
 from metering import (
     check_endpoints,
     check_parties,
+    check_references,
     legacy,
     lock,
     meters,
     month_states,
     notify,
     pages,
-    ratecard,
     readable,
 )
 from metering import store as door
+from metering.check_references import Listed
 from metering.config import Config, Organization, Secret
 from metering.errors import (
     CredentialsError,
@@ -99,11 +100,18 @@ class Checked:
         codes = {found.exit_code for found in self.findings if found.state == "fault"}
         return next((code for code in (5, 1, 3) if code in codes), 0)
 
+    @property
+    def verdict(self) -> str:
+        """The last line: `ready`, or `not ready` and what to do first."""
+        worst = [found for found in self.findings if found.state == "fault" and found.exit_code == self.exit_code]
+        return f"not ready: first {worst[0].subject}: {worst[0].detail}" if self.exit_code else "ready"
+
     def document(self) -> Json:
         """The whole as JSON; counts are decimal strings."""
         return {
             "as_of": rfc3339(self.as_of),
             "is_ready": self.exit_code == 0,
+            "verdict": self.verdict,
             "configuration": {
                 "path": str(self.path),
                 "values": [{"key": key, "value": value, "source": source} for key, value, source in self.origins],
@@ -147,7 +155,7 @@ def check(  # noqa: PLR0913 - what the command line has
     out.tell("configuration", "faults", "ok", f"{config.path} has none")
     out.sections["organizations"] = asyncio.run(_organizations(config, keys, clock, out))
     out.sections["store"] = _store(config.store.directory, out)
-    out.sections["unknown_plans"] = _unknown_plans(config, out)
+    out.sections.update(check_references.sections(config, _listed(config, out), out.as_of, out.tell))
     out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
     out.sections["closing"] = _closing(config, out)
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
@@ -418,23 +426,19 @@ def _free(existing: Path, out: Checked) -> int:
     return free
 
 
-def _unknown_plans(config: Config, out: Checked) -> list[Json]:
-    """Projects whose name, by the pattern, names a plan that does not exist; as the last poll saw them."""
-    pattern = config.customers.project_name_pattern
-    subscribed = {row.project_id for row in config.subscription_rows}
-    names: list[str] = []
+def _listed(config: Config, out: Checked) -> list[Listed]:
+    """Every project that inventory has shown, as it was shown last; none where there is no store yet."""
+    found: list[Listed] = []
     try:
         with door.open_reader(config.store.directory) as store:
             for organization in config.organizations:
-                rows = store.query("latest_sightings", organization=organization.id).iter_rows(named=True)
-                names += [row["name"] for row in rows if row["is_listed"] and row["project_id"] not in subscribed]
+                rows = store.query("latest_sightings", organization=organization.id)
+                rows = rows.select("project_id", "name", "is_listed")
+                found += [Listed(organization=organization.id, **row) for row in rows.iter_rows(named=True)]
     except Exception as error:  # whatever the engine says of a damaged copy is a finding here
         text = str(error).partition("\n")[0]
         out.tell("store", "snapshot", "fault", f"the readers' copy cannot be read: {text}", exit_code=1)
-    found = ratecard.unknown_plans(names, pattern, config.plans)
-    for name, plan in found:
-        out.tell(f"project {name}", "plan", "note", f"its name asks for the plan {plan!r}, which does not exist")
-    return [{"project_name": name, "plan": plan} for name, plan in found]
+    return found
 
 
 def _closing(config: Config, out: Checked) -> list[str]:

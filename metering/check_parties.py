@@ -4,17 +4,13 @@ Looks at the configuration alone. Must not ask Neon or read the store.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from metering import tax_ids
+from metering.check_references import MOST_NAMED, Tell, tell_more
 from metering.config import Config
 
 Json = dict[str, Any]
-Tell = Callable[[str, str, str, str], None]
-"""Takes subject, check, state and detail."""
-
-MOST_NAMED = 10
 _WORDS = {"vat_id": "VAT identifier", "legal_id": "legal identifier"}
 
 
@@ -25,17 +21,21 @@ def tax_id_section(config: Config, tell: Tell) -> Json:
     if own:
         state = "note" if own.doubt else "ok"
         tell("seller", "tax id", state, _told(seller.tax_id, own))
-    given = sorted({(row.id, row.tax_id or "", row.country) for row in config.customer_rows}, key=str)
-    read = [(customer, text, tax_ids.read(text, country)) for customer, text, country in given if text]
+    given = {(row.id, tax.tax_id, row.country) for row in config.customer_rows for tax in row.taxes if tax.tax_id}
+    read = [(customer, text, tax_ids.read(text, country)) for customer, text, country in sorted(given, key=str)]
     kinds = Counter(found.kind for _, _, found in read)
     doubtful = [(customer, text, found) for customer, text, found in read if found.doubt]
-    counts = {"vat_id": kinds["vat_id"], "legal_id": kinds["legal_id"], "none": len(given) - len(read)}
+    counts = {
+        "vat_id": kinds["vat_id"],
+        "legal_id": kinds["legal_id"],
+        "none": len(config.customer_rows) - len({customer for customer, _, _ in given}),
+    }
     if config.customer_rows:
         words = [f"{counts[kind]} {name}{'' if counts[kind] == 1 else 's'}" for kind, name in _WORDS.items()]
         tell("customers", "tax ids", "ok", f"{', '.join(words)}, {counts['none']} without")
     for customer, text, found in doubtful[:MOST_NAMED]:
         tell(f"customer {customer}", "tax id", "note", _told(text, found))
-    tell_more(doubtful, "tax id", "in doubt", tell)
+    tell_more(doubtful, "customers", "tax id", "note", tell)
     return {
         "seller": None if own is None else {"written": seller.tax_id, "taken_for": own.kind, "doubt": own.doubt},
         "customers": {name: str(count) for name, count in counts.items()},
@@ -43,12 +43,6 @@ def tax_id_section(config: Config, tell: Tell) -> Json:
             {"customer": customer, "written": text, "doubt": found.doubt} for customer, text, found in doubtful
         ],
     }
-
-
-def tell_more(found: Sequence[object], check: str, what: str, tell: Tell) -> None:
-    """Says how many there are beyond those that were named."""
-    if len(found) > MOST_NAMED:
-        tell("customers", check, "note", f"and {len(found) - MOST_NAMED} more {what}")
 
 
 def _told(written: str, found: tax_ids.TaxId) -> str:

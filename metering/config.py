@@ -44,7 +44,7 @@ from metering.config_secret import Secret, secret
 from metering.config_values import WrittenFloat
 from metering.errors import ConfigError, Fault
 from metering.files import not_utf8
-from metering.ids import with_canonical_ids
+from metering.ids import respelled, with_canonical_ids
 
 __all__ = [
     "EVENTS",
@@ -124,6 +124,7 @@ def read(
     faults = list(layers.faults)
     data = with_canonical_ids(layers.data)
     config, positions = _draft(path, extended(data, faults), faults)
+    config = config.model_copy(update={"respelled": tuple(respelled(layers.data))})
     plan_ids = _plan_ids(data)
     faults.extend(contradictions(data, plan_ids))
     config = _with_rows(config, data, plan_ids, faults)
@@ -213,16 +214,20 @@ def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], f
     """The configuration with the rows of the CSV files that it names."""
     customers: list[Customer] = []
     subscriptions: list[Subscription] = []
+    notes = list(config.respelled)
     customers_file, subscriptions_file = (_named_file(config, data, name) for name in ("file", "subscriptions"))
     if customers_file:
-        customers, found = customer_rows(customers_file)
+        customers, found, told = customer_rows(customers_file)
         faults.extend(found)
+        notes.extend(told)
     if subscriptions_file:
-        subscriptions, found = subscription_rows(subscriptions_file, plan_ids)
+        subscriptions, found, told = subscription_rows(subscriptions_file, plan_ids)
         faults.extend(found)
+        notes.extend(told)
     currency_of_plan = {plan.id: plan.currency for plan in config.plans}
     faults.extend(currency_faults(customers, subscriptions, currency_of_plan))
-    return config.model_copy(update={"customer_rows": tuple(customers), "subscription_rows": tuple(subscriptions)})
+    rows = {"customer_rows": tuple(customers), "subscription_rows": tuple(subscriptions)}
+    return config.model_copy(update={**rows, "respelled": tuple(notes)})
 
 
 def _named_file(config: Config, data: Mapping[str, object], name: str) -> Path | None:

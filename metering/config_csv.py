@@ -92,6 +92,7 @@ class Table:
     def __init__(self, path: Path, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
         self.name = path.name
         self.faults: list[Fault] = []
+        self.notes: list[Fault] = []
         self.records: list[tuple[str, int, dict[str, str]]] = []
         try:
             data = path.read_bytes()

@@ -47,6 +47,7 @@ from metering.config_values import (
     Whole,
     named,
 )
+from metering.errors import Fault
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):
@@ -274,6 +275,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     discounts: tuple[Discount, ...] = ()
     customer_rows: tuple[Customer, ...] = ()
     subscription_rows: tuple[Subscription, ...] = ()
+    respelled: tuple[Fault, ...] = ()
+    """Ids that are written otherwise than they are read."""
     origins: dict[str, str] = {}
 
     @property

@@ -29,6 +29,7 @@ from metering.config_values import (
     named,
 )
 from metering.errors import Fault
+from metering.ids import respelled
 from metering.money import MINOR_UNITS
 from metering.period import rfc3339
 
@@ -130,8 +131,11 @@ _FIELD_OF_COLUMN = {"customer": "id"}
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
-def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
-    """The customers of a CSV file in its order, and its faults; several rows of one customer must have dates."""
+def customer_rows(path: Path) -> tuple[list[Customer], list[Fault], list[Fault]]:
+    """The customers of a CSV file in its order, its faults, and ids that are written otherwise than they are read.
+
+    Several rows of one customer must have dates.
+    """
     table = Table(path, _CUSTOMER_COLUMNS, ("customer",))
     rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
     by_id: dict[str, list[Customer]] = {}
@@ -147,7 +151,7 @@ def customer_rows(path: Path) -> tuple[list[Customer], list[Fault]]:
             right = f"write a date after tax_from, {row.tax_from:%Y-%m-%d}"
             table.fault(f"{row.place}, tax_to", f"{row.tax_to:%Y-%m-%d} is no later than tax_from", right)
     table.faults.extend(fault for found in by_id.values() for fault in _tax_faults(found))
-    return [_one_customer(found) for found in by_id.values()], table.faults
+    return [_one_customer(found) for found in by_id.values()], table.faults, table.notes
 
 
 def _one_customer(rows: Sequence[Customer]) -> Customer:
@@ -191,8 +195,11 @@ def _tax_start(row: Customer) -> tuple[datetime, int]:
     return row.tax_from or _EVER, row.line
 
 
-def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault]]:
-    """The subscriptions of a CSV file in its order, and its faults: unknown plans, empty and overlapping times."""
+def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault], list[Fault]]:
+    """The subscriptions of a CSV file in its order, its faults, and ids that are written otherwise than they are read.
+
+    Unknown plans, empty and overlapping times are faults.
+    """
     table = Table(path, _SUBSCRIPTION_COLUMNS, ("project_id", "customer", "plan"))
     sound = []
     for row in _parsed(table, Subscription, {}):
@@ -204,13 +211,14 @@ def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription
             table.fault(f"{row.place}, valid_to", f"{rfc3339(row.valid_to)} is no later than valid_from", right)
             sound.pop()
     table.faults.extend(_overlaps(sound))
-    return sound, table.faults
+    return sound, table.faults, table.notes
 
 
 def _parsed(table: Table, model: type[Row], field_of: Mapping[str, str]) -> list[Row]:
     column_of = {field: column for column, field in field_of.items()}
     out = []
     for where, line, cells in table.records:
+        table.notes.extend(respelled(cells, where, ", "))
         values: dict[str, object] = {field_of.get(column, column): cell for column, cell in cells.items()}
         try:
             out.append(model.model_validate({**values, "line": line, "place": where}))

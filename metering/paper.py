@@ -14,6 +14,7 @@ from typing import Any
 from metering import tax
 from metering import terms as terms_of_month
 from metering.config import Config, Customer, SellerConfig
+from metering.ids import canonical
 from metering.period import DAY, Period, month_name, parse_time
 from metering.store import Store
 from metering.terms import Terms
@@ -34,7 +35,7 @@ class Paper:
     def customer(self, document: Mapping[str, Any]) -> Customer:
         """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
         buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
-        found = self.customers.get(buyer["id"]) or Customer(id=buyer["id"], name=buyer["name"])
+        found = self.customers.get(canonical(buyer["id"])) or Customer(id=buyer["id"], name=buyer["name"])
         paying = found.at(last_day)
         if paying.tax_id is None and (owed := tax.owed_id(found.taxes, document)):
             return paying.model_copy(update={"tax_id": owed})

@@ -190,9 +190,15 @@ def _meter_faults(plan: Plan, where: str, known: Mapping[str, Meter]) -> Iterato
 def unknown_plans(names: Iterable[str | None], pattern: str | None, plans: Iterable[Plan]) -> list[tuple[str, str]]:
     """Project names whose pattern names a plan that does not exist, with that plan, sorted; `check` lists them."""
     known = {plan.id for plan in plans}
+    named = named_customers(names, pattern)
+    return sorted((name, plan) for name, (_, plan) in named.items() if plan not in known)
+
+
+def named_customers(names: Iterable[str | None], pattern: str | None) -> dict[str, tuple[str, str]]:
+    """Project name -> the customer and the plan that the pattern takes out of it, where it matches."""
     whole = re.compile(pattern) if pattern else None
     found = ((name, _named(name, whole)) for name in names if name)
-    return sorted((name, match[1]) for name, match in found if match and match[1] not in known)
+    return {name: match for name, match in found if match}
 
 
 def _named(name: str, pattern: re.Pattern[str] | None) -> tuple[str, str] | None:

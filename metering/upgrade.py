@@ -229,7 +229,7 @@ def _write(file: Path, text: str, plans: set[str]) -> None:
     temporary = file.with_name(f"{file.name}.new")
     try:
         temporary.write_bytes(text.encode())
-        _, faults = subscription_rows(temporary, plans)
+        _, faults, _ = subscription_rows(temporary, plans)
         if faults:
             raise MeteringError("\n".join(map(str, faults)), hint=f"{file.name} was left as it is")
         temporary.chmod(file.stat().st_mode)

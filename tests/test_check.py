@@ -100,7 +100,7 @@ def test_a_personal_key_sees_inventory_and_history(tmp_path, base_url):
     ]
     assert states(found, ORGANIZATION) == {"inventory": "ok", "history": "ok", "key": "ok"}
     assert (found.faults, found.exit_code) == ([], 0)
-    assert found.document()["is_ready"] is True
+    assert (found.document()["is_ready"], found.document()["verdict"]) == (True, "ready")
 
 
 def test_an_organizations_key_is_told_from_a_personal_one(tmp_path, base_url):
@@ -257,10 +257,13 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
     assert list(document) == [
         "as_of",
         "is_ready",
+        "verdict",
         "configuration",
         "organizations",
         "store",
         "unknown_plans",
+        "customers_without_row",
+        "references",
         "tax_ids",
         "closing",
         "webhooks",
@@ -305,7 +308,7 @@ def test_check_says_what_it_took_each_tax_id_for(tmp_path):
     }
 
 
-@pytest.mark.parametrize(("count", "more"), [(10, []), (11, ["and 1 more in doubt"])])
+@pytest.mark.parametrize(("count", "more"), [(10, []), (11, ["and 1 more of this kind"])])
 def test_of_tax_ids_in_doubt_the_first_ten_are_named(tmp_path, count, more):
     rows = "".join(f"c-{number:02},BE,BE0123456748\n" for number in range(count))
     (tmp_path / "customers.csv").write_text(f"customer,country,tax_id\n{rows}")
@@ -386,7 +389,11 @@ def test_names_that_ask_for_an_unknown_plan_are_listed_once_they_are_known(tmp_p
     assert set(listed) <= set(names)
     assert all(plan != "pro" and f"-{plan}-" in name for name, plan in listed.items())
     assert seen.document()["store"]["has_snapshot"] is True
-    assert seen.exit_code == 0
+    assert seen.exit_code == 3
+    name, asked = min(listed.items())
+    assert seen.verdict == (
+        f"not ready: first project {name}: its name asks for the plan {asked!r}, which does not exist; known here: pro"
+    )
 
 
 # -- webhooks

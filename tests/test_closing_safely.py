@@ -137,7 +137,8 @@ def test_a_missing_plan_example_prices_and_an_empty_seller_are_told_together_and
     # Worth: 100 CU-hours at the 0.16 USD of pro, the only plan.
     assert said(closed) == [
         "metering: not billed: usage of 1 project, Neon cost 22.20 USD, worth 16.00 USD: "
-        "the project's name asks for a plan that does not exist (reason given: cat is not sold yet)"
+        "the project's name asks for a plan that does not exist (reason given: cat is not sold yet)",
+        "metering: 2 customers have no row in customers.csv, so no name, no address and no tax: ant, bee",
     ]
     assert closed.json["not_billed"] == [
         {

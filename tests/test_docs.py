@@ -160,7 +160,7 @@ HEADINGS = {
     "plans.prices": "### `[[plans.prices]]`",
     "discounts": "## `[[discounts]]`",
 }
-NOT_SETTINGS = {"path", "customer_rows", "subscription_rows", "origins"}
+NOT_SETTINGS = {"path", "customer_rows", "subscription_rows", "respelled", "origins"}
 OWN_DEFAULT = {("plans", "name"): "the id"}
 """Defaults that the model cannot say."""
 

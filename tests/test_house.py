@@ -160,6 +160,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "check",
             "check_endpoints",
             "check_parties",
+            "check_references",
             "close",
             "readiness",
             "month_states",

@@ -8,7 +8,7 @@ from card import PATTERN, existence, organization, plan, segments
 
 from metering import config, ratecard, store
 from metering.errors import ConfigError
-from metering.ids import canonical, is_same_but_for_form, nearest
+from metering.ids import Neighbours, canonical
 from metering.web import links
 
 COMPOSED, DECOMPOSED = "M\u00fcller", "Mu\u0308ller"
@@ -46,13 +46,13 @@ def test_an_id_is_composed_and_has_no_blanks_around_it(written, read):
     ],
 )
 def test_the_nearest_id_differs_by_case_or_form_first_and_by_letters_then(name, known, found):
-    assert nearest(name, known) == found
+    assert Neighbours(known).nearest(name) == found
 
 
 def test_case_and_form_are_told_from_other_letters():
-    assert is_same_but_for_form("Acme", "acme") and is_same_but_for_form("acme ltd", "Acme-Ltd")
-    assert not is_same_but_for_form("acme", "acme") and not is_same_but_for_form("acme", "acmee")
-    assert not is_same_but_for_form("+", "-")
+    known = Neighbours({"acme", "acme ltd", "-"})
+    assert (known.by_form("Acme"), known.by_form("Acme-Ltd")) == ("acme", "acme ltd")
+    assert (known.by_form("acme"), known.by_form("acmee"), known.by_form("+")) == (None, None, None)
 
 
 CONFIG = """
@@ -94,6 +94,19 @@ def test_all_of_the_configuration_agrees_about_an_id_however_it_is_written(tmp_p
     assert [(row.id, row.currency) for row in found.plans] == [(COMPOSED, "USD"), ("small", "USD")]
     assert found.organizations[0].default_plan == COMPOSED
     assert found.customers.project_name_pattern is not None and COMPOSED in found.customers.project_name_pattern
+
+
+def test_ids_in_decomposed_letters_are_noted_where_they_stand(tmp_path):
+    found = read(tmp_path, f"{COMPOSED},21\n", f"p-1,{DECOMPOSED},{COMPOSED}\n")
+    assert [str(note) for note in found.respelled] == [
+        f"{where}: '{written}' is written in decomposed letters; it is read as '{COMPOSED}', the composed form"
+        for where, written in (
+            ("organizations[0].default_plan", DECOMPOSED),
+            ("plans[1].extends", DECOMPOSED),
+            ("discounts[0].customer", f" {DECOMPOSED}"),
+            ("subscriptions.csv row 1 (line 2), customer", DECOMPOSED),
+        )
+    ]
 
 
 def test_two_rows_that_become_one_id_are_a_fault_that_names_both_lines(tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metering.cli.base import Json, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.ids import canonical
 from metering.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     form: str | None,
 ) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
-    from metering import blockers, cycle, ledger, store, unbilled
     from metering import close as closing
+    from metering import cycle, ledger, store
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
 
     config, clock = read_config(config_path), business_clock()
@@ -75,16 +76,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         with ledger.open_ledger(config.store.directory, clock) as books:
             done = cycle.close_typed(books, config, period, now, waivers=waivers, release=released)
     is_reported = not done.is_new or _write_final(config, period, now)
-    if done.blocked_by:
-        note(f"it would be refused: {blockers.told(period, done.blocked_by)}")
-    for customer, why in sorted(done.parked.items()):
-        note(f"{customer} is parked: {why}")
-    for sentence in unbilled.sentences(done.not_billed, done.waivers):
-        note(sentence)
-    if done.gone_unseen:
-        count = f"{done.gone_unseen} project{'' if done.gone_unseen == 1 else 's'}"
-        note(f"billed under the project's id: {count}, gone before anybody looked")
-    document = _closed(done)
+    document = _closed(done, config)
+    _tell(done, document, period)
     rows = [invoice_head(invoice) for invoice in document["invoices"]]
     if dry_run:
         document["blocked_by"] = [row.document() for row in done.blocked_by]
@@ -95,6 +88,23 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         rows = _rehearsed_rows(document)
     emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
     finish(3 if done.parked or done.blocked_by or not is_reported else 0)
+
+
+def _tell(done: "Closing", document: Json, period: Period) -> None:
+    """Says on stderr what would stop the close, who is parked, what is not billed, and who has no row."""
+    from metering import blockers, check_references, unbilled
+
+    if done.blocked_by:
+        note(f"it would be refused: {blockers.told(period, done.blocked_by)}")
+    for customer, why in sorted(done.parked.items()):
+        note(f"{customer} is parked: {why}")
+    for sentence in unbilled.sentences(done.not_billed, done.waivers):
+        note(sentence)
+    if done.gone_unseen:
+        count = f"{done.gone_unseen} project{'' if done.gone_unseen == 1 else 's'}"
+        note(f"billed under the project's id: {count}, gone before anybody looked")
+    if said := check_references.told_without_row(document["customers_without_row"]):
+        note(said)
 
 
 def _write_final(config: "Config", period: Period, now: datetime) -> bool:
@@ -131,8 +141,10 @@ def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Wai
     )
 
 
-def _closed(done: "Closing") -> Json:
+def _closed(done: "Closing", config: "Config") -> Json:
     """What a closing did, as JSON."""
+    from metering import check_references
+
     return {
         "period": {"start": rfc3339(done.month.start), "end": rfc3339(done.month.end)},
         "issued": done.issued,
@@ -144,6 +156,9 @@ def _closed(done: "Closing") -> Json:
         "gone_unseen": str(done.gone_unseen),
         "allow_incomplete": done.waivers.incomplete,
         "allow_unassigned": done.waivers.unassigned,
+        "customers_without_row": check_references.without_row(
+            config, (canonical(one["customer"]["id"]) for one in done.invoices)
+        ),
     }
 
 

@@ -1,5 +1,6 @@
 """Commands around the product: init, check, demo, sandbox, verify, rebuild."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -35,8 +36,13 @@ def init(directory: Path) -> None:
 def check(send_test: bool, config_path: Path, form: str | None) -> None:
     """Everything that can be known before the first poll: configuration, credentials, store, endpoints."""
     from metering import check as checks
+    from metering.errors import ConfigError
 
-    config, clock = read_config(config_path), business_clock()
+    try:
+        config, clock = read_config(config_path), business_clock()
+    except ConfigError as error:
+        right = error.hint or f"correct {error.faults[0].where}"
+        raise ConfigError(error.faults, hint=f"not ready: first {right}") from None
     found = checks.check(
         config,
         api_keys(config),
@@ -49,6 +55,11 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
     emit(found.document(), found.rows(), form)
     for fault in found.faults:
         note(fault)
+    is_table = form == "table" or (form is None and sys.stdout.isatty())
+    if is_table:
+        click.echo(found.verdict)
+    elif found.exit_code:
+        note(found.verdict)
     finish(found.exit_code)
 
 
@@ -59,8 +70,6 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
 @click.option("--serve", "is_served", is_flag=True, help="Then keep the dashboard up until Ctrl-C.")
 def demo(projects: int, directory: Path | None, seed: int, is_served: bool) -> None:
     """No account needed: a sandbox API, two months of usage, alerts, invoices and a report."""
-    import sys
-
     from metering import rehearse
     from metering.cli.serving import serve_until_stopped
 
