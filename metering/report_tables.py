@@ -14,6 +14,7 @@ import polars as pl
 
 from metering.errors import ExactnessError
 from metering.figures import money_text, visible
+from metering.formulas import opened
 from metering.report_facts import Row, Table, column_sum
 
 TEXT, NUMBER = "text", "number"
@@ -70,7 +71,6 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 """Table -> column -> `text` or `number`; every table is a file, whether it has rows or not."""
 
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -135,12 +135,7 @@ def _csv_cell(value: str | None, kind: str) -> str:
         return ""
     if kind == NUMBER and _NUMBER_TEXT.fullmatch(value):
         return value
-    return '"' + guarded(visible(value)).replace('"', '""') + '"'
-
-
-def guarded(text: str) -> str:
-    """The text as a spreadsheet shows it: with an apostrophe in front where it would begin a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    return '"' + opened(visible(value)).replace('"', '""') + '"'
 
 
 def parquet_bytes(columns: Row, rows: Sequence[Row]) -> bytes:

@@ -16,10 +16,11 @@ from typing import Any
 import xlsxwriter  # type: ignore[import-untyped]
 
 from metering.figures import exact_sum, money_text, visible
+from metering.formulas import opened
 from metering.money import minor_units
 from metering.period import parse_time
 from metering.report_facts import COST_CURRENCY, Row, distinct
-from metering.report_tables import COLUMNS, NUMBER, guarded, tables
+from metering.report_tables import COLUMNS, NUMBER, tables
 
 DIGITS = 15
 """Significant digits that a spreadsheet keeps of a number."""
@@ -133,7 +134,7 @@ class _Sheet:
     def text(self, line: int, at: int, text: str) -> None:
         """A string cell, marked as such where it looks like a formula."""
         shown = visible(text)[:TEXT_MOST]
-        quoted = {"quote_prefix": True} if guarded(shown) != shown else {}
+        quoted = {"quote_prefix": True} if opened(shown) != shown else {}
         self._sheet.write_string(line, at, shown, self._styles(**quoted))
 
     def number(self, line: int, at: int, text: str, form: str) -> None:

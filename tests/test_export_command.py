@@ -11,8 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from books import Books, configured
+from click.testing import CliRunner, Result
 
+from metering.cli import cli
 from metering.cli.exporting import FORMATS
+from metering.errors import UsageError
 from metering.export.rendering import OPTIONS
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import PRO, Desk
@@ -128,9 +132,43 @@ def test_voided_invoice_and_credit_note_stand_beside_each_other(desk: Desk) -> N
     }
 
 
-def test_names_that_look_like_formulas_are_guarded(desk: Desk) -> None:
-    assert '"\'=Ant, ""Inc"""' in exported(desk, "xero", "2026-09")
-    assert "'=wrong" in exported(desk, "quickbooks", "2026-09")
+def test_importers_get_names_as_they_are_and_people_get_them_guarded(desk: Desk) -> None:
+    assert '\n"=Ant, ""Inc""",' in exported(desk, "xero", "2026-09")
+    assert ",=wrong," in exported(desk, "quickbooks", "2026-09")
+    assert "'=Ant" in exported(desk, "focus", "2026-09")
+
+
+def test_quickbooks_of_more_than_a_hundred_is_numbered_files_or_a_zip_and_no_standard_output(tmp_path: Path) -> None:
+    rows = "".join(f"p-{number},c{number:03},pro\n" for number in range(101))
+    pro = '[[plans]]\nid = "pro"\ncurrency = "USD"\nbase_fee = "1.00"\n'
+    config = configured(tmp_path, pro, subscriptions=f"project_id,customer,plan\n{rows}")
+    books = Books(tmp_path / "var")
+    with books.open() as found:
+        projects = {f"p-{number}": "name" for number in range(101)}
+        books.inventory(found, projects, at="2026-10-03")
+        books.history(found, {name: {} for name in projects}, since="2026-09-01", until="2026-10-01")
+
+    def run(*arguments: str) -> Result:
+        given = [*arguments, "--config", str(config.path)]
+        return CliRunner().invoke(cli, given, env={"METERING_NOW": "2026-10-03T00:00:00Z"})
+
+    assert run("close", "2026-09").exit_code == 0
+    refused = run("export", "quickbooks", "2026-09")
+    assert isinstance(refused.exception, UsageError)
+    assert str(refused.exception) == "quickbooks takes no more of 2026-09 at once: it comes in 2 files"
+    assert (refused.stdout, refused.exception.exit_code) == ("", 2)
+
+    out = tmp_path / "out"
+    out.mkdir()
+    written = run("export", "quickbooks", "2026-09", "-o", str(out / "q.csv"))
+    assert (written.exit_code, written.stdout) == (0, f"{out / 'q-1.csv'}\n{out / 'q-2.csv'}\n")
+    assert sorted(path.name for path in out.iterdir()) == ["q-1.csv", "q-2.csv"]
+    assert [(out / f"q-{number}.csv").read_text().count("INV-2026-") for number in (1, 2)] == [100, 1]
+    assert run("export", "quickbooks", "2026-09", "-o", str(out / "q.zip")).stdout == ""
+    with zipfile.ZipFile(out / "q.zip") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert parts == {f"quickbooks-{number}.csv": (out / f"q-{number}.csv").read_bytes() for number in (1, 2)}
+    assert run("export", "quickbooks", "2026-09", "--number", "INV-2026-000101").stdout.count("INV-2026-") == 1
 
 
 def test_the_files_are_written_whole_and_by_their_ending(desk: Desk, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from issued import POISON, TOTALS, book, document, documents, line, poisoned
+from issued import CUSTOMERS, POISON, TOTALS, book, document, documents, line, poisoned
 
 from metering import tax
 from metering.config import ExportsConfig
@@ -243,18 +243,51 @@ def test_hostile_names_change_no_sum_and_no_number_of_rows(text):
 
 
 @pytest.mark.parametrize("text", POISON, ids=lambda text: ascii(text)[:30])
-def test_no_cell_begins_a_formula_and_none_holds_a_control_character(text):
+def test_no_cell_runs_as_a_formula_and_none_holds_a_control_character(text):
     hostile = poisoned(text)
-    rows = [
-        *rows_of(xero.file(hostile)),
-        *rows_of(quickbooks.file(hostile)),
-        *rows_of(focus_columns.csv_text(focus.charges(hostile, lambda _: {text: text}))),
-    ]
-    for row in rows:
+    imported = [*rows_of(xero.file(hostile)), *rows_of(quickbooks.file(hostile))]
+    opened = rows_of(focus_columns.csv_text(focus.charges(hostile, lambda _: {text: text})))
+    for row in (*imported, *opened):
         for cell in row.values():
             is_number = cell.lstrip("-").replace(".", "", 1).isdigit()
-            assert is_number or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+            begins = not is_number and cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+            assert not begins or (row in imported and not set(cell) & set("(|!"))
             assert cell.replace("�", "").isprintable() and "\u202e" not in cell
+
+
+def names_in(file: str, column: str) -> set[str]:
+    return {row[column] for row in rows_of(file)}
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("-Minus Ltd", "-Minus Ltd"),
+        ("@home  GmbH", "@home  GmbH"),
+        ("=Sum & Co", "=Sum & Co"),
+        ("+49 Telefon", "+49 Telefon"),
+        ("=SUM(A1)", "'=SUM(A1)"),
+        ("+1 (800) 555", "'+1 (800) 555"),
+        ("-2+cmd|' /C calc'", "'-2+cmd|' /C calc'"),
+        ("@Sheet!A1", "'@Sheet!A1"),
+        ("Smith (Bros) | Co!", "Smith (Bros) | Co!"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_importers_find_the_name_that_the_customer_has(name, written):
+    named = book(customers=(CUSTOMERS[0].model_copy(update={"name": name}), *CUSTOMERS[1:]))
+    assert written in names_in(xero.file(named), "*ContactName")
+    assert written in names_in(quickbooks.file(named), "Customer")
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (100, [100]), (101, [100, 1]), (200, [100, 100])])
+def test_quickbooks_comes_in_files_of_at_most_100_whole_documents(count, sizes):
+    lines = [line("usage", "1.00"), line("usage", "2.00", tier="2")]
+    made = [document(f"INV-{n:03}", "acme", "USD", lines, ("3.00", [], "3.00")) for n in range(1, count + 1)]
+    files = quickbooks.files(book(made))
+    assert [len({row["InvoiceNo"] for row in rows_of(file)}) for file in files] == sizes
+    assert [len(rows_of(file)) for file in files] == [2 * size for size in sizes]
+    assert [row for file in files for row in rows_of(file)] == rows_of(quickbooks.file(book(made)))
 
 
 def test_credit_notes_are_below_zero_and_name_what_they_cancel():

@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "money",
             "legible",
             "files",
+            "formulas",
             "ids",
             "localized",
             "config",

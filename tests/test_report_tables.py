@@ -8,34 +8,7 @@ from sample_month import facts
 
 from metering.errors import ExactnessError
 from metering.report_data import build
-from metering.report_tables import COLUMNS, csv_text, guarded, parquet_bytes, tables
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "=1+1",
-        "+1",
-        "-1",
-        "@SUM(A1)",
-        "\t=1",
-        "\r=1",
-        "\n=1",
-        "＝1+1",
-        "＋1",
-        "－1",
-        "＠SUM(A1)",
-        " =1+1",
-        '=HYPERLINK("x")',
-    ],
-)
-def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(text):
-    assert guarded(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", ["", "acme", "1=1", "a-b", "'=1", "#1", "Société"])
-def test_any_other_text_stays_as_it_is(text):
-    assert guarded(text) == text
+from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
 
 
 def test_csv_quotes_texts_and_leaves_numbers_bare():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metering.errors import UsageError
+from metering.formulas import opened
 from metering.ids import canonical
 from metering.legible import legible
 from metering.period import parse_time, rfc3339, whole_second
@@ -188,14 +189,8 @@ def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     names = _columns(flats, columns)
     writer = csv.DictWriter(out, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _harmless(text) for name, text in row.items()} for row in flats)
+    writer.writerows({name: text if _is_number(text) else opened(text) for name, text in row.items()} for row in flats)
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    if (text[:1] in "=+@\t\r＝＋－＠" and text) or (text[:1] == "-" and not _is_number(text)):
-        return "'" + text
-    return text
 
 
 def _is_number(text: str) -> bool:

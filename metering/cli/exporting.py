@@ -74,13 +74,28 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:
         note(f"{refused.number} is left out: {refused.reason}")
-    if not done.content and not done.refused:
+    if not done.content and not done.refused and not done.parts:
         note(f"{month_name(period)} has nothing to export as {form}")
-    if output and (done.content or not done.refused):
+    if done.parts:
+        _write_parts(done.parts, output, f"{form} takes no more of {month_name(period)} at once")
+    elif output and (done.content or not done.refused):
         write_whole(output, done.content)
     elif not output:
         click.echo(done.content.decode(), nl=False)
     finish(3 if done.refused else 0)
+
+
+def _write_parts(parts: "Sequence[bytes]", output: Path | None, why: str) -> None:
+    """Writes the parts as FILE-1, FILE-2, …, and prints their paths. Raises UsageError where no file is named."""
+    from metering.files import write_whole
+
+    if output is None:
+        hint = "write -o FILE.csv for numbered files, -o FILE.zip for all in one, or --number NUMBER for one document"
+        raise UsageError(f"{why}: it comes in {len(parts)} files", hint=hint)
+    for number, content in enumerate(parts, start=1):
+        path = output.with_name(f"{output.stem}-{number}{output.suffix}")
+        write_whole(path, content)
+        click.echo(str(path))
 
 
 def _refuse_misplaced(form: str, given: set[str]) -> None:

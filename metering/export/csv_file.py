@@ -1,14 +1,16 @@
-r"""CSV as other systems import it: RFC 4180, `\r\n`, UTF-8; text that looks like a formula is guarded.
+r"""CSV as other systems import it: RFC 4180, `\r\n`, UTF-8; text that a spreadsheet would run is guarded.
 
 Pure. Numbers, dates and codes are ours and stand as they are; text comes from outside and is made harmless.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from metering.figures import visible
-from metering.report_tables import guarded
+from metering.formulas import imported, opened
 
 Cell = str | None
+_BREAKS = re.compile(r"[\t\n\v\f\r]+")
 
 
 def plain(value: str | None) -> str | None:
@@ -17,8 +19,13 @@ def plain(value: str | None) -> str | None:
 
 
 def text(value: str | None) -> str | None:
-    """The same as a cell: with an apostrophe in front where it would begin a formula."""
-    return None if value is None else guarded(plain(value) or "")
+    """Somebody's text as a cell of a file that people open: with an apostrophe where it would begin a formula."""
+    return None if value is None else opened(plain(value) or "")
+
+
+def name(value: str | None) -> str | None:
+    """Somebody's text as a cell of a file that importers read: names and the blanks inside them stay as they are."""
+    return None if value is None else imported(_BREAKS.sub(" ", visible(value)).strip())
 
 
 def file(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:

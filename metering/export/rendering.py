@@ -73,10 +73,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """An export's bytes, and the documents that are not in it."""
+    """An export's bytes, and the documents that are not in it.
+
+    `parts` are the files that it comes in where the importer does not take all at once; `content` is empty then.
+    """
 
     content: bytes
     refused: Sequence[Refused] = ()
+    parts: Sequence[bytes] = ()
 
 
 def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
@@ -96,7 +100,7 @@ def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
         return Rendered(content=_one_or_zip(files, wanted.suffix) if files or not refused else b"", refused=refused)
     if wanted.form == "focus":
         return Rendered(content=_focus(wanted, focus.charges(found, _names(month, found))))
-    return Rendered(content=_TEXTS[wanted.form](found, wanted).encode(), refused=refused)
+    return _in_parts([text.encode() for text in _TEXTS[wanted.form](found, wanted)], refused, wanted)
 
 
 def book(month: Month, config: Config, wanted: Wanted) -> Book:
@@ -162,13 +166,14 @@ def _names(month: Month, found: Book) -> Callable[[Json], Mapping[str, str | Non
     return names
 
 
-_TEXTS: Mapping[str, Callable[[Book, Wanted], str]] = {
-    "stripe": lambda book, _: stripe.lines(stripe.items(book)),
-    "xero": lambda book, _: xero.file(book),
-    "quickbooks": lambda book, _: quickbooks.file(book),
-    "beancount": lambda book, wanted: beancount.file(book, with_accounts=wanted.with_accounts),
-    "hledger": lambda book, wanted: hledger.file(book, with_accounts=wanted.with_accounts),
+_TEXTS: Mapping[str, Callable[[Book, Wanted], list[str]]] = {
+    "stripe": lambda book, _: [stripe.lines(stripe.items(book))],
+    "xero": lambda book, _: [xero.file(book)],
+    "quickbooks": lambda book, _: quickbooks.files(book),
+    "beancount": lambda book, wanted: [beancount.file(book, with_accounts=wanted.with_accounts)],
+    "hledger": lambda book, wanted: [hledger.file(book, with_accounts=wanted.with_accounts)],
 }
+"""The files that a format comes in: most in one, whatever the month has."""
 
 
 def neon_costs(month: Month) -> list[focus_columns.Row]:
@@ -185,6 +190,16 @@ def neon_costs(month: Month) -> list[focus_columns.Row]:
 
 def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
     return focus_columns.parquet_bytes(rows) if wanted.suffix == ".parquet" else focus_columns.csv_text(rows).encode()
+
+
+def _in_parts(parts: list[bytes], refused: Sequence[Refused], wanted: Wanted) -> Rendered:
+    """The only part as it is; several as files of their own, or in a ZIP."""
+    if len(parts) == 1:
+        return Rendered(content=parts[0], refused=refused)
+    if wanted.suffix != ".zip":
+        return Rendered(content=b"", refused=refused, parts=parts)
+    named = [(f"{wanted.form}-{number}.csv", part) for number, part in enumerate(parts, start=1)]
+    return Rendered(content=_one_or_zip(named, wanted.suffix), refused=refused)
 
 
 def _refuse_many(found: Sequence[Json], refused: int, suffix: str) -> None:

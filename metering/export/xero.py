@@ -36,7 +36,7 @@ def _head(book: Book, document: Json) -> tuple[Cell, ...]:
     address = (buyer.street or buyer.address, buyer.city, buyer.postcode, buyer.country)
     issued = document["issued_at"][:10]
     return (
-        *(csv_file.text(value) for value in (buyer.name, buyer.email, *address)),
+        *(csv_file.name(value) for value in (buyer.name, buyer.email, *address)),
         document["number"],
         document.get("credits") or document["period"]["start"][:7],
         issued,
@@ -47,13 +47,13 @@ def _head(book: Book, document: Json) -> tuple[Cell, ...]:
 def _line(book: Book, document: Json, share: Share) -> tuple[Cell, ...]:
     names = book.names
     return (
-        csv_file.text(share.said),
+        csv_file.name(share.said),
         "1",
         share.net_text,
         names.xero_account_code,
         tax_name(share.rate, names.xero_tax_type, names.xero_no_tax_type),
         share.tax_text,
         "Project" if share.project_id else None,
-        csv_file.text(share.project_id),
+        csv_file.name(share.project_id),
         document["currency"],
     )
