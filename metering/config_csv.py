@@ -134,7 +134,7 @@ class Table:
         first = next((line for line in text.splitlines() if line.strip()), "")
         where = f"{self.name} line 1"
         if re.fullmatch(r'"?sep=.?"?', first.strip(), re.IGNORECASE):
-            right = "take it out, and " + _SAVE_WITH_COMMAS
+            right = "take it out" + ("" if "," in first else f", and {_SAVE_WITH_COMMAS}")
             self.fault(where, f"is {first.strip()!r}, a line that only Excel understands", right)
             return True
         for separator, name in _SEPARATORS.items():

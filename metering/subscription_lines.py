@@ -12,6 +12,7 @@ from datetime import datetime
 from metering.config_csv import records
 from metering.config_values import moment
 from metering.errors import MeteringError
+from metering.ids import canonical
 from metering.period import rfc3339
 
 COLUMNS = ("project_id", "customer", "plan", "valid_from", "valid_to")
@@ -47,7 +48,7 @@ def switched(text: str, before: Choice | None, after: Choice, at: datetime) -> t
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise MeteringError(f"the file has no column {', '.join(missing)}", hint="add it, or write the lines by hand")
-    mine = [record for record in records if record.cells["project_id"] == after.project_id]
+    mine = [record for record in records if canonical(record.cells["project_id"]) == after.project_id]
     if any(start > at for start in (_time(record.cells["valid_from"]) for record in mine) if start):
         raise MeteringError(f"{after.project_id} has a row that begins later", hint="edit the file by hand")
     current = next((record for record in mine if _is_in_force(record.cells, at)), None)

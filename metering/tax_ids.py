@@ -20,6 +20,8 @@ _EUROPEAN_UNION = (
     *("MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
 )
 VAT_COUNTRIES = frozenset({*_EUROPEAN_UNION, "GB", "NO", "CH"})
+MISTAKEN = {"UK": "GB", "EL": "GR"}
+"""Codes that people write for countries, and ISO 3166 has others for."""
 _MODULE_OF_PREFIX = {**{country: country for country in VAT_COUNTRIES}, "EL": "GR", "XI": "GB"}
 _PREFIX_OF_COUNTRY = {"GR": "EL", "CH": "CHE"}
 """Where the prefix is not the code of the country."""
@@ -47,6 +49,7 @@ def read(written: str, country: str | None) -> TaxId:
     A prefix of the number decides before the country does: a business may be registered abroad.
     """
     home = (country or "").upper()
+    home = MISTAKEN.get(home, home)
     wanted: ValidationError | None = None
     judged = ""
     for prefix, number in _candidates(written, home):

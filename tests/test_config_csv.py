@@ -87,6 +87,10 @@ def test_what_has_one_meaning_only_is_read(tmp_path, text):
             b"sep=;\ncustomer;name\na;b\n",
             f"customers.csv line 1: is 'sep=;', a line that only Excel understands; take it out, and {COMMAS}",
         ),
+        (
+            b"sep=,\ncustomer,name\na,b\n",
+            "customers.csv line 1: is 'sep=,', a line that only Excel understands; take it out",
+        ),
         (b"customer,,name\na,,b\n", "customers.csv line 1: column 2 has no name; name it, or take the column out"),
         (b"customer,name, name \na,b,c\n", "customers.csv line 1: the column name stands there 2 times; once is right"),
         (

@@ -293,6 +293,13 @@ def test_everything_that_is_missing_is_told_at_once():
     assert "is 'Belgium'; write two letters" in str(told.value)
 
 
+@pytest.mark.parametrize(("written", "right"), [("UK", "GB"), ("EL", "GR")])
+def test_a_country_code_that_iso_3166_has_otherwise_is_told_with_the_right_one(written, right):
+    abroad = (CUSTOMERS[0].model_copy(update={"country": written}), *CUSTOMERS[1:])
+    (fault,) = {fault for document in documents() for fault in einvoice.faults(book(customers=abroad), document)}
+    assert str(fault) == f"customers.csv, acme, country: is '{written}'; write {right}, as ISO 3166 has it"
+
+
 def test_a_buyer_is_told_once_however_many_documents_it_has():
     nameless = (CUSTOMERS[0].model_copy(update={"country": None}), *CUSTOMERS[1:])
     with pytest.raises(ConfigError) as told:

@@ -9,7 +9,9 @@ from card import PATTERN, existence, organization, plan, segments
 from metering import config, ratecard, store
 from metering.errors import ConfigError
 from metering.ids import Neighbours, canonical
-from metering.web import links
+from metering.subscription_lines import Choice, switched
+from metering.web import links, tables
+from metering.web.listing import Sheet, listing
 
 COMPOSED, DECOMPOSED = "M\u00fcller", "Mu\u0308ller"
 
@@ -139,6 +141,19 @@ def test_a_link_made_for_another_spelling_opens_the_customers_page():
     secret = config.Secret("0123456789abcdef0123456789abcdef")
     token = links.sign(DECOMPOSED, datetime(2026, 11, 1, tzinfo=UTC), secret)
     assert links.opened(token, datetime(2026, 10, 1, tzinfo=UTC), secret) == COMPOSED
+
+
+@pytest.mark.parametrize(("stored", "asked"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED.upper())])
+def test_a_search_in_a_list_finds_either_spelling(stored, asked):
+    found = listing(Sheet(table=tables.CUSTOMERS, rows=[{"customer": stored}]), "/customers", {"q": asked})
+    assert [row["customer"] for row in found.rows] == [stored]
+
+
+def test_a_plan_is_changed_where_the_file_writes_the_project_otherwise():
+    text = f"project_id,customer,plan,valid_from,valid_to\n{DECOMPOSED},a,pro,2026-01-01,\n"
+    after = Choice(project_id=COMPOSED, customer="a", plan="team")
+    whole, _ = switched(text, None, after, datetime(2026, 3, 1, tzinfo=UTC))
+    assert f"{DECOMPOSED},a,pro,2026-01-01,2026-03-01T00:00:00Z\n" in whole
 
 
 def test_a_store_of_before_finds_its_customers_under_their_composed_ids():

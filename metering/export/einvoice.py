@@ -103,6 +103,9 @@ def _missing(where: str, values: Mapping[str, str | None]) -> Iterator[Fault]:
     for name, value in values.items():
         if not value:
             yield Fault(where=f"{where}{name}", what="is missing", right="e-invoices need it")
+        elif name == "country" and value in tax_ids.MISTAKEN:
+            right = f"write {tax_ids.MISTAKEN[value]}, as ISO 3166 has it"
+            yield Fault(where=f"{where}{name}", what=f"is {value!r}", right=right)
         elif name == "country" and not _COUNTRY.fullmatch(value):
             yield Fault(where=f"{where}{name}", what=f"is {value!r}", right="write two letters of ISO 3166, such as BE")
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from urllib.parse import urlencode
 
 from metering.figures import visible
+from metering.ids import canonical
 from metering.report_facts import Row
 from metering.report_tables import NUMBER, TEXT
 
@@ -114,7 +115,8 @@ class Sheet:
     def texts(self) -> list[str]:
         """What a search looks into, a text for each row."""
         names = self.table.searched
-        return ["\n".join(part for name in names for part in _texts(row.get(name))).casefold() for row in self.rows]
+        cells = ((part for name in names for part in _texts(row.get(name))) for row in self.rows)
+        return [canonical("\n".join(parts)).casefold() for parts in cells]
 
     def prepare(self) -> None:
         """Finds what is found once, and the order by each column that is shown."""
@@ -230,7 +232,7 @@ def _matching(sheet: Sheet, asked: Mapping[str, str]) -> Sequence[int]:
             having = sheet.places_of[name].get(wanted, set())
             places = [place for place in places if place in having]
     texts = sheet.texts
-    for word in asked.get("q", "")[:LONGEST_SEARCH].casefold().split():
+    for word in canonical(asked.get("q", "")[:LONGEST_SEARCH]).casefold().split():
         places = [place for place in places if word in texts[place]]
     return places
 
