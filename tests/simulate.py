@@ -311,7 +311,7 @@ def simulate(seed: int, directory: Path, *, steps: Sequence[timedelta], span: Pe
     machine = here.machine(directory)
     counts = dict.fromkeys(("polls", "partial", "kills", "outages", "requests"), 0)
     while here.time.server() < span.end:
-        _cycle(here, machine, chance, counts)
+        poll_in_a_storm(here, machine, chance, counts)
         step = chance.choice(steps)
         if is_whole_month and chance.random() < 1 / 60:
             counts["outages"] += 1
@@ -336,7 +336,7 @@ def compared(here: World, machine: Machine, until: datetime) -> tuple[list[tuple
     return [(key, truth.get(key, 0), ours.get(key, 0)) for key in keys if truth.get(key) != ours.get(key)], len(keys)
 
 
-def _cycle(here: World, machine: Machine, chance: random.Random, counts: dict[str, int]) -> None:
+def poll_in_a_storm(here: World, machine: Machine, chance: random.Random, counts: dict[str, int]) -> None:
     """One poll; in one of ten cut short by a kill somewhere inside it, in one of twelve over a wire that loses much.
 
     In one of forty the key is refused from some request on.
