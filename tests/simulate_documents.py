@@ -43,6 +43,8 @@ EXPORTS = ("focus", "xero", "quickbooks", "beancount", "hledger")
 SETTLED_AT = MONTH.end + 36 * HOUR
 NOVEMBER = Period(start=MONTH.end, end=next_month(MONTH.end))
 AGREED = Waivers(unassigned="agreed with nobody")
+STALE = 90 * HOUR
+"""So old may the last whole poll be: an outage of three days may follow within Neon's week."""
 MONTHS = [timedelta(minutes=15), *(hours * HOUR for hours in (1, 2, 4, 6, 8, 12))]
 """Between two polls of the long simulation, beside gaps of up to two days."""
 DAYS = [hours * HOUR for hours in (18, 44, 70)]
@@ -134,25 +136,51 @@ def platform(seed: int, directory: Path, *, projects: int, is_calm: bool = False
 
 
 def stormy(seed: int, directory: Path, outcome: Outcome, *, steps: Sequence[timedelta], projects: int) -> Platform:
-    """The month with everything going wrong that may, up to its close."""
+    """The month with everything going wrong that may, up to its close.
+
+    At least once in a week nothing does: Neon forgets hours and deleted projects after seven days, and what is gone is
+    legitimately another document (by the day, or up to the last hour of usage).
+    """
     chance = random.Random(f"documents {seed}")
     one = platform(seed, directory, projects=projects)
     faulty = Faulty(one.scenery, seed=seed, chance=0.02, sleep=one.here.time.sleep)
     one.here.wire.inner = faulty
+    mishaps, whole_at, is_quiet = one.here.sandbox.mishaps, BEGIN, False
     while one.now < SETTLED_AT:
-        one.moments.append(one.now)
-        poll_in_a_storm(one.here, one.machine, chance, outcome.counts)
+        faulty.chance, one.here.sandbox.mishaps = (0, Mishaps()) if is_quiet else (0.02, mishaps)
+        if _polled(one, chance, outcome.counts, is_quiet=is_quiet):
+            whole_at = one.moments[-1]
         step = chance.choice(steps)
         if chance.random() < 1 / 60:
             outcome.counts["outages"] += 1
             step += chance.uniform(1, 48) * HOUR
         later = one.now + step + timedelta(seconds=chance.uniform(0, 40))
+        is_quiet = later >= whole_at + STALE
+        if is_quiet:
+            later = max(one.now, whole_at + STALE)
+            later = max([later, *_ends(one.plot, later)])
         one.here.time.move_to(later if later < SETTLED_AT else max(one.now, SETTLED_AT + HOUR / 2))
-    one.here.wire.loss = faulty.chance = 0
-    one.here.wire.refuses_after, one.here.sandbox.mishaps = None, Mishaps()
+    one.here.wire.loss, one.here.wire.refuses_after, one.here.sandbox.mishaps = 0, None, Mishaps()
     one.here.wire.inner = one.scenery
     _settle(one, outcome)
     return one
+
+
+def _polled(one: Platform, chance: random.Random, counts: dict[str, int], *, is_quiet: bool) -> bool:
+    """One poll; whether it read everything."""
+    if is_quiet:
+        one.here.wire.loss, one.here.wire.refuses_after = 0, None
+        counts["polls"] += 1
+        return one.poll() == "complete"
+    one.moments.append(one.now)
+    before = counts["partial"], counts["kills"]
+    poll_in_a_storm(one.here, one.machine, chance, counts)
+    return before == (counts["partial"], counts["kills"])
+
+
+def _ends(plot: Plot, moment: datetime) -> list[datetime]:
+    """When what fails at a moment is over."""
+    return [outage.end + HOUR / 60 for outage in plot.outages if outage.is_at(moment)]
 
 
 def _settle(one: Platform, outcome: Outcome) -> None:
