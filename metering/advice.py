@@ -4,7 +4,7 @@ Every plan of today is tried on the whole time as if it had been the only one; a
 reached does not fit. Reads the store, writes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from metering.money import amount_text, parse_amount
 from metering.month import Month
 from metering.period import Period, month_name, rfc3339
 from metering.plan_file import backdated
+from metering.rated_month import RatedMonth
 from metering.store import Store
 from metering.terms import Terms
 
@@ -37,10 +38,11 @@ def advice(store: Store, config: Config, periods: Sequence[Period], now: datetim
     """The document that `advice` prints: a row per customer and one per organization."""
     found = _Found()
     for period in periods:
-        month = Month(store=store, terms=backtest.terms_of(store, config, period), period=period, now=now)
-        _try_ours(found, month, config.plans)
-        _try_neons(found, month)
-        if not month.coverage.is_complete():
+        rated = RatedMonth(store=store, config=config, period=period, now=now)
+        for month, is_of in rated.parts:
+            _try_ours(found, month, is_of, config.plans)
+        _try_neons(found, rated.whole)
+        if not rated.whole.coverage.is_complete():
             found.notes.append(f"{month_name(period)} is not covered completely")
     return {
         "period": {"start": rfc3339(periods[0].start), "end": rfc3339(periods[-1].end)},
@@ -73,8 +75,8 @@ class _Found:
 # -- ours
 
 
-def _try_ours(found: _Found, month: Month, plans: Sequence[Plan]) -> None:
-    for (customer, name, currency), amount in backtest.billed(month).items():
+def _try_ours(found: _Found, month: Month, is_of: Callable[[str], bool], plans: Sequence[Plan]) -> None:
+    for (customer, name, currency), amount in backtest.billed(month, is_of).items():
         found.paid[customer] = found.paid.get(customer, 0) + amount
         found.currencies.setdefault(customer, set()).add(currency)
         if name != backtest.NO_PLAN:
@@ -83,10 +85,10 @@ def _try_ours(found: _Found, month: Month, plans: Sequence[Plan]) -> None:
     for plan in plans:
         found.currency_of[plan.id] = plan.currency
         alone = replace(month, terms=_only(month.terms, month.segments, backdated(plan)))
-        for (customer, _, _), amount in backtest.billed(alone).items():
+        for (customer, _, _), amount in backtest.billed(alone, is_of).items():
             key = (customer, plan.id)
             found.tried[key] = found.tried.get(key, 0) + amount
-        for customer, used in reached.items():
+        for customer, used in ((customer, used) for customer, used in reached.items() if is_of(customer)):
             unfit = {name for name, limit in plan.quota.items() if limit and used.get(name, 0) >= limit}
             found.unfit.setdefault((customer, plan.id), set()).update(unfit)
 

@@ -4,24 +4,27 @@ A plan of the file takes the place of the one of the same id; whose project it w
 stay as they were. Amounts are net of tax and after discounts. Reads the store, writes nothing.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from metering import invoice, tax, terms
+from metering import invoice, tax
 from metering.config import Config, Plan
 from metering.errors import ConfigError, Fault, UsageError
 from metering.money import amount_text, parse_amount
 from metering.month import Month
 from metering.period import Period, month_name, month_of, rfc3339
+from metering.rated_month import RatedMonth
 from metering.store import Store
 from metering.terms import Terms
 
 Json = dict[str, Any]
 Sums = dict[tuple[str, str, str], int]
 """(customer, plan, currency) -> minor units; discounts stand under the plan `-`."""
+
+Owner = tuple[str | None, str | None]
+"""(customer, plan); None where a project was nobody's."""
 
 COST_CURRENCY = "USD"
 NO_PLAN = "-"
@@ -33,7 +36,7 @@ class Result:
 
     before: Sums = field(default_factory=dict)
     after: Sums = field(default_factory=dict)
-    cost: dict[tuple[str, str], int] = field(default_factory=dict)
+    cost: dict[Owner, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,24 +54,18 @@ def months(store: Store, first: Period | None, last: Period, now: datetime) -> l
     return out
 
 
-def terms_of(store: Store, config: Config, period: Period) -> Terms:
-    """The terms that a month was first closed by, or those of today for one that is not closed."""
-    closings = store.query("closings_of_month", month=month_name(period))
-    return terms.from_document(json.loads(closings["terms"][0])) if closings.height else terms.of(config)
-
-
 def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Sequence[Period], now: datetime) -> Json:
     """The document that `backtest` prints. Raises ConfigError where no plan of these months has such an id."""
     found, known, notes = Result(), set[str](), list[str]()
     for period in periods:
-        of_month = terms_of(store, config, period)
-        known |= {plan.id for plan in of_month.card.plans}
-        found.names.update({row.id: row.name for row in of_month.customers})
-        was = Month(store=store, terms=of_month, period=period, now=now)
-        _add(found.before, billed(was))
-        _add(found.after, billed(replace(was, terms=with_plans(of_month, plans))))
-        _add_cost(found.cost, was)
-        if not was.coverage.is_complete():
+        rated = RatedMonth(store=store, config=config, period=period, now=now)
+        for month, is_of in rated.parts:
+            known |= {plan.id for plan in month.terms.card.plans}
+            found.names.update({row.id: row.name for row in month.terms.customers})
+            _add(found.before, billed(month, is_of))
+            _add(found.after, billed(replace(month, terms=with_plans(month.terms, plans)), is_of))
+        _add_cost(found.cost, rated.whole)
+        if not rated.whole.coverage.is_complete():
             notes.append(f"{month_name(period)} is not covered completely: its figures are too low")
     if not known & {plan.id for plan in plans}:
         right = f"a plan takes the place of one of these: {', '.join(sorted(known))}"
@@ -96,12 +93,14 @@ def with_plans(of_month: Terms, plans: Iterable[Plan]) -> Terms:
     return replace(of_month, card=replace(of_month.card, plans=merged))
 
 
-def billed(month: Month) -> Sums:
-    """What every customer would be billed for the month before tax, by plan and currency."""
+def billed(month: Month, is_of: Callable[[str], bool] = lambda _: True) -> Sums:
+    """What every customer, or those of a part, would be billed for the month before tax, by plan and currency."""
     currency_of = {plan.id: plan.currency for plan in month.terms.card.plans}
     known = {customer.id: customer for customer in month.terms.customers}
     out: Sums = {}
     for customer, lines in invoice.lines(month.period, month.segments, month.charges, month.rates).items():
+        if not is_of(customer):
+            continue
         own = min(currency_of[str(line["plan"])] for line in lines if line["plan"] is not None)
         priced = [(currency_of.get(str(line["plan"]), own), line) for line in lines]
         for currency in sorted({code for code, _ in priced}):
@@ -119,11 +118,10 @@ def _add(sums: Sums, more: Sums) -> None:
         sums[key] = sums.get(key, 0) + amount
 
 
-def _add_cost(cost: dict[tuple[str, str], int], month: Month) -> None:
+def _add_cost(cost: dict[Owner, int], month: Month) -> None:
     for row in month.cost.rows:
-        if row["customer"] is not None:
-            key = (row["customer"], row["plan"])
-            cost[key] = cost.get(key, 0) + parse_amount(row["amount"], COST_CURRENCY)
+        key = (row["customer"], row["plan"])
+        cost[key] = cost.get(key, 0) + parse_amount(row["amount"], COST_CURRENCY)
 
 
 # -- rows
@@ -132,7 +130,7 @@ def _add_cost(cost: dict[tuple[str, str], int], month: Month) -> None:
 def _customers(found: Result) -> Iterator[Json]:
     """One row per customer and currency, those who would pay most more first."""
     before, after = _by(found.before, 0), _by(found.after, 0)
-    cost: dict[str, int] = {}
+    cost: dict[str | None, int] = {}
     for (customer, _), amount in found.cost.items():
         cost[customer] = cost.get(customer, 0) + amount
     keys = sorted(before.keys() | after.keys(), key=lambda key: (before.get(key, 0) - after.get(key, 0), key))
@@ -149,7 +147,7 @@ def _customers(found: Result) -> Iterator[Json]:
 
 def _plans(found: Result) -> Iterator[Json]:
     before, after = _by(found.before, 1), _by(found.after, 1)
-    cost: dict[str, int] = {}
+    cost: dict[str | None, int] = {}
     for (_, plan), amount in found.cost.items():
         cost[plan] = cost.get(plan, 0) + amount
     for plan, currency in sorted(before.keys() | after.keys()):
@@ -167,10 +165,19 @@ def _totals(found: Result) -> Iterator[Json]:
         mine = [row for row in customers if row["currency"] == key[1]]
         yield {
             **_amounts(before.get(key, 0), after.get(key, 0), key[1]),
-            **_margins(before, after, key, sum(found.cost.values())),
+            **_margins(before, after, key, _cost_of_all(found)),
             "winners": str(sum(row["result"] == "wins" for row in mine)),
             "losers": str(sum(row["result"] == "loses" for row in mine)),
         }
+
+
+def _cost_of_all(found: Result) -> int:
+    """Our Neon cost of everything that is not billed in another currency alone: what is nobody's costs too."""
+    payers: dict[bool, set[str]] = {True: set(), False: set()}
+    for customer, _, currency in found.before.keys() | found.after.keys():
+        payers[currency == COST_CURRENCY].add(customer)
+    elsewhere = payers[False] - payers[True]
+    return sum(amount for (customer, _), amount in found.cost.items() if customer not in elsewhere)
 
 
 def _by(sums: Sums, place: int | None) -> dict[tuple[str, str], int]:

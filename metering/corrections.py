@@ -19,7 +19,7 @@ from metering import adjustment, invoice, tax, terms, usage
 from metering.coverage import Certified, selection
 from metering.errors import MeteringError
 from metering.ledger import Ledger
-from metering.month import Month
+from metering.month import LATEST, Month
 from metering.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
 from metering.poll import certified_of
 from metering.store import Store
@@ -288,6 +288,32 @@ def history(
     if closing.rules != terms.RULES:
         return None
     return billed.lines, *_months(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
+
+
+def first_closed(store: Store, period: Period, now: datetime) -> Month | None:
+    """A closed month by its first closing and the usage known now; None where nobody closed it."""
+    mine = [closing for closing in _closings(store, LATEST) if closing.month == month_name(period)]
+    return _months(store, period, mine[0], now, LATEST)[1] if mine else None
+
+
+def closed_parts(
+    store: Store, period: Period, now: datetime
+) -> tuple[list[tuple[Month, Callable[[str], bool]]], Callable[[str], bool]]:
+    """A closed month once by each closing that anything stands by, with its customers; and who waits to be closed."""
+    name = month_name(period)
+    mine = [closing for closing in _closings(store, LATEST) if closing.month == name]
+    if not mine:
+        return [], lambda _: False
+    billed, first = _billed(store, name, LATEST), mine[0].seq
+    waiting = _parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
+    home = {customer: found.closing or first for customer, found in billed.items()}
+
+    def of(seq: int) -> Callable[[str], bool]:
+        return lambda customer: customer not in waiting and home.get(customer, first) == seq
+
+    standing = [closing for closing in mine if closing.seq in {first, *home.values()}]
+    parts = [(_months(store, period, closing, now, LATEST)[1], of(closing.seq)) for closing in standing]
+    return parts, waiting.__contains__
 
 
 def _rated_again(

@@ -23,7 +23,6 @@ from metering import (
     terms,
     unbilled,
 )
-from metering.backtest import terms_of
 from metering.blockers import Waivers
 from metering.config import Config
 from metering.errors import MeteringError
@@ -33,6 +32,7 @@ from metering.money import quantity_text
 from metering.month import Month, usage_json
 from metering.paper import Paper, Papers, papers
 from metering.period import DAY, Period, month_name, month_of, parse_time, previous_month
+from metering.rated_month import RatedMonth
 from metering.report_facts import Facts, Row, Table, every_day
 from metering.store import Store
 
@@ -75,9 +75,9 @@ def _reconciliation_file(config: Config, period: Period) -> Path:
 
 def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
     """All that the report is made from; `shown` is what `close.month_invoices` gives, where it is known already."""
-    month = Month(store=store, terms=terms_of(store, config, period), period=period, now=now)
+    month = RatedMonth(store=store, config=config, period=period, now=now).whole
     earlier = previous_month(period.start)
-    before = Month(store=store, terms=terms_of(store, config, earlier), period=earlier, now=now)
+    before = RatedMonth(store=store, config=config, period=earlier, now=now).whole
     shown = shown or close.month_invoices(store, config, period, now)
     used = usage_json(month)
     is_running = month_of(now) == period

@@ -190,6 +190,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "quota_forecast",
             "quota_status",
             "quotas",
+            "rated_month",
             "reconcile",
             "report",
             "documents",

@@ -47,10 +47,10 @@ def explain(number: str, line: str | None, month: str | None, form: str | None, 
 @with_format
 def reconcile(month: str, file: Path | None, total: str | None, config_path: Path, form: str | None) -> None:
     """Our computed Neon cost against Neon's own invoice, the difference split by cause."""
-    from metering import month as months
-    from metering import month_report, neon_invoice, store, terms
+    from metering import month_report, neon_invoice, store
     from metering import reconcile as reconciling
     from metering.files import given_text
+    from metering.rated_month import RatedMonth
 
     if (file is None) == (total is None):
         raise click.UsageError("write --invoice FILE or --total AMOUNT")
@@ -58,7 +58,7 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     lines = neon_invoice.parse(given_text(file), file.name) if file else []
     cents = _cents_of(total) if total is not None else 0
     with store.open_reader(config.store.directory) as found:
-        wanted = months.Month(store=found, terms=terms.of(config), period=parse_month(month, now), now=now)
+        wanted = RatedMonth(store=found, config=config, period=parse_month(month, now), now=now).whole
         told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
     month_report.keep_reconciliation(config, wanted.period, told)
     for said in told["notes"]:
@@ -128,14 +128,14 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
 @with_format
 def forecast(config_path: Path, form: str | None) -> None:
     """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
-    from metering import month as months
-    from metering import month_outlook, store, terms
+    from metering import month_outlook, store
     from metering.period import month_of
+    from metering.rated_month import RatedMonth
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
-        running = months.Month(store=found, terms=terms.of(config), period=month_of(now), now=now)
-        document = month_outlook.outlook(running)
+        running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
+        document = month_outlook.outlook(running.whole)
     totals = [{"customer": "total", **row} for row in document["totals"]]
     emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)
 

@@ -58,13 +58,14 @@ PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active
 def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
     """Usage per organization, project and metric, with coverage."""
     from metering import month as months
-    from metering import store, terms
+    from metering import store
+    from metering.rated_month import RatedMonth
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
     with store.open_reader(config.store.directory) as found:
-        wanted = months.Month(store=found, terms=terms.of(config), period=period, now=now)
-        document = months.usage_json(wanted, by=by, project=project)
+        wanted = RatedMonth(store=found, config=config, period=period, now=now)
+        document = months.usage_json(wanted.whole, by=by, project=project)
     emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
 
 
@@ -75,9 +76,9 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
 @with_format
 def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str | None) -> None:
     """Percentage of every quota, its level and forecast."""
-    from metering import month as months
     from metering import month_outlook, quota_status, store, terms
     from metering.period import month_of, rfc3339
+    from metering.rated_month import RatedMonth
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
@@ -86,8 +87,8 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
         )
         document: Json = {"as_of": rfc3339(now), "quotas": rows}
         if with_cost:
-            running = months.Month(store=found, terms=terms.of(config), period=month_of(now), now=now)
-            document["month"] = month_outlook.outlook(running)
+            running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
+            document["month"] = month_outlook.outlook(running.whole)
     emit(document, rows, form, QUOTA_COLUMNS)
 
 

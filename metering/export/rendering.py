@@ -30,6 +30,7 @@ from metering.export.documents import Book, Json
 from metering.month import Month
 from metering.paper import Papers, papers
 from metering.period import month_name, rfc3339
+from metering.rated_month import RatedMonth
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     "focus": frozenset({"drafts", "cost", "number"}),
@@ -88,7 +89,8 @@ def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
     if wanted.form == "stripe" and wanted.is_events:
         return Rendered(content=stripe.lines(meter_events(month, config, wanted)).encode())
     if wanted.form == "focus" and wanted.is_cost:
-        return Rendered(content=_focus(wanted, neon_costs(month)))
+        rated = RatedMonth(store=month.store, config=config, period=month.period, now=month.now)
+        return Rendered(content=_focus(wanted, neon_costs(rated.whole)))
     if wanted.form in {"cloudevents", "lago"}:
         write = events.cloudevents if wanted.form == "cloudevents" else events.lago
         return Rendered(content=write(_counted(month, papers(month.store, config, month.period), wanted)).encode())

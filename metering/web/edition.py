@@ -23,6 +23,7 @@ from metering.errors import MeteringError
 from metering.ids import canonical
 from metering.month import Month
 from metering.period import Period, month_name, month_of, parse_month, rfc3339
+from metering.rated_month import RatedMonth
 from metering.report_facts import Facts, Row, Table, grouped
 from metering.store import Store
 from metering.web import rows, tables
@@ -166,8 +167,8 @@ class Edition:
         return self._ahead is not None
 
     def _look_ahead(self) -> Row:
-        running = Month(store=self._beside, terms=self.terms, period=month_of(self.now), now=self.now)
-        return month_outlook.outlook(running)
+        running = RatedMonth(store=self._beside, config=self.config, period=month_of(self.now), now=self.now)
+        return month_outlook.outlook(running.whole)
 
     @Once
     def status(self) -> Row:
@@ -279,7 +280,7 @@ class MonthFigures:
     def month(self) -> Month:
         """The month as the store holds it."""
         edition = self.edition
-        return Month(store=edition.store, terms=edition.terms, period=self.period, now=edition.now)
+        return RatedMonth(store=edition.store, config=edition.config, period=self.period, now=edition.now).whole
 
     @Once
     def facts(self) -> Facts:
