@@ -59,7 +59,7 @@ def test_support_sees_who_is_suspended_first_and_searches_without_a_reload(opene
     assert page.get_by_role("heading", level=1).inner_text() == "Customer 21"
     page.get_by_label("By hour on").fill("2026-10-01")
     page.get_by_role("button", name="Show hours").click()
-    assert page.get_by_role("heading", name="Usage by hour").is_visible()
+    page.get_by_role("heading", name="Usage by hour").wait_for(state="visible")
 
 
 def test_support_sends_an_alert_again_with_one_button(opened, site):
