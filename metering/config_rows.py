@@ -110,16 +110,24 @@ def _tax_columns(row: Customer) -> DatedTax:
 
 
 class Subscription(BaseModel, frozen=True, extra="forbid"):
-    """A customer's dated choice of a plan for a project: [valid_from, valid_to), open where None."""
+    """A customer's dated choice of a plan for a project: [valid_from, valid_to), open where None.
+
+    Without customer and plan the project is the operator's own: known, and billed to nobody.
+    """
 
     project_id: Id
-    customer: Id
-    plan: Identifier
+    customer: Id | None = None
+    plan: Identifier | None = None
     valid_from: Moment | None = None
     valid_to: Moment | None = None
     line: int = 0
     place: str = ""
     """Where the row stands, for faults: `subscriptions.csv row 3 (line 4)`; `line` is where it begins."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether nobody is billed for the project in this time, on purpose."""
+        return self.customer is None
 
 
 Row = TypeVar("Row", Customer, Subscription)
@@ -204,7 +212,11 @@ def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription
     sound = []
     for row in _parsed(table, Subscription, {}):
         sound.append(row)
-        if row.plan not in plan_ids:
+        if (row.customer is None) != (row.plan is None):
+            empty = "customer" if row.customer is None else "plan"
+            right = "write both, or leave both empty for a project of your own that nobody is billed for"
+            table.fault(f"{row.place}, {empty}", "is empty", right)
+        if row.plan is not None and row.plan not in plan_ids:
             table.fault(f"{row.place}, plan", f"there is no plan {row.plan!r}", closest(row.plan, plan_ids))
         if row.valid_from and row.valid_to and row.valid_to <= row.valid_from:
             right = f"write a time after valid_from, {rfc3339(row.valid_from)}"
@@ -252,16 +264,17 @@ def currency_faults(
 ) -> Iterator[Fault]:
     """Customers whose currency is not their plan's, and customers with plans of two."""
     own = {row.id: row for row in customers if row.currency}
-    first: dict[str, Subscription] = {}
+    first: dict[str, tuple[Subscription, str, str]] = {}
     for row in subscriptions:
-        currency = currency_of_plan.get(row.plan)
-        if currency is None:
+        plan, payer = row.plan, row.customer
+        currency = currency_of_plan.get(plan) if plan else None
+        if plan is None or payer is None or currency is None:
             continue
-        earlier, customer = first.setdefault(row.customer, row), own.get(row.customer)
+        (earlier, held, other_currency), customer = first.setdefault(payer, (row, plan, currency)), own.get(payer)
         if customer and customer.currency != currency:
             other = f"pays in {customer.currency} ({customer.place})"
-        elif currency_of_plan[earlier.plan] != currency:
-            other = f"has plan {earlier.plan!r} in {currency_of_plan[earlier.plan]} (line {earlier.line})"
+        elif other_currency != currency:
+            other = f"has plan {held!r} in {other_currency} (line {earlier.line})"
         else:
             continue
         yield Fault(

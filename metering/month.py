@@ -7,9 +7,7 @@ again to the same bytes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -19,11 +17,9 @@ from metering import terms as terms_of_month
 from metering.config import Price
 from metering.coverage import Certified, Coverage, selection
 from metering.known import Unseen
-from metering.meters import meter_for
-from metering.money import quantity_text
 from metering.month_usage import MonthUsage
 from metering.neon_cost import NeonCost
-from metering.period import DAY, HOUR, Period, floor_hour, rfc3339, without
+from metering.period import HOUR, Period, without
 from metering.poll import certified_of
 from metering.store import Store
 from metering.terms import Terms
@@ -280,7 +276,7 @@ class Month:
         is_single = pl.len().over("meter") == 1
         pairs = hourly.join(metrics.with_columns(is_single=is_single), on="meter")
         apart = pairs.filter("is_single").select("project_id", "metric")
-        sums = self.usage.cut(cost.cuts_of(self.segments), apart)
+        sums = self.usage.cut(cost.cuts_of(self.segments, self.own_time), apart)
         dated = sums.filter(pl.col("metric").is_in(self.dated_metrics)).select("project_id", "metric")
         wanted = pl.concat([dated, pairs.filter(~pl.col("is_single")).select("project_id", "metric")]).unique()
         return usage.assigned(self.with_buckets(sums, wanted), self.segments, ["project_id"], "segment_no")
@@ -297,11 +293,26 @@ class Month:
         return rating.charges(self.pieces, self._used[0], self.prices, self.segments, costs)
 
     @cached_property
+    def own_time(self) -> pl.DataFrame:
+        """ratecard.OWN."""
+        return ratecard.own_time(self.period, self.terms.subscriptions)
+
+    @cached_property
+    def _of_nobody(self) -> pl.DataFrame:
+        """USAGE without a segment; `is_own` is true where the project is the operator's own, else null."""
+        nobody = self.placed.filter(pl.col("segment_no").is_null())
+        return usage.assigned(nobody, self.own_time, ["project_id"], "is_own")
+
+    @cached_property
     def unassigned(self) -> list[Json]:
         """Usage of projects that are nobody's: [{project_id, metric, value}]; `reason` where they are not yet known."""
-        nobody = self.placed.filter(pl.col("segment_no").is_null())
-        rows = ({**row, "value": str(row["value"])} for row in usage.by_metric(nobody, ["project_id"]))
+        rows = _told(self._of_nobody.filter(pl.col("is_own").is_null()))
         return known.marked(rows, frozenset(one.project_id for one in self.not_known))
+
+    @cached_property
+    def own(self) -> list[Json]:
+        """Usage of the operator's own projects, which nobody is billed for: [{project_id, metric, value}]."""
+        return _told(self._of_nobody.filter("is_own"))
 
     @cached_property
     def unpriced(self) -> list[Json]:
@@ -414,72 +425,5 @@ class Month:
         return {project: (customer, plan) for project, customer, plan in rows}
 
 
-def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
-    """What `usage` prints: contract section 3. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
-    rows, keys = month.sums, ["organization", "project_id"]
-    if project is not None:
-        rows = rows.filter(pl.col("project_id") == project)
-    pairs = rows.select("project_id", "metric").unique()
-    if by is None:
-        pairs = pairs.filter(pl.col("metric").is_in(month.dated_metrics))
-    rows = month.with_buckets(rows, pairs, every=DAY if by == "day" else HOUR)
-    rows = rows.with_columns(partial=month.is_partial(rows))
-    if by is not None:
-        keys += ["start", "end"]
-    if by == "day":
-        day = pl.col("start").dt.truncate("1d")
-        rows = rows.with_columns(start=day, end=pl.max_horizontal("end", day.dt.offset_by("1d")))
-    return {
-        "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
-        "as_of": rfc3339(month.now),
-        "coverage": {**month.coverage_json(), "gaps": _gaps(month)},
-        "usage": _usage_rows(month, rows, keys),
-    }
-
-
-def _gaps(month: Month) -> list[Json]:
-    """Hours that nothing certifies. The latest cannot be certified yet: they are told apart from those that could."""
-    certifiable_to = rfc3339(floor_hour(month.now - HOUR))
-    out: list[Json] = []
-    for gap in month.coverage.gaps(month.now):
-        if gap["start"] < certifiable_to:
-            out.append({**gap, "end": min(gap["end"], certifiable_to)})
-        if gap["end"] > certifiable_to:
-            out.append({**gap, "start": max(gap["start"], certifiable_to), "reason": "too_recent"})
-    return out
-
-
-def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str]) -> list[Json]:
-    names, owners = month.names(), month.owners()
-    priced = {plan.id: {price.meter for price in plan.prices} for plan in month.terms.card.plans}
-    summed = (
-        rows.group_by(*keys, "metric", "read_at")
-        .agg(pl.col("value").sum(), pl.col("partial").any())
-        .filter(pl.col("value") != 0)
-        .sort(*keys, "metric", "read_at")
-    )
-    out: list[Json] = []
-    for _, group in groupby(summed.iter_rows(named=True), key=lambda row: [row[name] for name in (*keys, "metric")]):
-        read = list(group)
-        head: Json = read[0]
-        span: Json = {name: rfc3339(head[name]) for name in ("start", "end") if name in keys}
-        customer, plan = owners.get(head["project_id"], (None, None))
-        meter = meter_for(head["metric"], priced.get(plan or "", ()), month.terms.card.meters)
-        quantities = (usage.quantity(row["value"], meter, row["read_at"] or month.now) for row in read if meter)
-        out.append(
-            {
-                "organization": head["organization"],
-                "project_id": head["project_id"],
-                "project_name": names.get(head["project_id"]),
-                "customer": customer,
-                "plan": plan,
-                **span,
-                "metric": head["metric"],
-                "value": str(sum(row["value"] for row in read)),
-                "meter": meter.id if meter else None,
-                "quantity": quantity_text(sum(quantities, Fraction(0))) if meter else None,
-                "unit": meter.unit if meter else None,
-                "partial": any(row["partial"] for row in read),
-            }
-        )
-    return out
+def _told(rows: pl.DataFrame) -> list[Json]:
+    return [{**row, "value": str(row["value"])} for row in usage.by_metric(rows, ["project_id"])]

@@ -29,12 +29,13 @@ from metering.errors import MeteringError
 from metering.files import write_whole
 from metering.invoice_sheet import Background, own_usage
 from metering.money import quantity_text
-from metering.month import Month, usage_json
+from metering.month import Month
 from metering.paper import Paper, Papers, papers
 from metering.period import DAY, Period, month_name, month_of, parse_time, previous_month
 from metering.rated_month import RatedMonth
 from metering.report_facts import Facts, Row, Table, every_day
 from metering.store import Store
+from metering.usage_document import usage_json
 
 Json = dict[str, Any]
 _OWNED = ("project_id", "metric", "customer", "meter")

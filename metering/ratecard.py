@@ -247,8 +247,27 @@ _MAPPED = {"project_id": pl.String(), "customer": pl.String(), "plan": pl.String
 
 
 def _subscribed(subscriptions: Sequence[Subscription]) -> pl.DataFrame:
-    rows = [(row.project_id, row.customer, row.plan, row.valid_from, row.valid_to) for row in subscriptions]
+    rows = [
+        (row.project_id, row.customer, row.plan, row.valid_from, row.valid_to)
+        for row in subscriptions
+        if not row.is_own
+    ]
     return pl.DataFrame(rows, schema=_MAPPED, orient="row")
+
+
+OWN: dict[str, pl.DataType] = {"project_id": pl.String(), "start": Moment, "end": Moment, "is_own": pl.Boolean()}
+"""Time in which a project is the operator's own, clipped to a month; `is_own` is true in every row."""
+
+
+def own_time(month: Period, subscriptions: Sequence[Subscription]) -> pl.DataFrame:
+    """OWN of the subscriptions without customer and plan, sorted by project and start."""
+    spans = (
+        (row.project_id, max(row.valid_from or month.start, month.start), min(row.valid_to or month.end, month.end))
+        for row in subscriptions
+        if row.is_own
+    )
+    rows = [(project, start, end, True) for project, start, end in spans if start < end]
+    return pl.DataFrame(rows, schema=OWN, orient="row").sort("project_id", "start")
 
 
 def _seen(

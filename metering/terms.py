@@ -46,7 +46,10 @@ def of(config: Config) -> Terms:
         ),
         customers=tuple(sorted(config.customer_rows, key=lambda row: row.id)),
         subscriptions=tuple(
-            sorted(config.subscription_rows, key=lambda row: (row.project_id, str(row.valid_from or ""), row.customer))
+            sorted(
+                config.subscription_rows,
+                key=lambda row: (row.project_id, str(row.valid_from or ""), row.customer or ""),
+            )
         ),
         organizations=tuple(sorted(config.organizations, key=lambda row: row.id)),
         pattern=config.customers.project_name_pattern,

@@ -19,12 +19,13 @@ WHY = {
     "unassigned": "nobody pays for the project",
     "not_known": "no list of projects has shown the project yet",
     "unknown_plan": "the project's name asks for a plan that does not exist",
+    "own": "a project of our own",
     "not_in_plan": "the plan has no price for it",
     "no_meter": "no meter knows it",
     "gaps": "nobody read these hours",
 }
 """The reasons in the order in which they are told."""
-_OF_NOBODY = {"unassigned", "not_known", "unknown_plan"}
+_OF_NOBODY = {"unassigned", "not_known", "unknown_plan", "own"}
 
 
 def valued(month: Month, rows: Sequence[Row]) -> Table:
@@ -42,7 +43,8 @@ def not_billed(month: Month) -> list[Json]:
     unassigned = [
         {"reason": "unknown_plan" if row["project_id"] in asked else "unassigned", **row} for row in month.unassigned
     ]
-    rows = grouped(valued(month, [*unassigned, *month.unpriced]), lambda row: str(row["reason"]))
+    own = [{"reason": "own", **row} for row in month.own]
+    rows = grouped(valued(month, [*unassigned, *own, *month.unpriced]), lambda row: str(row["reason"]))
     out = [_told(month, reason, rows[reason]) for reason in WHY if reason in rows]
     hours = month.coverage.hours() - month.coverage.covered_hours()
     return [*out, {**_EMPTY, "reason": "gaps", "hours": str(hours)}] if hours else out
@@ -64,7 +66,9 @@ def _told(month: Month, reason: str, rows: Sequence[Row]) -> Json:
         ],
         "neon_cost": None if cost is None else money_text(cost, COST_CURRENCY),
         "worth": [
-            {"currency": row["currency"], "amount": row["worth"]} for row in report_watch.worth(rows) if row["currency"]
+            {"currency": row["currency"], "amount": row["worth"]}
+            for row in report_watch.worth(rows)
+            if row["currency"] and reason != "own"
         ],
     }
 

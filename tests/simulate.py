@@ -28,7 +28,7 @@ from metering.config_models import NeonConfig, Organization, Plan, SellerConfig,
 from metering.errors import CredentialsError
 from metering.intake import Report
 from metering.ledger import Ledger
-from metering.month import Month, usage_json
+from metering.month import Month
 from metering.neon import Neon
 from metering.period import HOUR, Period, floor_hour, month_of, parse_time
 from metering.sandbox import (
@@ -47,6 +47,7 @@ from metering.sandbox.faults import Mishaps
 from metering.sandbox.gate import Sandbox
 from metering.stop import Stop
 from metering.terms import of as terms_of
+from metering.usage_document import usage_json
 from tests.faults.transport import Faulty, answer
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))

@@ -196,7 +196,7 @@ HEADER = b"project_id,customer,plan,valid_from,valid_to\n"
     ("rows", "fault"),
     [
         (b"p1,a,por,,\n", "subscriptions.csv row 1 (line 2), plan: there is no plan 'por'; did you mean pro?"),
-        (b"p1,a,,,\n", "subscriptions.csv row 1 (line 2), plan: is missing"),
+        (b"p1,a,,,\n", "subscriptions.csv row 1 (line 2), plan: is empty"),
         (b",a,pro,,\n", "subscriptions.csv row 1 (line 2), project_id: is missing"),
         (b"p1,a,pro,1.1.2026,\n", "subscriptions.csv row 1 (line 2), valid_from: '1.1.2026' is not a date"),
         (b"p1,a,pro,2026-02-30,\n", "subscriptions.csv row 1 (line 2), valid_from: '2026-02-30' is not a date"),

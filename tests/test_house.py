@@ -177,6 +177,7 @@ LAYERS: dict[str, tuple[str, set[str], set[str]]] = {
             "export",
             "init",
             "month",
+            "usage_document",
             "month_outlook",
             "month_profile",
             "month_usage",

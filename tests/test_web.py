@@ -18,8 +18,9 @@ from openpyxl import load_workbook
 from metering import close, explain, quota_status, status, store, terms
 from metering.cli.reading import invoice_head
 from metering.listener import Listener
-from metering.month import Month, usage_json
+from metering.month import Month
 from metering.period import month_of
+from metering.usage_document import usage_json
 from metering.web.app import PAGES, application
 from metering.web.desk import Desk
 from metering.web.edition import Editions

@@ -57,15 +57,15 @@ PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active
 @with_format
 def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
     """Usage per organization, project and metric, with coverage."""
-    from metering import month as months
     from metering import store
     from metering.rated_month import RatedMonth
+    from metering.usage_document import usage_json
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
     with store.open_reader(config.store.directory) as found:
         wanted = RatedMonth(store=found, config=config, period=period, now=now)
-        document = months.usage_json(wanted.whole, by=by, project=project)
+        document = usage_json(wanted.whole, by=by, project=project)
     emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
 
 

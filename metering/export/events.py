@@ -14,8 +14,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from metering.month import Month, usage_json
+from metering.month import Month
 from metering.period import Period, parse_time
+from metering.usage_document import usage_json
 
 Json = dict[str, Any]
 

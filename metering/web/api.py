@@ -10,12 +10,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metering import close, month, ratecard
+from metering import close, ratecard
 from metering.errors import MeteringError, UsageError
 from metering.figures import visible
 from metering.ids import canonical
 from metering.period import parse_month, rfc3339
 from metering.report_facts import Row
+from metering.usage_document import usage_json
 from metering.web import openapi
 from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, NotFoundError, status_of
 from metering.web.edition import Edition, MonthFigures
@@ -56,7 +57,7 @@ def usage(edition: Edition, request: Request) -> Document:
     """What `usage` prints."""
     found, project = _month(request, edition), request.query_params.get("project")
     key = ("usage document", found.name, project)
-    return edition.ask(key, lambda _: month.usage_json(found.month, project=project))
+    return edition.ask(key, lambda _: usage_json(found.month, project=project))
 
 
 def timeline(edition: Edition, request: Request) -> Document:
@@ -66,7 +67,7 @@ def timeline(edition: Edition, request: Request) -> Document:
     if by not in {"day", "hour"}:
         raise UsageError("by is day or hour")
     key = ("usage document", found.name, project, by)
-    return edition.ask(key, lambda _: month.usage_json(found.month, by=by, project=project))
+    return edition.ask(key, lambda _: usage_json(found.month, by=by, project=project))
 
 
 def quotas(edition: Edition, _: Request) -> Document:
