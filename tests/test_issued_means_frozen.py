@@ -189,9 +189,11 @@ def test_a_project_that_is_renamed_later_keeps_its_name_on_what_was_issued(
     desk: Desk, issued: dict[str, bytes], tmp_path: Path
 ) -> None:
     desk.now = "2026-10-05T12:00:00Z"
-    desk.neon.fleet("org-a").project("ant-1", "renamed since")
+    (project,) = [one for one in desk.neon.fleet("org-a").projects if one["id"] == "ant-1"]
+    project["name"] = "renamed since"
     desk.good("poll")
-    assert "renamed since" in desk.run("usage", "2026-09").out
+    with store.open_reader(reading.read(desk.write(), environ={}).store.directory) as found:
+        assert "renamed since" in found.query("latest_sightings", organization="org-a")["name"].to_list()
     assert b"shop of ant" in issued["focus"]
     assert differing(issued, rendered(desk, tmp_path)) == []
 
