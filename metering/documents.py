@@ -7,16 +7,16 @@ from metering.charts import standing_alone
 from metering.invoice_sheet import Background, sheet
 from metering.period import parse_time
 from metering.report_facts import Row
-from metering.templates import environment
+from metering.templates import template
 from metering.typeset import Typesetter
 
 
 def page_writer(background: Background) -> Callable[[Row], str]:
     """Turns invoices into HTML pages, one after the other."""
-    template = environment().get_template("invoice.html.j2")
+    written = template("invoice.html.j2")
 
     def page(invoice: Row) -> str:
-        return template.render(sheet(invoice, background))
+        return written.render(sheet(invoice, background))
 
     return page
 

@@ -21,7 +21,7 @@ from metering.period import parse_time
 from metering.report_facts import Row, counts_as_revenue
 from metering.report_paper import paper
 from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
-from metering.templates import environment
+from metering.templates import template
 from metering.typeset import Typesetter
 from metering.workbook import workbook
 
@@ -129,9 +129,9 @@ def invoice_file(invoice: Row) -> str:
 
 
 def _report_page(report: Row, invoices: Sequence[Row], asked: set[str]) -> str:
-    template = environment().get_template("report.html.j2")
+    page = template("report.html.j2")
     beside = {"links": _links(invoices), "tables": list(COLUMNS), "has_csv": "csv" in asked, "beside": sorted(asked)}
-    return template.render(**report, **beside, charts=charts, rows_shown=ROWS_SHOWN)
+    return page.render(**report, **beside, charts=charts, rows_shown=ROWS_SHOWN)
 
 
 def _links(invoices: Sequence[Row]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -338,32 +339,44 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+PARTS = {part_of(module) for module in MODULES}
+
+
 def layer_of(part: str) -> str | None:
     return next((name for name, (_, modules, _) in LAYERS.items() if part in modules), None)
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file, which is read, parsed and walked once for all tests."""
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and full name of everything imported, also inside functions."""
-    for node in ast.walk(tree_of(path)):
+    found: list[tuple[int, str]] = []
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute, so that they can be read anywhere"
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            found += ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+    return tuple(found)
 
 
 def imported_parts(path: Path) -> Iterator[tuple[int, str]]:
     """Line and part of the house of every import of our own."""
-    parts = {part_of(module) for module in MODULES}
     for line, name in imports(path):
         package, _, rest = name.partition(".")
         if package == "metering":
             part = rest.partition(".")[0]
-            yield line, part if part in parts else "__init__"
+            yield line, part if part in PARTS else "__init__"
 
 
 def place(path: Path, line: int = 0) -> str:
@@ -417,7 +430,7 @@ def test_only_doors_open_the_network_and_the_database(path):
 @pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) not in READS_THE_CLOCK], ids=place)
 def test_time_is_an_argument(path):
     wrong = []
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Attribute) and node.attr in WALL_CLOCK.get(_last_name(node.value), ()):
             wrong.append(place(path, node.lineno))
     wrong += [place(path, line) for line, name in imports(path) if name in {"time.time", "time.time_ns"}]
@@ -431,7 +444,7 @@ def _last_name(node: ast.expr) -> str:
 @pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) in EXACT], ids=place)
 def test_no_float_comes_near_money(path):
     wrong = []
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         is_named = isinstance(node, ast.Name) and node.id == "float"
         is_typed = isinstance(node, ast.Attribute) and node.attr in {"Float32", "Float64", "mean", "median"}
         is_literal = isinstance(node, ast.Constant) and isinstance(node.value, float | complex)
@@ -454,7 +467,7 @@ def test_every_module_says_what_it_knows(path):
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_a_function_fits_on_a_screen(path):
     wrong = []
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > MOST_LINES_OF_A_FUNCTION:
@@ -473,7 +486,7 @@ def test_names_say_what_a_thing_is():
     wrong = [
         f"{place(path, node.lineno)} {node.name}"
         for path in MODULES
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.ClassDef) and empty.search(node.name)
     ]
     wrong += [place(path) for path in MODULES if re.search(r"util|helper|common|misc", path.stem)]
@@ -577,7 +590,7 @@ def test_every_test_runs():
     wrong = [
         place(path, node.lineno)
         for path in sorted((TOP / "tests").rglob("*.py"))
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and node.attr in {"skip", "x" + "fail"} and _last_name(node.value) == "mark"
     ]
     assert wrong == [], "a test that does not run promises what nobody checks"

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -65,6 +66,15 @@ def asset_address(name: str) -> str:
     return f"/static/{name}?{hashlib.sha256(asset(name)).hexdigest()[:12]}"
 
 
+@cache
+def _templates() -> Environment:
+    """The environment of the dashboard's pages. A process makes it once, because it keeps what it compiled."""
+    found = environment()
+    found.filters.update(short_day=_short_day, short_moment=_short_moment)
+    found.globals.update(asset=asset_address, charts=charts, menu=MENU, tables=tables)
+    return found
+
+
 class Desk:
     """Answers with pages; `resend` sends an alert again and returns the endpoints, or is None where nothing may be."""
 
@@ -79,21 +89,22 @@ class Desk:
     ) -> None:
         self.editions, self.access, self.clock = editions, access, clock
         self.link_secret, self.resend = link_secret, resend
-        self._templates = environment()
-        self._templates.filters.update(short_day=_short_day, short_moment=_short_moment)
-        self._templates.globals.update(asset=asset_address, charts=charts, menu=MENU, tables=tables)
 
     def page(
         self, request: Request, template: str, edition: Edition | None, *, code: int = 200, **told: Any
     ) -> Response:
         """A page of reports/web/; `told` is what it shows."""
-        text = self._templates.get_template(f"web/{template}.html.j2").render(
-            path=request.url.path,
-            parameters=dict(request.query_params),
-            edition=edition,
-            is_stale=edition is not None and _is_stale(edition),
-            trouble=self.editions.trouble,
-            **{"month": None, "section": None, "is_own": False, **told},
+        text = (
+            _templates()
+            .get_template(f"web/{template}.html.j2")
+            .render(
+                path=request.url.path,
+                parameters=dict(request.query_params),
+                edition=edition,
+                is_stale=edition is not None and _is_stale(edition),
+                trouble=self.editions.trouble,
+                **{"month": None, "section": None, "is_own": False, **told},
+            )
         )
         return HTMLResponse(text.encode("utf-8", "replace"), code)
 
