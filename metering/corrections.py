@@ -7,15 +7,14 @@ record, so that an invoice with adjustments can be computed again to the same by
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-import polars as pl
-
-from metering import adjustment, invoice, tax, terms, usage
+from metering import adjustment, closed, invoice, tax, terms
+from metering.closed import Basis, Billed, StoredClosing
 from metering.coverage import Certified, selection
 from metering.errors import MeteringError
 from metering.ledger import Ledger
@@ -40,37 +39,9 @@ class Corrections:
     conflicts: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Closing:
-    """A closing as the store has it; `parked` and `settled` are customers."""
-
-    seq: int
-    month: str
-    as_of: datetime
-    as_of_seq: int
-    terms: str
-    rules: int
-    parked: Mapping[str, str]
-    settled: Sequence[str]
-
-
-Basis = tuple[str, bool]
-"""The currency of lines, and whether they include tax: lines of two bases cannot be added up."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Billed:
-    """What a customer was billed for a month: by which closing, and the lines that stand."""
-
-    closing: int | None = None
-    is_waiting: bool = False
-    lines: list[Json] = field(default_factory=list)
-    bases: set[Basis] = field(default_factory=set)
-
-
 def due(month: Month) -> Corrections:
     """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
-    closings = _closings(month.store, month.as_of_seq)
+    closings = closed.closings(month.store, month.as_of_seq)
     earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
     lines: defaultdict[str, list[Json]] = defaultdict(list)
     bases: defaultdict[str, set[Basis]] = defaultdict(set)
@@ -112,28 +83,20 @@ def _inclusive(of_month: Terms) -> set[str]:
 
 def shown(month: Month) -> Corrections:
     """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
-    known = {closing.month for closing in _closings(month.store, month.as_of_seq)}
+    known = {closing.month for closing in closed.closings(month.store, month.as_of_seq)}
     is_next = {month_name(month.period), month_name(previous_month(month.period.start))} & known
     return due(month) if is_next else Corrections()
 
 
 def months_to_correct(store: Store, now: datetime, as_of_seq: int) -> set[str]:
     """The closed months that an adjustment is known for which no invoice carries yet."""
-    closings = _closings(store, as_of_seq)
+    closings = closed.closings(store, as_of_seq)
     names = {closing.month for closing in closings}
     return {name for name in names if any(True for _ in _of_month(store, name, closings, now, as_of_seq))}
 
 
-def _closings(store: Store, as_of_seq: int) -> list[_Closing]:
-    out = []
-    for row in store.query("closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
-        facts = json.loads(row.pop("document"))
-        out.append(_Closing(**row, parked=facts.get("parked", {}), settled=facts.get("settled", [])))
-    return out
-
-
 def _of_month(
-    store: Store, name: str, closings: Sequence[_Closing], now: datetime, as_of_seq: int
+    store: Store, name: str, closings: Sequence[StoredClosing], now: datetime, as_of_seq: int
 ) -> Iterator[tuple[str, set[Basis], list[Json]]]:
     """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
 
@@ -145,8 +108,8 @@ def _of_month(
     if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
         return
     mine = [closing for closing in closings if closing.month == name]
-    billed = _billed(store, name, as_of_seq)
-    waiting = _parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
+    billed = closed.billed(store, name, as_of_seq)
+    waiting = closed.parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
     home = {customer: found.closing or mine[0].seq for customer, found in billed.items()}
     for closing in mine:
         if closing.rules != terms.RULES or (closing is not mine[0] and closing.seq not in home.values()):
@@ -156,7 +119,7 @@ def _of_month(
         for customer in sorted(rated.keys() | billed.keys()):
             if customer in waiting or home.get(customer, mine[0].seq) != closing.seq:
                 continue
-            was = billed.get(customer, _Billed())
+            was = billed.get(customer, Billed())
             again = rated.get(customer, [])
             bases = was.bases | {(currency_of[line["plan"]], customer in inclusive) for line in again if line["plan"]}
             added: list[Json] = []
@@ -166,7 +129,7 @@ def _of_month(
                 yield customer, bases, added
 
 
-def _kept(month: Month, closings: Sequence[_Closing]) -> Iterator[tuple[str, Basis, list[Json]]]:
+def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str, Basis, list[Json]]]:
     """(customer, basis, adjustment lines) that a voided invoice of this month carried of months under older rules.
 
     Nothing computes those again, so they stand on the invoice that takes its place as they stood on it.
@@ -194,27 +157,27 @@ def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
     return out
 
 
-def _stays(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> Callable[[str], bool]:
+def _stays(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> Callable[[str], bool]:
     """Whether what a customer was billed for a month is a closing's under older rules."""
     rules = {closing.seq: closing.rules for closing in closings}
     first = next(closing.seq for closing in closings if closing.month == name)
-    billed = _billed(store, name, as_of_seq)
+    billed = closed.billed(store, name, as_of_seq)
 
     def stays(customer: str) -> bool:
-        found = billed.get(customer, _Billed())
+        found = billed.get(customer, Billed())
         return not found.is_waiting and rules[found.closing or first] != terms.RULES
 
     return stays
 
 
-def _settled_seq(store: Store, name: str, closings: Sequence[_Closing], as_of_seq: int) -> int:
+def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> int:
     """A record up to which every change of the month is billed: of a later closing that took in every customer, if any.
 
     It must have parked nobody, and no closing of the month itself and no void may have come after it.
     """
     own = [closing.as_of_seq for closing in closings if closing.month == name]
     last = max([int(store.query("last_void", as_of_seq=as_of_seq).item()), *own])
-    first: dict[str, _Closing] = {}
+    first: dict[str, StoredClosing] = {}
     for closing in closings:
         first.setdefault(closing.month, closing)
     whole = (c.as_of_seq for month, c in first.items() if month > name and not c.parked and c.as_of_seq >= last)
@@ -239,39 +202,6 @@ def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> boo
     )
 
 
-def _parked(mine: Iterable[_Closing]) -> set[str]:
-    """The customers that the closings of one month have left parked."""
-    out: set[str] = set()
-    for closing in mine:
-        out = (out - set(closing.settled)) | set(closing.parked)
-    return out
-
-
-def _billed(store: Store, name: str, as_of_seq: int) -> dict[str, _Billed]:
-    """Customer -> what stands for the month: lines of its own invoice, and adjustments of it on later ones.
-
-    A customer whose invoice is void waits until it is issued anew.
-    """
-    out: defaultdict[str, _Billed] = defaultdict(_Billed)
-    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
-        found = out[row["customer"]]
-        is_own = row["month"] == name
-        if is_own:
-            found.is_waiting, found.closing = row["is_void"], None if row["is_void"] else row["seq"]
-        if row["is_void"]:
-            continue
-        # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
-        document = json.loads(row["document"])
-        of_month = [
-            {**line, "number": document["number"]}
-            for line in document["lines"]
-            if is_own != (line["kind"] == "adjustment") and line["from"].startswith(name)
-        ]
-        found.lines += of_month
-        found.bases |= {(row["currency"], bool(document.get("tax_inclusive")))} if of_month else set()
-    return out
-
-
 def history(
     store: Store, name: str, customer: str, now: datetime, as_of_seq: int
 ) -> tuple[list[Json], Month, Month] | None:
@@ -280,20 +210,20 @@ def history(
     (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
     None where nothing of the month is closed, or the customer's closing was under other rules than today's.
     """
-    mine = [closing for closing in _closings(store, as_of_seq) if closing.month == name]
+    mine = [closing for closing in closed.closings(store, as_of_seq) if closing.month == name]
     if not mine:
         return None
-    billed = _billed(store, name, as_of_seq).get(customer, _Billed())
+    billed = closed.billed(store, name, as_of_seq).get(customer, Billed())
     closing = next((closing for closing in mine if closing.seq == billed.closing), mine[0])
     if closing.rules != terms.RULES:
         return None
-    return billed.lines, *_months(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
+    return billed.lines, *closed.rerated(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
 
 
 def first_closed(store: Store, period: Period, now: datetime) -> Month | None:
     """A closed month by its first closing and the usage known now; None where nobody closed it."""
-    mine = [closing for closing in _closings(store, LATEST) if closing.month == month_name(period)]
-    return _months(store, period, mine[0], now, LATEST)[1] if mine else None
+    mine = [closing for closing in closed.closings(store, LATEST) if closing.month == month_name(period)]
+    return closed.rerated(store, period, mine[0], now, LATEST)[1] if mine else None
 
 
 def closed_parts(
@@ -301,50 +231,28 @@ def closed_parts(
 ) -> tuple[list[tuple[Month, Callable[[str], bool]]], Callable[[str], bool]]:
     """A closed month once by each closing that anything stands by, with its customers; and who waits to be closed."""
     name = month_name(period)
-    mine = [closing for closing in _closings(store, LATEST) if closing.month == name]
+    mine = [closing for closing in closed.closings(store, LATEST) if closing.month == name]
     if not mine:
         return [], lambda _: False
-    billed, first = _billed(store, name, LATEST), mine[0].seq
-    waiting = _parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
+    billed, first = closed.billed(store, name, LATEST), mine[0].seq
+    waiting = closed.parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
     home = {customer: found.closing or first for customer, found in billed.items()}
 
     def of(seq: int) -> Callable[[str], bool]:
         return lambda customer: customer not in waiting and home.get(customer, first) == seq
 
     standing = [closing for closing in mine if closing.seq in {first, *home.values()}]
-    parts = [(_months(store, period, closing, now, LATEST)[1], of(closing.seq)) for closing in standing]
+    parts = [(closed.rerated(store, period, closing, now, LATEST)[1], of(closing.seq)) for closing in standing]
     return parts, waiting.__contains__
 
 
 def _rated_again(
-    store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int
+    store: Store, period: Period, closing: StoredClosing, now: datetime, as_of_seq: int
 ) -> tuple[dict[str, list[Json]], Terms]:
     """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
-    then, rated = _months(store, period, closing, now, as_of_seq)
+    then, rated = closed.rerated(store, period, closing, now, as_of_seq)
     lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
     return lines, rated.terms
-
-
-def _months(store: Store, period: Period, closing: _Closing, now: datetime, as_of_seq: int) -> tuple[Month, Month]:
-    """A closed month as its closing saw it; and with the closing's terms and names, but the usage known now."""
-    frozen = terms.from_document(json.loads(closing.terms))
-    then = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=closing.as_of_seq)
-    today = Month(store=store, terms=frozen, period=period, now=now, as_of_seq=as_of_seq)
-    spans = store.query("usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
-    known = then.existence["project_id"].implode()
-    is_new = ~pl.col("project_id").is_in(known)
-    rated = Month(
-        store=store,
-        terms=frozen,
-        period=period,
-        now=now,
-        as_of_seq=as_of_seq,
-        inventory=(
-            pl.concat([usage.widened(then.existence, spans), today.existence.filter(is_new)]).sort("project_id"),
-            pl.concat([then.sightings.filter(~is_new), today.sightings.filter(is_new)]),
-        ),
-    )
-    return then, rated
 
 
 def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
