@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from metering import checkpoint, corrections, journal, landing, ledger, lock, store, terms
+from metering import checkpoint, corrections, journal, landing, ledger, lock, store, supplement, terms
 from metering.close import frozen_invoice
 from metering.errors import JournalDamagedError
 from metering.files import data_directory
@@ -148,16 +148,7 @@ def _verify_invoices(live: Store, found: Findings) -> None:
         if closed["rules"] != terms.RULES:
             _verify_kept(live, closed, found)
             continue
-        start = parse_time(f"{closed['month']}-01T00:00:00Z")
-        month = Month(
-            store=live,
-            terms=terms.from_document(json.loads(closed["terms"])),
-            period=month_of(start),
-            now=closed["as_of"],
-            as_of_seq=closed["as_of_seq"],
-        )
-        due = corrections.due(month)
-        drafts = {draft["customer"]["id"]: draft for draft in month.drafts(due.lines, due.currencies)}
+        drafts = {draft["customer"]["id"]: draft for draft in _rated_again(live, closed)}
         for row in live.query("invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
             found.invoices += 1
             issued: dict[str, Any] = json.loads(row["document"])
@@ -169,6 +160,22 @@ def _verify_invoices(live: Store, found: Findings) -> None:
         note, original = json.loads(row["document"]), json.loads(row["original"])
         if not (_cancels(note, original) if row["rules"] == terms.RULES else _takes_back(note, original)):
             found.faults.append(f"credit note {row['number']}: it does not cancel {note['credits']}")
+
+
+def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The drafts of a closing, or of a supplement, by its own terms and as known then."""
+    period = month_of(parse_time(f"{closed['month']}-01T00:00:00Z"))
+    if found := supplement.stored(live, period, closed["seq"]):
+        return found.drafts
+    month = Month(
+        store=live,
+        terms=terms.from_document(json.loads(closed["terms"])),
+        period=period,
+        now=closed["as_of"],
+        as_of_seq=closed["as_of_seq"],
+    )
+    due = corrections.due(month)
+    return month.drafts(due.lines, due.currencies, due.billed)
 
 
 def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:

@@ -25,9 +25,11 @@ from metering.month import LATEST, Month
 from metering.parking import Issued, Unknown
 from metering.period import Period, month_name, previous_month, rfc3339
 from metering.store import Store
+from metering.supplement import Supplement, supplements
 
 Json = dict[str, Any]
 NOBODY: Mapping[str, str] = {}
+NOTHING_WAIVED = {"allow_incomplete": None, "allow_unassigned": None, "closed_by": "typed"}
 
 
 class Documents(Sequence[Json]):
@@ -120,7 +122,7 @@ class _Decision:
     def drafts_and_parked(self) -> tuple[list[Json], dict[str, str]]:
         """The drafts to issue, and who waits with the reason."""
         due = corrections.due(self.month)
-        drafts = self.month.drafts(due.lines, due.currencies)
+        drafts = self.month.drafts(due.lines, due.currencies, due.billed)
         drafts = [draft for draft in drafts if self.pending is None or draft["customer"]["id"] in self.pending]
         parked = _to_park(self.month, drafts, due, self.pending, self.release)
         return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
@@ -153,6 +155,54 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
         return _closing_of(month)
     numbers = _record(ledger, decision)
     return replace(_closing_of(month, numbers), is_new=True)
+
+
+def supplement(ledger: Ledger, config: Config, period: Period, now: datetime) -> Closing:
+    """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
+
+    Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
+    be issued. What is billed is not billed again: running it twice changes nothing.
+    """
+    found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
+    numbers = [number for one in found for number in _record_supplement(ledger, config, one)]
+    return replace(_closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
+
+
+def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
+    """What `supplement` would issue; writes nothing."""
+    found = _supplements(store, config, period, now, LATEST)
+    stored = _closing_of(_today(store, config, period, now))
+    drafts = [draft for one in found for draft in one.drafts]
+    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=_customer))
+
+
+def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
+    return Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+
+
+def _supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
+    """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
+    found = supplements(store, config, period, now, seq)
+    conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
+    if conflicts:
+        said = "; ".join(f"{customer}: {why}" for customer, why in sorted(conflicts.items()))
+        hint = "correct their rows, or void what they were billed and close the month anew for them"
+        raise MeteringError(f"no supplement of {month_name(period)} was issued: {said}", hint=hint)
+    return [one for one in found if one.drafts]
+
+
+def _record_supplement(ledger: Ledger, config: Config, found: Supplement) -> list[str]:
+    """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
+    month, base, drafts = found.month, found.closing.base, [*found.drafts]
+    assert base is not None, "a supplement has a base"
+    return _journal(
+        ledger,
+        config,
+        month,
+        drafts,
+        facts={"supplements": base.seq, "gained": list(found.closing.gained)},
+        said={"parked": {}, "settled": [], "released": {}, **NOTHING_WAIVED},
+    )
 
 
 def rehearse(  # noqa: PLR0913 - the same choices as of a closing
@@ -203,22 +253,33 @@ def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waiver
 
 
 def _record(ledger: Ledger, decision: _Decision) -> list[str]:
-    """Numbers the drafts, uses them up, and journals the closing with all that it takes to rate it again."""
-    month = decision.month
+    """Numbers the drafts and journals the closing."""
     drafts, parked = decision.drafts_and_parked
     settled = sorted(({draft["customer"]["id"] for draft in drafts} | (decision.pending or set())) - parked.keys())
-    decided = {"parked": parked, "settled": settled, "released": dict(decision.release)}
-    waived = {
+    said = {
+        "parked": parked,
+        "settled": settled,
+        "released": dict(decision.release),
         "allow_incomplete": decision.waivers.incomplete,
         "allow_unassigned": decision.waivers.unassigned,
         "closed_by": "tick" if decision.is_by_itself else "typed",
     }
-    series, positions = _numbers(ledger.store, decision.config, drafts, month.now)
+    return _journal(ledger, decision.config, decision.month, drafts, facts={}, said=said)
+
+
+def _journal(  # noqa: PLR0913 - what a record is made of
+    ledger: Ledger, config: Config, month: Month, drafts: list[Json], *, facts: Json, said: Json
+) -> list[str]:
+    """Numbers the drafts, uses them up, and journals a closing with all that it takes to rate it again.
+
+    `facts` stand in its body alone, `said` in its head too.
+    """
+    series, positions = _numbers(ledger.store, config, drafts, month.now)
     numbers = [draft["number"] for draft in drafts]
     known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
-    facts = {**known, **decided, **waived, "not_billed": unbilled.not_billed(month)}
+    facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
     facts["gone_unseen"] = str(len(month.gone_unseen))
-    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(decision.config)}
+    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
     head = _text({**told, "facts": facts, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
     texts = [_text(drafts.pop()) for _ in numbers]
@@ -230,8 +291,7 @@ def _record(ledger: Ledger, decision: _Decision) -> list[str]:
             "as_of_seq": month.as_of_seq,
             "terms_sha256": month.terms_sha256,
             "rules": terms_of_month.RULES,
-            **waived,
-            **decided,
+            **said,
             "series": series,
             "positions": positions,
         },
@@ -252,7 +312,7 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
     parked: dict[str, str] = {}
     if waiting is None or waiting:
         due = corrections.shown(month)
-        drafts = month.drafts(due.lines, due.currencies)
+        drafts = month.drafts(due.lines, due.currencies, due.billed)
         parked = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
     if waiting is None:
         shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}

@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from metering import adjustment, closed, invoice, tax, terms
-from metering.closed import Basis, Billed, StoredClosing
+from metering.closed import NOTHING, Basis, StoredClosing
 from metering.coverage import Certified, selection
 from metering.errors import MeteringError
 from metering.ledger import Ledger
@@ -32,9 +32,14 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
-    """By customer: adjustment lines of all closed months, their currency, and why there can be none."""
+    """By customer: adjustment lines of all closed months, their currency, and why there can be none.
+
+    `billed`: the lines of this very month that its supplementary invoices have billed; an invoice that is issued anew
+    has only the rest.
+    """
 
     lines: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    billed: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     currencies: Mapping[str, str] = field(default_factory=dict)
     conflicts: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,20 +57,24 @@ def due(month: Month) -> Corrections:
     for customer, basis, kept in _kept(month, closings):
         bases[customer].add(basis)
         lines[customer].extend(kept)
+    supplements = closed.supplements(month.store, month_name(month.period), month.as_of_seq)
+    for customer, billed in supplements.items():
+        bases[customer] |= billed.bases
     inclusive = _inclusive(month.terms)
     conflicts = {
         customer: f"{why}; void and close those anew"
         for customer, found in bases.items()
-        if (why := _contradiction(found, is_inclusive=customer in inclusive))
+        if (why := contradiction(found, is_inclusive=customer in inclusive))
     }
     return Corrections(
         lines={customer: added for customer, added in lines.items() if added and customer not in conflicts},
+        billed={customer: billed.lines for customer, billed in supplements.items()},
         currencies={customer: min(found)[0] for customer, found in bases.items() if len(found) == 1},
         conflicts=conflicts,
     )
 
 
-def _contradiction(bases: set[Basis], *, is_inclusive: bool) -> str | None:
+def contradiction(bases: set[Basis], *, is_inclusive: bool) -> str | None:
     """Why corrections cannot stand on one invoice with the month's own lines, as far as they show it."""
     currencies = sorted({currency for currency, _ in bases})
     if len(currencies) > 1:
@@ -107,19 +116,17 @@ def _of_month(
         return
     if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
         return
-    mine = [closing for closing in closings if closing.month == name]
-    billed = closed.billed(store, name, as_of_seq)
-    waiting = closed.parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
-    home = {customer: found.closing or mine[0].seq for customer, found in billed.items()}
-    for closing in mine:
-        if closing.rules != terms.RULES or (closing is not mine[0] and closing.seq not in home.values()):
+    found = closed.month(store, name, as_of_seq, closings)
+    assert found is not None, "the caller knows that it is closed"
+    for closing in found.standing:
+        if closing.rules != terms.RULES:
             continue
         rated, of_month = _rated_again(store, period, closing, now, as_of_seq)
         currency_of, inclusive = {plan.id: plan.currency for plan in of_month.card.plans}, _inclusive(of_month)
-        for customer in sorted(rated.keys() | billed.keys()):
-            if customer in waiting or home.get(customer, mine[0].seq) != closing.seq:
+        for customer in sorted(rated.keys() | found.billed.keys()):
+            if not found.is_settled_by(closing, customer):
                 continue
-            was = billed.get(customer, Billed())
+            was = found.billed.get(customer, NOTHING)
             again = rated.get(customer, [])
             bases = was.bases | {(currency_of[line["plan"]], customer in inclusive) for line in again if line["plan"]}
             added: list[Json] = []
@@ -160,14 +167,11 @@ def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
 def _stays(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> Callable[[str], bool]:
     """Whether what a customer was billed for a month is a closing's under older rules."""
     rules = {closing.seq: closing.rules for closing in closings}
-    first = next(closing.seq for closing in closings if closing.month == name)
-    billed = closed.billed(store, name, as_of_seq)
-
-    def stays(customer: str) -> bool:
-        found = billed.get(customer, Billed())
-        return not found.is_waiting and rules[found.closing or first] != terms.RULES
-
-    return stays
+    found = closed.month(store, name, as_of_seq, closings)
+    assert found is not None, "the caller knows that it is closed"
+    return lambda customer: (
+        not (found.billed.get(customer, NOTHING).is_waiting or rules[found.home(customer)] == terms.RULES)
+    )
 
 
 def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> int:
@@ -210,14 +214,14 @@ def history(
     (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
     None where nothing of the month is closed, or the customer's closing was under other rules than today's.
     """
-    mine = [closing for closing in closed.closings(store, as_of_seq) if closing.month == name]
-    if not mine:
+    found = closed.month(store, name, as_of_seq)
+    if found is None:
         return None
-    billed = closed.billed(store, name, as_of_seq).get(customer, Billed())
-    closing = next((closing for closing in mine if closing.seq == billed.closing), mine[0])
+    closing = next(closing for closing in found.closings if closing.seq == found.home(customer))
     if closing.rules != terms.RULES:
         return None
-    return billed.lines, *closed.rerated(store, month_of(parse_time(f"{name}-01T00:00:00Z")), closing, now, as_of_seq)
+    period = month_of(parse_time(f"{name}-01T00:00:00Z"))
+    return found.billed.get(customer, NOTHING).lines, *closed.rerated(store, period, closing, now, as_of_seq)
 
 
 def first_closed(store: Store, period: Period, now: datetime) -> Month | None:
@@ -230,20 +234,14 @@ def closed_parts(
     store: Store, period: Period, now: datetime
 ) -> tuple[list[tuple[Month, Callable[[str], bool]]], Callable[[str], bool]]:
     """A closed month once by each closing that anything stands by, with its customers; and who waits to be closed."""
-    name = month_name(period)
-    mine = [closing for closing in closed.closings(store, LATEST) if closing.month == name]
-    if not mine:
+    found = closed.month(store, month_name(period), LATEST)
+    if found is None:
         return [], lambda _: False
-    billed, first = closed.billed(store, name, LATEST), mine[0].seq
-    waiting = closed.parked(mine) | {customer for customer, found in billed.items() if found.is_waiting}
-    home = {customer: found.closing or first for customer, found in billed.items()}
-
-    def of(seq: int) -> Callable[[str], bool]:
-        return lambda customer: customer not in waiting and home.get(customer, first) == seq
-
-    standing = [closing for closing in mine if closing.seq in {first, *home.values()}]
-    parts = [(closed.rerated(store, period, closing, now, LATEST)[1], of(closing.seq)) for closing in standing]
-    return parts, waiting.__contains__
+    parts: list[tuple[Month, Callable[[str], bool]]] = [
+        (closed.rerated(store, period, closing, now, LATEST)[1], partial(found.is_settled_by, closing))
+        for closing in found.standing
+    ]
+    return parts, lambda customer: customer in found.waiting
 
 
 def _rated_again(

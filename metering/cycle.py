@@ -192,6 +192,13 @@ def close_typed(  # noqa: PLR0913 - the options of the command
     return closing
 
 
+def supplement_typed(ledger: Ledger, config: Config, month: Period, now: datetime) -> close.Closing:
+    """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
+    closing = close.supplement(ledger, config, month, now)
+    announce_invoices(ledger, config, closing.invoices, now)
+    return closing
+
+
 def _finish_month(
     ledger: Ledger, config: Config, due: schedule.Due, done: Tick, write_report: Callable[[Period], None]
 ) -> None:

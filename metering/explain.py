@@ -5,7 +5,7 @@ printed: `agrees` says whether it came out the same. Reads the store, writes not
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ import polars as pl
 
 from metering import (
     close,
+    closed,
     corrections,
     discount,
     explain_cost,
@@ -24,6 +25,7 @@ from metering import (
     explain_text,
     explain_time,
     invoice,
+    supplement,
     tax,
     tax_cuts,
 )
@@ -36,7 +38,9 @@ from metering.ids import canonical
 from metering.money import amount_text, minor_units, quantity_text
 from metering.month import LATEST, Month
 from metering.period import Period, month_name, month_of, parse_time, rfc3339
+from metering.remainder import billed_of, remainder
 from metering.store import Store
+from metering.supplement import Supplement
 
 Json = dict[str, Any]
 
@@ -63,6 +67,8 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
     )
     if row["rules"] != terms_of_month.RULES and line is not None:
         return {**head, **_as_issued(month, _chosen(document, line))}
+    if supplementary := supplement.stored(store, month.period, row["seq"]):
+        return _supplement(supplementary, document, head, line)
     return _told(month, document, head, line)
 
 
@@ -98,6 +104,10 @@ def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
         if found is None:
             return {**head, **_as_issued(month, chosen)}
         told = {**head, "line": chosen, **found}
+    elif billed := closed.supplements(month.store, month_name(month.period), month.as_of_seq).get(
+        document["customer"]["id"]
+    ):
+        told = {**head, "line": chosen, **_rest(month, document, chosen, billed.lines, month.segments)}
     else:
         with _narrowed(month, document, chosen):
             told = {**head, "line": chosen, **line_of(month, document, chosen)}
@@ -236,16 +246,55 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
         for one in sorted(every, key=lambda one: str(one["key"]))
         if _is_corrected(one, line)
     ]
+    told = _both(name, month.as_of_seq, billed, rerated, currency)
+    agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
+    return {"agrees": agrees, "adjustment": told, "observations": []}
+
+
+def _both(name: str, as_of_seq: int, billed: list[Json], rerated: list[Json], currency: str) -> Json:
+    """What was billed of a month, what it comes to, and the difference."""
     digits = minor_units(currency)
     was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
-    told = {
+    return {
         "month": name,
-        "known_up_to_record": month.as_of_seq if month.as_of_seq != LATEST else None,
+        "known_up_to_record": as_of_seq if as_of_seq != LATEST else None,
         "billed": {"lines": billed, "amount": amount_text(was, currency)},
         "rerated": {"lines": rerated, "amount": amount_text(now, currency)},
         "amount": amount_text(now - was, currency),
     }
-    agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
+
+
+# -- supplements
+
+
+def _supplement(found: Supplement, document: Json, head: Json, line: str | None) -> Json:
+    """All lines of a supplementary invoice in short, or the one that was asked for in full."""
+    if line is None:
+        return _told(found.month, document, head, line)
+    chosen = _chosen(document, line)
+    billed = found.billed.get(document["customer"]["id"], closed.NOTHING).lines
+    told = {**head, "line": chosen, **_rest(found.month, document, chosen, billed, found.held)}
+    return {**told, "steps": explain_text.steps(told)}
+
+
+def _billed_beside(month: Month, customer: str) -> list[Json]:
+    """What supplementary invoices of the month had billed a customer."""
+    found = closed.supplements(month.store, month_name(month.period), month.as_of_seq)
+    return found[customer].lines if customer in found else []
+
+
+def _rest(month: Month, document: Json, line: Json, billed: Sequence[Json], held: pl.DataFrame) -> Json:
+    """A line of an invoice beside others of its customer's month: rated whole, less what those have billed of it."""
+    customer, currency = document["customer"]["id"], document["currency"]
+    every = invoice.lines(month.period, held, month.charges, month.rates).get(customer, [])
+    whole = {"customer": document["customer"], "lines": every, "currency": currency}
+    was, now = billed_of(billed, line), billed_of(every, line)
+    rerated = [_rerated(month, whole, one, held) for one in now]
+    agrees = all(one["agrees"] for one in rerated)
+    agrees &= remainder(was, now, currency, month.terms.card.rounding) == [line]
+    if not was and rerated:
+        return {**rerated[0], "agrees": agrees, "line": line}
+    told = _both(month_name(month.period), month.as_of_seq, was, rerated, currency)
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
 

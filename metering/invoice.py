@@ -11,11 +11,13 @@ from datetime import datetime
 import polars as pl
 
 from metering import tax, tax_cuts
+from metering.config import Customer
 from metering.discount import discount_lines, of_customer
 from metering.errors import ConfigError, Fault
 from metering.fee_lines import base_fee_lines, minimum_lines
 from metering.period import Period, rfc3339
 from metering.rates import NAMES, Rates, rates
+from metering.remainder import remainder
 from metering.usage_lines import usage_lines
 
 __all__ = ["NAMES", "Json", "Rates", "conflicts", "invoices", "lines", "rates"]
@@ -23,6 +25,7 @@ __all__ = ["NAMES", "Json", "Rates", "conflicts", "invoices", "lines", "rates"]
 Json = dict[str, object]
 
 _NONE: Mapping[str, Json] = {}
+_NO_LINES: Mapping[str, Sequence[Json]] = {}
 
 
 def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate facts
@@ -36,19 +39,23 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     rate_card_sha256: str | None = None,
     corrections: Mapping[str, Sequence[Json]] | None = None,
     currencies: Mapping[str, str] | None = None,
+    billed: Mapping[str, Sequence[Json]] = _NO_LINES,
 ) -> list[Json]:
     """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
 
     `segments` and `charges` as ratecard.py and rating.py make them. By customer: `coverage` ({"hours",
-    "covered_hours", "complete"}), `corrections` (lines of adjustment.py for closed months) and `currencies` (of
-    customers who hold no plan any more). A customer without any line gets no invoice. Raises ConfigError where a
+    "covered_hours", "complete"}), `corrections` (lines of adjustment.py for closed months), `currencies` (of
+    customers who hold no plan any more) and `billed` (lines of this month that were billed before: the drafts have the
+    rest). A customer without any line gets no invoice. Raises ConfigError where a
     customer would need two currencies.
     """
     by_customer = lines(month, segments, charges, card)
+    currency = _currencies(segments, card, currencies or {})
+    for customer in billed.keys() & by_customer.keys():
+        by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
     for customer, added in (corrections or {}).items():
         by_customer.setdefault(customer, []).extend(added)
     known = card.customers
-    currency = _currencies(segments, card, currencies or {})
     return [
         {
             "number": None,
@@ -58,13 +65,7 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
             "period": {"start": rfc3339(month.start), "end": rfc3339(month.end)},
             "issued_at": None,
             "due_at": None,
-            "lines": sorted(by_customer[customer], key=lambda line: str(line["key"])),
-            **tax.totals(
-                by_customer[customer],
-                currency[customer],
-                card.rounding,
-                is_inclusive=customer in known and known[customer].tax_inclusive,
-            ),
+            **_lines_and_totals(by_customer[customer], currency[customer], card, known.get(customer)),
             "coverage": coverage.get(customer),
             "as_of": rfc3339(as_of) if as_of else None,
             "rate_card_sha256": rate_card_sha256,
@@ -72,6 +73,14 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
         for customer in sorted(by_customer)
         if by_customer[customer]
     ]
+
+
+def _lines_and_totals(found: Sequence[Json], currency: str, card: Rates, customer: Customer | None) -> Json:
+    is_inclusive = customer is not None and customer.tax_inclusive
+    return {
+        "lines": sorted(found, key=lambda line: str(line["key"])),
+        **tax.totals(found, currency, card.rounding, is_inclusive=is_inclusive),
+    }
 
 
 _ONE_CURRENCY = "an invoice has one currency"

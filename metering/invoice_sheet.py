@@ -23,6 +23,10 @@ CHARTS_SHOWN = 4
 """Meters whose days are drawn; the table below the charts has all."""
 
 
+TITLES = {"credit_note": "Credit note", "supplement": "Supplementary invoice"}
+"""Document kind -> what it is called; any other is an invoice."""
+
+
 def _no_days(_customer: str) -> Table:
     return []
 
@@ -66,7 +70,7 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
     form = Format(customer.get("locale") or background.locale)
     is_credit_note = invoice.get("kind") == "credit_note"
     return {
-        "title": "Credit note" if is_credit_note else "Invoice",
+        "title": TITLES.get(invoice.get("kind", ""), "Invoice"),
         "number": invoice["number"],
         "is_credit_note": is_credit_note,
         "stamp": {"draft": "Draft", "void": "Void"}.get(invoice["status"]),
@@ -117,6 +121,8 @@ def _facts(invoice: Row, form: Format) -> Iterator[tuple[str, str]]:
         yield "Due", form.day(invoice["due_at"])
     if invoice.get("credits"):
         yield "Cancels", invoice["credits"]
+    if invoice.get("supplements"):
+        yield "Supplements", ", ".join(invoice["supplements"])
     if invoice.get("reason"):
         yield "Reason", invoice["reason"]
     yield "Currency", invoice["currency"]

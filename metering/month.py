@@ -386,10 +386,12 @@ class Month:
         self,
         corrections: Mapping[str, Sequence[Json]] = NO_LINES,
         currencies: Mapping[str, str] = NO_CURRENCIES,
+        billed: Mapping[str, Sequence[Json]] = NO_LINES,
     ) -> list[Json]:
         """The month's invoices as drafts, in the contract's shape, less those in conflict.
 
-        By customer: `corrections` are adjustment lines of closed months, `currencies` theirs.
+        By customer: `corrections` are adjustment lines of closed months, `currencies` theirs; `billed` what supplements
+        of this month have billed already.
         """
         conflicts = self.conflicts(currencies)
         is_sound = ~pl.col("customer").is_in(sorted(conflicts))
@@ -405,6 +407,7 @@ class Month:
             rate_card_sha256=self.terms_sha256,
             corrections={customer: lines for customer, lines in corrections.items() if customer not in conflicts},
             currencies={customer: code for customer, code in currencies.items() if customer not in conflicts},
+            billed=billed,
         )
 
     def names(self) -> dict[str, str | None]:

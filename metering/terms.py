@@ -45,16 +45,16 @@ def of(config: Config) -> Terms:
             prorate=config.invoices.prorate,
         ),
         customers=tuple(sorted(config.customer_rows, key=lambda row: row.id)),
-        subscriptions=tuple(
-            sorted(
-                config.subscription_rows,
-                key=lambda row: (row.project_id, str(row.valid_from or ""), row.customer or ""),
-            )
-        ),
+        subscriptions=tuple(sorted(config.subscription_rows, key=subscription_order)),
         organizations=tuple(sorted(config.organizations, key=lambda row: row.id)),
         pattern=config.customers.project_name_pattern,
         discounts=config.discounts,
     )
+
+
+def subscription_order(row: Subscription) -> tuple[str, str, str]:
+    """What subscriptions are sorted by."""
+    return row.project_id, str(row.valid_from or ""), row.customer or ""
 
 
 def document(terms: Terms) -> dict[str, Any]:

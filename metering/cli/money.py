@@ -1,6 +1,7 @@
 """Commands about money: price, close, report."""
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ def price() -> None:
     "--release", metavar="CUSTOMER", callback=as_id, help="Close it for this parked customer only; needs --reason."
 )
 @click.option("--reason", metavar="TEXT", help="Why the parked invoice is right; it is recorded.")
+@click.option(
+    "--supplement", is_flag=True, help="Bill what a closed month left to nobody and that is mapped to a customer now."
+)
 @with_config
 @with_format
 def close(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -54,12 +58,14 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     allow_unassigned: str | None,
     release: str | None,
     reason: str | None,
+    supplement: bool,
     config_path: Path,
     form: str | None,
 ) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering import close as closing
     from metering import cycle, ledger, store
+    from metering.blockers import NO_WAIVERS
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
 
     config, clock = read_config(config_path), business_clock()
@@ -68,8 +74,12 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     waivers = _waivers(allow_incomplete, allow_unassigned)
     if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
         raise click.UsageError("write --release CUSTOMER --reason TEXT")
+    if supplement and (release or waivers != NO_WAIVERS):
+        raise click.UsageError("--supplement goes with --dry-run alone")
     released = {release: reason.strip()} if release is not None and reason is not None else {}
-    if dry_run:
+    if supplement:
+        done = _supplemented(config, clock, period, now, dry_run=dry_run)
+    elif dry_run:
         with store.open_reader(config.store.directory) as found:
             done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
     else:
@@ -79,15 +89,29 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     document = _closed(done, config)
     _tell(done, document, period)
     rows = [invoice_head(invoice) for invoice in document["invoices"]]
-    if dry_run:
+    if dry_run and not supplement:
         document["blocked_by"] = [row.document() for row in done.blocked_by]
         document["differences"] = done.differences
         document["since_draft"] = (
             None if released else _since_draft(config.store.directory, period, document["invoices"], now)
         )
         rows = _rehearsed_rows(document)
-    emit(document, rows, form, () if dry_run else INVOICE_COLUMNS)
+    emit(document, rows, form, () if dry_run and not supplement else INVOICE_COLUMNS)
     finish(3 if done.parked or done.blocked_by or not is_reported else 0)
+
+
+def _supplemented(
+    config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, *, dry_run: bool
+) -> "Closing":
+    """What a supplement did, or would do."""
+    from metering import close as closing
+    from metering import cycle, ledger, store
+
+    if dry_run:
+        with store.open_reader(config.store.directory) as found:
+            return closing.rehearse_supplement(found, config, period, now)
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        return cycle.supplement_typed(books, config, period, now)
 
 
 def _tell(done: "Closing", document: Json, period: Period) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from metering import close, explain, month_profile
 from metering.errors import MeteringError, UsageError
 from metering.ids import canonical
+from metering.invoice_sheet import TITLES
 from metering.month import Month
 from metering.period import DAY, Period, floor_day, parse_time
 from metering.report_facts import Row, Table
@@ -197,7 +198,7 @@ def invoice(desk: Desk, request: Request) -> Response:
     found = desk.list_of(request, Sheet(table=tables.LINES, rows=rows.lines(document)))
     if form := request.query_params.get("format"):
         return desk.file(found, form, edition)
-    title = "Credit note" if document.get("kind") == "credit_note" else "Invoice"
+    title = TITLES.get(document.get("kind", ""), "Invoice")
     return desk.page(
         request,
         "invoice",

@@ -5,9 +5,13 @@ with credited as (
     from invoice
     where series like 'credit_note %' and seq <= $as_of_seq
 )
-select i.seq, i.month, i.customer, i.currency, i.document, c.seq is not null as is_void
+select
+    i.seq, i.month, i.customer, i.currency, i.document,
+    c.seq is not null as is_void,
+    coalesce(k.document ->> '$.supplements' is not null, false) as is_supplement
 from invoice as i
 left join credited as c on c.number = i.number
+left join closing as k on k.seq = i.seq
 where i.series like 'invoice %'
   and i.seq <= $as_of_seq
   and (i.month = $month or (i.month > $month and contains(i.document, '"kind":"adjustment"')))

@@ -3,6 +3,7 @@ with voided as (
     select month, customer
     from invoice
     where series like 'invoice %'
+      and seq not in (select seq from closing where document ->> '$.supplements' is not null)
     group by month, customer
     having bool_and(status = 'void')
 )
