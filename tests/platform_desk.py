@@ -1,22 +1,24 @@
 """A platform's desk for tests from outside: a directory with its configuration, and the real command at a given time.
 
 `Desk.run` calls the command line in this process (argv, environment and streams are given, as a shell would);
-`Desk.spawn` starts it as a process of its own.
+`Desk.spawn` starts it as a process of its own. `copied` gives each test of a module a desk where much was done already.
 """
 
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from metering.cli import main
-from tests.plain_neon import PlainNeon
+from tests.plain_neon import PlainNeon, served
 
 TOP = Path(__file__).parents[1]
 PRO = """
@@ -142,6 +144,15 @@ class Desk:
         found = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         at = {"METERING_NOW": self.now} if self.now else {}
         return {**found, **self.environment, **at, **more}
+
+
+@contextmanager
+def copied(kept: Desk, directory: Path) -> Iterator[Desk]:
+    """A second desk, in `directory`, with the files of `kept`; its own Neon answers as the one of `kept` does."""
+    shutil.copytree(kept.directory, directory, dirs_exist_ok=True)
+    told = {one.name for one in fields(PlainNeon)} - {"url", "gate"}
+    with served(PlainNeon(**{name: deepcopy(getattr(kept.neon, name)) for name in told})) as neon:
+        yield replace(kept, directory=directory, neon=neon, environment=dict(kept.environment))
 
 
 @contextmanager

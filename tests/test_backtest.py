@@ -1,6 +1,7 @@
 """History rated again under other plans; every figure computed by hand from two months of two customers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,14 @@ ROWS = "project_id,customer,plan,valid_from,valid_to\na,acme,pro,,\nb,beta,flat,
 TRIED = toml(plan("pro", price(valid_from="2027-01-01", included="50", unit_price="0.50"), base_fee="10.00"))
 
 
-@pytest.fixture
-def ground(tmp_path):
+def platform(directory):
+    return configured(directory, PLANS, subscriptions=ROWS, customers="customer,name\nacme,Acme Ltd\nbeta,Beta\n")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
     """acme used 100 CU-hours in August and 200 in September, beta 10 and 10; August is closed."""
-    found = configured(tmp_path, PLANS, subscriptions=ROWS, customers="customer,name\nacme,Acme Ltd\nbeta,Beta\n")
+    found = platform(tmp_path_factory.mktemp("kept"))
     books = Books(found.store.directory)
     with books.open() as ledger:
         for month, until, hours in (("08", "2026-09-01", 100), ("09", "2026-10-01", 200)):
@@ -62,6 +67,13 @@ def ground(tmp_path):
         books.at = when("2026-09-03")
         close.close(ledger, found, AUGUST, books.at)
     return found
+
+
+@pytest.fixture
+def ground(kept, tmp_path):
+    """A copy of it for each test."""
+    shutil.copytree(kept.path.parent, tmp_path, dirs_exist_ok=True)
+    return platform(tmp_path)
 
 
 def tried(directory, text=TRIED, plans=(), name="other.toml"):

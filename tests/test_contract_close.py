@@ -1,6 +1,7 @@
 """`close`, `invoice`, `verify` and `rebuild` from outside: refusals, numbers, and what never changes again."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +9,43 @@ import pytest
 
 from metering.lock import held
 from tests.plain_neon import PlainNeon, served
-from tests.platform_desk import Desk
+from tests.platform_desk import Desk, copied
 
 Json = dict[str, Any]
 HOUR = 3600
 
 
-@pytest.fixture
-def unread(tmp_path: Path) -> Iterator[Desk]:
+@contextmanager
+def two_customers(directory: Path) -> Iterator[Desk]:
     """Two customers have used September 2026; nothing is read yet."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
         for project, hours in (("bee-1", 101), ("ant-1", 102)):
             fleet.project(project)
             fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
-        yield Desk(directory=tmp_path, neon=neon, now="2026-10-02T12:00:00Z", default_plan="pro")
+        yield Desk(directory=directory, neon=neon, now="2026-10-02T12:00:00Z", default_plan="pro")
 
 
 @pytest.fixture
-def desk(unread: Desk) -> Desk:
+def unread(tmp_path: Path) -> Iterator[Desk]:
+    """Nothing is read yet."""
+    with two_customers(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September 2026 is read whole."""
-    unread.good("backfill")
-    return unread
+    with two_customers(tmp_path_factory.mktemp("read")) as found:
+        found.good("backfill")
+        yield found
+
+
+@pytest.fixture
+def desk(read: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A copy of it for each test."""
+    with copied(read, tmp_path) as found:
+        yield found
 
 
 def journal(desk: Desk) -> bytes:

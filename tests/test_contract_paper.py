@@ -12,7 +12,7 @@ import pypdf
 import pytest
 
 from tests.plain_neon import PlainNeon, served
-from tests.platform_desk import Desk
+from tests.platform_desk import Desk, copied
 
 HOUR = 3600
 CUSTOMERS = (
@@ -22,8 +22,8 @@ CUSTOMERS = (
 SELLER = '[seller]\nname = "Acme Platforms Ltd"\naddress = "1 Example Street"\ncountry = "BE"\n'
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September 2026 of two customers, closed."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
@@ -31,7 +31,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             fleet.project(project)
             fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
         desk = Desk(
-            directory=tmp_path,
+            directory=tmp_path_factory.mktemp("kept"),
             neon=neon,
             now="2026-10-02T12:00:00Z",
             default_plan="pro",
@@ -41,6 +41,13 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         desk.good("backfill")
         desk.good("close", "2026-09")
         yield desk
+
+
+@pytest.fixture
+def desk(kept: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A copy of it for each test."""
+    with copied(kept, tmp_path) as found:
+        yield found
 
 
 def text_of(path: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.card import plan, price, toml
 from tests.plain_neon import PlainNeon, served
-from tests.platform_desk import Desk
+from tests.platform_desk import Desk, copied
 
 HOUR = 3600
 PLANS = toml(plan("pro", price(unit_price="1.00")), plan("euro", currency="EUR", base_fee="2.00"))
@@ -19,8 +19,8 @@ REASONS = {
 }
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """July and August are closed, September is read; ant is the one whose invoice is sound."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
@@ -31,7 +31,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             fleet.use("bee", f"2026-{month}-20", grain="daily", compute_unit_seconds=bee * HOUR)
         late = fleet.use("cat", "2026-08-30T20:00", compute_unit_seconds=10 * HOUR)
         found = Desk(
-            directory=tmp_path,
+            directory=tmp_path_factory.mktemp("kept"),
             neon=neon,
             now="2026-08-02T12:00:00Z",
             plans=PLANS,
@@ -52,6 +52,13 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         fleet.use("dog", "2026-09-20", grain="daily", compute_unit_seconds=HOUR, unheard_of=6)
         found.now = "2026-10-02T12:00:00Z"
         found.good("backfill")
+        yield found
+
+
+@pytest.fixture
+def desk(kept: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A copy of it for each test."""
+    with copied(kept, tmp_path) as found:
         yield found
 
 

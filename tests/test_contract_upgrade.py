@@ -9,7 +9,7 @@ import pytest
 
 from tests.card import plan, price, toml
 from tests.plain_neon import PlainNeon, served
-from tests.platform_desk import Desk
+from tests.platform_desk import Desk, copied
 
 HOUR = 3600
 SEPTEMBER = 30 * 86_400
@@ -29,17 +29,30 @@ QUOTAS = (
 )
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """calm-dawn-1 of cust7 is on the free plan, in an organization that it will leave; it was read."""
     with served(PlainNeon()) as neon:
-        found = Desk(directory=tmp_path, neon=neon, now=AT, organizations=("org-free", "org-paid"), plans=PLANS)
+        found = Desk(
+            directory=tmp_path_factory.mktemp("kept"),
+            neon=neon,
+            now=AT,
+            organizations=("org-free", "org-paid"),
+            plans=PLANS,
+        )
         found.subscriptions = f"{HEADER}calm-dawn-1,cust7,free,2026-01-01,\n"
         quota = {"quota": {"compute_time_seconds": 360000}}
         neon.fleet("org-free").project("calm-dawn-1", settings=quota, compute_time_seconds=90_000)
         neon.fleet("org-free").use("calm-dawn-1", "2026-09-28T08:00", compute_unit_seconds=2 * HOUR)
         neon.fleet("org-paid").project("old-tree-2")
         found.good("poll")
+        yield found
+
+
+@pytest.fixture
+def desk(kept: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A copy of it for each test."""
+    with copied(kept, tmp_path) as found:
         yield found
 
 

@@ -1,6 +1,7 @@
 """void, close --release and close --dry-run as a shell sees them: exit codes, streams, JSON and tables."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,14 @@ subscriptions = "subscriptions.csv"
 """
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """July and August closed at 20.00 for each of two customers; September read, 201 hours for one of them."""
-    (tmp_path / "config.toml").write_text(CONFIG)
-    (tmp_path / "subscriptions.csv").write_text("project_id,customer,plan\na,one,pro\nb,two,pro\n")
+    directory = tmp_path_factory.mktemp("kept")
+    (directory / "config.toml").write_text(CONFIG)
+    (directory / "subscriptions.csv").write_text("project_id,customer,plan\na,one,pro\nb,two,pro\n")
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(tmp_path, "2026-08-03", plans=(PRO,), subscriptions=rows) as found:
+    with books(directory, "2026-08-03", plans=(PRO,), subscriptions=rows) as found:
         found.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
         for name, now, hours in (
             ("2026-07", "2026-08-03", 20),
@@ -46,7 +48,13 @@ def desk(tmp_path: Path) -> Path:
             found.read(name)
             if name != "2026-09":
                 found.close(name)
-    return tmp_path
+    return directory
+
+
+@pytest.fixture
+def desk(kept: Path, tmp_path: Path) -> Path:
+    """A copy of it for each test."""
+    return Path(shutil.copytree(kept, tmp_path, dirs_exist_ok=True))
 
 
 def run(desk: Path, *arguments: str):
