@@ -83,7 +83,8 @@ def sheet(invoice: Row, background: Background) -> dict[str, Any]:
         "groups": _groups(invoice, background.project_names, form),
         "sums": _sums(invoice, form),
         "untaxed": _untaxed(invoice, customer),
-        "quantities": [] if is_credit_note else _quantities(invoice, background, form),
+        # Beside a supplement's differences, what was used in the month would look as if it were free.
+        "quantities": [] if is_credit_note or invoice.get("supplements") else _quantities(invoice, background, form),
         "charts": [] if is_credit_note else _charts(invoice, background, form),
         "notes": list(_notes(invoice, background, form)),
     }

@@ -178,6 +178,18 @@ def test_lines_of_a_whole_customer_are_differences_with_both_ends(desk: Desk) ->
     assert standing(desk) == {"ant": Decimal("55.50")}
 
 
+def test_the_page_of_a_difference_does_not_call_usage_free(desk: Desk, tmp_path: Path) -> None:
+    desk.subscriptions = HEAD + "ant-1,ant,team,,\n"
+    close_september(desk)
+    desk.subscriptions += "lone-1,ant,team,,\n"
+    supplement(desk)
+    page = tmp_path / "page.html"
+    assert desk.run("invoice", "INV-2026-000002", "--html", str(page)).code == 0
+    text = page.read_text()
+    assert "Supplementary invoice" in text and "15.00 for 150 less 12.00 for 120" in text
+    assert "Included or free" not in text
+
+
 def test_time_that_was_billed_stays_where_it_was_billed(desk: Desk) -> None:
     close_september(desk)
     desk.subscriptions = HEAD + "ant-1,bee,pro,,\nlone-1,bee,pro,,\n"
