@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metering import audit, close, corrections, cycle
+from metering.close import Closing
 from metering.config import Config, Customer, Discount, Organization, Plan, StoreConfig, Subscription
 from metering.config_models import InvoicesConfig, SellerConfig
 from metering.ledger import Ledger, open_ledger
@@ -121,11 +122,15 @@ class Books:
         """What `close MONTH --dry-run` does."""
         return close.rehearse(self.ledger.store, self.config, month(name), self.now)
 
-    def close(self, name: str, **more: Any) -> close.Closing:
+    def close(self, name: str, **more: Any) -> Closing:
         """What `close MONTH` does, with its announcements."""
         done = close.close(self.ledger, self.config, month(name), self.now, **more)
         cycle.announce_invoices(self.ledger, self.config, done.invoices, self.now)
         return done
+
+    def supplement(self, name: str) -> Closing:
+        """What `close MONTH --supplement` does."""
+        return cycle.supplement_typed(self.ledger, self.config, month(name), self.now)
 
     def void(self, number: str, reason: str = "wrong price") -> Json:
         """What `void NUMBER` does."""

@@ -1,10 +1,11 @@
-"""The law of corrections: whatever arrives late, is closed, parked, released or voided, in any order, the invoices that
-stand add up to what all facts together cost."""
+"""The law of corrections: the invoices that stand add up to what all facts together cost, whatever happens in any order:
+usage that comes late, closes, parkings, releases, voids, late mappings and supplements."""
 
 import json
 import os
 import tempfile
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -15,17 +16,21 @@ from hypothesis import strategies as st
 from pages_of import Books, books, moment, month, stands
 
 from metering.blockers import Waivers
-from metering.config import Customer
+from metering.config import Customer, Subscription
 from metering.money import parse_amount, round_amount
 
 MONTHS = ("2026-05", "2026-06", "2026-07", "2026-08")
 LAST = "2026-09"
-CUSTOMER = {"a": "one", "b": "two", "c": "two"}
+CUSTOMER = {"a": "one", "b": "two", "c": "two", "d": "three"}
+LATE = ("c", "d")
+"""Projects that somebody maps late, or at the end."""
 TIERS = [{"up_to": "100", "unit_price": "0.13", "flat_fee": "0.40"}, {"unit_price": "0.07", "flat_fee": "1.10"}]
 VOLUME = {"model": "volume", "tiers": TIERS, "flat_fee_at_zero": True, "minimum": "0.45", "maximum": "16.00"}
 PLAN = plan("pro", price(included="3", **VOLUME), base_fee="0.50")
 POOLED = plan("pro", price(included="3", scope="customer", **VOLUME), base_fee="0.50")
-WITH_TAX = tuple(Customer(id=name, name=name, tax_rate_percent="21", tax_inclusive=True) for name in ("one", "two"))
+WITH_TAX = tuple(
+    Customer(id=name, name=name, tax_rate_percent="21", tax_inclusive=True) for name in ("one", "two", "three")
+)
 
 late = st.tuples(
     st.just("use"),
@@ -39,6 +44,8 @@ step = st.one_of(
     late,
     st.tuples(st.just("void"), st.integers(0, 50)),
     st.tuples(st.just("close again"), st.integers(0, len(MONTHS) - 1), st.booleans()),
+    st.tuples(st.just("map"), st.sampled_from(LATE)),
+    st.tuples(st.just("supplement"), st.integers(0, len(MONTHS) - 1)),
 )
 story = st.lists(st.lists(step, max_size=4), min_size=len(MONTHS), max_size=len(MONTHS))
 
@@ -105,8 +112,18 @@ def do(desk: Books, what: tuple, closed: list[str]) -> None:
         found = [row for name in closed for row in desk.shown(name)["invoices"] if row["number"] and stands(row)]
         if found:
             desk.void(found[what[1] % len(found)]["number"])
-    elif what[1] < len(closed):
+    elif what[0] == "map":
+        desk.subscriptions = mapped({row.project_id for row in desk.subscriptions} | {what[1]})
+    elif what[1] >= len(closed):
+        return
+    elif what[0] == "supplement":
+        desk.supplement(closed[what[1]])
+    else:
         close(desk, closed[what[1]], is_released=what[2])
+
+
+def mapped(projects: Collection[str]) -> tuple[Subscription, ...]:
+    return tuple(subscription(project, CUSTOMER[project], "pro") for project in sorted(projects))
 
 
 def close(desk: Books, name: str, *, is_released: bool) -> None:
@@ -119,7 +136,7 @@ def close(desk: Books, name: str, *, is_released: bool) -> None:
 @given(chapters=story, is_pooled=st.booleans(), is_inclusive=st.booleans())
 def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters, is_pooled, is_inclusive):
     plans, customers = ((POOLED if is_pooled else PLAN),), WITH_TAX if is_inclusive else ()
-    rows = tuple(subscription(project, customer, "pro") for project, customer in CUSTOMER.items())
+    rows = mapped(CUSTOMER.keys() - set(LATE))
     with (
         tempfile.TemporaryDirectory() as directory,
         books(Path(directory), "2026-05-01", plans=plans, subscriptions=rows, customers=customers) as desk,
@@ -137,8 +154,10 @@ def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters, is_pool
         desk.now = moment("2026-10-03")
         desk.use("z", f"{LAST}-09T00", compute_unit_seconds=1)
         desk.read(*MONTHS, LAST)
+        desk.subscriptions = mapped(CUSTOMER)
         for name in (*MONTHS, LAST):
             close(desk, name, is_released=True)
+            desk.supplement(name)
 
         assert billed(desk) == truth(desk, is_pooled=is_pooled)
         assert desk.faults() == []
@@ -146,4 +165,5 @@ def test_the_invoices_that_stand_add_up_to_what_all_facts_cost(chapters, is_pool
         before = desk.ledger.journal.seq
         for name in (*MONTHS, LAST):
             desk.close(name, waivers=OURS)
+            desk.supplement(name)
         assert (desk.ledger.journal.seq, json.dumps([desk.shown(name) for name in (*MONTHS, LAST)])) == (before, again)
