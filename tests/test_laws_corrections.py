@@ -1,5 +1,5 @@
-"""The law of corrections: the invoices that stand add up to what all facts together cost, whatever happens in any order:
-usage that comes late, closes, parkings, releases, voids, late mappings and supplements."""
+"""The law of corrections: the invoices that stand add up to what all facts together cost, whatever happens in any
+order: usage that comes late, closes, parkings, releases, voids, late mappings and supplements."""
 
 import json
 import os
