@@ -1,5 +1,6 @@
 """`close MONTH --supplement` from outside: what a close left to nobody is billed once, less what was billed before."""
 
+import csv
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -310,5 +311,11 @@ def test_exports_page_and_report_show_the_supplement(desk: Desk, tmp_path: Path)
     out = tmp_path / "xero.csv"
     assert desk.run("export", "xero", "2026-09", "-o", str(out)).code == 0
     assert "INV-2026-000002" in out.read_text()
+    costs = tmp_path / "focus.csv"
+    assert desk.run("export", "focus", "2026-09", "-o", str(costs)).code == 0
+    with costs.open(newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["InvoiceId"] == "INV-2026-000002"]
+    assert {(row["x_DocumentKind"], row["ChargeClass"]) for row in found} == {("supplement", "Correction")}
+    assert sum(Decimal(row["BilledCost"]) for row in found) == Decimal("28.00")
     report = next(tmp_path.rglob("reports/2026-09/report.html")).read_text()
     assert "INV-2026-000002" in report

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from metering.export.documents import Book, Json, is_credit_note, tax_title
+from metering.export.documents import Book, Json, tax_title
 from metering.export.focus_columns import Row, fits
 from metering.export.shares import Share, shares
 from metering.money import exact_text, round_amount
@@ -55,7 +55,7 @@ def _of_document(book: Book, document: Json, project_names: Mapping[str, str | N
 
 def _head(book: Book, document: Json) -> dict[str, str | None]:
     seller, buyer = book.seller(document).name, document["customer"]
-    kind = "credit_note" if is_credit_note(document) else "invoice"
+    kind = document.get("kind", "invoice")
     return {
         **_SERVICE,
         "BillingAccountId": buyer["id"],
@@ -65,7 +65,7 @@ def _head(book: Book, document: Json) -> dict[str, str | None]:
         "PricingCurrency": document["currency"],
         "BillingPeriodStart": document["period"]["start"],
         "BillingPeriodEnd": document["period"]["end"],
-        "ChargeClass": "Correction" if kind == "credit_note" else None,
+        "ChargeClass": "Correction" if _is_correction(document) else None,
         "InvoiceId": document["number"],
         **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceProviderName"), seller),
         "HostProviderName": _HOST,
@@ -76,9 +76,14 @@ def _head(book: Book, document: Json) -> dict[str, str | None]:
     }
 
 
+def _is_correction(document: Json) -> bool:
+    """Whether it changes what was invoiced for its period before: a credit note or a supplement."""
+    return document.get("kind") in {"credit_note", "supplement"}
+
+
 def _line(share: Share, document: Json) -> dict[str, str | None]:
     line, category = share.line, CATEGORIES[share.line["kind"]]
-    is_correction = line["kind"] == "adjustment" or is_credit_note(document)
+    is_correction = line["kind"] == "adjustment" or _is_correction(document)
     is_priced = category != "Credit" and not is_correction
     sku = f"{line['plan'] or '-'}/{line['meter'] or line['kind']}"
     tier = line["key"].removesuffix("/flat").rpartition("/")[2] + ("/flat" if line["kind"] == "flat_fee" else "")
