@@ -65,11 +65,23 @@ def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted:
         raise MeteringError(
             f"no project {wanted.project_id!r} was read from Neon", hint="`metering poll` reads the inventory"
         )
+    _refuse_own(config, wanted.project_id, now)
     work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, wanted=wanted, plan=plan, before=standing)
     home = asyncio.run(work.move())
     work.quotas(home)
     work.subscription(now.replace(microsecond=0))
     return work.done
+
+
+def _refuse_own(config: Config, project_id: str, now: datetime) -> None:
+    """Raises MeteringError where a row in force makes the project the operator's own: it does not say who would pay."""
+    own = (row for row in config.subscription_rows if row.is_own and row.project_id == project_id)
+    for row in own:
+        if (row.valid_from is None or row.valid_from <= now) and (row.valid_to is None or now < row.valid_to):
+            raise MeteringError(
+                f"{project_id} is a project of our own: {row.place} has no customer and no plan, so nobody would pay",
+                hint="end that row with valid_to, add a row with its customer and a plan, and run the command again",
+            )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -110,3 +110,29 @@ def test_a_project_of_our_own_stays_it_in_a_month_closed_before_its_row_was_take
     assert desk.run("verify").code == 0
     assert desk.run("rebuild").code == 0
     assert desk.run("invoices", "2026-09").out == before
+
+
+def test_an_upgrade_of_our_own_project_is_refused_before_anything_is_changed(desk):
+    rows = "p-1,acme,pro,,\nlab,,,,\n"
+    told(desk, rows)
+
+    ran = desk.run("upgrade", "lab", "--plan", "pro")
+
+    assert ran.code == 1
+    assert "lab is a project of our own: subscriptions.csv row 2 (line 3) has no customer and no plan" in ran.err
+    assert "end that row with valid_to, add a row with its customer and a plan" in ran.err
+    assert desk.neon.changed == []
+    assert (desk.directory / "subscriptions.csv").read_text() == HEAD + rows
+
+
+@pytest.mark.parametrize(("now", "code"), [("2026-10-03T11:59:59Z", 1), ("2026-10-03T12:00:00Z", 0)])
+def test_a_project_that_was_our_own_upgrades_from_the_instant_that_a_customer_has_it(desk, now, code):
+    told(desk, "lab,,,,2026-10-03T12:00:00Z\nlab,acme,pro,2026-10-03T12:00:00Z,\n")
+    desk.plans = PLANS + PLANS.replace('"pro"', '"team"').replace('"Pro"', '"Team"')
+    desk.now = now
+
+    ran = desk.run("upgrade", "lab", "--plan", "team")
+
+    assert ran.code == code, ran
+    written = (desk.directory / "subscriptions.csv").read_text()
+    assert ("lab,acme,team,2026-10-03T12:00:00Z," in written) == (code == 0)
