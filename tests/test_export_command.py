@@ -15,8 +15,8 @@ from books import Books, configured
 from click.testing import CliRunner, Result
 
 from metering.cli import cli
-from metering.cli.exporting import FORMATS
-from metering.errors import UsageError
+from metering.cli.exporting import FORMATS, _refuse_leftovers
+from metering.errors import MeteringError, UsageError
 from metering.export.rendering import OPTIONS
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import PRO, Desk
@@ -169,6 +169,46 @@ def test_quickbooks_of_more_than_a_hundred_is_numbered_files_or_a_zip_and_no_sta
         parts = {name: archive.read(name) for name in archive.namelist()}
     assert parts == {f"quickbooks-{number}.csv": (out / f"q-{number}.csv").read_bytes() for number in (1, 2)}
     assert run("export", "quickbooks", "2026-09", "--number", "INV-2026-000101").stdout.count("INV-2026-") == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "named", "count"),
+    [
+        (["q-3.csv", "q-4.csv"], ["q-3.csv"], 2),
+        (["q.csv"], ["q.csv"], 2),
+        (["q-1.csv", "q-2.csv"], ["q-1.csv", "q-2.csv"], 1),
+        (["q-2.csv"], ["q-2.csv"], 1),
+    ],
+)
+def test_files_left_over_from_another_export_are_told_before_any_is_written(tmp_path: Path, left, named, count) -> None:
+    for name in left:
+        (tmp_path / name).write_text("old")
+
+    with pytest.raises(MeteringError) as refused:
+        _refuse_leftovers(tmp_path / "q.csv", count)
+
+    assert str(refused.value) == "left over from an earlier export, and no part of this one: " + ", ".join(
+        str(tmp_path / name) for name in named
+    )
+    assert "take those files and any that follow them away" in refused.value.hint
+
+
+@pytest.mark.parametrize(("there", "count"), [(["q-1.csv", "q-2.csv"], 2), (["q.csv"], 1), (["q-10.csv"], 2)])
+def test_files_that_an_export_replaces_are_no_leftovers(tmp_path: Path, there, count) -> None:
+    for name in there:
+        (tmp_path / name).write_text("old")
+    _refuse_leftovers(tmp_path / "q.csv", count)
+    _refuse_leftovers(tmp_path / "q.zip", 2)
+
+
+def test_quickbooks_writes_nothing_beside_a_file_of_a_larger_export(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "q-2.csv").write_text("old")
+
+    ran = desk.run("export", "quickbooks", "2026-09", "-o", str(tmp_path / "q.csv"))
+
+    assert ran.code == 1
+    assert f"left over from an earlier export, and no part of this one: {tmp_path / 'q-2.csv'}" in ran.err
+    assert not (tmp_path / "q.csv").exists()
 
 
 def test_the_files_are_written_whole_and_by_their_ending(desk: Desk, tmp_path: Path) -> None:

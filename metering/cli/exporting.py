@@ -20,7 +20,7 @@ from metering.cli.base import (
     real_time,
     with_config,
 )
-from metering.errors import UsageError
+from metering.errors import MeteringError, UsageError
 from metering.period import Period, month_name, parse_month
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         note(f"{refused.number} is left out: {refused.reason}")
     if not done.content and not done.refused and not done.parts:
         note(f"{month_name(period)} has nothing to export as {form}")
+    if output and form == "quickbooks" and not wanted.number:
+        _refuse_leftovers(output, max(1, len(done.parts)))
     if done.parts:
         _write_parts(done.parts, output, f"{form} takes no more of {month_name(period)} at once")
     elif output and (done.content or not done.refused):
@@ -93,9 +95,30 @@ def _write_parts(parts: "Sequence[bytes]", output: Path | None, why: str) -> Non
         hint = "write -o FILE.csv for numbered files, -o FILE.zip for all in one, or --number NUMBER for one document"
         raise UsageError(f"{why}: it comes in {len(parts)} files", hint=hint)
     for number, content in enumerate(parts, start=1):
-        path = output.with_name(f"{output.stem}-{number}{output.suffix}")
+        path = _part(output, number)
         write_whole(path, content)
         click.echo(str(path))
+
+
+def _part(output: Path, number: int) -> Path:
+    return output.with_name(f"{output.stem}-{number}{output.suffix}")
+
+
+def _refuse_leftovers(output: Path, count: int) -> None:
+    """Raises MeteringError where a file of an earlier export stands that would be imported beside those of this one.
+
+    `count` files are written: the file itself, or several parts of it.
+    """
+    if output.suffix == ".zip":
+        return
+    strays = [output] if count > 1 else [_part(output, 1)]
+    strays.append(_part(output, count + 1 if count > 1 else 2))
+    found = [str(path) for path in strays if path.exists()]
+    if found:
+        raise MeteringError(
+            f"left over from an earlier export, and no part of this one: {', '.join(found)}",
+            hint="take those files and any that follow them away, or write to another name",
+        )
 
 
 def _refuse_misplaced(form: str, given: set[str]) -> None:
