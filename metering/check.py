@@ -46,6 +46,7 @@ Json = dict[str, Any]
 Clock = Callable[[], datetime]
 Keys = Mapping[str, Secret | CredentialsError]
 
+_INCOMPLETE = 3
 MOST_RETRIES = 2
 """Somebody waits for the answer: what stays silent three times is told as it is."""
 LITTLE_SPACE_BYTES = 1_000_000_000
@@ -157,6 +158,7 @@ def check(  # noqa: PLR0913 - what the command line has
     out.sections["store"] = _store(config.store.directory, out)
     out.sections.update(check_references.sections(config, _listed(config, out), out.as_of, out.tell))
     out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
+    out.sections["taxes_ended"] = check_parties.ended_taxes(config, out.as_of, out.tell)
     out.sections["closing"] = _closing(config, out)
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
@@ -446,9 +448,10 @@ def _closing(config: Config, out: Checked) -> list[str]:
     for plan in config.plans:
         if plan.example:
             detail = "has example = true: no month that uses it closes; write your prices and take the line out"
-            out.tell(f"plan {plan.id}", "example", "note", detail)
-    if not config.seller.name.strip():
-        out.tell("seller", "name", "note", 'is empty: no month closes; write name = "…" under [seller]')
+            out.tell(f"plan {plan.id}", "example", "fault", detail, _INCOMPLETE)
+    if config.plans and not config.seller.name.strip():
+        detail = 'is empty: no month closes; write name = "…" under [seller]'
+        out.tell("seller", "name", "fault", detail, _INCOMPLETE)
     try:
         with door.open_reader(config.store.directory) as store:
             lines = month_states.coming(store, config, out.as_of)

@@ -1,9 +1,10 @@
-"""What `check` says of seller and customers: what their tax ids were taken for.
+"""What `check` says of seller and customers: what their tax ids were taken for, and whose taxes end.
 
 Looks at the configuration alone. Must not ask Neon or read the store.
 """
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from metering import tax_ids
@@ -43,6 +44,22 @@ def tax_id_section(config: Config, tell: Tell) -> Json:
             {"customer": customer, "written": text, "doubt": found.doubt} for customer, text, found in doubtful
         ],
     }
+
+
+def ended_taxes(config: Config, now: datetime, tell: Tell) -> list[Json]:
+    """Customers whose last dated tax ends: what is used from then on has no tax, and their invoices are parked."""
+    last = ((row, row.dated[-1].tax_to) for row in config.customer_rows if row.dated)
+    found = [(row, end) for row, end in last if end is not None]
+    for row, end in found[:MOST_NAMED]:
+        verb = "ended" if end <= now else "ends"
+        detail = (
+            f"the last tax {verb} on {end:%Y-%m-%d}, and none is in force from then on: its invoice would be parked"
+        )
+        tell(
+            f"customer {row.id}", "tax", "note", f"{detail}; add a row with tax_from = {end:%Y-%m-%d}, or empty tax_to"
+        )
+    tell_more(found, "customers", "tax", "note", tell)
+    return [{"customer": row.id, "ends": f"{end:%Y-%m-%d}", "has_ended": end <= now} for row, end in found]
 
 
 def _told(written: str, found: tax_ids.TaxId) -> str:

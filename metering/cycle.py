@@ -9,6 +9,7 @@ from typing import Any
 from metering import (
     alarms,
     alert,
+    check_references,
     close,
     corrections,
     firing,
@@ -23,6 +24,7 @@ from metering.blockers import NO_WAIVERS, Reason, Waivers
 from metering.budgets import Budgets
 from metering.config import Config, Secret
 from metering.errors import CredentialsError
+from metering.ids import canonical
 from metering.intake import Report
 from metering.ledger import Ledger
 from metering.neon import Neon
@@ -228,6 +230,9 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
         return None
     done.closed = month_name(month)
     done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
+    payers = (canonical(invoice["customer"]["id"]) for invoice in closing.invoices)
+    said = check_references.told_without_row(check_references.without_row(config, payers))
+    done.notes += [f"{done.closed}: {said}"] if said else []
     return month
 
 

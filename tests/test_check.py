@@ -265,6 +265,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "customers_without_row",
         "references",
         "tax_ids",
+        "taxes_ended",
         "closing",
         "webhooks",
         "channels",

@@ -132,7 +132,7 @@ def test_what_is_right_is_ready(tmp_path):
 
 
 def test_the_command_says_ready_in_its_last_line(tmp_path):
-    (tmp_path / "config.toml").write_text(PRO)
+    (tmp_path / "config.toml").write_text(PRO + '[seller]\nname = "Seller"\n')
     ran = CliRunner().invoke(cli, ["check", "--config", str(tmp_path / "config.toml"), "--format", "table"])
     assert (ran.exit_code, ran.stdout.splitlines()[-1], ran.stderr) == (0, "ready", "")
 

@@ -21,6 +21,7 @@ class Newcomer:
     def __init__(self, directory: Path, neon: PlainNeon) -> None:
         self.directory = directory
         self.desk = Desk(directory=directory, neon=neon, now="2026-10-15T10:05:00Z")
+        self.environment: dict[str, str] = {}
         assert self.desk.run("init", str(directory)).code == 0
         self.edit('"org-example-12345678"', '"org-a"')
 
@@ -39,6 +40,7 @@ class Newcomer:
             "METERING_CONFIG": str(self.path),
             "METERING_NEON__BASE_URL": self.desk.neon.url,
             "METERING_NEON__HISTORY_REQUESTS_PER_MINUTE": "60000",
+            **self.environment,
         }
         return self.desk.run(*arguments, config=False, env=env)
 
@@ -101,7 +103,7 @@ def test_who_follows_the_readme_in_mid_month_loses_no_month(newcomer: Newcomer) 
     )
     assert september["by_hand_because"] == "it began before the first complete poll of this store"
     assert [row["kind"] for row in september["blocked_by"]] == ["seller", "unassigned"]
-    checked = newcomer.json("check")
+    checked = newcomer.json("check", code=3)
     assert [line.split(":")[0] for line in checked["closing"]] == [
         "2026-09 blocked, closable since 2026-10-02T12",
         "2026-11 closes by itself from 2026-12-03T00",
@@ -195,6 +197,27 @@ def test_the_first_close_is_typed_and_the_following_ones_come_by_themselves(newc
     assert "2026-11 closed at 2026-12-03T00:00:00Z by tick" in table
     assert newcomer.run("rebuild").code == 0
     assert newcomer.month("2026-11")["closed_by"] == "tick"
+
+
+def test_a_month_that_tick_closes_tells_of_customers_without_a_row_as_the_typed_close_does(newcomer: Newcomer) -> None:
+    sound(newcomer)
+    (newcomer.directory / "customers.csv").write_text("customer\nsomebody\n")
+    env = "METERING_CUSTOMERS__FILE"
+    newcomer.environment = {env: "customers.csv"}
+    newcomer.run("backfill")
+    assert newcomer.run("tick").code == 0
+    newcomer.json("close", "2026-09")
+    newcomer.run("backfill", now="2026-12-02T23:45:00Z")
+    newcomer.run("tick")
+    ran = newcomer.run("tick", now="2026-12-03T00:00:00Z")
+    assert ran.code == 0
+    rows = newcomer.json("invoices", "2026-11")["invoices"]
+    names = ", ".join(sorted(row["customer"]["id"] for row in rows))
+    assert names
+    [line] = [line for line in said(ran) if "in customers.csv" in line]
+    assert "2026-11: " in line
+    assert line.endswith(f"in customers.csv, so no name, no address and no tax: {names}")
+    assert not [line for line in said(newcomer.run("tick")) if "in customers.csv" in line]
 
 
 HOOK = """
@@ -312,4 +335,4 @@ def test_by_hand_means_by_hand_no_month_is_blocked_where_close_day_is_zero(newco
     newcomer.run("backfill", now="2026-11-28T00:00:00Z")
     ran = newcomer.run("tick")
     assert (ran.code, said(ran)) == (0, [])
-    assert newcomer.json("check")["closing"][-1] == "no month closes by itself: schedule.close_day is 0"
+    assert newcomer.json("check", code=3)["closing"][-1] == "no month closes by itself: schedule.close_day is 0"
