@@ -26,9 +26,9 @@ demo: $(READY) ## no account needed: a month of a made-up fleet, from polling to
 test: $(READY_TO_CHECK) ## the whole suite but what is marked slow
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
 
-test-slow: $(READY_TO_CHECK) ## crash loops, soak, large fleets, and ten times the examples of the laws
+test-slow: $(READY_TO_CHECK) ## crash loops, soak, large fleets, and twenty times the examples of the laws
 	$(BIN)/python -m pytest -m slow
-	METERING_EXAMPLES_TIMES=10 $(BIN)/python -m pytest tests/test_laws_*.py
+	METERING_EXAMPLES_TIMES=20 $(BIN)/python -m pytest tests/test_laws_*.py
 
 format: $(READY_TO_CHECK) ## rewrites what `lint` would complain about
 	$(BIN)/ruff format .

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -52,14 +52,13 @@ def verify(directory: Path, live: Store) -> Findings:
     Where pages' bodies were dropped, the replay begins with the oldest checkpoint that stands in for all of them.
     """
     found = Findings()
-    with closing(store.in_memory().connection) as connection:
-        promised = Store(connection)
+    with ExitStack() as opened:
         try:
-            begin = _begin(directory / JOURNAL, live, promised, found)
-            with closing(store.in_memory(begin).connection) as replayed:
-                fresh = Store(replayed)
-                found.records, _ = ledger.replay(directory, fresh)
-                _compare(live, fresh, promised if begin else None, found)
+            begin, promised = _begin(directory / JOURNAL, live, opened, found)
+            fresh = store.in_memory(begin)
+            opened.enter_context(closing(fresh.connection))
+            found.records, _ = ledger.replay(directory, fresh)
+            _compare(live, fresh, promised, found)
         except JournalDamagedError as error:
             found.faults.append(str(error))
             return found
@@ -71,15 +70,19 @@ def verify(directory: Path, live: Store) -> Findings:
     return found
 
 
-def _begin(kept: Path, live: Store, promised: Store, found: Findings) -> Callable[[Store], None] | None:
-    """What the replay has to begin with; None: with nothing, for every body is there.
+def _begin(
+    kept: Path, live: Store, opened: ExitStack, found: Findings
+) -> tuple[Callable[[Store], None] | None, Store | None]:
+    """What the replay begins with, and a store of what no page gave; two None: with nothing, for every body is there.
 
-    Where there are checkpoints, the whole chain is read for itself: what no page gave is landed in `promised`, and the
-    pages' headers are compared with the table that names them.
+    Where there are checkpoints, the whole chain is read for itself: what no page gave is landed in that store, which
+    `opened` closes, and the pages' headers are compared with the table that names them.
     """
     known = checkpoint.checkpoints(kept)
     if not known:
-        return None
+        return None, None
+    promised = store.in_memory()
+    opened.enter_context(closing(promised.connection))
     faults = {one.seq: one.fault() for one in known}
     found.faults += filter(None, faults.values())
     dropped = last = 0
@@ -89,7 +92,7 @@ def _begin(kept: Path, live: Store, promised: Store, found: Findings) -> Callabl
         gone = [page.seq for page in pages if page.is_dropped]
         dropped, last = dropped + len(gone), max([last, *gone])
     if not dropped:
-        return None
+        return None, None
     base = next((one for one in known if one.seq >= last and not faults[one.seq]), None)
     if base is None:
         raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {last}")
@@ -98,7 +101,7 @@ def _begin(kept: Path, live: Store, promised: Store, found: Findings) -> Callabl
         f" and hashes hold; what they showed stands on the checkpoint at record {base.seq}, which was compared with a"
         " replay when it was made"
     )
-    return base.load
+    return base.load, promised
 
 
 def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from tests.scribe import BIG, Memory, Page, Scribe, count, frame, rows
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 SLOW = settings(
-    max_examples=10 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=5 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 METRICS = ("compute_unit_seconds", "root_branch_bytes_month", "nobody_knows")
 VALUES = st.one_of(st.none(), st.sampled_from([0, 0, 1, 5, BIG - 1, BIG, 2**70]), st.integers(0, 2**40))

@@ -1,5 +1,6 @@
 """Laws of a tax that changes inside a month, over random prices, usage, discounts and days of change."""
 
+import os
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,6 +12,8 @@ from metering import invoice, ratecard, rating, split, tax_cuts
 from metering.config import Customer, Discount
 from metering.money import parse_amount, round_amount
 from metering.period import parse_time
+
+TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
 prices = st.one_of(
     st.builds(lambda unit: {"unit_price": unit}, st.sampled_from(["0.07", "1", "0.003"])),
@@ -90,7 +93,7 @@ def cents(rows: list[dict]) -> int:
     return sum(parse_amount(row["amount"], "USD") for row in rows)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100 * TIMES)
 @given(month=months, changes=days)
 def test_every_line_lies_within_one_tax_and_taxes_are_their_rates_of_their_lines(month, changes):
     payer = customer(changes)
@@ -115,7 +118,7 @@ def test_every_line_lies_within_one_tax_and_taxes_are_their_rates_of_their_lines
     assert parse_amount(draft["total"], "USD") == total
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100 * TIMES)
 @given(month=months, changes=days)
 def test_a_change_of_tax_changes_no_amount_before_tax_but_by_the_rounding_of_more_lines(month, changes):
     cut, whole = drafted(month, customer(changes)), drafted(month, Customer(id="c", tax_rate_percent=Decimal(19)))
