@@ -269,3 +269,32 @@ def test_the_session_is_in_utc_whatever_the_machine_says(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def schema(of: store.Store) -> list[list[tuple[object, ...]]]:
+    """Tables, views, columns, indexes and migrations, with their comments."""
+    questions = (
+        "select table_name, sql, comment from duckdb_tables() where not internal order by all",
+        "select view_name, sql, comment from duckdb_views() where not internal order by all",
+        "select table_name, column_name, data_type, is_nullable, column_default, comment from duckdb_columns()"
+        " where not internal order by all",
+        "select index_name, sql from duckdb_indexes() order by all",
+        "select * from migration order by all",
+        "select * from position",
+    )
+    return [of.connection.execute(question).fetchall() for question in questions]
+
+
+def test_the_stores_that_a_process_makes_after_its_first_are_as_if_each_were_migrated(tmp_path):
+    with closing(duckdb.connect(str(tmp_path / "migrated"))) as migrated:
+        migrated.execute("set TimeZone = 'UTC'")
+        store.migrate(migrated)
+    with closing(duckdb.connect(str(tmp_path / "migrated"))) as migrated:
+        expected = schema(store.Store(migrated))
+    for name in ("first", "second"):
+        directory = tmp_path / name
+        directory.mkdir()
+        store.create(directory)
+        assert (directory / store.DATABASE).stat().st_mode & 0o777 == 0o600
+        with closing(store.open_writer(directory).connection) as made:
+            assert schema(store.Store(made)) == expected
