@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_CHECK := $(VENV)/.ready-to-check
 
-.PHONY: all demo test test-slow format lint types bench mutation lock clean venv
+.PHONY: all demo test test-slow format lint types docs bench mutation lock clean venv
 .DEFAULT_GOAL := all
 
 all: lint types test ## everything that is checked
@@ -41,6 +41,9 @@ lint: $(READY_TO_CHECK) ## format and style
 types: $(READY_TO_CHECK)
 	$(BIN)/mypy
 
+docs: $(READY_TO_CHECK) ## the manual as a site, in site/; a link that leads nowhere fails
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(READY_TO_CHECK) ## prints ratios against a baseline of the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
@@ -61,7 +64,7 @@ lock:
 		--output-file requirements.lock
 
 clean: ## everything that make can make again; never var/
-	rm -rf $(VENV) build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find metering tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(UV),)

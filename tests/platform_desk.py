@@ -108,7 +108,7 @@ class Desk:
         if config and arguments[0] not in {"price", "init"}:
             argv += ["--config", str(self.write())]
         out, err = io.StringIO(), io.StringIO()
-        shell = _as_in_a_shell(["metering", *argv], self._environment(env), stdin)
+        shell = as_in_a_shell(["metering", *argv], self._environment(env), stdin)
         with shell, redirect_stdout(out), redirect_stderr(err):
             try:
                 main()
@@ -156,7 +156,7 @@ def copied(kept: Desk, directory: Path) -> Iterator[Desk]:
 
 
 @contextmanager
-def _as_in_a_shell(argv: list[str], environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
+def as_in_a_shell(argv: list[str], environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
     kept, arguments, source = dict(os.environ), sys.argv, sys.stdin
     os.environ.clear()
     os.environ.update(environment)
