@@ -35,8 +35,8 @@ ELSEWHERE = {
     "systemctl": "needs systemd",
     "${EDITOR:-vi}": "is the reader's",
     "metering run": "does not end; tests/test_service.py runs it",
-    "metering sandbox": "does not end; tests/sandbox_client/ runs it",
-    "metering serve": "does not end, but with --link; tests/browser/ and tests/test_serve.py run it",
+    "metering sandbox": "does not end; tests/test_sandbox_server.py runs it",
+    "metering serve": "does not end, but with --link; tests/browser/ and tests/test_web_serve.py run it",
     "metering demo": "is what every block here runs on",
     "metering acknowledge": "needs a review item, which the demo has not; tests/test_alarms.py makes one",
 }
