@@ -142,7 +142,7 @@ def _banner(invoice: Row, form: Format) -> dict[str, str] | None:
 
 def _groups(invoice: Row, names: Mapping[str, str | None], form: Format) -> Table:
     """Projects by id, then what belongs to no project, each with its lines in the invoice's order."""
-    groups = grouped(invoice["lines"], lambda line: str(line["project_id"] or ""))
+    groups = grouped(_worth_reading(invoice["lines"]), lambda line: str(line["project_id"] or ""))
     return [
         {
             **_project(project_id or None, names),
@@ -151,6 +151,12 @@ def _groups(invoice: Row, names: Mapping[str, str | None], form: Format) -> Tabl
         }
         for project_id, lines in sorted(groups.items(), key=lambda group: (not group[0], group[0]))
     ]
+
+
+def _worth_reading(lines: Sequence[Row]) -> Sequence[Row]:
+    """The lines without those of a price above zero that came to nothing; all where nothing else is left."""
+    kept = [line for line in lines if Fraction(line["amount"]) or not Fraction(line["unit_price"] or 0)]
+    return kept or lines
 
 
 def _project(project_id: str | None, names: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -122,8 +122,7 @@ def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive
     for found, group in sorted(groups.items(), key=_order):
         base, tax = _split(group.amount, found[0], currency, mode, is_inclusive=is_inclusive)
         subtotal, total = subtotal + base, total + base + tax
-        # Lines without a rate have an entry only beside a tax: an invoice without any tax has no entries.
-        if found[0] is not None or (found[2] and has_tax):
+        if found[0] is not None or found[2]:
             told = {"base": amount_text(base, currency), "amount": amount_text(tax, currency)}
             taxes.append({**_head(found, min(group.rates, key=lambda text: (len(text), text))), **told})
     return {

@@ -32,6 +32,7 @@ CHEAPER = f"{COLUMNS}{PARTY},FR40303265045,19,VAT,,,2026-10-01\n{PARTY},FR403032
 OWING = f"{COLUMNS}{PARTY},FR40303265045,20,TVA,S,,2026-10-01\n{PARTY},FR40303265045,,,AE,2026-10-01,\n"
 OWED = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,2026-10-01\n{PARTY},FR40303265045,20,TVA,S,2026-10-01,\n"
 
+ALONE = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,\n"
 LOST = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,2026-10-01\n{PARTY},,20,TVA,S,2026-10-01,\n"
 """From October on the customer has no VAT identifier, which September's reverse charge still needs."""
 
@@ -112,6 +113,7 @@ def test_ledgers_files_and_paper_say_both_rates(desk: Desk, tmp_path: Path) -> N
         (OWING, [("20", "S", "50.00", "10.00"), ("0", "AE", "100.00", "0.00")]),
         (OWED, [("20", "S", "100.00", "20.00"), ("0", "AE", "50.00", "0.00")]),
         (LOST, [("20", "S", "100.00", "20.00"), ("0", "AE", "50.00", "0.00")]),
+        (ALONE, [("0", "AE", "150.00", "0.00")]),
     ],
 )
 def test_e_invoices_of_two_taxes_pass_the_official_rules(
@@ -136,7 +138,9 @@ def test_e_invoices_of_two_taxes_pass_the_official_rules(
                 tax[0].encode() for tax in taxes
             }
     desk.run("invoice", invoice["number"], "--html", str(tmp_path / "invoice.html"))
-    assert "FR40303265045" in (tmp_path / "invoice.html").read_text()
+    page = (tmp_path / "invoice.html").read_text()
+    assert "FR40303265045" in page
+    assert ("Reverse charge 0 % of" in page) == ("AE" in [tax[1] for tax in taxes])
 
 
 def test_a_change_inside_the_month_is_closed_explained_and_verified(desk: Desk) -> None:

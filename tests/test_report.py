@@ -364,6 +364,24 @@ def test_an_invoice_groups_lines_by_project_with_subtotals_and_the_rest_at_the_e
     assert [row[1] for row in rows if row[0] == "Subtotal"] == ["320.12", "351.35", "1.00"]
 
 
+def test_an_invoice_leaves_out_lines_that_came_to_nothing_but_not_what_is_free_of_charge():
+    sample = facts()
+    invoice = next(row for row in sample.invoices if row["number"] == "INV-2026-000009")
+    line = {**invoice["lines"][0], "kind": "usage", "quantity": "0.01", "unit": "GB-month", "amount": "0.00"}
+    nothing = {**line, "description": "Rounded to nothing", "unit_price": "0.25"}
+    free = {**line, "description": "Free of charge", "unit_price": "0.00"}
+    basis = {**line, "description": "Without a price", "unit_price": None}
+
+    def shown(*lines: dict) -> list[str]:
+        rows = Page(invoice_html({**invoice, "lines": list(lines)}, sample)).table("What is charged")
+        names = ("Rounded to nothing", "Free of charge", "Without a price")
+        return [name for name in names if any(name in cell for row in rows for cell in row)]
+
+    assert shown(nothing, free, basis) == ["Free of charge", "Without a price"]
+    assert shown(nothing) == ["Rounded to nothing"]
+    assert shown({**nothing, "amount": "0.01"}, free) == ["Rounded to nothing", "Free of charge"]
+
+
 def test_an_invoice_shows_used_beside_billed():
     sample = facts()
     invoice = next(row for row in sample.invoices if row["number"] == "INV-2026-000009")

@@ -356,7 +356,8 @@ def test_a_customer_who_becomes_reverse_charge_pays_the_tax_of_the_earlier_month
 def test_a_customer_who_stops_being_reverse_charge_pays_no_tax_for_the_earlier_month(moving):
     owing, taxable = (None, "2026-10-01", None, *OWED_BY_BUYER), ("2026-10-01", None, "20", "S", None, "FR32123456789")
     moving.customers = (dated(owing, taxable),)
-    assert (moving.invoice("2026-09", "one")["taxes"], moving.invoice("2026-09", "one")["total"]) == ([], "30.00")
+    september = moving.invoice("2026-09", "one")
+    assert (by_category(september), september["total"]) == ([("0", "AE", "30.00", "0.00")], "30.00")
     invoice = october_with_late_september(moving)
     assert [
         (entry["rate_percent"], entry["category"], entry["base"], entry["amount"]) for entry in invoice["taxes"]
@@ -371,7 +372,10 @@ def test_a_customer_who_stops_being_reverse_charge_pays_no_tax_for_the_earlier_m
 def test_an_invoice_of_reverse_charge_alone_has_no_tax_and_says_why(moving):
     moving.customers = (dated((None, None, None, *OWED_BY_BUYER)),)
     invoice = october_with_late_september(moving)
-    assert (invoice["taxes"], invoice["subtotal"], invoice["total"]) == ([], "150.00", "150.00")
+    assert invoice["taxes"] == [
+        {"name": "Reverse charge", "rate_percent": "0", "category": "AE", "base": "150.00", "amount": "0.00"}
+    ]
+    assert (invoice["subtotal"], invoice["total"]) == ("150.00", "150.00")
     assert {(line["tax_rate_percent"], line["tax_category"]) for line in invoice["lines"]} == {(None, "AE")}
 
 
@@ -393,13 +397,13 @@ def test_outside_the_scope_of_tax_does_not_stand_beside_anything_else(moving):
     moving.close("2026-09")
     assert moving.close("2026-10").parked == {}
     assert totals(moving.invoice("2026-09", "one")) == ("80.00", ["15.20"], "95.20")
-    assert totals(moving.invoice("2026-10", "one")) == ("20.00", [], "20.00")
+    assert totals(moving.invoice("2026-10", "one")) == ("20.00", ["0.00"], "20.00")
     assert moving.faults() == []
 
 
 def test_outside_the_scope_in_both_months_is_no_contradiction(moving):
     moving.customers = (dated((None, None, None, "O")),)
-    assert totals(october_with_late_september(moving)) == ("150.00", [], "150.00")
+    assert totals(october_with_late_september(moving)) == ("150.00", ["0.00"], "150.00")
 
 
 def test_a_day_that_no_dated_tax_reaches_parks_the_customer(moving):
