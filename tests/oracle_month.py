@@ -18,10 +18,10 @@ NO_TAX: Tax = (None, None, None)
 
 @dataclass(frozen=True, kw_only=True)
 class Stay:
-    """A stretch of a project's time with one customer and one plan."""
+    """A stretch of a project's time with one customer and one plan; with neither it is the operator's own."""
 
-    customer: str
-    plan: str
+    customer: str | None
+    plan: str | None
     start: int
     end: int
 
@@ -63,8 +63,14 @@ class Facts:
     inclusive: set[str] = field(default_factory=set)
 
     def __post_init__(self):
-        self.stays = {project: merged(found, self.length) for project, found in self.stays.items()}
+        found = {project: merged(stays, self.length) for project, stays in self.stays.items()}
+        self.stays = {project: [one for one in stays if one.customer] for project, stays in found.items()}
         self.placed = {key: owner(self.stays.get(key[0], []), *key[1:]) for key in self.buckets}
+        ours = {project: [one for one in stays if not one.customer] for project, stays in found.items()}
+        # Our own time has no plan: a bucket that begins in it belongs to the first plan that begins inside the bucket.
+        self.own = {
+            key for key, place in self.placed.items() if place is None and owner(ours.get(key[0], []), *key[1:])
+        }
 
     def cuts(self, customer):
         """The moments inside the month at which the customer's tax becomes another."""
@@ -77,7 +83,8 @@ class Facts:
 
     def unassigned(self):
         """The projects that were used in time that nobody pays for."""
-        return {key[0] for key, found in self.placed.items() if found is None and any(self.buckets[key].values())}
+        open_to_all = (key for key, found in self.placed.items() if found is None and key not in self.own)
+        return {key[0] for key in open_to_all if any(self.buckets[key].values())}
 
 
 def merged(stays, length):

@@ -267,6 +267,10 @@ def closed(one: Platform, facts: Facts, shown: Names, outcome: Outcome) -> None:
     again = one.close(AGREED)
     outcome.expect("a second close", (again.is_new, one.machine.books.journal.seq, one.documents()), (False, *before))
     outcome.counts["invoices"] = len(before[1])
+    ours = {key[0] for key in facts.own if any(facts.buckets[key].values())}
+    outcome.counts["own projects"] = len(ours)
+    told = [int(one["projects"]) for one in done.not_billed if one["reason"] == "own"]
+    outcome.expect("projects of our own", sum(told), len(ours))
 
 
 def right_to_the_cent(one: Platform, right: dict[str, Bill], outcome: Outcome) -> None:

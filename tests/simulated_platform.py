@@ -289,12 +289,13 @@ def drawn(state: State, seed: int) -> Plot:
     lives = [_lived(project, chance, hidden, renamed) for project in fleet]
     projects = tuple(replace(project, name=_name(project, by_default, chance)) for project in lives)
     mapped = [project for project in projects if project.id not in {hidden, by_default, *named}]
+    ours = random.Random(f"ours {seed}")
     return Plot(
         projects=projects,
         hidden=hidden,
         named=frozenset(named),
         changed_at=moment(chance, MONTH.start + 3 * DAY, MONTH.end - 3 * DAY),
-        subscriptions=tuple(row for project in mapped for row in _subscriptions(project, chance)),
+        subscriptions=tuple(_perhaps_ours(row, ours) for project in mapped for row in _subscriptions(project, chance)),
         renames=tuple(
             sorted(row for project in projects if project.id in renamed for row in _renames(project, chance))
         ),
@@ -357,6 +358,11 @@ def _subscriptions(project: Project, chance: random.Random) -> list[Subscription
         if later is not None and start >= later:
             start = end
     return rows
+
+
+def _perhaps_ours(row: Subscription, chance: random.Random) -> Subscription:
+    """The row, or one that says that the project is the operator's own in that time."""
+    return row.model_copy(update={"customer": None, "plan": None}) if chance.random() < 0.25 else row
 
 
 def _taxes(chance: random.Random) -> dict[str, list[tuple[datetime | None, Tax]]]:
