@@ -13,9 +13,11 @@ from pathlib import Path
 
 import fleet
 
-from metering import close, quota_status, terms
-from metering.ledger import Ledger
-from metering.meters import KNOWN_METRICS
+from metering.billing import terms
+from metering.core.meters import KNOWN_METRICS
+from metering.invoicing import close
+from metering.ledger.ledger import Ledger
+from metering.quotas import status
 
 
 def main() -> None:
@@ -43,12 +45,12 @@ def measure(directory: Path) -> None:
     evening = fleet.MONTH.end - timedelta(minutes=30)
     ledger_terms = terms.of(config)
     reached, took = fleet.timed(
-        lambda: quota_status.quota_rows(ledger.store, ledger_terms, thresholds, evening, reached_only=True)
+        lambda: status.quota_rows(ledger.store, ledger_terms, thresholds, evening, reached_only=True)
     )
     told(
         "quotas in a tick", took, f"{len(reached)} have reached a threshold, {fleet.peak_megabytes()} MB at most so far"
     )
-    rows, took = fleet.timed(lambda: quota_status.quota_rows(ledger.store, ledger_terms, thresholds, evening))
+    rows, took = fleet.timed(lambda: status.quota_rows(ledger.store, ledger_terms, thresholds, evening))
     told("quotas, every row", took, f"{len(rows)} rows")
     closing, took = fleet.timed(lambda: close.close(ledger, config, fleet.MONTH, fleet.NOW))
     told("close", took, f"{len(closing.issued)} invoices, {fleet.peak_megabytes()} MB at most so far")

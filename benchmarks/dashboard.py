@@ -24,9 +24,9 @@ from pathlib import Path
 import fleet
 import httpx
 
-from metering import store
-from metering.ledger import open_ledger
-from metering.period import HOUR, rfc3339
+from metering.core.period import HOUR, rfc3339
+from metering.ledger.ledger import open_ledger
+from metering.store import database
 
 HOURS = 340
 NOW = fleet.MONTH.start + HOURS * HOUR + timedelta(minutes=65)
@@ -52,7 +52,7 @@ PAGES = {
 def prepared(directory: Path, projects: int) -> None:
     """A fleet in the middle of its month, with counters, an inventory and a cycle; published."""
     fleet.build(directory, projects, hours=HOURS)
-    found = store.open_writer(directory)
+    found = database.open_writer(directory)
     run = found.connection.execute
     run("insert into listed select 1, organization, project_id, $now from project", {"now": NOW})
     run(
@@ -61,7 +61,7 @@ def prepared(directory: Path, projects: int) -> None:
         {"now": NOW, "start": fleet.MONTH.start, "end": fleet.MONTH.end},
     )
     run("insert into cycle values (1, 'poll', $now, $now, 400, 300, 9000, 'complete', '[]')", {"now": NOW})
-    store.publish(found, directory)
+    database.publish(found, directory)
 
 
 def land(directory: Path) -> None:
@@ -167,7 +167,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         directory = given.directory or Path(temporary)
-        if not (directory / store.SNAPSHOT).exists():
+        if not (directory / database.SNAPSHOT).exists():
             directory.mkdir(exist_ok=True)
             prepared(directory, given.projects)
         with serving(directory) as base, httpx.Client(base_url=base, timeout=300) as client:

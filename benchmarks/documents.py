@@ -17,9 +17,9 @@ from typing import Any
 
 import fleet
 
-from metering.documents import invoice_pdf
-from metering.invoice_sheet import Background
-from metering.typeset import Typesetter
+from metering.invoicing.documents import invoice_pdf
+from metering.invoicing.sheet import Background
+from metering.rendering.typeset import Typesetter
 
 MONTH = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
 AS_OF = "2026-10-03T00:00:00Z"

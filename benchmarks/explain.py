@@ -11,8 +11,9 @@ from pathlib import Path
 
 import fleet
 
-from metering import explain, explain_evidence, terms
-from metering.month import Month
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.explain import evidence, explain
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
 
         def told() -> dict[str, object]:
             one = month()
-            with explain_evidence.only(store, explain_evidence.projects_of(one, document["customer"]["id"])):
+            with evidence.only(store, evidence.projects_of(one, document["customer"]["id"])):
                 return explain.line_of(one, document, line)
 
         statement = "select count(*), sum(compute_unit_seconds) from observation"

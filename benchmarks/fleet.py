@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from metering import config as settings
-from metering import journal, store
-from metering.config import Config
-from metering.period import HOUR, Period
-from metering.rollup_rows import roll
-from metering.store import Store
+from metering.config import read as settings
+from metering.config.models import Config
+from metering.core.period import HOUR, Period
+from metering.ledger.projections.rollup import roll
+from metering.store import database as store
+from metering.store import journal
+from metering.store.database import Store
 
 Found = TypeVar("Found")
 

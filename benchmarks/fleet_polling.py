@@ -25,13 +25,15 @@ from pathlib import Path
 
 import httpx
 
-from metering import cycle
-from metering.config import Config, Secret
-from metering.config_models import NeonConfig, Organization, Plan, ScheduleConfig, StoreConfig
-from metering.ledger import Ledger
-from metering.neon import Neon
-from metering.period import HOUR, parse_time, rfc3339
-from metering.stop import Stop
+from metering.config.models import Config, NeonConfig, ScheduleConfig, StoreConfig
+from metering.core.parties import Organization
+from metering.core.period import HOUR, parse_time, rfc3339
+from metering.core.plans import Plan
+from metering.core.secrets import Secret
+from metering.core.stop import Stop
+from metering.ledger.ledger import Ledger
+from metering.neon.client import Neon
+from metering.service import tick
 
 ORGANIZATION = "org-fleet-12345678"
 START = datetime(2026, 10, 6, tzinfo=UTC)
@@ -209,8 +211,8 @@ def poll_all(
             break
         clock.elapsed_us = max(clock.elapsed_us, slot * SLOT // timedelta(microseconds=1) + 1_000_000)
         began, cpu, made = clock.now(), time.process_time(), fleet.cpu_seconds
-        wiring = cycle.Wiring(neon_of=neon_of, stop=Stop(), is_rehearsed=False)
-        report = cycle.poll(books, config, {ORGANIZATION: Secret("key")}, wiring=wiring)
+        wiring = tick.Wiring(neon_of=neon_of, stop=Stop(), is_rehearsed=False)
+        report = tick.poll(books, config, {ORGANIZATION: Secret("key")}, wiring=wiring)
         assert report.outcome == "complete", report.faults
         seconds.append(time.process_time() - cpu - (fleet.cpu_seconds - made))
         clock.elapsed_us = max(clock.elapsed_us, (slot + 1) * SLOT // timedelta(microseconds=1))

@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from metering import forecast, quota, sandbox
-from metering.period import HOUR, Period, month_of
+from metering.core.period import HOUR, Period, month_of
+from metering.quotas import evaluation
 from metering.sandbox.consumption import COMPUTE, PUBLIC, Consumption, seconds_of
+from metering.sandbox.fleet import Fleet
+from metering.usage import forecast
 
 MONTHS = [month_of(datetime(2026, month, 1, tzinfo=UTC)) for month in (9, 10)]
 DAYS = (2, 4, 8, 12, 16, 20, 25)
@@ -46,7 +48,7 @@ def profile(values: list[int], start: datetime, now: datetime, weeks: int) -> tu
     return pl.DataFrame(rows, schema=forecast.SLOTS, orient="row"), spread
 
 
-def judged(fleet: sandbox.Fleet, metric: int, most_weeks: int) -> dict[int, list[tuple[float, float, bool | None]]]:
+def judged(fleet: Fleet, metric: int, most_weeks: int) -> dict[int, list[tuple[float, float, bool | None]]]:
     """Day of the month -> (error of the line, error of the profile, whether the truth lay in its range) per project."""
     out: dict[int, list[tuple[float, float, bool | None]]] = {day: [] for day in DAYS}
     for project in fleet.projects.values():
@@ -77,7 +79,7 @@ def one(  # noqa: PLR0913, PLR0917 - a project's hours, from when, and what is a
     ends = pl.DataFrame([("p", "q", month.end)], schema=schema, orient="row")
     rest = forecast.rests(slots, ends, now)["rest"].sum()
     found = forecast.outlook(used, int(rest), weeks, spread, sum(forecast.hours_left(now, month.end)))
-    line = quota.forecast(used, truth, month, now)
+    line = evaluation.forecast(used, truth, month, now)
     assert line is not None and line["percent_at_period_end"] is not None
     naive = abs(float(line["percent_at_period_end"]) - 100)
     mine = abs(found.expected - truth) * 100 / truth
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weeks", type=int, default=forecast.MOST_WEEKS)
     asked = parser.parse_args()
-    fleet = sandbox.Fleet.around(datetime(2026, 11, 15, tzinfo=UTC), seed=asked.seed, projects=asked.projects)
+    fleet = Fleet.around(datetime(2026, 11, 15, tzinfo=UTC), seed=asked.seed, projects=asked.projects)
     begun = time.perf_counter()
     for metric, name in NAMES.items():
         print(f"{name}: error in % of the month; line through zero / profile of up to {asked.weeks} weeks")

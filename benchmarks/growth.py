@@ -18,10 +18,11 @@ from pathlib import Path
 
 import fleet
 
-from metering import checkpoint, store
-from metering.ledger import JOURNAL, Ledger, open_ledger
-from metering.meters import KNOWN_METRICS
-from metering.period import HOUR, floor_hour, rfc3339
+from metering.core.meters import KNOWN_METRICS
+from metering.core.period import HOUR, floor_hour, rfc3339
+from metering.ledger.ledger import Ledger, open_ledger
+from metering.store import checkpoint, database
+from metering.store.journal import JOURNAL
 
 PER_PAGE = 100
 WINDOW = 24
@@ -85,12 +86,12 @@ def days(directory: Path, projects: int, moments: Iterator[datetime], *, is_quie
 
 def sizes(directory: Path) -> tuple[int, int, int, int]:
     """(store, journal's segments, a checkpoint, observations in the checkpoint), in bytes."""
-    with store.open_reader(directory) as found, tempfile.TemporaryDirectory() as scratch:
+    with database.open_reader(directory) as found, tempfile.TemporaryDirectory() as scratch:
         made = checkpoint.write(found, Path(scratch))
         observed = (made.path / "observation.parquet").stat().st_size
         whole = made.bytes
     segments = sum(file.stat().st_size for file in (directory / JOURNAL).glob("*.journal"))
-    return (directory / store.SNAPSHOT).stat().st_size, segments, whole, observed
+    return (directory / database.SNAPSHOT).stat().st_size, segments, whole, observed
 
 
 def month(projects: int) -> None:
@@ -100,9 +101,9 @@ def month(projects: int) -> None:
         fleet.build(directory, projects)
         with closing(fleet.opened(directory).connection) as connection:
             connection.execute("checkpoint")
-            made = checkpoint.write(store.Store(connection), directory / JOURNAL)
+            made = checkpoint.write(database.Store(connection), directory / JOURNAL)
         hours = projects * 744
-        hot = (directory / store.DATABASE).stat().st_size / hours
+        hot = (directory / database.DATABASE).stat().st_size / hours
         observed = (made.path / "observation.parquet").stat().st_size / hours
         whole = made.bytes / hours
     print(f"a month of {projects} projects: bytes per project and hour\n")

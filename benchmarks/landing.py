@@ -26,16 +26,16 @@ import duckdb
 import httpx
 import polars as pl
 
-from metering.config import Secret
-from metering.config_models import NeonConfig
-from metering.history_rows import HistoryRows, read_page
-from metering.journal import GENESIS, Record
-from metering.ledger import open_ledger
-from metering.meters import KNOWN_METRICS
-from metering.neon import Neon
-from metering.pages import envelope
-from metering.period import HOUR, rfc3339
-from metering.store import Store, open_writer
+from metering.config.models import NeonConfig
+from metering.core.meters import KNOWN_METRICS
+from metering.core.period import HOUR, rfc3339
+from metering.core.secrets import Secret
+from metering.ledger.ledger import open_ledger
+from metering.ledger.projections.history import HistoryRows, read_page
+from metering.neon.client import Neon
+from metering.neon.parse_history import envelope
+from metering.store.database import Store, open_writer
+from metering.store.journal import GENESIS, Record
 
 PER_PAGE = 100
 HOURS = 3

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 import fleet
 
-from metering import terms
-from metering.meters import KNOWN_METRICS
-from metering.month import Month
-from metering.store import Store
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.core.meters import KNOWN_METRICS
+from metering.store.database import Store
 
 Found = TypeVar("Found")
 Took = tuple[float, float]

@@ -5,7 +5,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from metering import config, ledger, meters, ratecard
+from metering.config import read
+from metering.config.models import Config
+from metering.core import meters
+from metering.ledger import ledger
+from metering.rating import segments
 
 LENGTHS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRAINS = ("hourly", "daily", "monthly")
@@ -129,7 +133,7 @@ def configured(
     customers: str = "customer\nacme\n",
     more="",
     default_plan="",
-) -> config.Config:
+) -> Config:
     """A configuration with one organization and these plans; its store is `directory`/var."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "customers.csv").write_text(customers)
@@ -141,8 +145,8 @@ def configured(
     seller = "" if "[seller]" in more else '[seller]\nname = "Acme Platforms Ltd"\n'
     text = f'[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n{default}\n{named}\n{seller}\n{more}\n{plans}'
     (directory / "config.toml").write_text(text)
-    return config.read(
+    return read.read(
         directory / "config.toml",
         environ={},
-        card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
     )

@@ -4,9 +4,15 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from metering import invoice, meters, plan_file, ratecard, rating
-from metering.config import Organization, Plan, Price, Subscription
-from metering.period import month_of
+from metering.analysis import plan_file
+from metering.core import meters
+from metering.core.frames import Moment
+from metering.core.parties import Organization, Subscription
+from metering.core.period import month_of
+from metering.core.plans import Plan, Price
+from metering.invoicing.rates import rates
+from metering.rating import columns
+from metering.rating import segments as ratecard
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 BUILT_IN = meters.built_in()
@@ -41,13 +47,13 @@ def organization(name="org-1", default_plan=None, **keys) -> Organization:
 def existence(**projects) -> pl.DataFrame:
     """existence(a=(from, to)): null is unbounded."""
     rows = [(project, *bounds) for project, bounds in projects.items()]
-    schema = {"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment}
+    schema = {"project_id": pl.String, "exists_from": Moment, "exists_to": Moment}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def sightings(*rows) -> pl.DataFrame:
     """(project, organization, seen_at, name) each."""
-    schema = {"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+    schema = {"project_id": pl.String, "organization": pl.String, "seen_at": Moment, "name": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -69,13 +75,13 @@ def charged(segment_rows, plans, values, costs=None, catalogue=BUILT_IN):
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in values.items()})
     by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}
-    return rating.charges(pieces, used, prices, segment_rows, by_number), prices
+    return columns.charges(pieces, used, prices, segment_rows, by_number), prices
 
 
 def rated(owned, plans, usage, *, costs=None, catalogue=BUILT_IN, **terms):
     """Charges, and the rates under which they become lines: rounding, prorate, discounts, pools as `terms`."""
     charges, prices = charged(owned, plans, usage, costs, catalogue)
-    return charges, invoice.rates(plans, prices, catalogue, **terms)
+    return charges, rates(plans, prices, catalogue, **terms)
 
 
 def alone(*plans, exists=(None, None), rows=None, prorate="second"):

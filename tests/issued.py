@@ -6,9 +6,11 @@ with its credit note), Tokyo (JPY, 10 % within its prices), Kuwait (KWD, no tax,
 
 from pathlib import Path
 
-from metering.config import Customer, ExportsConfig, SellerConfig
+from metering.config.exports import ExportsConfig
+from metering.config.models import SellerConfig
+from metering.core.parties import Customer
 from metering.export.documents import Book
-from metering.paper import Paper, Papers
+from metering.invoicing.paper import Paper, Papers
 
 SEPTEMBER = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
 TOTALS = {

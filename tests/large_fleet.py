@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from simulate import Time
 
-from metering.config import Config
-from metering.config_models import NeonConfig, Organization, Plan, ScheduleConfig, StoreConfig
-from metering.period import HOUR, floor_hour, parse_time, rfc3339
+from metering.config.models import Config, NeonConfig, ScheduleConfig, StoreConfig
+from metering.core.parties import Organization
+from metering.core.period import HOUR, floor_hour, parse_time, rfc3339
+from metering.core.plans import Plan
+from tests.simulate import Time
 
 Awake = Callable[[int, int], bool]
 """(number of the project, hours since 1970) -> whether its compute ran."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from metering.ledger import open_ledger
-from metering.period import HOUR
+from metering.core.period import HOUR
+from metering.ledger.ledger import open_ledger
 from tests.scribe import Page, Scribe, inventory_body
 
 START = datetime(2026, 10, 5, tzinfo=UTC)

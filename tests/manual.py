@@ -12,8 +12,12 @@ from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from metering import receiver, rehearse, sandbox
 from metering.cli import main
+from metering.cli.demo import demo, receiver
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import Fleet
+from metering.sandbox.gate import UNLIMITED, Clock
+from metering.sandbox.server import serve
 from tests.platform_desk import as_in_a_shell
 
 TOP = Path(__file__).parents[1]
@@ -133,11 +137,11 @@ class Reader:
 @contextmanager
 def neon_is_there(config: Path) -> Iterator[None]:
     """The demo's sandbox at the demo's moment, and its receiver, at new ports that the configuration gets."""
-    fleet = sandbox.Fleet.around(rehearse.NOW, seed=1, projects=200)
-    app = sandbox.create_app(fleet, sandbox.Clock.at(rehearse.ENDS_AT), limits=sandbox.UNLIMITED, exact_hours=True)
+    fleet = Fleet.around(demo.NOW, seed=1, projects=200)
+    app = create_app(fleet, Clock.at(demo.ENDS_AT), limits=UNLIMITED, exact_hours=True)
     secret = (config.parent / "webhook-secret").read_text().strip()
     hook_app = receiver.app(secret, receiver.Received())
-    with sandbox.serve(app) as api, sandbox.serve(hook_app) as hook:
+    with serve(app) as api, serve(hook_app) as hook:
         text = re.sub(r'base_url = ".*"', f'base_url = "{api.url}"', config.read_text())
         config.write_text(re.sub(r'url = "http.*/"\nsecret', f'url = "{hook.root_url}/"\nsecret', text))
         yield

@@ -12,12 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from metering import audit, close, corrections, cycle
-from metering.close import Closing
-from metering.config import Config, Customer, Discount, Organization, Plan, StoreConfig, Subscription
-from metering.config_models import InvoicesConfig, SellerConfig
-from metering.ledger import Ledger, open_ledger
-from metering.period import Period, month_of, parse_month, rfc3339
+from metering.alerts.invoices import announce_invoices
+from metering.config.models import Config, InvoicesConfig, SellerConfig, StoreConfig
+from metering.core.parties import Customer, Discount, Organization, Subscription
+from metering.core.period import Period, month_of, parse_month, rfc3339
+from metering.core.plans import Plan
+from metering.invoicing import close
+from metering.invoicing.close import Closing
+from metering.invoicing.voiding import void as voiding_void
+from metering.ledger.ledger import Ledger, open_ledger
+from metering.operations import verify
+from metering.service import tick
 
 ORGANIZATION = "org-1"
 Json = dict[str, Any]
@@ -125,17 +130,17 @@ class Books:
     def close(self, name: str, **more: Any) -> Closing:
         """What `close MONTH` does, with its announcements."""
         done = close.close(self.ledger, self.config, month(name), self.now, **more)
-        cycle.announce_invoices(self.ledger, self.config, done.invoices, self.now)
+        announce_invoices(self.ledger, self.config, done.invoices, self.now)
         return done
 
     def supplement(self, name: str) -> Closing:
         """What `close MONTH --supplement` does."""
-        return cycle.supplement_typed(self.ledger, self.config, month(name), self.now)
+        return tick.supplement_typed(self.ledger, self.config, month(name), self.now)
 
     def void(self, number: str, reason: str = "wrong price") -> Json:
         """What `void NUMBER` does."""
-        note = corrections.void(self.ledger, number, reason, self.now)
-        cycle.announce_invoices(self.ledger, self.config, [note], self.now)
+        note = voiding_void(self.ledger, number, reason, self.now)
+        announce_invoices(self.ledger, self.config, [note], self.now)
         return note
 
     def shown(self, name: str) -> Json:
@@ -150,7 +155,7 @@ class Books:
     def faults(self) -> list[str]:
         """What `verify` finds."""
         self.ledger.flush()
-        return audit.verify(self.directory, self.ledger.store).faults
+        return verify.verify(self.directory, self.ledger.store).faults
 
 
 def stands(row: Json) -> bool:

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from metering import audit, journal, retention, store
-from metering.ledger import open_ledger
-from metering.stop import Stop
+from metering.core.stop import Stop
+from metering.ledger.ledger import open_ledger
+from metering.operations import retention, verify
+from metering.store import database, journal
 from tests.card import plan, price, subscription
 from tests.pages_of import Books, books, moment
 from tests.scribe import rows
@@ -74,14 +75,14 @@ def bodies(directory: Path) -> dict[int, bool]:
 
 def tables(directory: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row that readers see."""
-    with store.open_reader(directory) as found:
-        return {name: rows(found, name) for name in store.tables(found)}
+    with database.open_reader(directory) as found:
+        return {name: rows(found, name) for name in database.tables(found)}
 
 
-def agreed(directory: Path) -> audit.Findings:
+def agreed(directory: Path) -> verify.Findings:
     """What `verify` says; it must find nothing wrong."""
     with open_ledger(directory, lambda: LATER) as ledger:
-        found = audit.verify(directory, ledger.store)
+        found = verify.verify(directory, ledger.store)
     assert found.faults == []
     return found
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from metering.period import Period, month_of, previous_month, rfc3339
-from metering.report_facts import Facts
+from metering.core.period import Period, month_of, previous_month, rfc3339
+from metering.reporting.facts import Facts
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 SELLER = {

@@ -7,7 +7,11 @@ from typing import Any
 
 import httpx
 
-from metering.sandbox import PAID_ORGANIZATION, PERSONAL_KEY, UNLIMITED, Clock, Extras, Fleet, Limits, create_app, serve
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import PAID_ORGANIZATION, Extras, Fleet
+from metering.sandbox.gate import UNLIMITED, Clock, Limits
+from metering.sandbox.server import serve
 from metering.sandbox.state import State
 
 NOW = datetime(2026, 11, 15, 12, 7, tzinfo=UTC)

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 import zstandard
 
-from metering import store
-from metering.journal import GENESIS, Record
-from metering.landing import Landing
-from metering.period import rfc3339
-from metering.store import Store
+from metering.core.period import rfc3339
+from metering.ledger.landing import Landing
+from metering.store import database
+from metering.store.database import Store
+from metering.store.journal import GENESIS, Record
 
 Bucket = tuple[str, Mapping[str, int | None]]
 Page = Mapping[str, Sequence[Bucket]]
@@ -80,7 +80,7 @@ class Memory:
     """A ledger without files: the same landing, the same records, a store in memory."""
 
     def __init__(self) -> None:
-        self.store: Store = store.in_memory()
+        self.store: Store = database.in_memory()
         self.landing = Landing(self.store)
         self.records: list[Record] = []
 

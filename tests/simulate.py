@@ -22,32 +22,27 @@ from typing import Any
 
 import httpx
 
-from metering import budgets, cycle
-from metering.config import Config, Secret
-from metering.config_models import NeonConfig, Organization, Plan, SellerConfig, StoreConfig
-from metering.errors import CredentialsError
-from metering.intake import Report
-from metering.ledger import Ledger
-from metering.month import Month
-from metering.neon import Neon
-from metering.period import HOUR, Period, floor_hour, month_of, parse_time
-from metering.sandbox import (
-    PAID_ORGANIZATION,
-    PERSONAL_KEY,
-    SPONSORED_ORGANIZATION,
-    Clock,
-    Extras,
-    Fleet,
-    Limits,
-    State,
-    create_app,
-    truth_table,
-)
+from metering.billing.month import Month
+from metering.billing.terms import of as terms_of
+from metering.billing.usage_document import usage_json
+from metering.config.models import Config, NeonConfig, SellerConfig, StoreConfig
+from metering.core.errors import CredentialsError
+from metering.core.parties import Organization
+from metering.core.period import HOUR, Period, floor_hour, month_of, parse_time
+from metering.core.plans import Plan
+from metering.core.secrets import Secret
+from metering.core.stop import Stop
+from metering.ledger.ledger import Ledger
+from metering.neon import saved_budgets
+from metering.neon.client import Neon
+from metering.polling.intake import Report
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.app import create_app
 from metering.sandbox.faults import Mishaps
-from metering.sandbox.gate import Sandbox
-from metering.stop import Stop
-from metering.terms import of as terms_of
-from metering.usage_document import usage_json
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Extras, Fleet
+from metering.sandbox.gate import Clock, Limits, Sandbox
+from metering.sandbox.state import State, truth_table
+from metering.service import tick as cycle
 from tests.faults.transport import Faulty, answer
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
@@ -229,7 +224,9 @@ class Machine:
             self.config.neon, clock=time.local, transport=self.world.wire, sleep=time.sleep, monotonic=time.monotonic
         )
         client._jitter = random.Random(f"{account} {time.elapsed_us}")  # a run is repeated by its seed
-        budgets.Budgets(self.config.store.directory, monotonic=time.monotonic).bind(client, account, sleep=time.sleep)
+        saved_budgets.Budgets(self.config.store.directory, monotonic=time.monotonic).bind(
+            client, account, sleep=time.sleep
+        )
         return client
 
     def die(self) -> None:

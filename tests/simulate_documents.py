@@ -23,14 +23,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from metering import audit, close, cycle, terms
-from metering.blockers import Waivers
-from metering.close import BlockedError
-from metering.config import Config
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.period import DAY, HOUR, Period, floor_hour, next_month
 from metering.export.rendering import Wanted, render
-from metering.month import Month
-from metering.period import DAY, HOUR, Period, floor_hour, next_month
+from metering.invoicing import close
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.close import BlockedError
+from metering.invoicing.issued import invoice
+from metering.operations import verify
 from metering.sandbox.faults import Mishaps
+from metering.service import tick
 from tests.faults.transport import Faulty
 from tests.oracle_month import Bill, Facts, Tax, bills
 from tests.simulate import FAULTS, MONTH, Machine, World, poll_in_a_storm, world
@@ -91,7 +95,7 @@ class Platform:
         return self.machine.poll().outcome
 
     def close(self, waivers: Waivers = Waivers()) -> close.Closing:  # noqa: B008 - a constant
-        return cycle.close_typed(self.machine.books, self.machine.config, MONTH, self.now, waivers=waivers)
+        return tick.close_typed(self.machine.books, self.machine.config, MONTH, self.now, waivers=waivers)
 
     def refusal(self, waivers: Waivers) -> dict[str, str]:
         """Why a close is refused: kinds of reason with what belongs to them; nothing where it is not."""
@@ -333,7 +337,7 @@ def nothing_changes(one: Platform, hours: dict, shown: Names, outcome: Outcome) 
     outcome.expect("stored documents", one.documents() == before, True)
     outcome.expect("exports", one.exports() == exports, True)
     finals = [{**json.loads(text), "status": "final"} for text in before]
-    outcome.expect("invoice NUMBER", [close.invoice(store, number) for number in numbers] == finals, True)
+    outcome.expect("invoice NUMBER", [invoice(store, number) for number in numbers] == finals, True)
     listed = close.month_invoices(store, config, MONTH, one.now)["invoices"]
     outcome.expect("invoices MONTH", listed == finals, True)
     drafts = close.month_invoices(store, config, NOVEMBER, one.now)
@@ -345,7 +349,7 @@ def nothing_changes(one: Platform, hours: dict, shown: Names, outcome: Outcome) 
         outcome.expect(f"{customer}, adjusted", adjusted.get(customer, {}), expected)
     one.machine.books.flush()
     directory = one.machine.config.store.directory
-    outcome.expect("verify", audit.verify(directory, one.machine.books.store).faults, [])
+    outcome.expect("verify", verify.verify(directory, one.machine.books.store).faults, [])
 
 
 def _adjusted(drafts: Sequence[Json], billed: dict[str, dict[Tax, Fraction]], outcome: Outcome) -> dict:

@@ -12,13 +12,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from metering import journal
-from metering.config import Config, Customer, Discount, Plan, Subscription
-from metering.config_models import CustomersConfig
-from metering.period import DAY, HOUR, floor_hour, parse_time, rfc3339
-from metering.sandbox import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.config.models import Config, CustomersConfig
+from metering.core.parties import Customer, Discount, Subscription
+from metering.core.period import DAY, HOUR, floor_hour, parse_time, rfc3339
+from metering.core.plans import Plan
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
 from metering.sandbox.project import Project
 from metering.sandbox.state import State, truth_table
+from metering.store import journal
 from tests.oracle_month import Facts, Stay, Tax
 from tests.simulate import MONTH
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metering.errors import DISK_HINT
+from metering.core.errors import DISK_HINT
 from tests.inbox import Inbox, receiving
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk, Ran

@@ -11,17 +11,16 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from large_fleet import LargeFleet, config_for
-from simulate import Machine, Time, refused
-from virtual_time import VirtualTime, looping
 
-from metering.config import Config, Secret
-from metering.config_models import NeonConfig
-from metering.errors import MeteringError
-from metering.journal import read
-from metering.ledger import JOURNAL
-from metering.neon import IN_FLIGHT, Neon
-from metering.poll import certified_of
+from metering.config.models import Config, NeonConfig
+from metering.core.errors import MeteringError
+from metering.core.secrets import Secret
+from metering.neon.client import IN_FLIGHT, Neon
+from metering.store.journal import JOURNAL, read
+from metering.usage.coverage import certified_of
+from tests.large_fleet import LargeFleet, config_for
+from tests.simulate import Machine, Time, refused
+from tests.virtual_time import VirtualTime, looping
 
 START = datetime(2026, 10, 6, 8, 0, 1, tzinfo=UTC)
 LATENCY = 0.3

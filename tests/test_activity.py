@@ -2,9 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metering.activity import deadlines, requests_for, rounds, shares, sweep_share, within_reach
-from metering.coverage import DAILY, HOURLY, Window
-from metering.period import DAY, HOUR, Period
+from metering.core.period import DAY, HOUR, Period
+from metering.polling.shares import deadlines, requests_for, rounds, shares, sweep_share, within_reach
+from metering.usage.coverage import DAILY, HOURLY
+from metering.usage.windows import Window
 
 NOW = datetime(2026, 10, 20, 8, 7, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

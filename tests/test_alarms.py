@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulate import Machine, world
 
-from metering import alarms
-from metering.errors import MeteringError
+from metering.core.errors import MeteringError
+from metering.invoicing import alarms
+from metering.ledger.alarms import listed, raise_once
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 from tests.scribe import BIG, Memory, Scribe, count, frame
+from tests.simulate import Machine, world
 
 HOUR = 3600
 CPU = "compute_unit_seconds"
@@ -241,7 +242,7 @@ def test_transfers_of_the_sandbox_raise_none(tmp_path: Path):
     with here.machine(tmp_path) as machine:
         assert machine.backfill().outcome == "complete"
         assert frame(machine.books.store, "select project_id from project")["project_id"].is_duplicated().any()
-        assert alarms.listed(machine.books.store) == []
+        assert listed(machine.books.store) == []
 
 
 # -- acknowledging
@@ -260,13 +261,13 @@ def test_an_alarm_that_is_not_there_is_told_with_those_that_are(desk: Desk, neon
 
 def test_acknowledging_again_keeps_the_first_reason():
     book = Memory()
-    alarms.raise_once(book, "unit", ("x",), "org-a", summary="odd")
-    (alarm,) = alarms.listed(book.store)
+    raise_once(book, "unit", ("x",), "org-a", summary="odd")
+    (alarm,) = listed(book.store)
     assert book.store.query("alarms_that_stop").rows() == [(alarm["alarm_id"], "odd")]
     assert alarms.acknowledge(book, alarm["alarm_id"], "first")["reason"] == "first"
     assert alarms.acknowledge(book, alarm["alarm_id"], "second")["reason"] == "first"
     assert book.store.query("alarms_that_stop").is_empty()
-    assert alarms.raise_once(book, "unit", ("x",), "org-a", summary="odd") is None
+    assert raise_once(book, "unit", ("x",), "org-a", summary="odd") is None
     with pytest.raises(MeteringError, match="there is no alarm"):
         alarms.acknowledge(book, "alarm_0", "why")
 
@@ -297,7 +298,7 @@ def test_an_organization_is_looked_at_once_a_day_and_found_fine(machine: Machine
     machine.world.time.move_to(datetime(2026, 10, 31, 0, 0, tzinfo=UTC))
     machine.tick()
     assert checks(machine) == [("org-paid-11223344", "fine")] * 2
-    assert alarms.listed(machine.books.store) == []
+    assert listed(machine.books.store) == []
 
 
 BY_HAND = "[schedule]\nclose_day = 0\n"

@@ -9,12 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from metering import alert, alert_rows, notify, store
-from metering import ledger as ledger_door
-from metering.config import Config, Secret, Webhook
-from metering.config_rows import Customer
-from metering.errors import CredentialsError, MeteringError
-from metering.period import rfc3339
+from metering.alerts import recording, send
+from metering.config.models import Config
+from metering.config.recipients import Webhook
+from metering.core.errors import CredentialsError, MeteringError
+from metering.core.parties import Customer
+from metering.core.period import rfc3339
+from metering.core.secrets import Secret
+from metering.ledger import ledger as ledger_door
+from metering.ledger.alert_log import attempts, log, outbox_depth
+from metering.ledger.projections import alerts
+from metering.store import database
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -27,7 +32,7 @@ class MemoryLedger:
     """A ledger that keeps its records in a list: the same projections as the real one, no files."""
 
     def __init__(self) -> None:
-        self.store = store.in_memory()
+        self.store = database.in_memory()
         self.records: list[dict] = []
         self.now = NOW
 
@@ -42,7 +47,7 @@ class MemoryLedger:
 
 def apply(target, record):
     with target.transaction():
-        alert_rows.KINDS[record["kind"]](target.connection, record)
+        alerts.KINDS[record["kind"]](target.connection, record)
 
 
 def config(*webhooks, thresholds=(80, 95), customers=()) -> Config:
@@ -95,7 +100,7 @@ def states(ledger) -> list[tuple]:
 
 
 def test_a_crossing_is_recorded_with_the_message_of_the_contract(ledger):
-    found = alert.evaluate(ledger, [row()], config(customers=[("cust7", "Customer Seven")]), NOW)
+    found = recording.evaluate(ledger, [row()], config(customers=[("cust7", "Customer Seven")]), NOW)
     assert [crossing.key.threshold_percent for crossing in found] == [80]
     (message,) = bodies(ledger)
     alert_id = message["data"]["alert_id"]
@@ -131,51 +136,52 @@ def test_a_crossing_is_recorded_with_the_message_of_the_contract(ledger):
 
 
 def test_an_alerts_id_is_the_same_on_any_machine_and_day():
-    assert alert.event_id("p1", "compute_time_seconds", "2026-10-01T00:00:00Z", 100, 80) == (
+    assert recording.event_id("p1", "compute_time_seconds", "2026-10-01T00:00:00Z", 100, 80) == (
         "alert_802ac6271b8a75055ef278412dfe3448"
     )
 
 
 def test_a_full_quota_is_another_event_with_threshold_100(ledger):
-    alert.evaluate(ledger, [row("123")], config(), NOW)
+    recording.evaluate(ledger, [row("123")], config(), NOW)
     by_threshold = {one["data"]["threshold_percent"]: one["type"] for one in bodies(ledger)}
     assert by_threshold == {80: "quota.threshold_reached", 95: "quota.threshold_reached", 100: "quota.exceeded"}
 
 
 def test_only_the_highest_of_several_thresholds_goes_into_the_outbox(ledger):
-    alert.evaluate(ledger, [row("99")], config(), NOW)
-    assert sorted(
-        (one["threshold_percent"], one["status"], len(one["deliveries"])) for one in alert.log(ledger.store)
-    ) == [(80, "superseded", 0), (95, "send", 1)]
+    recording.evaluate(ledger, [row("99")], config(), NOW)
+    assert sorted((one["threshold_percent"], one["status"], len(one["deliveries"])) for one in log(ledger.store)) == [
+        (80, "superseded", 0),
+        (95, "send", 1),
+    ]
 
 
 def test_evaluating_again_records_nothing_and_writes_nothing(ledger):
-    alert.evaluate(ledger, [row()], config(), NOW)
-    assert alert.evaluate(ledger, [row()], config(), NOW + timedelta(minutes=15)) == []
+    recording.evaluate(ledger, [row()], config(), NOW)
+    assert recording.evaluate(ledger, [row()], config(), NOW + timedelta(minutes=15)) == []
     assert len(ledger.records) == 1
 
 
 def test_a_value_that_flaps_around_the_threshold_gives_one_alert(ledger):
     for used in ("79", "81", "79", "81"):
-        alert.evaluate(ledger, [row(used)], config(), NOW)
+        recording.evaluate(ledger, [row(used)], config(), NOW)
     assert len(bodies(ledger)) == 1
 
 
 def test_a_raised_limit_and_a_new_period_each_arm_again(ledger):
     november = {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
     for reading in (row(), row("166", "200"), row(period=november)):
-        assert len(alert.evaluate(ledger, [reading], config(), NOW)) == 1
+        assert len(recording.evaluate(ledger, [reading], config(), NOW)) == 1
 
 
 def test_a_limit_beyond_63_bits_keeps_its_key(ledger):
     large = row(str(2**100), str(2**100))
-    assert len(alert.evaluate(ledger, [large], config(), NOW)) == 3
-    assert alert.evaluate(ledger, [large], config(), NOW) == []
+    assert len(recording.evaluate(ledger, [large], config(), NOW)) == 3
+    assert recording.evaluate(ledger, [large], config(), NOW) == []
 
 
 def test_without_webhooks_the_log_is_kept_all_the_same(ledger):
-    alert.evaluate(ledger, [row()], Config(path="config.toml"), NOW)
-    assert [(one["status"], one["deliveries"]) for one in alert.log(ledger.store)] == [("send", [])]
+    recording.evaluate(ledger, [row()], Config(path="config.toml"), NOW)
+    assert [(one["status"], one["deliveries"]) for one in log(ledger.store)] == [("send", [])]
 
 
 def test_each_endpoint_gets_the_events_it_asked_for_and_a_url_named_twice_gets_them_once(ledger):
@@ -185,12 +191,12 @@ def test_each_endpoint_gets_the_events_it_asked_for_and_a_url_named_twice_gets_t
         {"url": "https://b.example.com", "events": ("quota.exceeded",)},
         {"url": "https://c.example.com", "events": ("invoice.*", "poll.*")},
     )
-    alert.evaluate(ledger, [row("80")], config(*hooks), NOW)
+    recording.evaluate(ledger, [row("80")], config(*hooks), NOW)
     assert states(ledger) == [("https://a.example.com", "pending", 0)]
 
 
 def test_a_project_without_customer_plan_or_name_is_told_with_nulls(ledger):
-    alert.evaluate(ledger, [row(project_name=None, customer=None, plan=None)], config(), NOW)
+    recording.evaluate(ledger, [row(project_name=None, customer=None, plan=None)], config(), NOW)
     data = bodies(ledger)[0]["data"]
     assert (data["customer"], data["plan"], data["project"]["name"]) == ({"id": None, "name": None}, None, None)
     assert data["summary"].startswith("Project calm-dawn-12345678 has used 83.00 % of its included compute time.")
@@ -198,7 +204,7 @@ def test_a_project_without_customer_plan_or_name_is_told_with_nulls(ledger):
 
 @pytest.mark.parametrize("text", ["x" * 5000, "😀" * 400, '"\\' * 400, "\x00\x07" * 300, "\ud800" * 300, "<script>"])
 def test_names_of_any_kind_give_a_valid_message_of_less_than_20_kb(ledger, text):
-    alert.evaluate(ledger, [row(project_name=text, customer=text, plan=text)], config(customers=[]), NOW)
+    recording.evaluate(ledger, [row(project_name=text, customer=text, plan=text)], config(customers=[]), NOW)
     (stored,) = ledger.store.query("alert_log").get_column("body")
     assert len(stored.encode()) < 20_000
     assert len(json.loads(stored)["data"]["project"]["name"]) <= 300
@@ -206,9 +212,9 @@ def test_names_of_any_kind_give_a_valid_message_of_less_than_20_kb(ledger, text)
 
 def test_a_fleet_that_crosses_at_once_is_recorded_in_few_records(ledger):
     fleet = [row(project_id=f"p{number:04d}") for number in range(1200)]
-    assert len(alert.evaluate(ledger, fleet, config(), NOW)) == 1200
+    assert len(recording.evaluate(ledger, fleet, config(), NOW)) == 1200
     assert [len(record["data"]["alerts"]) for record in ledger.records] == [500, 500, 200]
-    assert alert.outbox_depth(ledger.store) == [
+    assert outbox_depth(ledger.store) == [
         {"endpoint": URL, "pending": 1200, "oldest_due_at": "2026-10-16T12:00:00Z", "most_attempts": 0}
     ]
 
@@ -216,7 +222,8 @@ def test_a_fleet_that_crosses_at_once_is_recorded_in_few_records(ledger):
 def test_other_events_are_announced_once(ledger):
     data = {"number": "INV-2026-000001", "total": "30.84"}
     announced = [
-        alert.announce(ledger, "invoice.finalized", data, ["INV-2026-000001"], config=config(), now=NOW) for _ in "ab"
+        recording.announce(ledger, "invoice.finalized", data, ["INV-2026-000001"], config=config(), now=NOW)
+        for _ in "ab"
     ]
     assert announced[1] is None
     (message,) = bodies(ledger)
@@ -232,7 +239,7 @@ def test_other_events_are_announced_once(ledger):
 
 
 def attempt_of(outcome="retry", made=1, **kwargs) -> dict:
-    return alert.delivery("alert_1", URL, made, notify.Attempt(outcome=outcome, **kwargs), NOW)
+    return recording.delivery("alert_1", URL, made, send.Attempt(outcome=outcome, **kwargs), NOW)
 
 
 def test_a_failed_attempt_is_due_again_by_the_schedule_and_the_tenth_is_the_last():
@@ -262,8 +269,8 @@ def test_delivered_and_disabled_are_final():
 
 
 def tell(ledger, outcome, made=1, url=URL, **kwargs):
-    alert_id = next(one["alert_id"] for one in alert.log(ledger.store) if one["status"] == "send")
-    ledger.record("delivery", alert.delivery(alert_id, url, made, notify.Attempt(outcome=outcome, **kwargs), NOW))
+    alert_id = next(one["alert_id"] for one in log(ledger.store) if one["status"] == "send")
+    ledger.record("delivery", recording.delivery(alert_id, url, made, send.Attempt(outcome=outcome, **kwargs), NOW))
 
 
 def due(ledger, now) -> list[tuple]:
@@ -272,7 +279,7 @@ def due(ledger, now) -> list[tuple]:
 
 
 def test_a_message_is_due_from_the_instant_it_is_recorded_and_again_exactly_when_its_wait_ends(ledger):
-    alert.evaluate(ledger, [row()], config(), NOW)
+    recording.evaluate(ledger, [row()], config(), NOW)
     assert due(ledger, NOW - timedelta(microseconds=1)) == []
     assert due(ledger, NOW) == [(URL, 0)]
     tell(ledger, "retry", status=500, error="the endpoint answered 500")
@@ -284,45 +291,45 @@ def test_a_message_is_due_from_the_instant_it_is_recorded_and_again_exactly_when
 
 
 def test_after_ten_failures_a_message_is_given_up_and_a_resend_starts_anew(ledger):
-    alert.evaluate(ledger, [row()], config(), NOW)
+    recording.evaluate(ledger, [row()], config(), NOW)
     for made in range(1, 11):
         tell(ledger, "retry", made=made)
     assert states(ledger) == [(URL, "failed", 10)]
-    alert_id = alert.log(ledger.store)[0]["alert_id"]
-    assert alert.resend(ledger, alert_id, config(), NOW) == [URL]
+    alert_id = log(ledger.store)[0]["alert_id"]
+    assert recording.resend(ledger, alert_id, config(), NOW) == [URL]
     assert states(ledger) == [(URL, "pending", 0)]
 
 
 def test_an_answer_410_empties_the_endpoints_queue_and_a_resend_opens_it_again(ledger):
     two = config({"url": URL}, {"url": "https://b.example.com"})
-    alert.evaluate(ledger, [row()], two, NOW)
+    recording.evaluate(ledger, [row()], two, NOW)
     tell(ledger, "disabled", status=410)
-    alert.evaluate(ledger, [row(project_id="p2")], two, NOW)
+    recording.evaluate(ledger, [row(project_id="p2")], two, NOW)
     assert sorted(states(ledger)) == [
         ("https://b.example.com", "pending", 0),
         ("https://b.example.com", "pending", 0),
         (URL, "disabled", 0),
         (URL, "disabled", 1),
     ]
-    alert.resend(ledger, alert.log(ledger.store)[0]["alert_id"], two, NOW)
-    alert.evaluate(ledger, [row(project_id="p3")], two, NOW)
+    recording.resend(ledger, log(ledger.store)[0]["alert_id"], two, NOW)
+    recording.evaluate(ledger, [row(project_id="p3")], two, NOW)
     assert sum(state == "pending" for url, state, _ in states(ledger) if url == URL) == 2
 
 
 def test_a_superseded_alert_can_be_resent(ledger):
-    alert.evaluate(ledger, [row("99")], config(), NOW)
-    superseded = next(one for one in alert.log(ledger.store) if one["status"] == "superseded")
-    alert.resend(ledger, superseded["alert_id"], config(), NOW)
+    recording.evaluate(ledger, [row("99")], config(), NOW)
+    superseded = next(one for one in log(ledger.store) if one["status"] == "superseded")
+    recording.resend(ledger, superseded["alert_id"], config(), NOW)
     assert sorted(states(ledger)) == [(URL, "pending", 0), (URL, "pending", 0)]
 
 
 def test_resending_what_does_not_exist_or_goes_nowhere_is_refused(ledger):
     with pytest.raises(MeteringError, match="no alert alert_x"):
-        alert.resend(ledger, "alert_x", config(), NOW)
-    alert.evaluate(ledger, [row()], config(), NOW)
-    alert_id = alert.log(ledger.store)[0]["alert_id"]
+        recording.resend(ledger, "alert_x", config(), NOW)
+    recording.evaluate(ledger, [row()], config(), NOW)
+    alert_id = log(ledger.store)[0]["alert_id"]
     with pytest.raises(MeteringError, match="nobody wants"):
-        alert.resend(ledger, alert_id, config({"url": URL, "events": ("poll.*",)}), NOW)
+        recording.resend(ledger, alert_id, config({"url": URL, "events": ("poll.*",)}), NOW)
 
 
 TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")
@@ -334,13 +341,13 @@ def dump(target) -> dict:
 
 def test_a_rebuild_from_the_records_gives_the_same_rows(ledger):
     two = config({"url": URL}, {"url": "https://b.example.com"})
-    alert.evaluate(ledger, [row("99")], two, NOW)
+    recording.evaluate(ledger, [row("99")], two, NOW)
     tell(ledger, "retry", status=500)
     tell(ledger, "disabled", made=2, status=410)
     tell(ledger, "delivered", url="https://b.example.com", status=204)
-    alert.resend(ledger, alert.log(ledger.store)[0]["alert_id"], two, NOW)
-    alert.announce(ledger, "poll.stalled", {"organization": "org-1"}, ["org-1", "2026"], config=two, now=NOW)
-    rebuilt = store.in_memory()
+    recording.resend(ledger, log(ledger.store)[0]["alert_id"], two, NOW)
+    recording.announce(ledger, "poll.stalled", {"organization": "org-1"}, ["org-1", "2026"], config=two, now=NOW)
+    rebuilt = database.in_memory()
     for record in ledger.records:
         apply(rebuilt, record)
     assert dump(rebuilt) == dump(ledger.store)
@@ -351,14 +358,14 @@ def test_neither_a_restart_nor_a_rebuild_tells_anything_again(tmp_path):
         return NOW
 
     with ledger_door.open_ledger(tmp_path, clock) as first:
-        assert len(alert.evaluate(first, [row("99")], config(), NOW)) == 2
+        assert len(recording.evaluate(first, [row("99")], config(), NOW)) == 2
         tell(first, "delivered", status=200)
         before = dump(first.store)
     with ledger_door.open_ledger(tmp_path, clock) as second:
-        assert alert.evaluate(second, [row("99")], config(), NOW) == []
+        assert recording.evaluate(second, [row("99")], config(), NOW) == []
     (tmp_path / "metering.duckdb").unlink()
     with ledger_door.open_ledger(tmp_path, clock) as third:
-        assert alert.evaluate(third, [row("99")], config(), NOW) == []
+        assert recording.evaluate(third, [row("99")], config(), NOW) == []
         assert due(third, NOW + timedelta(days=9)) == []
         assert dump(third.store) == before
 
@@ -406,9 +413,9 @@ def test_what_is_due_is_sent_signed_and_not_sent_again(ledger):
 
     def work(url):
         local = config({"url": url, "allow_private_network": True})
-        alert.evaluate(ledger, [row()], local, NOW)
+        recording.evaluate(ledger, [row()], local, NOW)
         for _ in range(2):
-            done = alert.deliver_due(ledger, local, {url: Secret(SECRET)}, NOW, real_clock)
+            done = recording.deliver_due(ledger, local, {url: Secret(SECRET)}, NOW, real_clock)
             outcomes.append(done.outcomes)
 
     outcomes: list[dict] = []
@@ -417,7 +424,7 @@ def test_what_is_due_is_sent_signed_and_not_sent_again(ledger):
     ((headers, body),) = receiver.requests
     event = Verifier(SECRET).verify(body, headers)
     assert event["data"]["alert_id"] == headers["webhook-id"]
-    assert [(one["outcome"], one["status"], one["attempt"]) for one in alert.attempts(ledger.store)] == [
+    assert [(one["outcome"], one["status"], one["attempt"]) for one in attempts(ledger.store)] == [
         ("delivered", 204, 1)
     ]
 
@@ -427,14 +434,14 @@ def test_every_attempt_carries_the_same_id_and_bytes_until_the_receiver_answers_
 
     def work(url):
         local = config({"url": url, "allow_private_network": True})
-        alert.evaluate(ledger, [row()], local, NOW)
+        recording.evaluate(ledger, [row()], local, NOW)
         for moment in (NOW, NOW + AGAIN, NOW + AGAIN + timedelta(minutes=5)):
             ledger.now = moment
-            alert.deliver_due(ledger, local, {url: Secret(SECRET)}, moment, real_clock)
+            recording.deliver_due(ledger, local, {url: Secret(SECRET)}, moment, real_clock)
 
     serving(receiver, work)
     assert len({(headers["webhook-id"], body) for headers, body in receiver.requests}) == 1
-    assert [(one["attempt"], one["outcome"], one["status"]) for one in alert.attempts(ledger.store)] == [
+    assert [(one["attempt"], one["outcome"], one["status"]) for one in attempts(ledger.store)] == [
         (1, "retry", 500),
         (2, "retry", 302),
         (3, "delivered", 200),
@@ -450,7 +457,7 @@ def test_a_crash_between_sending_and_recording_sends_the_same_again(ledger):
 
     def work(url):
         local = config({"url": url, "allow_private_network": True})
-        alert.evaluate(ledger, [row()], local, NOW)
+        recording.evaluate(ledger, [row()], local, NOW)
         secrets = {url: Secret(SECRET)}
         crashing = MemoryLedger.__new__(MemoryLedger)
         crashing.store = ledger.store
@@ -460,8 +467,8 @@ def test_a_crash_between_sending_and_recording_sends_the_same_again(ledger):
 
         crashing.record = record
         with pytest.raises(PowerCutError):
-            alert.deliver_due(crashing, local, secrets, NOW, real_clock)
-        alert.deliver_due(ledger, local, secrets, NOW, real_clock)
+            recording.deliver_due(crashing, local, secrets, NOW, real_clock)
+        recording.deliver_due(ledger, local, secrets, NOW, real_clock)
 
     serving(receiver, work)
     assert len(receiver.requests) == 2
@@ -478,9 +485,9 @@ def test_an_endpoint_without_a_usable_secret_is_named_and_the_others_go_on(ledge
             {"url": "https://a.example.com"},
             {"url": "https://b.example.com"},
         )
-        alert.evaluate(ledger, [row()], local, NOW)
+        recording.evaluate(ledger, [row()], local, NOW)
         secrets = {url: Secret(SECRET), "https://b.example.com": Secret("not-one")}
-        results.append(alert.deliver_due(ledger, local, secrets, NOW, real_clock))
+        results.append(recording.deliver_due(ledger, local, secrets, NOW, real_clock))
 
     serving(receiver, work)
     (done,) = results
@@ -494,10 +501,10 @@ def test_an_endpoint_without_a_usable_secret_is_named_and_the_others_go_on(ledge
 
 def test_a_private_address_is_refused_and_recorded(ledger):
     local = config({"url": "https://127.0.0.1:1/hook"})
-    alert.evaluate(ledger, [row()], local, NOW)
-    done = alert.deliver_due(ledger, local, {"https://127.0.0.1:1/hook": Secret(SECRET)}, NOW, real_clock)
+    recording.evaluate(ledger, [row()], local, NOW)
+    done = recording.deliver_due(ledger, local, {"https://127.0.0.1:1/hook": Secret(SECRET)}, NOW, real_clock)
     assert done.outcomes == {"refused": 1}
-    assert alert.attempts(ledger.store)[0]["next_attempt_at"] == "2026-10-16T12:00:05Z"
+    assert attempts(ledger.store)[0]["next_attempt_at"] == "2026-10-16T12:00:05Z"
 
 
 def test_a_test_event_goes_to_every_endpoint_and_is_recorded_nowhere():
@@ -506,7 +513,7 @@ def test_a_test_event_goes_to_every_endpoint_and_is_recorded_nowhere():
 
     def work(url):
         local = config({"url": url, "allow_private_network": True, "events": ("poll.*",)})
-        results.extend(alert.test_event(local, {url: Secret(SECRET)}, NOW, real_clock))
+        results.extend(recording.test_event(local, {url: Secret(SECRET)}, NOW, real_clock))
 
     serving(receiver, work)
     assert [attempt.outcome for _, attempt in results] == ["delivered"]
@@ -516,16 +523,16 @@ def test_a_test_event_goes_to_every_endpoint_and_is_recorded_nowhere():
 
 def test_a_test_event_without_a_secret_is_an_error_that_names_the_endpoint():
     with pytest.raises(CredentialsError, match=r"hooks\.example\.com"):
-        alert.test_event(config(), {}, NOW, real_clock)
+        recording.test_event(config(), {}, NOW, real_clock)
 
 
 # -- the log
 
 
 def test_the_log_shows_each_alert_with_its_deliveries(ledger):
-    alert.evaluate(ledger, [row()], config(), NOW)
+    recording.evaluate(ledger, [row()], config(), NOW)
     tell(ledger, "retry", status=503, error="the endpoint answered 503")
-    (one,) = alert.log(ledger.store)
+    (one,) = log(ledger.store)
     assert one == {
         "alert_id": one["alert_id"],
         "type": "quota.threshold_reached",

@@ -5,14 +5,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from books import Books, configured, when
-from card import plan, price, toml
 from click.testing import CliRunner
 
-from metering import advice, backtest, close, config, meters, plan_file, store
+from metering.analysis import advice, backtest, plan_file
+from metering.billing.terms import months
 from metering.cli import cli
-from metering.errors import ConfigError, UsageError
-from metering.period import month_of
+from metering.config import read
+from metering.core import meters
+from metering.core.errors import ConfigError, UsageError
+from metering.core.period import month_of
+from metering.invoicing import close
+from metering.store import database
+from tests.books import Books, configured, when
+from tests.card import plan, price, toml
 
 TOP = Path(__file__).parents[1]
 AUGUST, SEPTEMBER = month_of(when("2026-08-01")), month_of(when("2026-09-01"))
@@ -82,7 +87,7 @@ def tried(directory, text=TRIED, plans=(), name="other.toml"):
 
 
 def told(found, plans, periods=(AUGUST, SEPTEMBER)):
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         return backtest.backtest(reader, found, plans, periods, NOW)
 
 
@@ -175,11 +180,11 @@ def test_every_fault_of_the_file_names_its_key(tmp_path, text, where):
 
 
 def test_months_reach_from_the_first_coverage_to_the_last_asked(ground):
-    with store.open_reader(ground.store.directory) as reader:
-        assert backtest.months(reader, None, SEPTEMBER, NOW) == [AUGUST, SEPTEMBER]
-        assert backtest.months(reader, SEPTEMBER, SEPTEMBER, NOW) == [SEPTEMBER]
+    with database.open_reader(ground.store.directory) as reader:
+        assert months(reader, None, SEPTEMBER, NOW) == [AUGUST, SEPTEMBER]
+        assert months(reader, SEPTEMBER, SEPTEMBER, NOW) == [SEPTEMBER]
         with pytest.raises(UsageError, match="2026-09 is after 2026-08"):
-            backtest.months(reader, SEPTEMBER, AUGUST, NOW)
+            months(reader, SEPTEMBER, AUGUST, NOW)
 
 
 def test_the_command_prints_json_csv_and_a_table(ground, tmp_path):
@@ -197,7 +202,7 @@ def test_the_command_prints_json_csv_and_a_table(ground, tmp_path):
 
 
 def advised(found, periods=(AUGUST, SEPTEMBER)):
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         return advice.advice(reader, found, periods, NOW)
 
 
@@ -252,7 +257,7 @@ def test_the_command_advises_on_three_months(ground):
 
 
 def test_a_plan_is_written_as_it_is_read():
-    shipped = config.read(TOP / "config.toml", environ={})
+    shipped = read.read(TOP / "config.toml", environ={})
     for one in shipped.plans:
         text = plan_file.written(one)
         assert plan_file.parse(text, [], meters.built_in()) == (plan_file.backdated(one),)

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering import audit, backup, ledger, store
-from metering.errors import JournalDamagedError, MeteringError
+from metering.core.errors import JournalDamagedError, MeteringError
+from metering.ledger import ledger
+from metering.operations import verify
+from metering.store import backup, database
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 
@@ -39,7 +41,7 @@ def test_a_backup_restores_to_an_equal_store(tmp_path):
     made.path.rename(restored)
     assert made.records == 5
     with ledger.open_ledger(restored, lambda: NOW) as books:
-        assert audit.verify(restored, books.store).faults == []
+        assert verify.verify(restored, books.store).faults == []
         assert books.store.query("last_cycle")["requests"].item() == 4
 
 
@@ -53,7 +55,7 @@ def test_a_backup_is_made_while_a_writer_holds_the_store(tmp_path):
         made = backup.backup(home, tmp_path / "backups", NOW)
 
         assert made.records == 2
-        with store.open_reader(made.path) as copied:
+        with database.open_reader(made.path) as copied:
             assert copied.query("last_cycle")["requests"].item() == 1
 
 

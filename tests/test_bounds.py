@@ -4,11 +4,11 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
-from metering import invoice
-from metering.bounds import kept
-from metering.errors import ExactnessError
+from metering.core.errors import ExactnessError
+from metering.invoicing import lines as invoice
+from metering.rating.bounds import kept
+from tests.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 HOUR = 3600
 TEAM = plan("team", base_fee="0")

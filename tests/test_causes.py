@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import causes, neon_invoice
-from metering.causes import Bounds, Candidate
-from metering.errors import ConfigError
+from metering.analysis import causes, neon_invoice
+from metering.analysis.causes import Bounds, Candidate
+from metering.core.errors import ConfigError
 
 SCOPE = Candidate(cause="allowance scope", amount=4000, what="per organization")
 OTHER_SCOPE = Candidate(cause="allowance scope", amount=9000, what="none")

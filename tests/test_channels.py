@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metering import alert, channels
-from metering.quota import Crossing, key_of
-from metering.wording import plain, worded
+from metering.alerts import channels, recording
+from metering.alerts.wording import plain, worded
+from metering.quotas.evaluation import Crossing, key_of
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 HALF_HOUR = timedelta(minutes=30)
@@ -61,13 +61,13 @@ def event(threshold: int = 80, customer_name: str = "Customer 87", **changes) ->
     """A quota event as it comes back from the ledger."""
     reading = row(**changes)
     crossing = Crossing(key=key_of(reading, threshold), status="send", reason="", row=reading)
-    data = alert.quota_data(crossing, {"cust87": customer_name})
-    found: dict = json.loads(alert.body(alert.event_type(threshold), data, NOW))
+    data = recording.quota_data(crossing, {"cust87": customer_name})
+    found: dict = json.loads(recording.body(recording.event_type(threshold), data, NOW))
     return found
 
 
 def other(kind: str, **data) -> dict:
-    found: dict = json.loads(alert.body(kind, {"alert_id": "alert_1", **data}, NOW))
+    found: dict = json.loads(recording.body(kind, {"alert_id": "alert_1", **data}, NOW))
     return found
 
 

@@ -1,7 +1,7 @@
 import re
 from xml.etree import ElementTree
 
-from metering import charts
+from metering.rendering import charts
 
 MONTH = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
 

@@ -7,22 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sandbox_world import NOW, sandbox
 
-from metering import check as checks
-from metering import config, cycle, ledger, lock
-from metering.config import Config, Secret
-from metering.errors import CredentialsError
-from metering.receiver import Received, app
-from metering.sandbox import (
-    PAID_ORGANIZATION,
-    PAID_ORGANIZATION_KEY,
-    PERSONAL_KEY,
-    PROJECT_KEY,
-    SPONSORED_ORGANIZATION,
-    serve,
-)
+from metering.cli.demo.receiver import Received, app
+from metering.config import read as config
+from metering.config.models import Config
+from metering.core.errors import CredentialsError
+from metering.core.secrets import Secret
+from metering.ledger import ledger
+from metering.sandbox.access import PAID_ORGANIZATION_KEY, PERSONAL_KEY, PROJECT_KEY
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.sandbox.server import serve
+from metering.service import check as checks
+from metering.service import tick
+from metering.store import lock
 from tests.inbox import receiving
+from tests.sandbox_world import NOW, sandbox
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 CANARY = "napi_canary0123456789abcdefghijklmnop"
@@ -382,7 +381,7 @@ def test_names_that_ask_for_an_unknown_plan_are_listed_once_they_are_known(tmp_p
         found, keys = read(tmp_path, text, base_url), {PAID_ORGANIZATION: PERSONAL_KEY}
         assert checked(found, keys).document()["unknown_plans"] == []
         with ledger.open_ledger(found.store.directory, lambda: NOW) as books:
-            cycle.poll(books, found, {PAID_ORGANIZATION: Secret(PERSONAL_KEY)})
+            tick.poll(books, found, {PAID_ORGANIZATION: Secret(PERSONAL_KEY)})
         names = [project.name for project in world.state.fleet.projects.values()]
         seen = checked(found, keys)
     listed = {row["project_name"]: row["plan"] for row in seen.document()["unknown_plans"]}

@@ -6,13 +6,13 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
-from books import Books, configured
 from click.testing import CliRunner
 
-from metering import check_references
-from metering.check_references import Listed
 from metering.cli import cli
-from metering.config import Config
+from metering.config.models import Config
+from metering.service import check_references
+from metering.service.check_references import Listed
+from tests.books import Books, configured
 
 COMPOSED, DECOMPOSED = "M\u00fcller", "Mu\u0308ller"
 NOW = datetime(2026, 10, 3, tzinfo=UTC)
@@ -168,9 +168,9 @@ def test_customers_without_a_row_are_counted_and_ten_named(tmp_path, count, name
 def test_without_customers_csv_nobody_lacks_a_row(tmp_path):
     (tmp_path / "subscriptions.csv").write_text("project_id,customer,plan\np-1,acme,pro\n")
     (tmp_path / "config.toml").write_text(f'[customers]\nsubscriptions = "subscriptions.csv"\n{PRO}')
-    from metering import config
+    from metering.config import read
 
-    sections, findings = told(config.read(tmp_path / "config.toml", environ={}))
+    sections, findings = told(read.read(tmp_path / "config.toml", environ={}))
     assert (sections["customers_without_row"], findings) == ({"count": "0", "named": []}, [])
 
 
@@ -179,7 +179,7 @@ PATTERN = "[customers]\nfile = \"customers.csv\"\nproject_name_pattern = '(?P<cu
 
 def by_name(directory, *, customers: str, more: str = "") -> Config:
     """Customers and plans by the names of projects."""
-    from metering import config
+    from metering.config import read as config
 
     (directory / "customers.csv").write_text(customers)
     organization = '[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n'

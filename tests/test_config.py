@@ -10,9 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from metering import config
-from metering.config import Price, Secret, WrittenFloat, parse_price, secret
-from metering.errors import ConfigError, CredentialsError, Fault
+from metering.config import read as config
+from metering.config.models import (
+    CustomersConfig,
+    InvoicesConfig,
+    NeonConfig,
+    QuotaConfig,
+    ScheduleConfig,
+    SellerConfig,
+    StoreConfig,
+)
+from metering.config.read import parse_price
+from metering.config.recipients import Webhook
+from metering.core.errors import ConfigError, CredentialsError, Fault
+from metering.core.meters import Divisor, Meter
+from metering.core.parties import Discount, Organization
+from metering.core.plans import Plan, Price, Tier
+from metering.core.plans import Price as plans_Price
+from metering.core.secrets import Secret, secret
+from metering.core.values import WrittenFloat
 
 TOP = Path(__file__).parents[1]
 
@@ -458,21 +474,21 @@ def test_the_shipped_config_shows_every_key():
     text = (TOP / "config.toml").read_text(encoding="utf-8")
     shown = set(re.findall(r"(?:^|[{,] ?|# )\s*([a-z_]+) =", text, flags=re.MULTILINE))
     models = (
-        config.StoreConfig,
-        config.NeonConfig,
-        config.Organization,
-        config.ScheduleConfig,
-        config.CustomersConfig,
-        config.SellerConfig,
-        config.InvoicesConfig,
-        config.QuotaConfig,
-        config.Webhook,
-        config.Meter,
-        config.Divisor,
-        config.Plan,
-        config.Price,
-        config.Tier,
-        config.Discount,
+        StoreConfig,
+        NeonConfig,
+        Organization,
+        ScheduleConfig,
+        CustomersConfig,
+        SellerConfig,
+        InvoicesConfig,
+        QuotaConfig,
+        Webhook,
+        Meter,
+        Divisor,
+        Plan,
+        plans_Price,
+        Tier,
+        Discount,
     )
     keys = {name for model in models for name in model.model_fields}
     assert keys - shown - {"quota", "prices"} == set()

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering import config, subscription_lines
-from metering.errors import ConfigError
-from metering.subscription_lines import Choice
+from metering.config import read as config
+from metering.core.errors import ConfigError
+from metering.provisioning import subscription_file
+from metering.provisioning.subscription_file import Choice
 
 UTF8 = 'save it as "CSV UTF-8 (Comma delimited)" in Excel, as "Text CSV" with the character set "Unicode (UTF-8)" and'
 COMMAS = (
@@ -155,7 +156,7 @@ def test_a_time_of_day_without_a_zone_is_still_refused(tmp_path):
 def test_a_plan_is_changed_in_a_file_that_a_spreadsheet_saved():
     text = '\ufeff\rproject_id,customer,plan,valid_from,valid_to,,\r="p1",\u00a0a\u00a0,pro,2026-01-01,,,\r'
     now, after = datetime(2026, 3, 1, tzinfo=UTC), Choice(project_id="p1", customer="a", plan="team")
-    whole, new = subscription_lines.switched(text, None, after, now)
+    whole, new = subscription_file.switched(text, None, after, now)
     assert whole == (
         "\ufeff\rproject_id,customer,plan,valid_from,valid_to,,\r"
         "p1,a,pro,2026-01-01,2026-03-01T00:00:00Z\rp1,a,team,2026-03-01T00:00:00Z,\r"

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from metering import config
-from metering.errors import ConfigError
+from metering.config import read as config
+from metering.config.models import Config
+from metering.core.errors import ConfigError
 
 ORGANIZATION = '[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n'
 
 
-def read(directory: Path, text: str, customers: str = "customer\nacme\n") -> config.Config:
+def read(directory: Path, text: str, customers: str = "customer\nacme\n") -> Config:
     (directory / "customers.csv").write_text(customers)
     (directory / "config.toml").write_text(f'{ORGANIZATION}[customers]\nfile = "customers.csv"\n{text}')
     return config.read(directory / "config.toml", environ={})

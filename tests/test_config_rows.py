@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from metering import config
-from metering.errors import ConfigError
+from metering.config import read as config
+from metering.core.errors import ConfigError
 
 CONFIG = """
 [customers]

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from metering import config
-from metering.errors import ConfigError
+from metering.config import read as config
+from metering.config.models import Config
+from metering.core.errors import ConfigError
 
 
-def read(directory: Path, section: str) -> config.Config:
+def read(directory: Path, section: str) -> Config:
     path = directory / "config.toml"
     path.write_text(f"[service]\n{section}\n")
     return config.read(path, environ={})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metering.lock import held
+from metering.store.lock import held
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk, copied
 

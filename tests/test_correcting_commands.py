@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription, toml
 from click.testing import CliRunner
-from pages_of import books, moment
 
 from metering.cli import cli
-from metering.errors import MeteringError
+from metering.core.errors import MeteringError
+from tests.card import plan, price, subscription, toml
+from tests.pages_of import books, moment
 
 HOUR = 3600
 PRO = plan("pro", price(unit_price="1.00"))

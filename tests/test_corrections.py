@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment, month
 
-from metering import explain
-from metering.blockers import Waivers
-from metering.errors import MeteringError
+from metering.core.errors import MeteringError
+from metering.explain import explain
+from metering.invoicing.blockers import Waivers
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment, month
 
 HOUR = 3600
 TENTH = plan("pro", price(unit_price="0.10"), base_fee="20.00")

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment
 
-from metering import explain, invoice_sheet, month_report
-from metering.blockers import Waivers
+from metering.explain import explain
+from metering.invoicing import sheet as invoice_sheet
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.printing import printable
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment
 
 HOUR = 3600
 TIERS = [{"up_to": "10", "unit_price": "0.10", "flat_fee": "2"}, {"unit_price": "0.05", "flat_fee": "5"}]
@@ -165,7 +167,7 @@ def test_paper_says_the_packages_and_both_ends_of_a_difference(desk):
     desk.close("2026-09", waivers=Waivers(unassigned="b is ours"))
 
     number = desk.invoice("2026-09", "one")["number"]
-    sheet = invoice_sheet.sheet(*month_report.printable(desk.ledger.store, desk.config, number, desk.now))
+    sheet = invoice_sheet.sheet(*printable(desk.ledger.store, desk.config, number, desk.now))
 
     found = {line["description"]: line["notes"][1:] for group in sheet["groups"] for line in group["lines"][:2]}
     later = sheet["groups"][0]["lines"][2]["notes"][1:]

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from card import SEPTEMBER, at, existence, organization, plan, price, segments, subscription, used_frame
 
-from metering import cost, meters, money, ratecard, rating
-from metering.period import month_of
+from metering.billing import cost
+from metering.core import meters, money
+from metering.core.frames import Moment
+from metering.core.period import month_of
+from metering.rating import columns
+from metering.rating import segments as ratecard
+from tests.card import SEPTEMBER, at, existence, organization, plan, price, segments, subscription, used_frame
 
 PRICE_LIST = cost.price_list()
 SHARED = Path(__file__).parents[2] / "shared" / "neon" / "worked_examples.json"
@@ -20,7 +24,7 @@ def periods(*rows):
     """(project, organization, Neon's plan, start, end) each; null is open."""
     schema = {
         "project_id": pl.String, "organization": pl.String, "neon_plan": pl.String,
-        "start": ratecard.Moment, "end": ratecard.Moment,
+        "start": Moment, "end": Moment,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -32,7 +36,7 @@ def billed(rows, usage, *, month=SEPTEMBER, organizations=(), ours=None):
     pieces, prices = cost.pieces(owned, cost.cuts_of(ours), PRICE_LIST)
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in usage.items()})
-    charges = rating.charges(pieces, used, prices, owned)
+    charges = columns.charges(pieces, used, prices, owned)
     return cost.by_piece(charges, pieces, used), pieces, ours
 
 
@@ -95,7 +99,7 @@ def test_twelve_child_branches_of_a_day_on_launch():
     assert (row["amount"], row["exact"], row["quantity"]) == ("0.15", "0.145161290323", "0.096774193548")
 
 
-NO_CUTS = pl.DataFrame(schema={"project_id": pl.String, "cut_at": ratecard.Moment})
+NO_CUTS = pl.DataFrame(schema={"project_id": pl.String, "cut_at": Moment})
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the research beside this checkout is not part of it")

@@ -5,8 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.counters import FREE_READS, Reading, due, smallest_limits
-from metering.period import DAY, HOUR, parse_time
+from metering.core.period import DAY, HOUR, parse_time
+from metering.polling.counters import FREE_READS, Reading, due, smallest_limits
 
 NOW = parse_time("2026-10-15T12:00:00Z")
 UTC_TIME = pl.Datetime("us", "UTC")

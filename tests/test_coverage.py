@@ -6,22 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.coverage import (
+from metering.core.period import HOUR, Period, month_of
+from metering.usage.coverage import (
     DAILY,
     HOURLY,
     MONTHLY,
     Certified,
     Coverage,
     Timeframes,
-    Wanted,
-    Window,
     certified_from,
     certified_until,
     gaps,
     selection,
-    windows,
 )
-from metering.period import HOUR, Period, month_of
+from metering.usage.windows import Wanted, Window, windows
 from tests.scribe import moment
 
 OCTOBER = month_of(moment("2026-10-01"))

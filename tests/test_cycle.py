@@ -4,12 +4,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulate import MONTH, Killed, Machine, refused, world
 
-from metering import close, cycle
-from metering.blockers import Reason, Waivers
-from metering.config_models import Price, ScheduleConfig
-from metering.period import HOUR, Period, month_of, parse_time
+from metering.config.models import ScheduleConfig
+from metering.core.period import HOUR, Period, month_of, parse_time
+from metering.core.plans import Price
+from metering.invoicing import close
+from metering.invoicing.blockers import Reason, Waivers
+from metering.service import tick
+from tests.simulate import MONTH, Killed, Machine, refused, world
 
 AUGUST = month_of(datetime(2026, 8, 1, tzinfo=UTC))
 
@@ -127,10 +129,10 @@ def test_a_blocked_month_of_many_long_names_fits_into_one_event_and_is_told_once
         for number in range(12)
     ]
     now = machine.books.clock()
-    assert cycle.announce_blocked(machine.books, machine.config, MONTH, reasons, now)
-    assert not cycle.announce_blocked(machine.books, machine.config, MONTH, reasons[:1], now)
+    assert tick.announce_blocked(machine.books, machine.config, MONTH, reasons, now)
+    assert not tick.announce_blocked(machine.books, machine.config, MONTH, reasons[:1], now)
     more = [*reasons, Reason(kind="seller", what="seller.name is empty", way_out="write it")]
-    assert cycle.announce_blocked(machine.books, machine.config, MONTH, more, now)
+    assert tick.announce_blocked(machine.books, machine.config, MONTH, more, now)
 
 
 def test_close_day_zero_leaves_the_month_open(machine: Machine):

@@ -15,17 +15,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-from faults.server import answer, resets, sends, serving
 
-from metering import alert, notify
-from metering.config import Config, Secret, Webhook
-from metering.ledger import Ledger, open_ledger
+from metering.alerts import recording, send
+from metering.config.models import Config
+from metering.config.recipients import Webhook
+from metering.core.secrets import Secret
+from metering.ledger.alert_log import attempts
+from metering.ledger.ledger import Ledger, open_ledger
+from tests.faults.server import answer, resets, sends, serving
 from tests.test_alert import row
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 SECRET = Secret("whsec_" + base64.b64encode(bytes(range(32))).decode())
 PUBLIC, PRIVATE = ipaddress.ip_address("93.184.216.34"), ipaddress.ip_address("10.0.0.7")
-MESSAGE = notify.Message(event_id="alert_1", body=b"{}")
+MESSAGE = send.Message(event_id="alert_1", body=b"{}")
 ACCEPTED = sends(answer(b"", status="204 No Content"))
 
 
@@ -43,7 +46,7 @@ def config(*urls: str) -> Config:
 def delivered(ledger: Ledger, *urls: str, now: datetime = NOW) -> dict[str, int]:
     """What one run of delivery did."""
     secrets = dict.fromkeys(urls, SECRET)
-    return dict(alert.deliver_due(ledger, config(*urls), secrets, now, lambda: datetime.now(tz=UTC)).outcomes)
+    return dict(recording.deliver_due(ledger, config(*urls), secrets, now, lambda: datetime.now(tz=UTC)).outcomes)
 
 
 def posts(requests: list[str]) -> list[tuple[str, str]]:
@@ -100,10 +103,10 @@ def test_an_internal_address_is_spoken_to_in_no_spelling(host: str) -> None:
         asked.append(str(request.url))
         return httpx.Response(204)
 
-    async def run() -> notify.Attempt:
-        endpoint = notify.Endpoint(url=f"https://{host}/hook", keys=(bytes(32),))
+    async def run() -> send.Attempt:
+        endpoint = send.Endpoint(url=f"https://{host}/hook", keys=(bytes(32),))
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
-            return await notify.deliver(endpoint, MESSAGE, NOW, over=over)
+            return await send.deliver(endpoint, MESSAGE, NOW, over=over)
 
     assert asyncio.run(run()).outcome in ("refused", "retry"), "retry: such a name leads nowhere"
     assert asked == []
@@ -113,7 +116,7 @@ def test_a_name_is_resolved_once_for_each_attempt_and_the_address_that_was_check
     """DNS rebinding: public at the first question, private at the second. Nobody asks twice for one attempt."""
     questions, called = [], []
 
-    async def rebinding(host: str, port: int) -> list[notify.Address]:
+    async def rebinding(host: str, port: int) -> list[send.Address]:
         questions.append(host)
         return [PUBLIC if len(questions) % 2 else PRIVATE]
 
@@ -122,9 +125,9 @@ def test_a_name_is_resolved_once_for_each_attempt_and_the_address_that_was_check
         return httpx.Response(500)
 
     async def run() -> list[str]:
-        endpoint = notify.Endpoint(url="https://hooks.example.com/", keys=(bytes(32),))
+        endpoint = send.Endpoint(url="https://hooks.example.com/", keys=(bytes(32),))
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
-            tries = [await notify.deliver(endpoint, MESSAGE, NOW, over=over, resolver=rebinding) for _ in range(4)]
+            tries = [await send.deliver(endpoint, MESSAGE, NOW, over=over, resolver=rebinding) for _ in range(4)]
         return [attempt.outcome for attempt in tries]
 
     assert asyncio.run(run()) == ["retry", "refused", "retry", "refused"]
@@ -143,7 +146,7 @@ def test_a_name_is_resolved_once_for_each_attempt_and_the_address_that_was_check
 def test_what_a_receiver_took_without_our_hearing_of_it_comes_again_with_the_same_id_and_bytes(ledger, lost) -> None:
     with serving(hook=[lost, ACCEPTED]) as server:
         url = f"{server.url}/hook"
-        alert.evaluate(ledger, [row()], config(url), NOW)
+        recording.evaluate(ledger, [row()], config(url), NOW)
         assert delivered(ledger, url) == {"retry": 1}
         assert delivered(ledger, url) == {}, "not before its time"
         assert delivered(ledger, url, now=NOW + timedelta(seconds=5)) == {"delivered": 1}
@@ -154,14 +157,14 @@ def test_what_a_receiver_took_without_our_hearing_of_it_comes_again_with_the_sam
 @pytest.mark.slow
 def test_a_receiver_that_answers_after_our_deadline_gets_the_same_again(ledger) -> None:
     def late(connection: socket.socket) -> None:
-        time.sleep(notify.DEADLINE_SECONDS + 1)
+        time.sleep(send.DEADLINE_SECONDS + 1)
         ACCEPTED(connection)
 
     with serving(hook=[late, ACCEPTED]) as server:
         url = f"{server.url}/hook"
-        alert.evaluate(ledger, [row()], config(url), NOW)
+        recording.evaluate(ledger, [row()], config(url), NOW)
         assert delivered(ledger, url) == {"retry": 1}
-        assert alert.attempts(ledger.store)[0]["error"] == "no answer within 20 s"
+        assert attempts(ledger.store)[0]["error"] == "no answer within 20 s"
         assert delivered(ledger, url, now=NOW + timedelta(seconds=5)) == {"delivered": 1}
         first, second = server.requests
     assert posts([first]) == posts([second])
@@ -170,15 +173,15 @@ def test_a_receiver_that_answers_after_our_deadline_gets_the_same_again(ledger) 
 def test_where_nobody_listens_it_is_tried_again(ledger) -> None:
     with serving() as server:
         url = f"{server.url}/hook"
-    alert.evaluate(ledger, [row()], config(url), NOW)
+    recording.evaluate(ledger, [row()], config(url), NOW)
     assert delivered(ledger, url) == {"retry": 1}
-    assert alert.attempts(ledger.store)[0]["error"] == "no answer: ConnectError"
+    assert attempts(ledger.store)[0]["error"] == "no answer: ConnectError"
 
 
 def test_an_answer_410_ends_the_queue_of_that_endpoint_and_of_no_other(ledger) -> None:
     with serving(gone=[sends(answer(b"", status="410 Gone"))], hook=[ACCEPTED]) as server:
         urls = f"{server.url}/gone", f"{server.url}/hook"
-        alert.evaluate(ledger, [row(project_id=f"p{number}") for number in range(3)], config(*urls), NOW)
+        recording.evaluate(ledger, [row(project_id=f"p{number}") for number in range(3)], config(*urls), NOW)
         assert delivered(ledger, *urls) == {"delivered": 3, "disabled": 1}
         assert delivered(ledger, *urls, now=NOW + timedelta(days=1)) == {}
 
@@ -188,7 +191,7 @@ def test_a_redirect_to_an_internal_address_leads_nowhere(ledger) -> None:
         away = sends(answer(b"", f"Location: {inside.url}/secret", status="307 Temporary Redirect"))
         with serving(hook=[away]) as server:
             url = f"{server.url}/hook"
-            alert.evaluate(ledger, [row()], config(url), NOW)
+            recording.evaluate(ledger, [row()], config(url), NOW)
             assert delivered(ledger, url) == {"retry": 1}
         assert inside.requests == []
 
@@ -249,10 +252,10 @@ def taking(crowd: Crowd) -> Iterator[str]:
 def test_many_endpoints_are_served_side_by_side_up_to_a_bound_and_each_in_order_one_by_one(ledger) -> None:
     crowd = Crowd(0.05)
     with taking(crowd) as base:
-        urls = [f"{base}/{number}" for number in range(notify.AT_ONCE + 8)]
-        alert.evaluate(ledger, [row(), row(project_id="other")], config(*urls), NOW)
+        urls = [f"{base}/{number}" for number in range(send.AT_ONCE + 8)]
+        recording.evaluate(ledger, [row(), row(project_id="other")], config(*urls), NOW)
         assert delivered(ledger, *urls) == {"delivered": 2 * len(urls)}
-    assert 1 < crowd.most["all"] <= notify.AT_ONCE
+    assert 1 < crowd.most["all"] <= send.AT_ONCE
     assert {crowd.most[f"/{number}"] for number in range(len(urls))} == {1}
 
 
@@ -264,13 +267,13 @@ def cross_at_once(ledger: Ledger, fleet: int, recorded: Callable[[], None]) -> N
     with taking(crowd) as base:
         urls = f"{base}/hook", down
         rows = [row(project_id=f"p{number:05d}") for number in range(fleet)]
-        assert len(alert.evaluate(ledger, rows, config(*urls), NOW)) == fleet
-        assert alert.evaluate(ledger, rows, config(*urls), NOW) == []
+        assert len(recording.evaluate(ledger, rows, config(*urls), NOW)) == fleet
+        assert recording.evaluate(ledger, rows, config(*urls), NOW) == []
         recorded()
-        runs = -(-fleet // alert.MOST_PER_ENDPOINT)
+        runs = -(-fleet // recording.MOST_PER_ENDPOINT)
         outcomes = [delivered(ledger, *urls) for _ in range(runs)]
         assert sum(done["delivered"] for done in outcomes) == fleet
-        assert all(done["retry"] == notify.FAILURES_THAT_PAUSE for done in outcomes)
+        assert all(done["retry"] == send.FAILURES_THAT_PAUSE for done in outcomes)
         assert delivered(ledger, *urls).get("delivered", 0) == 0
     assert len(crowd.taken) == fleet
     assert set(crowd.taken.values()) == {1}
@@ -285,6 +288,6 @@ def test_a_fleet_that_crosses_at_once_is_told_one_by_one_and_a_dead_endpoint_cos
 def test_thirty_thousand_crossings_at_once_are_recorded_and_told_once_each(ledger) -> None:
     def recorded() -> None:
         kinds = [record.kind for record in ledger.journal.read()]
-        assert kinds.count("alert") == 30_000 // alert.ALERTS_PER_RECORD
+        assert kinds.count("alert") == 30_000 // recording.ALERTS_PER_RECORD
 
     cross_at_once(ledger, 30_000, recorded)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from metering import rehearse
 from metering.cli import cli
+from metering.cli.demo import demo as rehearse
 from metering.cli.exporting import FORMATS
 
 TOP = Path(__file__).parents[1]

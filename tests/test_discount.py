@@ -5,13 +5,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment
 
-from metering import config, discount, explain, meters, ratecard
-from metering.config import Discount
-from metering.errors import ConfigError
-from metering.period import parse_month
+from metering.config import read as config
+from metering.config.models import Config
+from metering.core import meters
+from metering.core.errors import ConfigError
+from metering.core.parties import Customer, Discount
+from metering.core.period import parse_month
+from metering.explain import explain
+from metering.invoicing import discount
+from metering.rating import segments
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment
 
 HOUR = 3600
 SEPTEMBER = parse_month("2026-09", moment("2026-10-01"))
@@ -92,7 +97,7 @@ def desk(tmp_path: Path) -> Iterator[Books]:
 def test_a_discount_is_a_line_of_its_own_and_tax_counts_after_it(desk):
     desk.discounts = (off(percent="10", name="Launch"),)
     desk.customers = (
-        config.Customer.model_validate({"id": "one", "name": "One", "tax_rate_percent": "20", "tax_name": "VAT"}),
+        Customer.model_validate({"id": "one", "name": "One", "tax_rate_percent": "20", "tax_name": "VAT"}),
     )
     invoice = desk.invoice("2026-09", "one")
 
@@ -174,11 +179,11 @@ unit_price = "0.40"
 """
 
 
-def read(tmp_path: Path, text: str) -> config.Config:
+def read(tmp_path: Path, text: str) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(text)
     return config.read(
-        path, environ={}, card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters))
+        path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metering.errors import DISK_HINT
+from metering.core.errors import DISK_HINT
 from tests.strikes import Strike, Striker, memory, platform
 
 BYTES = 64 * 1024 * 1024

@@ -15,12 +15,16 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from metering import alert, config_models, errors, notify, price_lines
+from metering.alerts import recording, send
+from metering.analysis import price_lines
 from metering.cli import cli
-from metering.config_faults import inner
-from metering.config_patterns import EVENTS, QUOTAS
-from metering.config_rows import Customer, Subscription
-from metering.meters import built_in
+from metering.config import models as config_models
+from metering.config.faults import inner
+from metering.config.patterns import EVENTS
+from metering.core import errors
+from metering.core.meters import built_in
+from metering.core.parties import Customer, Subscription
+from metering.core.quotas import QUOTAS
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -128,7 +132,7 @@ def error_classes(root: type[errors.MeteringError]) -> Iterator[type[errors.Mete
 def test_every_error_has_the_exit_code_that_is_documented():
     table = rows(section(page("commands.md"), "## Exit codes"))
     documented = {name: int(row[0]) for row in table[2:] for name in re.findall(r"`(\w+Error)`", row[2])}
-    ours = [kind for kind in error_classes(errors.MeteringError) if kind.__module__ == "metering.errors"]
+    ours = [kind for kind in error_classes(errors.MeteringError) if kind.__module__ == "metering.core.errors"]
     assert documented == {kind.__name__: kind.exit_code for kind in ours}
 
 
@@ -288,12 +292,12 @@ def anchors(text: str) -> set[str]:
 # -- the receivers of docs/alerts.md
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-ENDPOINT = notify.Endpoint(url="https://receiver.example.com/", keys=notify.keys(SECRET))
+ENDPOINT = send.Endpoint(url="https://receiver.example.com/", keys=send.keys(SECRET))
 BODY = b'{"type": "quota.exceeded", "data": {"used": "90071992547409930"}}'
 
 
 def delivery() -> dict[str, str]:
-    return notify.headers(ENDPOINT, notify.Message(event_id="alert_1", body=BODY), datetime.now(tz=UTC))
+    return send.headers(ENDPOINT, send.Message(event_id="alert_1", body=BODY), datetime.now(tz=UTC))
 
 
 @pytest.mark.parametrize("sample", blocks(DOCS / "alerts.md", "python"), ids=["library", "by hand"])
@@ -304,7 +308,7 @@ def test_the_python_samples_take_a_signed_delivery_and_nothing_else(sample):
     assert names["receive"](SECRET, headers, BODY) == json.loads(BODY)
     assert names["receive"](SECRET, headers, BODY + b" ") is None
     assert names["receive"](SECRET, {**headers, "webhook-id": "alert_2"}, BODY) is None
-    late = notify.headers(ENDPOINT, notify.Message(event_id="alert_1", body=BODY), datetime(2026, 1, 1, tzinfo=UTC))
+    late = send.headers(ENDPOINT, send.Message(event_id="alert_1", body=BODY), datetime(2026, 1, 1, tzinfo=UTC))
     assert names["receive"](SECRET, late, BODY) is None
 
 
@@ -338,7 +342,7 @@ def test_the_retry_schedule_is_the_one_that_is_documented():
     table = rows(section(page("alerts.md"), "## Retries"))
     units = {"s": 1, "min": 60, "h": 3600}
     waits = [int(number) * units[unit] for number, unit in (cell.split() for cell in table[2][1:])]
-    assert waits == [int(wait.total_seconds()) for wait in notify.RETRY_SCHEDULE]
+    assert waits == [int(wait.total_seconds()) for wait in send.RETRY_SCHEDULE]
 
 
 def test_the_fields_of_a_quota_event_are_documented():
@@ -348,4 +352,4 @@ def test_the_fields_of_a_quota_event_are_documented():
     assert documented == set(example["data"])
     crossed = {"percent", "used", "limit", "unit", "period", "observed_at", "forecast", "source", "limit_source"}
     assert crossed <= documented
-    assert alert.event_type(100) == "quota.exceeded"
+    assert recording.event_type(100) == "quota.exceeded"

@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from books import Books, configured, when
 from click.testing import CliRunner
 
-from metering import close, corrections, explain, explain_text, journal, store
-from metering.blockers import Waivers
 from metering.cli import cli
-from metering.errors import MeteringError
-from metering.period import month_of
+from metering.core.errors import MeteringError
+from metering.core.period import month_of
+from metering.explain import explain
+from metering.explain import text as explain_text
+from metering.invoicing import close
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.voiding import void
+from metering.store import database, journal
+from tests.books import Books, configured, when
 
 SEPTEMBER = month_of(when("2026-09-01"))
 CLOSED_AT = "2026-10-03"
@@ -58,7 +62,7 @@ def closed(directory, plans, usage, *, projects=None, late=None, deleted=(), **m
             books.history(ledger, {**usage, **late}, since="2026-09-01", until="2026-10-01", at="2026-10-01T03")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at, waivers=Waivers(unassigned="ours"))
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         numbers = reader.connection.execute("select number from invoice order by number").fetchall()
         told = {}
         for (number,) in numbers:
@@ -471,7 +475,7 @@ def test_daily_buckets_are_told_as_such(tmp_path):
         books.history(ledger, {"a": days}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02", grain="daily")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at)
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         told = {"1": explain.explain(reader, "INV-2026-000001", "2")}
 
     assert_audited(told, "per_unit")
@@ -500,7 +504,7 @@ def test_the_terms_frozen_at_closing_explain_the_line_whatever_the_configuration
     with books.open() as ledger:
         books.history(ledger, {"a": hours(8)}, since="2026-09-01", until="2026-10-01", at="2026-10-04")
 
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
 
     assert after == before
@@ -511,7 +515,7 @@ def test_lines_are_named_by_key_or_number_and_unknown_ones_are_refused(tmp_path)
         tmp_path, PRO + 'model = "per_unit"\nunit_price = "0.35"\n', {"a": hours(7)}, subscriptions=one_subscription()
     )
 
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         whole = explain.explain(reader, "INV-2026-000001")
         assert [line["line"] for line in whole["lines"]] == [1, 2]
         assert explain.explain(reader, "INV-2026-000001", "2") == told[whole["lines"][1]["key"]]
@@ -558,7 +562,7 @@ def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path)
         books.history(ledger, {"a": october}, since="2026-10-01", until="2026-11-01", at="2026-11-01T02")
         books.at = when("2026-11-03")
         close.close(ledger, found, month_of(when("2026-10-01")), books.at)
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         number = "INV-2026-000002"
         [line] = [one for one in explain.explain(reader, number)["lines"] if one["kind"] == "adjustment"]
         told = json.loads(json.dumps(explain.explain(reader, number, line["key"])))
@@ -591,9 +595,9 @@ def test_a_credit_note_names_what_it_cancels_and_the_void_invoice_stays_explaine
     books = Books(found.store.directory)
     books.at = when("2026-10-05")
     with books.open() as ledger:
-        note = corrections.void(ledger, "INV-2026-000001", "wrong price", books.at)
+        note = void(ledger, "INV-2026-000001", "wrong price", books.at)
 
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         told = explain.explain(reader, note["number"])
         after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
 

@@ -4,10 +4,12 @@ import json
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from books import Books, configured, when
-
-from metering import close, explain, explain_text, store
-from metering.period import month_of
+from metering.core.period import month_of
+from metering.explain import explain
+from metering.explain import text as explain_text
+from metering.invoicing import close
+from metering.store import database
+from tests.books import Books, configured, when
 
 GB = 10**9
 MARKED_UP = """
@@ -35,7 +37,7 @@ def closed(directory, prices, usage, *, month="2026-09", plan="scale", rows=None
         books.history(ledger, usage, since=f"{month}-01", until=end, at=f"{end}T02", plan=plan)
         books.at = period.end + timedelta(days=2)
         close.close(ledger, found, period, books.at)
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         numbers = reader.connection.execute("select number from invoice order by number").fetchall()
         told = {}
         for (number,) in numbers:

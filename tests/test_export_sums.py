@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from issued import CUSTOMERS, POISON, TOTALS, book, document, documents, line, poisoned
 
-from metering import tax
-from metering.config import ExportsConfig
+from metering.config.exports import ExportsConfig
+from metering.core.money import amount_text, parse_amount
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
 from metering.export.shares import payable, shares
-from metering.money import amount_text, parse_amount
+from metering.invoicing import tax
+from tests.issued import CUSTOMERS, POISON, TOTALS, book, document, documents, line, poisoned
 
 STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}
 

@@ -6,11 +6,12 @@ import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
-from faults.server import BODY, FaultServer, answer, bomb, drips, resets, sends, serving, stays_silent
 
-from metering.config import NeonConfig, Secret
-from metering.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
-from metering.neon import MAX_BODY_BYTES, Answer, Neon
+from metering.config.models import NeonConfig
+from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
+from metering.core.secrets import Secret
+from metering.neon.client import MAX_BODY_BYTES, Answer, Neon
+from tests.faults.server import BODY, FaultServer, answer, bomb, drips, resets, sends, serving, stays_silent
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CANARY = "napi_canary0123456789abcdefghijklmnop"

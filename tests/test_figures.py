@@ -4,20 +4,18 @@ from fractions import Fraction
 
 import pytest
 
-from metering.figures import (
-    exact_sum,
+from metering.core.money import exact_sum, percent, percent_truncated
+from metering.core.period import month_of
+from metering.core.text import visible
+from metering.rendering.figures import (
     money_text,
-    percent,
-    percent_truncated,
     printed,
     printed_change,
     printed_day,
     printed_moment,
     printed_month,
     printed_span,
-    visible,
 )
-from metering.period import month_of
 
 
 def test_sums_keep_every_digit():

@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from metering import alert, firing, recipients, store
-from metering.config import Channel, Config, Secret, Webhook
+from metering.alerts import firing, recipients, recording
+from metering.config.models import Config
+from metering.config.recipients import Channel, Webhook
+from metering.core.secrets import Secret
+from metering.ledger.alert_log import log
+from metering.store import database
 from tests.inbox import receiving
 from tests.test_alert import MemoryLedger, apply, row
 from tests.test_channels import POISON
@@ -51,12 +55,12 @@ def evaluated(book, *rows, settings=None, now=NOW) -> int:
     settings = settings or config()
     reached = [one for one in rows if one["threshold_percent"] is not None]
     ended = firing.resolve(book, reached, settings, now)
-    alert.evaluate(book, reached, settings, now)
+    recording.evaluate(book, reached, settings, now)
     return ended
 
 
 def ends(book) -> list[dict]:
-    return [one for one in alert.log(book.store) if one["type"] == "quota.resolved"]
+    return [one for one in log(book.store) if one["type"] == "quota.resolved"]
 
 
 def body_of(book, alert_id: str) -> dict:
@@ -83,7 +87,7 @@ def test_a_crossing_ends_where_it_is_below_or_its_limit_or_period_is_another(boo
     (end,) = ends(book)
     assert [told["endpoint"] for told in end["deliveries"]] == ["alertmanager:am", "pagerduty:duty"]
     data = body_of(book, end["alert_id"])["data"]
-    assert data["resolves"] == alert.log(book.store)[0]["alert_id"]
+    assert data["resolves"] == log(book.store)[0]["alert_id"]
     assert (data["reason"], data["started_at"]) == (reason, "2026-10-16T12:00:00Z")
     assert end["summary"].startswith(
         "Project acme-cust7-pro-1756684800 of cust7 is no longer at 80 % of its included compute time. Why: "
@@ -118,7 +122,7 @@ def test_an_end_is_recorded_once_and_a_return_in_the_same_period_is_not_told_aga
     evaluated(book, row())
     for used, ended in (("79", 1), ("79", 0), ("81", 0), ("79", 0)):
         assert evaluated(book, row(used)) == ended
-    assert len(alert.log(book.store)) == 2
+    assert len(log(book.store)) == 2
 
 
 def test_a_superseded_crossing_was_told_to_nobody_and_so_has_no_end(book):
@@ -132,13 +136,13 @@ def test_without_a_channel_that_keeps_incidents_no_end_is_recorded(book):
     evaluated(book, row(), settings=webhooks)
     assert evaluated(book, row("10"), settings=webhooks) == 0
     assert evaluated(book, row("10"), settings=config()) == 0, "a channel that came later was told of nothing"
-    assert len(alert.log(book.store)) == 1
+    assert len(log(book.store)) == 1
 
 
 def test_a_rebuild_knows_what_lasts_and_what_is_over(book):
     evaluated(book, row(), row(project_id="another"))
     evaluated(book, row(project_id="another"))
-    again = store.in_memory()
+    again = database.in_memory()
     for record in book.records:
         apply(again, record)
     names = recipients.with_incidents(config())
@@ -152,7 +156,7 @@ def test_a_rebuild_knows_what_lasts_and_what_is_over(book):
 
 def delivered(book, settings, now=NOW) -> dict:
     book.now = now
-    return dict(alert.deliver_due(book, settings, SECRETS, now, lambda: now).outcomes)
+    return dict(recording.deliver_due(book, settings, SECRETS, now, lambda: now).outcomes)
 
 
 def only(settings: Config, kind: str) -> Config:
@@ -185,12 +189,12 @@ def test_a_begin_that_comes_through_only_after_its_end_opens_nothing(book):
 
 
 def test_a_stall_ends_with_the_recovery(book):
-    stall = alert.event_id("poll.stalled", "2026-10-16T09:00:00Z")
+    stall = recording.event_id("poll.stalled", "2026-10-16T09:00:00Z")
     with receiving() as duty:
         settings = only(config(duty=duty.url), "pagerduty")
         said = {"since": "2026-10-16T09:00:00Z", "summary": "x.", "faults": []}
-        alert.announce(book, "poll.stalled", said, ["2026-10-16T09:00:00Z"], config=settings, now=NOW)
-        alert.announce(book, "poll.recovered", {**said, "resolves": stall}, ["x"], config=settings, now=NOW)
+        recording.announce(book, "poll.stalled", said, ["2026-10-16T09:00:00Z"], config=settings, now=NOW)
+        recording.announce(book, "poll.recovered", {**said, "resolves": stall}, ["x"], config=settings, now=NOW)
         delivered(book, settings)
     assert [(json.loads(body)["event_action"], json.loads(body)["dedup_key"]) for _, body in duty.posts] == [
         ("resolve", stall),  # it was over already

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from large_fleet import LargeFleet, config_for
-from simulate import Killed, Machine, Time, refused
 
-from metering import audit, status
-from metering.intake import GOES_ON, Report
-from metering.period import HOUR, floor_hour
-from metering.poll import certified_of
+from metering.core.period import HOUR, floor_hour
+from metering.operations import status, verify
+from metering.polling.intake import GOES_ON, Report
+from metering.usage.coverage import certified_of
+from tests.large_fleet import LargeFleet, config_for
+from tests.simulate import Killed, Machine, Time, refused
 
 START = datetime(2026, 10, 6, 8, 0, 1, tzinfo=UTC)
 SLOT = timedelta(minutes=4)
@@ -297,7 +297,7 @@ def test_an_open_sweep_comes_out_of_the_journal_again(tmp_path: Path):
         poll(machine, cycles=9)
         assert rows(machine, "select count(*) from sweep") != [(0,)]
         machine.books.flush()
-        found = audit.verify(tmp_path, machine.books.store)
+        found = verify.verify(tmp_path, machine.books.store)
         assert found.faults == []
 
 

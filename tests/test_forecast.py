@@ -3,17 +3,22 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from books import Books, configured, when
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import forecast, month_outlook, month_report, quota_status, store, terms
+from metering.billing import terms
+from metering.billing.month import Month
 from metering.cli import cli
-from metering.errors import UsageError
-from metering.forecast import Outlook
-from metering.month import Month
-from metering.period import month_of
+from metering.core.errors import UsageError
+from metering.core.period import month_of
+from metering.invoicing import outlook as month_outlook
+from metering.quotas import status
+from metering.reporting import gather
+from metering.store import database
+from metering.usage import forecast
+from metering.usage.forecast import Outlook
+from tests.books import Books, configured, when
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 END = datetime(2026, 10, 1, tzinfo=UTC)
@@ -171,8 +176,8 @@ def forecasts(tmp_path, now, *, since, created="2026-01-01", value=1800):
         days = (when(now) - when(since)).days
         usage = office(since, days, value)
         books.history(ledger, {"a": usage}, since=since, until=now, at=now)
-    with store.open_reader(found.store.directory) as reader:
-        rows = quota_status.quota_rows(reader, terms.of(found), (80, 95), when(now))
+    with database.open_reader(found.store.directory) as reader:
+        rows = status.quota_rows(reader, terms.of(found), (80, 95), when(now))
     return {row["quota"]: row for row in rows}["compute_time_seconds"]
 
 
@@ -218,8 +223,8 @@ def test_a_counter_that_history_never_showed_is_not_carried_on_from_history(tmp_
         books.inventory(ledger, {"a": "a"}, at="2026-09-16")
         books.history(ledger, {"a": {}}, since="2026-08-01", until="2026-09-16", at="2026-09-16")
         books.counters(ledger, "a", compute_time_seconds=180_000)
-    with store.open_reader(found.store.directory) as reader:
-        rows = quota_status.quota_rows(reader, terms.of(found), (80, 95), when("2026-09-16"))
+    with database.open_reader(found.store.directory) as reader:
+        rows = status.quota_rows(reader, terms.of(found), (80, 95), when("2026-09-16"))
 
     [row] = [row for row in rows if row["quota"] == "compute_time_seconds"]
     assert row["forecast"]["percent_at_period_end"] == "100.00"
@@ -259,7 +264,7 @@ def ahead(tmp_path, usage, *, since="2026-08-18", now="2026-09-16", created="202
     with books.open() as ledger:
         books.inventory(ledger, dict.fromkeys(usage, ("a", created)), at=now)
         books.history(ledger, usage, since=since, until=now, at=now)
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         period = month_of(when(now))
         return month_outlook.outlook(Month(store=reader, terms=terms.of(found), period=period, now=when(now)))
 
@@ -305,7 +310,7 @@ def test_a_young_project_goes_on_as_it_began(tmp_path):
 
 def test_a_month_that_is_over_has_no_forecast(tmp_path):
     found = configured(tmp_path, PRICED, default_plan="pro")
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         over = Month(store=reader, terms=terms.of(found), period=month_of(MONDAY), now=END)
         with pytest.raises(UsageError, match="2026-09 is over"):
             month_outlook.outlook(over)
@@ -319,9 +324,9 @@ def test_the_report_of_the_running_month_has_it_and_no_other(tmp_path):
         books.inventory(ledger, {"a": ("a", "2026-01-01")}, at="2026-09-16")
         books.history(ledger, usage, since="2026-08-18", until="2026-09-16", at="2026-09-16")
     now = when("2026-09-16")
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         for name in ("2026-09", "2026-08"):
-            month_report.write(reader, found, month_of(when(f"{name}-01")), now, {"json", "html"})
+            gather.write(reader, found, month_of(when(f"{name}-01")), now, {"json", "html"})
     reports = found.store.directory / "reports"
     outlook = json.loads((reports / "2026-09" / "report.json").read_text())["outlook"]
     # 20 + 500 x 0.20 + 120 x 0.10 for 720 hours, of which 360 are left.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metering.formulas import imported, opened
+from metering.core.formulas import imported, opened
 
 
 @pytest.mark.parametrize(

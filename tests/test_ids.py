@@ -4,14 +4,17 @@ from datetime import UTC, datetime
 
 import duckdb
 import pytest
-from card import PATTERN, existence, organization, plan, segments
 
-from metering import config, ratecard, store
-from metering.errors import ConfigError
-from metering.ids import Neighbours, canonical
-from metering.subscription_lines import Choice, switched
+from metering.config import read as config
+from metering.core.errors import ConfigError
+from metering.core.ids import Neighbours, canonical
+from metering.core.secrets import Secret
+from metering.provisioning.subscription_file import Choice, switched
+from metering.rating import segments as ratecard
+from metering.store import database
 from metering.web import links, tables
 from metering.web.listing import Sheet, listing
+from tests.card import PATTERN, existence, organization, plan, segments
 
 COMPOSED, DECOMPOSED = "M\u00fcller", "Mu\u0308ller"
 
@@ -138,7 +141,7 @@ def test_a_project_name_gives_customer_and_plan_in_composed_form():
 
 
 def test_a_link_made_for_another_spelling_opens_the_customers_page():
-    secret = config.Secret("0123456789abcdef0123456789abcdef")
+    secret = Secret("0123456789abcdef0123456789abcdef")
     token = links.sign(DECOMPOSED, datetime(2026, 11, 1, tzinfo=UTC), secret)
     assert links.opened(token, datetime(2026, 10, 1, tzinfo=UTC), secret) == COMPOSED
 
@@ -158,7 +161,7 @@ def test_a_plan_is_changed_where_the_file_writes_the_project_otherwise():
 
 def test_a_store_of_before_finds_its_customers_under_their_composed_ids():
     connection = duckdb.connect()
-    store.migrate_tables(connection, "0011_rules.sql")
+    database.migrate_tables(connection, "0011_rules.sql")
     connection.execute(
         "insert into parked values ('2026-09', $old, 1, 'why'), ('2026-09', 'acme', 1, 'why'), "
         "('2026-08', $old, 1, 'old'), ('2026-08', $new, 2, 'new')",
@@ -168,7 +171,7 @@ def test_a_store_of_before_finds_its_customers_under_their_composed_ids():
         "insert into invoice values ('INV-1', 1, '2026-09', $id, 'final', 'USD', '1', now(), 'invoice 2026', 1, $id)",
         {"id": DECOMPOSED},
     )
-    store.migrate(connection)
+    database.migrate(connection)
     assert connection.execute("select month, customer, reason from parked order by all").fetchall() == [
         ("2026-08", COMPOSED, "new"),
         ("2026-09", COMPOSED, "why"),

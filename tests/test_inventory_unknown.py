@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from metering import known
-from metering.known import Unseen
-from metering.period import Period, month_of
+from metering.core.period import Period, month_of
+from metering.usage import known
+from metering.usage.known import Unseen
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk, Ran
 

@@ -3,19 +3,22 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
-from metering import adjustment, invoice, meters, money, rating
-from metering.config import Customer
-from metering.errors import ConfigError
+from metering.core import meters, money
+from metering.core.errors import ConfigError
+from metering.core.parties import Customer
+from metering.invoicing import adjustment, lines
+from metering.invoicing.rates import rates
+from metering.rating import columns
+from tests.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 HOUR = 3600
-NOTHING = pl.DataFrame(schema=rating.CHARGES)
+NOTHING = pl.DataFrame(schema=columns.CHARGES)
 
 
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):
     charges, card = rated(owned, plans, usage, rounding=rounding, prorate=prorate, customers=customers)
-    return invoice.invoices(SEPTEMBER, owned, charges, card, **particulars)
+    return lines.invoices(SEPTEMBER, owned, charges, card, **particulars)
 
 
 def told(draft):
@@ -347,7 +350,7 @@ def held(**plans_of_customers):
 
 
 def conflicts(owned, *customers, currencies=None):
-    return invoice.conflicts(owned, invoice.rates(OFFERS, {}, meters.built_in(), customers=customers), currencies)
+    return lines.conflicts(owned, rates(OFFERS, {}, meters.built_in(), customers=customers), currencies)
 
 
 def test_a_customers_second_currency_is_told_once_by_the_first_plan_that_has_it():
@@ -434,10 +437,10 @@ def test_an_adjustment_made_before_counts_as_billed_and_base_fees_never_change()
 
 def test_an_adjustment_goes_to_the_next_invoice_even_of_a_customer_without_a_plan():
     [line] = adjustment.adjustments([usage_line("a", "10.00")], [usage_line("a", "9.00")], "EUR")
-    card = invoice.rates([], {}, meters.built_in())
+    card = rates([], {}, meters.built_in())
     empty = segments(existence(), plans=[])
 
-    [draft] = invoice.invoices(SEPTEMBER, empty, NOTHING, card, corrections={"c": [line]}, currencies={"c": "EUR"})
+    [draft] = lines.invoices(SEPTEMBER, empty, NOTHING, card, corrections={"c": [line]}, currencies={"c": "EUR"})
 
     assert (draft["currency"], draft["total"], draft["lines"][0]["kind"]) == ("EUR", "-1.00", "adjustment")
 

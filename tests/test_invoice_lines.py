@@ -4,10 +4,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from card import BUILT_IN, SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
-from metering import invoice
-from metering.config import Discount, Divisor, Meter
+from metering.core.meters import Divisor, Meter
+from metering.core.parties import Discount
+from metering.invoicing import lines as invoice
+from metering.invoicing.rates import Rates, rates
+from tests.card import BUILT_IN, SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 HOUR = 3600
 GB = 10**9
@@ -387,6 +389,6 @@ def test_what_stands_in_two_currencies_gets_no_discount():
 
 
 def test_rates_round_half_up_and_prorate_by_the_second_unless_told_otherwise():
-    assert invoice.rates([], {}, []) == invoice.Rates(
+    assert rates([], {}, []) == Rates(
         plans={}, prices={}, meters={}, rounding="half_up", prorate="second", discounts=(), pools={}
     )

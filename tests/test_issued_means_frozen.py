@@ -14,15 +14,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from metering import config as reading
-from metering import month_report, store, terms
-from metering.config import Config
-from metering.documents import invoice_pdf, page_writer
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config import read as reading
+from metering.config.models import Config
+from metering.core.period import month_of
 from metering.export import rendering
 from metering.export.rendering import OPTIONS, Wanted
-from metering.month import Month
-from metering.period import month_of
-from metering.typeset import Typesetter
+from metering.invoicing.documents import invoice_pdf, page_writer
+from metering.invoicing.printing import printable
+from metering.rendering.typeset import Typesetter
+from metering.store import database as store
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import PRO, Desk
 
@@ -217,12 +219,12 @@ class Renderings:
             assert not done.refused, form
             out[form] = done.content
         for number in NUMBERS:
-            found, around = month_report.printable(self.store, config, number, now)
+            found, around = printable(self.store, config, number, now)
             out[f"page of {number}"] = page_writer(around)(found).encode()
         return out
 
     def pdf(self, config: Config, now: datetime) -> bytes:
-        found, around = month_report.printable(self.store, config, "INV-2026-000003", now)
+        found, around = printable(self.store, config, "INV-2026-000003", now)
         return invoice_pdf(found, around, Typesetter(around.fonts))
 
 

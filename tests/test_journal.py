@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metering import journal
-from metering.errors import JournalDamagedError
-from metering.journal import FILE_HEADER_BYTES, Journal, read
+from metering.core.errors import JournalDamagedError
+from metering.store import journal
+from metering.store.journal import FILE_HEADER_BYTES, Journal, read
 
 AT = datetime(2026, 10, 1, 12, tzinfo=UTC)
 FIRST = "0000000001.journal"
@@ -273,7 +273,7 @@ FULL_DISK = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from metering import journal
+from metering.store import journal
 
 at, directory = datetime(2026, 10, 1, tzinfo=UTC), Path(sys.argv[1])
 books = journal.Journal(directory, segment_bytes=int(sys.argv[2]))

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from metering.errors import StoreDamagedError
-from metering.period import parse_time
+from metering.core.errors import StoreDamagedError
+from metering.core.period import parse_time
 from tests.scribe import BIG, Memory, Scribe, certified, count, frame, history_bodies, inventory_body, rows, values
 
 CPU = "compute_unit_seconds"

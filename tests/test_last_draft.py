@@ -1,9 +1,8 @@
 """What differs between two rehearsals of a closing, with literals."""
 
-from books import when
-
-from metering import last_draft
-from metering.period import month_of
+from metering.core.period import month_of
+from metering.invoicing import last_draft
+from tests.books import when
 
 SEPTEMBER = month_of(when("2026-09-01"))
 

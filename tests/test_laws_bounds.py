@@ -4,16 +4,20 @@ import itertools
 from datetime import timedelta
 from fractions import Fraction
 
-import oracle
 import polars as pl
-from card import SEPTEMBER, plan, segments, subscription, used_frame
-from card import existence as existing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_laws_rating import prices, texts
 
-from metering import invoice, meters, money, ratecard, rating, split
-from metering.config import Price
+from metering.core import meters, money
+from metering.core.plans import Price
+from metering.invoicing import lines as invoice
+from metering.invoicing.rates import rates
+from metering.rating import columns, pools
+from metering.rating import segments as ratecard
+from tests import oracle
+from tests.card import SEPTEMBER, plan, segments, subscription, used_frame
+from tests.card import existence as existing
 
 HOURS = 720
 MONTHS = settings(max_examples=60, deadline=None)
@@ -75,10 +79,10 @@ def month(found, owned, used, *, scope, prorate="second", rounding="half_up", **
         for number in pieces.filter(is_here)["piece_no"]:
             by_piece[number] = by_piece.get(number, 0) + value
     usage = used_frame(by_piece)
-    card = invoice.rates(
-        [pro], priced, meters.built_in(), rounding=rounding, prorate=prorate, pools=split.pools(pieces, usage, priced)
+    card = rates(
+        [pro], priced, meters.built_in(), rounding=rounding, prorate=prorate, pools=pools.pools(pieces, usage, priced)
     )
-    charges = rating.charges(pieces, usage, priced, held)
+    charges = columns.charges(pieces, usage, priced, held)
     return invoice.lines(SEPTEMBER, held, charges, card)
 
 

@@ -10,14 +10,14 @@ from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
-from card import plan, price, subscription
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pages_of import Books, books, moment, month, stands
 
-from metering.blockers import Waivers
-from metering.config import Customer, Subscription
-from metering.money import parse_amount, round_amount
+from metering.core.money import parse_amount, round_amount
+from metering.core.parties import Customer, Subscription
+from metering.invoicing.blockers import Waivers
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment, month, stands
 
 MONTHS = ("2026-05", "2026-06", "2026-07", "2026-08")
 LAST = "2026-09"

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering import store
-from metering.landing import Landing
-from metering.store import Store
+from metering.ledger.landing import Landing
+from metering.store import database
+from metering.store.database import Store
 from tests.scribe import BIG, Memory, Page, Scribe, count, frame, rows
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
@@ -105,7 +105,7 @@ def test_organizations_may_take_turns_in_any_way(fleets, data):
 )
 def test_where_a_batch_ends_and_where_the_process_restarts_changes_no_row(walks, sizes, flushes, restart):
     whole = lived(walks, sizes)
-    pieces = store.in_memory()
+    pieces = database.in_memory()
     landing = Landing(pieces)
     for number, record in enumerate(whole.records):
         landing.apply(record)
@@ -116,7 +116,7 @@ def test_where_a_batch_ends_and_where_the_process_restarts_changes_no_row(walks,
             landing = Landing(pieces)
     landing.flush()
     whole.flush()
-    for table in store.tables(pieces):
+    for table in database.tables(pieces):
         assert rows(pieces, table) == rows(whole.store, table), table
 
 
@@ -129,9 +129,9 @@ def test_a_project_may_stand_on_several_pages_and_a_rebuild_is_the_same_row_by_r
         pages = paged(fleet, [1, 2], PROJECTS)
         again = {PROJECTS[repeated % 5]: fleet.get(PROJECTS[repeated % 5], [])}
         scribe.history(*pages, again if repeated >> number & 1 else pages[0], kind=kind)
-    rebuilt = store.in_memory()
+    rebuilt = database.in_memory()
     Landing(rebuilt).apply_all(book.records)
-    for table in store.tables(rebuilt):
+    for table in database.tables(rebuilt):
         assert rows(rebuilt, table) == rows(book.store, table), table
 
 

@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.coverage import DAILY, HOURLY, MONTHLY, Certified, Wanted, Window, windows
-from metering.period import DAY, HOUR, Period, days, floor_day, floor_hour, floor_month, month_of, without
+from metering.core.period import DAY, HOUR, Period, days, floor_day, floor_hour, floor_month, month_of, without
+from metering.usage.coverage import DAILY, HOURLY, MONTHLY, Certified
+from metering.usage.windows import Wanted, Window, windows
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 moments = st.integers(0, 500 * 86400).map(lambda seconds: START + timedelta(seconds=seconds))

@@ -12,9 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
-from metering import alert, alert_rows, notify, quota, store
-from metering.config import Config, Webhook
-from metering.period import Period, rfc3339
+from metering.alerts import recording, send
+from metering.config.models import Config
+from metering.config.recipients import Webhook
+from metering.core.http import parse_retry_after
+from metering.core.period import Period, rfc3339
+from metering.ledger.projections import alerts
+from metering.quotas import evaluation
+from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Counter, Readings, counters_frame
+from metering.store import database
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
@@ -29,7 +35,7 @@ def judged(cases: list[tuple], rising=(80, 95), *, include_unlimited=False) -> l
     """Rows of one project per case (counter, history, limit), in the order of the cases."""
     names = [f"p{number:03d}" for number in range(len(cases))]
     counters = [
-        quota.Counter(
+        Counter(
             project_id=name,
             observed_at=NOW,
             period_start=OCTOBER.start,
@@ -44,14 +50,14 @@ def judged(cases: list[tuple], rising=(80, 95), *, include_unlimited=False) -> l
         for name, (_, history, _) in zip(names, cases, strict=True)
         if history is not None
     ]
-    readings = quota.Readings(
-        projects=pl.DataFrame([(name, None, None, None) for name in names], schema=quota.PROJECTS, orient="row"),
-        counters=quota.counters_frame(counters),
-        history=pl.DataFrame(sums, schema=quota.HISTORY, orient="row"),
-        branches=pl.DataFrame(schema=quota.BRANCHES),
-        plan_limits=pl.DataFrame(schema=quota.PLAN_LIMITS),
+    readings = Readings(
+        projects=pl.DataFrame([(name, None, None, None) for name in names], schema=PROJECTS, orient="row"),
+        counters=counters_frame(counters),
+        history=pl.DataFrame(sums, schema=HISTORY, orient="row"),
+        branches=pl.DataFrame(schema=BRANCHES),
+        plan_limits=pl.DataFrame(schema=PLAN_LIMITS),
     )
-    return quota.rows(quota.evaluated(readings, rising, NOW, include_unlimited=include_unlimited))
+    return evaluation.rows(evaluation.evaluated(readings, rising, NOW, include_unlimited=include_unlimited))
 
 
 cases = st.tuples(st.none() | amounts, st.none() | amounts, limits)
@@ -92,14 +98,14 @@ def test_more_usage_never_lowers_the_percentage_and_a_higher_quota_never_raises_
 def test_a_quota_of_zero_never_fails_and_never_crosses(counter, history):
     rows = judged([(counter, history, 0)], include_unlimited=True)
     assert {row["level"] for row in rows} == {"unlimited"}
-    assert quota.crossings(rows, (), (80, 95)) == []
+    assert evaluation.crossings(rows, (), (80, 95)) == []
 
 
 @UNTIMED
 @given(used=amounts, limit=limits, seconds=st.integers(0, OCTOBER.seconds - 1))
 def test_the_forecast_never_ends_below_what_is_used_and_names_an_instant_of_the_period(used, limit, seconds):
     at = OCTOBER.start + timedelta(seconds=seconds)
-    forecast = quota.forecast(used, limit, OCTOBER, at)
+    forecast = evaluation.forecast(used, limit, OCTOBER, at)
     if seconds < 6 * 3600:
         assert forecast is None
         return
@@ -127,7 +133,7 @@ class MemoryLedger:
 
 def apply(target, record):
     with target.transaction():
-        alert_rows.KINDS[record["kind"]](target.connection, record)
+        alerts.KINDS[record["kind"]](target.connection, record)
 
 
 TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")
@@ -136,7 +142,7 @@ TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")
 @pytest.fixture(scope="module")
 def target():
     """One store for all examples; `emptied` clears it between them."""
-    return store.in_memory()
+    return database.in_memory()
 
 
 def emptied(target):
@@ -195,7 +201,7 @@ def test_every_threshold_ever_reached_is_recorded_exactly_once_whatever_flaps_or
     reached: set = set()
     for poll in polls:
         for _ in range(repeats):
-            recorded = alert.evaluate(ledger, [reading_row(*reading) for reading in poll], CONFIG, NOW)
+            recorded = recording.evaluate(ledger, [reading_row(*reading) for reading in poll], CONFIG, NOW)
             sent = [
                 (one.key.project_id, one.key.limit, one.key.period_start) for one in recorded if one.status == "send"
             ]
@@ -223,7 +229,7 @@ outcomes = st.lists(st.sampled_from(["retry", "refused", "crash"]), max_size=14)
 def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedule(target, failures, retry_after):
     """`crash` is an attempt whose record was lost: it costs a repetition, never an attempt."""
     ledger = MemoryLedger(emptied(target))
-    alert.evaluate(ledger, [reading_row("p1", 80, 100, "2026-10-01T00:00:00Z")], CONFIG, NOW)
+    recording.evaluate(ledger, [reading_row("p1", 80, 100, "2026-10-01T00:00:00Z")], CONFIG, NOW)
     now, bodies, waiting = NOW, set(), [*failures, "delivered"]
     while waiting:
         due = ledger.store.query("outbox_due", now=now, most=10)
@@ -235,8 +241,8 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
         if outcome == "crash":
             continue
         wait = timedelta(seconds=retry_after) if outcome == "retry" else None
-        attempt = notify.Attempt(outcome=outcome, status=0, retry_after=wait)
-        data = alert.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
+        attempt = send.Attempt(outcome=outcome, status=0, retry_after=wait)
+        data = recording.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
         ledger.record("delivery", data)
         now = datetime.fromisoformat(data["next_attempt_at"]) if data["next_attempt_at"] else now + timedelta(days=9)
     (state,) = ledger.store.query("alert_deliveries").get_column("state")
@@ -253,7 +259,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
     text=st.text() | st.integers().map(str) | st.datetimes().map(lambda one: one.strftime("%a, %d %b %Y %H:%M:%S GMT"))
 )
 def test_any_retry_after_is_a_wait_of_up_to_a_day_or_nothing(text):
-    wait = notify.parse_retry_after(text, NOW)
+    wait = parse_retry_after(text, NOW)
     assert wait is None or timedelta(0) <= wait <= timedelta(hours=24)
 
 
@@ -261,17 +267,17 @@ def test_any_retry_after_is_a_wait_of_up_to_a_day_or_nothing(text):
 @given(address=st.ip_addresses(v=4))
 def test_an_address_wrapped_in_ipv6_is_judged_as_itself_or_refused(address):
     mapped = ipaddress.IPv6Address(f"::ffff:{address}")
-    assert notify.is_public(mapped) == notify.is_public(address)
+    assert send.is_public(mapped) == send.is_public(address)
     for prefix in ("64:ff9b::", "::", "2002:"):
         number = int(address)
         text = f"2002:{number >> 16:x}:{number & 0xFFFF:x}::" if prefix == "2002:" else f"{prefix}{address}"
-        assert not notify.is_public(ipaddress.IPv6Address(text))
+        assert not send.is_public(ipaddress.IPv6Address(text))
 
 
 @UNTIMED
 @given(body=st.text(st.characters(exclude_categories=["Cs"])), key=st.binary(min_size=24, max_size=64))
 def test_our_signature_is_the_librarys_for_any_body_and_key(body, key):
     secret = "whsec_" + base64.b64encode(key).decode()
-    ours = notify.signature(notify.keys(secret), "alert_1", 1_792_152_000, body.encode())
+    ours = send.signature(send.keys(secret), "alert_1", 1_792_152_000, body.encode())
     theirs = Verifier(secret).sign("alert_1", datetime.fromtimestamp(1_792_152_000, tz=UTC), body)
     assert ours == theirs

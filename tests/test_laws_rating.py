@@ -6,15 +6,23 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-import oracle
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering import invoice, meters, money, ratecard, rating
-from metering.config import Plan, Price, Subscription, parse_price
-from metering.period import month_of
-from metering.price_lines import rate_line
+from metering.analysis.price_lines import rate_line
+from metering.config.read import parse_price
+from metering.core import meters, money
+from metering.core.errors import ExactnessError
+from metering.core.frames import Moment
+from metering.core.parties import Subscription
+from metering.core.period import month_of
+from metering.core.plans import Plan, Price
+from metering.invoicing import lines as invoice
+from metering.invoicing.rates import rates
+from metering.rating import columns
+from metering.rating import segments as ratecard
+from tests import oracle
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 SLOW = settings(max_examples=60, deadline=None)
@@ -87,7 +95,7 @@ def test_a_price_line_equals_the_oracle(price, quantity, share, currency, before
 def test_tiers_conserve_quantity_and_lines_sum_to_the_amount(price, quantity, share):
     answer = json.loads(rate_line(json.dumps({"price": price, "quantity": quantity, "share": share})))
 
-    parts = rating.exact_parts(parse_price(price), share=Fraction(share), after=Fraction(quantity))
+    parts = columns.exact_parts(parse_price(price), share=Fraction(share), after=Fraction(quantity))
     left = max(Fraction(0), Fraction(quantity) - Fraction(price.get("included", "0")) * Fraction(share))
     assert sum((part.quantity for part in parts if part.kind == "usage"), Fraction(0)) == left
     assert sum((Fraction(line["amount"]) for line in answer["lines"]), Fraction(0)) == Fraction(answer["amount"])
@@ -98,10 +106,10 @@ def test_tiers_conserve_quantity_and_lines_sum_to_the_amount(price, quantity, sh
 def test_steps_of_usage_sum_to_the_whole_price(price, cuts, share):
     model, ends = parse_price(price), sorted(map(Fraction, cuts))
 
-    whole = rating.exact_parts(model, share=Fraction(share), after=ends[-1])
-    steps = rating.exact_parts(model, share=Fraction(share), after=ends[0])
+    whole = columns.exact_parts(model, share=Fraction(share), after=ends[-1])
+    steps = columns.exact_parts(model, share=Fraction(share), after=ends[0])
     for before, after in itertools.pairwise(ends):
-        steps += rating.exact_parts(model, share=Fraction(share), before=before, after=after)
+        steps += columns.exact_parts(model, share=Fraction(share), before=before, after=after)
 
     assert sum(part.amount for part in steps) == sum(part.amount for part in whole)
     for key in {(part.kind, part.tier) for part in steps}:
@@ -115,7 +123,7 @@ def test_more_usage_never_costs_less_but_for_volume(price, quantity, more):
     model, share = parse_price(price), Fraction(1)
 
     def total(used: Fraction) -> Fraction:
-        return sum((part.amount for part in rating.exact_parts(model, share=share, after=used)), Fraction(0))
+        return sum((part.amount for part in columns.exact_parts(model, share=share, after=used)), Fraction(0))
 
     assert total(Fraction(quantity)) <= total(Fraction(quantity) + Fraction(more))
 
@@ -129,7 +137,7 @@ def test_a_graduated_price_without_flat_fees_is_continuous_at_every_bound(price,
     included = Fraction(price.get("included", "0"))
 
     def total(used: Fraction) -> Fraction:
-        return sum((part.amount for part in rating.exact_parts(model, share=Fraction(1), after=used)), Fraction(0))
+        return sum((part.amount for part in columns.exact_parts(model, share=Fraction(1), after=used)), Fraction(0))
 
     for tier, following in zip(model.tiers, model.tiers[1:], strict=False):
         bound = included + Fraction(tier.up_to)
@@ -150,7 +158,7 @@ def test_prices_times_k_cost_k_times_as_much(price, quantity, factor):
         dear["tiers"] = [dearer(tier) for tier in price["tiers"]]
 
     def total(card: dict[str, object]) -> Fraction:
-        parts = rating.exact_parts(parse_price(card), share=Fraction(1), after=Fraction(quantity))
+        parts = columns.exact_parts(parse_price(card), share=Fraction(1), after=Fraction(quantity))
         return sum((part.amount for part in parts), Fraction(0))
 
     assert total(dear) == factor * total(price)
@@ -193,10 +201,10 @@ def frame_of(price_list, uses):
     ids = [row.project_id for row in rows]
     existence = pl.DataFrame(
         {"project_id": ids, "exists_from": None, "exists_to": None},
-        schema={"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment},
+        schema={"project_id": pl.String, "exists_from": Moment, "exists_to": Moment},
     )
     nothing = pl.DataFrame(
-        schema={"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+        schema={"project_id": pl.String, "organization": pl.String, "seen_at": Moment, "name": pl.String}
     )
     segments = ratecard.segments(SEPTEMBER, existence, nothing, rows, [], None, [plan])
     pieces, priced = ratecard.pieces(segments, [plan], meters.built_in())
@@ -221,8 +229,8 @@ def test_the_frame_path_equals_the_exact_path_over_price_versions(data, price_li
     _, segments, pieces, priced, used = frame_of(price_list, uses)
 
     try:
-        charges = rating.charges(pieces, used, priced, segments)
-    except rating.ExactnessError:
+        charges = columns.charges(pieces, used, priced, segments)
+    except ExactnessError:
         return
     got = {
         (row["piece_no"], row["kind"], row["tier"]): (
@@ -238,7 +246,7 @@ def test_the_frame_path_equals_the_exact_path_over_price_versions(data, price_li
         for price, value in zip(price_list, use, strict=True):
             piece_no += 1
             after = (before or Fraction(0)) + Fraction(value, 3600)
-            for part in rating.exact_parts(parse_price(price), share=Fraction(1), before=before, after=after):
+            for part in columns.exact_parts(parse_price(price), share=Fraction(1), before=before, after=after):
                 expected[piece_no, part.kind, part.tier] = (part.quantity, part.amount)
             before = after
     assert got == expected
@@ -251,8 +259,8 @@ def test_the_order_of_rows_changes_nothing(price, uses, seed):
     shuffled = list(range(used.height))
     seed.shuffle(shuffled)
 
-    straight = rating.charges(pieces, used, priced, segments)
-    crossed = rating.charges(pieces[shuffled[::-1]], used[shuffled], priced, segments)
+    straight = columns.charges(pieces, used, priced, segments)
+    crossed = columns.charges(pieces[shuffled[::-1]], used[shuffled], priced, segments)
 
     assert straight.equals(crossed)
 
@@ -262,9 +270,9 @@ def test_the_order_of_rows_changes_nothing(price, uses, seed):
 def test_customer_scope_rates_the_sum_of_the_projects(price, uses):
     _, segments, pieces, priced, used = frame_of([{**price, "scope": "customer"}], [[value] for value in uses])
 
-    charges = rating.charges(pieces, used, priced, segments)
+    charges = columns.charges(pieces, used, priced, segments)
 
-    whole = rating.exact_parts(parse_price(price), share=Fraction(1), after=Fraction(sum(uses), 3600))
+    whole = columns.exact_parts(parse_price(price), share=Fraction(1), after=Fraction(sum(uses), 3600))
     got = [Fraction(*pair) for pair in charges.select("amount_num", "amount_den").iter_rows()]
     assert got == [part.amount for part in whole]
     assert charges["project_id"].to_list() == [None] * len(whole)
@@ -286,14 +294,14 @@ def test_the_parts_of_a_base_fee_sum_to_the_whole(fee, cuts, mode, currency):
     ]
     existence = pl.DataFrame(
         {"project_id": ["p"], "exists_from": None, "exists_to": None},
-        schema={"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment},
+        schema={"project_id": pl.String, "exists_from": Moment, "exists_to": Moment},
     )
     nothing = pl.DataFrame(
-        schema={"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+        schema={"project_id": pl.String, "organization": pl.String, "seen_at": Moment, "name": pl.String}
     )
     segments = ratecard.segments(SEPTEMBER, existence, nothing, rows, [], None, [plan])
-    card = invoice.rates([plan], {}, meters.built_in(), rounding=mode)
-    empty = pl.DataFrame(schema=rating.CHARGES)
+    card = rates([plan], {}, meters.built_in(), rounding=mode)
+    empty = pl.DataFrame(schema=columns.CHARGES)
 
     lines = [line for own in invoice.lines(SEPTEMBER, segments, empty, card).values() for line in own]
 
@@ -324,10 +332,10 @@ def test_segments_are_what_a_walk_through_every_hour_finds(rows, born, life):
     gone = None if life is None else (born or 0) + life
     existence = pl.DataFrame(
         {"project_id": ["p"], "exists_from": [moment(born)], "exists_to": [moment(gone)]},
-        schema={"project_id": pl.String, "exists_from": ratecard.Moment, "exists_to": ratecard.Moment},
+        schema={"project_id": pl.String, "exists_from": Moment, "exists_to": Moment},
     )
     nothing = pl.DataFrame(
-        schema={"project_id": pl.String, "organization": pl.String, "seen_at": ratecard.Moment, "name": pl.String}
+        schema={"project_id": pl.String, "organization": pl.String, "seen_at": Moment, "name": pl.String}
     )
     chosen = [
         Subscription(project_id="p", customer=customer, plan=plan, valid_from=moment(low), valid_to=moment(high))

@@ -4,14 +4,18 @@ import os
 from decimal import Decimal
 from fractions import Fraction
 
-from card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering import invoice, ratecard, rating, split, tax_cuts
-from metering.config import Customer, Discount
-from metering.money import parse_amount, round_amount
-from metering.period import parse_time
+from metering.core.dated_tax import changes as dated_tax_changes
+from metering.core.money import parse_amount, round_amount
+from metering.core.parties import Customer, Discount
+from metering.core.period import parse_time
+from metering.invoicing import lines as invoice
+from metering.invoicing.rates import rates
+from metering.rating import columns, pools
+from metering.rating import segments as ratecard
+from tests.card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
@@ -67,7 +71,7 @@ def drafted(month: dict, payer: Customer) -> dict | None:
     rows = [subscription("a", "c", "pro"), subscription("b", "c", "pro", at(month["b_from"]))]
     exists = existence(a=(None, None), b=(None, None))
     owned = segments(exists, subscriptions=rows, plans=[pro], prorate=month["prorate"])
-    cuts = tax_cuts.changes(payer, SEPTEMBER.start, SEPTEMBER.end)
+    cuts = dated_tax_changes(payer, SEPTEMBER.start, SEPTEMBER.end)
     pieces, numbers = ratecard.pieces(owned, [pro], BUILT_IN, {"c": cuts} if cuts else {})
     used: dict[int, int] = {}
     for project, day, value in month["usage"]:
@@ -75,16 +79,16 @@ def drafted(month: dict, payer: Customer) -> dict | None:
             if owner == project and start <= at(day) < end:
                 used[number] = used.get(number, 0) + value
     frame = used_frame(used)
-    charges = rating.charges(pieces, frame, numbers, owned)
+    charges = columns.charges(pieces, frame, numbers, owned)
     discounts = [Discount.model_validate({"customer": "c", **month["discount"]})] if month["discount"] else []
-    card = invoice.rates(
+    card = rates(
         [pro],
         numbers,
         BUILT_IN,
         prorate=month["prorate"],
         discounts=discounts,
         customers=[payer],
-        pools=split.pools(pieces, frame, numbers),
+        pools=pools.pools(pieces, frame, numbers),
     )
     return next(iter(invoice.invoices(SEPTEMBER, owned, charges, card)), None)
 
@@ -143,7 +147,7 @@ def test_a_change_of_tax_changes_no_amount_before_tax_but_by_the_rounding_of_mor
 
 def test_a_month_without_a_change_is_not_cut():
     always = Customer(id="c", tax_rate_percent=Decimal(19))
-    assert tax_cuts.changes(always, SEPTEMBER.start, SEPTEMBER.end) == []
+    assert dated_tax_changes(always, SEPTEMBER.start, SEPTEMBER.end) == []
     edges = customer([2, 30])
-    assert tax_cuts.changes(edges, at(2), at(30)) == []
-    assert tax_cuts.changes(edges, at(1, 23, 59, 59), at(30, 0, 0, 1)) == [at(2), at(30)]
+    assert dated_tax_changes(edges, at(2), at(30)) == []
+    assert dated_tax_changes(edges, at(1, 23, 59, 59), at(30, 0, 0, 1)) == [at(2), at(30)]

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from metering import audit, store
-from metering.errors import StoreDamagedError
-from metering.landing import RECORDS_AT_ONCE, Landing
-from metering.ledger import Ledger, open_ledger
+from metering.core.errors import StoreDamagedError
+from metering.ledger.landing import RECORDS_AT_ONCE, Landing
+from metering.ledger.ledger import Ledger, open_ledger
+from metering.operations import verify
+from metering.store import database as store
 from tests import lived
 from tests.scribe import Memory, Scribe, count, rows, values
 
@@ -43,7 +44,7 @@ def tables(directory: Path) -> dict[str, list[tuple[object, ...]]]:
 
 def faults(directory: Path) -> list[str]:
     with opened(directory) as ledger:
-        return audit.verify(directory, ledger.store).faults
+        return verify.verify(directory, ledger.store).faults
 
 
 def test_what_was_recorded_is_in_the_snapshot_once_the_ledger_is_closed(tmp_path):
@@ -79,7 +80,7 @@ def test_a_store_that_was_deleted_is_the_same_table_by_table_on_the_next_opening
 def test_rebuild_gives_the_same_table_by_table(tmp_path):
     live(tmp_path, cycles=3)
     before = tables(tmp_path)
-    assert audit.rebuild(tmp_path) == before["position"][0][0]
+    assert verify.rebuild(tmp_path) == before["position"][0][0]
     assert tables(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal", "lock", DATABASE, "snapshot.duckdb"]
 
@@ -89,7 +90,7 @@ def test_a_rebuild_over_the_remains_of_another_rebuild_starts_from_nothing(tmp_p
     (tmp_path / "rebuild").mkdir()
     (tmp_path / "rebuild" / DATABASE).write_bytes(b"half")
     (tmp_path / "rebuild" / f"{DATABASE}.wal").write_bytes(b"half")
-    audit.rebuild(tmp_path)
+    verify.rebuild(tmp_path)
     assert faults(tmp_path) == []
 
 
@@ -200,7 +201,7 @@ def test_where_the_snapshot_is_damaged_too_or_missing_the_way_out_is_named_and_w
     with pytest.raises(StoreDamagedError, match="cannot be opened") as refused, opened(tmp_path):
         pass
     assert "metering rebuild" in refused.value.hint
-    audit.rebuild(tmp_path)
+    verify.rebuild(tmp_path)
     assert tables(tmp_path) == before
 
 
@@ -223,7 +224,7 @@ def test_verify_names_a_row_that_the_journal_does_not_give(tmp_path):
     live(tmp_path, cycles=1)
     with opened(tmp_path) as ledger:
         ledger.store.connection.execute("update observation set compute_unit_seconds = 7")
-        found = audit.verify(tmp_path, ledger.store).faults
+        found = verify.verify(tmp_path, ledger.store).faults
     assert len(found) == 1
     assert found[0].startswith("table observation:")
     assert found[0].endswith("some differ")
@@ -285,7 +286,7 @@ def survive(directory: Path, kills: int, chance: random.Random) -> str:
             held = ledger.store.query("position").item(0, "seq")
             contradicted += held != ledger.journal.seq
             if number % 10 == 9 or number == kills - 1:
-                contradicted += bool(audit.verify(directory, ledger.store).faults)
+                contradicted += bool(verify.verify(directory, ledger.store).faults)
     return f"{kills} kills: {lost} acknowledged records lost, {contradicted} stores that disagree with their journal"
 
 

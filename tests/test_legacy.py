@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from metering import legacy, pages
-from metering.errors import PageRefusedError
-from metering.sandbox import PAID_ORGANIZATION, PERSONAL_KEY, Clock, Fleet, create_app, serve
+from metering.core.errors import PageRefusedError
+from metering.core.meters import PREFIX
+from metering.neon import legacy, parse_history
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import PAID_ORGANIZATION, Fleet
+from metering.sandbox.gate import Clock
 from metering.sandbox.query import LEGACY_METRICS
+from metering.sandbox.server import serve
 from tests.plain_neon import PlainNeon, moment, served
 from tests.platform_desk import PRO, Desk
 
@@ -266,17 +271,17 @@ def body(**bucket: Any) -> bytes:
 
 
 def test_a_legacy_page_is_read_under_names_of_its_own():
-    found = pages.history(legacy.retold(body(active_time_seconds=5, compute_time_seconds=2**64 - 1, novelty=9)))
+    found = parse_history.history(legacy.retold(body(active_time_seconds=5, compute_time_seconds=2**64 - 1, novelty=9)))
     assert found.projects == ("bee-1",)
     assert found.buckets.others == [(0, "legacy.active_time_seconds", 5), (0, "legacy.compute_time_seconds", 2**64 - 1)]
     assert found.buckets.start == [moment("2026-09-10T03:00")]
-    assert pages.envelope(legacy.retold(body())).cursor == "bee-1"
+    assert parse_history.envelope(legacy.retold(body())).cursor == "bee-1"
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "7", True, 1e3, [], 2**127])
 def test_what_is_no_whole_number_of_zero_or_more_refuses_the_page(value: Any):
     with pytest.raises(PageRefusedError):
-        pages.history(legacy.retold(body(compute_time_seconds=value)))
+        parse_history.history(legacy.retold(body(compute_time_seconds=value)))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +299,7 @@ def test_what_is_no_whole_number_of_zero_or_more_refuses_the_page(value: Any):
 )
 def test_what_is_no_legacy_page_is_refused(text: bytes):
     with pytest.raises(PageRefusedError):
-        pages.history(legacy.retold(text))
+        parse_history.history(legacy.retold(text))
 
 
 def test_a_page_of_today_may_not_use_the_names_of_the_legacy_plans(desk: Desk, neon: PlainNeon):
@@ -323,5 +328,5 @@ def test_the_sandbox_has_an_organization_on_a_legacy_plan(tmp_path: Path):
         assert 'set history = \\"legacy\\"' in desk.run("check", "--format", "json").out
         desk.legacy = [PAID_ORGANIZATION]
         assert desk.good("poll")["outcome"] == "complete"
-        assert set(sums(desk, "2026-10")) <= {legacy.PREFIX + name for name in LEGACY_METRICS}
+        assert set(sums(desk, "2026-10")) <= {PREFIX + name for name in LEGACY_METRICS}
         assert len(sums(desk, "2026-10")) >= 3

@@ -1,6 +1,7 @@
 import pytest
 
-from metering.localized import Format, is_locale
+from metering.core.locales import is_locale
+from metering.rendering.localized import Format
 
 NBSP = "\u00a0"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering import logs
+from metering.service import logs
 
 NOW = datetime(2026, 11, 20, 6, 15, 20, tzinfo=UTC)
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering import mail, notify
+from metering.alerts import mail
+from metering.alerts import send as notify
 from tests.mail_server import Post, mail_server
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)

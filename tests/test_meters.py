@@ -3,8 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from metering import meters
-from metering.config import Divisor, Meter
+from metering.core import meters
+from metering.core.meters import Divisor, Meter
 
 
 def at(year, month, day):

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from metering import config, ledger, metrics, store
+from metering.config import read
+from metering.config.models import Config
+from metering.ledger import ledger
+from metering.operations import metrics
+from metering.store import database
 from tests.scribe import Memory, Scribe, inventory_body
 
 NOW = datetime(2026, 10, 5, 12, 20, tzinfo=UTC)
@@ -31,10 +35,10 @@ compute_time_seconds = 1000
 
 
 @pytest.fixture
-def configured(tmp_path: Path) -> config.Config:
+def configured(tmp_path: Path) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
-    return config.read(path, environ={})
+    return read.read(path, environ={})
 
 
 def samples(text: bytes) -> dict[str, float]:
@@ -71,7 +75,7 @@ def alert(url: str, number: int) -> dict[str, Any]:
 
 
 def test_an_empty_store_has_metrics_too_and_never_succeeded(configured):
-    found = samples(metrics.exposition(store.in_memory(), configured, NOW))
+    found = samples(metrics.exposition(database.in_memory(), configured, NOW))
     assert found["metering_last_success_timestamp_seconds"] == 0
     assert found["metering_requests_total"] == 0
     assert found['metering_gap_seconds{month="running",organization="org-a"}'] == (4 * 24 + 11) * 3600

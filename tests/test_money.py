@@ -5,7 +5,7 @@ from fractions import Fraction
 import polars as pl
 import pytest
 
-from metering import money
+from metering.core import money
 
 
 @pytest.mark.parametrize("text", ["0", "12", "0.50", "20.00", "007", "1000000000000000000000000000000.000000000001"])

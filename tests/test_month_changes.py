@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment
 
-from metering.config_models import InvoicesConfig
+from metering.config.models import InvoicesConfig
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment
 
 HOUR = 3600
 PRO = plan("pro", price(unit_price="0.10", included="30"), base_fee="20.00")

@@ -16,16 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering import neon
-from metering.config import NeonConfig, Secret
-from metering.errors import (
-    CredentialsError,
-    MeteringError,
-    NeonError,
-    UnavailableError,
-    UnreachableError,
-)
-from metering.neon import Answer, Neon, RateBudget, retry_after
+from metering.config.models import NeonConfig
+from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
+from metering.core.http import retry_after
+from metering.core.secrets import Secret
+from metering.neon import client as neon
+from metering.neon.client import Answer, Neon, RateBudget
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CANARY = "napi_canary0123456789abcdefghijklmnop"

@@ -10,39 +10,40 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from metering import notify
-from metering.errors import CredentialsError
+from metering.alerts import send
+from metering.core.errors import CredentialsError
+from metering.core.http import parse_retry_after
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 OTHER = bytes(range(32, 64))
-MESSAGE = notify.Message(event_id="alert_1", body='{"type":"quota.exceeded","name":"Zoë"}'.encode())
+MESSAGE = send.Message(event_id="alert_1", body='{"type":"quota.exceeded","name":"Zoë"}'.encode())
 
 
-def endpoint(url="https://hooks.example.com/metering", **kwargs) -> notify.Endpoint:
-    return notify.Endpoint(url=url, keys=(KEY,), **kwargs)
+def endpoint(url="https://hooks.example.com/metering", **kwargs) -> send.Endpoint:
+    return send.Endpoint(url=url, keys=(KEY,), **kwargs)
 
 
 # -- signature
 
 
 def test_the_signature_is_the_one_of_the_published_test_vector():
-    keys = notify.keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    signed = notify.signature(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    keys = send.keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signed = send.signature(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_the_library_of_standard_webhooks_verifies_our_headers():
     now = datetime.now(tz=UTC)
-    headers = notify.headers(endpoint(), MESSAGE, now)
+    headers = send.headers(endpoint(), MESSAGE, now)
     assert Webhook(SECRET).verify(MESSAGE.body, headers) == {"type": "quota.exceeded", "name": "Zoë"}
 
 
 def test_while_a_secret_is_changed_both_keys_sign():
     now = datetime.now(tz=UTC)
-    both = notify.Endpoint(url="https://hooks.example.com", keys=(OTHER, KEY))
-    headers = notify.headers(both, MESSAGE, now)
+    both = send.Endpoint(url="https://hooks.example.com", keys=(OTHER, KEY))
+    headers = send.headers(both, MESSAGE, now)
     assert len(headers["webhook-signature"].split(" ")) == 2
     for key in (KEY, OTHER):
         Webhook("whsec_" + base64.b64encode(key).decode()).verify(MESSAGE.body, headers)
@@ -50,30 +51,30 @@ def test_while_a_secret_is_changed_both_keys_sign():
 
 def test_the_timestamp_is_that_of_the_attempt_in_whole_seconds_and_any_zone():
     elsewhere = datetime.fromisoformat("2026-10-16T14:00:00.9+02:00")
-    assert notify.headers(endpoint(), MESSAGE, elsewhere)["webhook-timestamp"] == "1792152000"
+    assert send.headers(endpoint(), MESSAGE, elsewhere)["webhook-timestamp"] == "1792152000"
 
 
 @pytest.mark.parametrize(("size", "is_fine"), [(23, False), (24, True), (64, True), (65, False)])
 def test_a_secret_has_24_to_64_bytes(size, is_fine):
     text = "whsec_" + base64.b64encode(bytes(size)).decode()
     if is_fine:
-        assert notify.keys(text) == (bytes(size),)
+        assert send.keys(text) == (bytes(size),)
     else:
         with pytest.raises(CredentialsError):
-            notify.keys(text)
+            send.keys(text)
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "secret", "whpk_" + "A" * 44, "whsec_" + "?" * 44, SECRET + ",oops"])
 def test_a_malformed_secret_is_refused_and_not_repeated(text):
     with pytest.raises(CredentialsError) as error:
-        notify.keys(text)
+        send.keys(text)
     assert "oops" not in str(error.value)
     assert "?" not in str(error.value)
 
 
 def test_several_secrets_are_separated_by_commas_or_blanks():
     other = "whsec_" + base64.b64encode(OTHER).decode().rstrip("=")
-    assert notify.keys(f"{SECRET},{other}") == notify.keys(f"{SECRET} {other}\n") == (KEY, OTHER)
+    assert send.keys(f"{SECRET},{other}") == send.keys(f"{SECRET} {other}\n") == (KEY, OTHER)
 
 
 def test_a_key_is_never_in_an_endpoints_repr():
@@ -85,7 +86,7 @@ def test_a_key_is_never_in_an_endpoints_repr():
 
 
 def test_the_schedule_is_ten_attempts_over_75_hours():
-    waits = [notify.next_attempt(made, NOW) - NOW for made in range(10)]
+    waits = [send.next_attempt(made, NOW) - NOW for made in range(10)]
     assert waits == [
         timedelta(0),
         timedelta(seconds=5),
@@ -99,12 +100,12 @@ def test_the_schedule_is_ten_attempts_over_75_hours():
         timedelta(hours=24),
     ]
     assert sum(waits, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
-    assert notify.next_attempt(10, NOW) is None
+    assert send.next_attempt(10, NOW) is None
 
 
 def test_a_retry_is_never_before_what_the_receiver_asked_for_nor_before_the_schedule():
-    assert notify.next_attempt(1, NOW, timedelta(seconds=90)) == NOW + timedelta(seconds=90)
-    assert notify.next_attempt(1, NOW, timedelta(seconds=1)) == NOW + timedelta(seconds=5)
+    assert send.next_attempt(1, NOW, timedelta(seconds=90)) == NOW + timedelta(seconds=90)
+    assert send.next_attempt(1, NOW, timedelta(seconds=1)) == NOW + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_retry_is_never_before_what_the_receiver_asked_for_nor_before_the_sche
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date_and_clamped(text, wait):
-    assert notify.parse_retry_after(text, NOW) == wait
+    assert parse_retry_after(text, NOW) == wait
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_retry_after_is_read_as_seconds_or_date_and_clamped(text, wait):
     ],
 )
 def test_only_2xx_is_success_a_redirect_is_a_failure_and_410_disables(status, outcome):
-    assert notify.outcome(status, None, NOW).outcome == outcome
+    assert send.outcome(status, None, NOW).outcome == outcome
 
 
 # -- the address guard
@@ -194,12 +195,12 @@ def test_only_2xx_is_success_a_redirect_is_a_failure_and_410_disables(status, ou
     ],
 )
 def test_addresses_that_are_not_on_the_open_internet_are_refused(text):
-    assert not notify.is_public(ipaddress.ip_address(text))
+    assert not send.is_public(ipaddress.ip_address(text))
 
 
 @pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "100.63.255.255", "2606:4700::1111", "::ffff:1.1.1.1"])
 def test_addresses_on_the_open_internet_are_allowed(text):
-    assert notify.is_public(ipaddress.ip_address(text))
+    assert send.is_public(ipaddress.ip_address(text))
 
 
 def resolver(*addresses):
@@ -209,7 +210,7 @@ def resolver(*addresses):
     return resolve
 
 
-def deliver(to: notify.Endpoint, answer, resolve=None) -> tuple[notify.Attempt, list[httpx.Request]]:
+def deliver(to: send.Endpoint, answer, resolve=None) -> tuple[send.Attempt, list[httpx.Request]]:
     """Deliver MESSAGE over a transport that answers with `answer(request)`."""
     sent: list[httpx.Request] = []
 
@@ -217,9 +218,9 @@ def deliver(to: notify.Endpoint, answer, resolve=None) -> tuple[notify.Attempt, 
         sent.append(request)
         return answer(request)
 
-    async def run() -> notify.Attempt:
+    async def run() -> send.Attempt:
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
-            return await notify.deliver(to, MESSAGE, NOW, over=over, resolver=resolve or resolver("93.184.216.34"))
+            return await send.deliver(to, MESSAGE, NOW, over=over, resolver=resolve or resolver("93.184.216.34"))
 
     return asyncio.run(run()), sent
 
@@ -230,7 +231,7 @@ def ok(request):
 
 def test_the_request_goes_to_the_checked_address_under_the_endpoints_own_name():
     attempt, (request,) = deliver(endpoint("https://hooks.example.com:8443/a?b=c"), ok)
-    assert attempt == notify.Attempt(outcome="delivered", status=200)
+    assert attempt == send.Attempt(outcome="delivered", status=200)
     assert str(request.url) == "https://93.184.216.34:8443/a?b=c"
     assert request.headers["host"] == "hooks.example.com:8443"
     assert request.extensions["sni_hostname"] == "hooks.example.com"
@@ -244,7 +245,7 @@ def test_an_ipv6_address_is_written_in_brackets():
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse():
     attempt, sent = deliver(endpoint(), ok, resolver("93.184.216.34", "127.0.0.1"))
-    assert attempt == notify.Attempt(outcome="refused", error="the name leads to an address that is not public")
+    assert attempt == send.Attempt(outcome="refused", error="the name leads to an address that is not public")
     assert sent == []
 
 
@@ -252,7 +253,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse():
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::1]", "[::ffff:7f00:1]"]
 )
 def test_loopback_in_any_notation_is_refused_after_resolving(host):
-    attempt, sent = deliver(endpoint(f"https://{host}/"), ok, notify.resolve)
+    attempt, sent = deliver(endpoint(f"https://{host}/"), ok, send.resolve)
     assert (attempt.outcome, sent) == ("refused", [])
 
 
@@ -273,7 +274,7 @@ def test_a_name_that_cannot_be_resolved_is_tried_again():
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     attempt, _ = deliver(endpoint(), ok, nowhere)
-    assert attempt == notify.Attempt(outcome="retry", error="the name could not be resolved")
+    assert attempt == send.Attempt(outcome="retry", error="the name could not be resolved")
 
 
 def test_the_next_address_is_tried_where_one_does_not_accept():
@@ -313,10 +314,10 @@ def test_the_receivers_text_is_never_kept():
 # -- over a real socket
 
 
-def over_socket(answer: bytes, messages: int = 1) -> tuple[list[notify.Attempt], list[bytes]]:
+def over_socket(answer: bytes, messages: int = 1) -> tuple[list[send.Attempt], list[bytes]]:
     """Serve `answer` on a free loopback port and deliver to it."""
     received: list[bytes] = []
-    attempts: list[notify.Attempt] = []
+    attempts: list[send.Attempt] = []
 
     async def handle(reader, writer):
         try:
@@ -334,9 +335,9 @@ def over_socket(answer: bytes, messages: int = 1) -> tuple[list[notify.Attempt],
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         local = endpoint(f"http://localhost:{port}/hook", allow_private_network=True)
-        queue = [notify.Message(event_id=f"alert_{number}", body=b"{}") for number in range(messages)]
+        queue = [send.Message(event_id=f"alert_{number}", body=b"{}") for number in range(messages)]
         async with server:
-            await notify.deliver_queues(
+            await send.deliver_queues(
                 [(local, queue)], lambda: NOW, lambda _endpoint, _message, attempt: attempts.append(attempt)
             )
 
@@ -346,7 +347,7 @@ def over_socket(answer: bytes, messages: int = 1) -> tuple[list[notify.Attempt],
 
 def test_a_delivery_over_a_real_socket_carries_the_three_headers():
     attempts, (request,) = over_socket(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-    assert attempts == [notify.Attempt(outcome="delivered", status=204)]
+    assert attempts == [send.Attempt(outcome="delivered", status=204)]
     assert b"webhook-id: alert_0\r\n" in request
     assert b"webhook-timestamp: 1792152000\r\n" in request
     assert b"webhook-signature: v1," in request
@@ -402,8 +403,8 @@ def test_a_dead_endpoint_does_not_hold_up_another():
             if len(order) == 2:
                 release.set()
 
-        queue = [notify.Message(event_id="a", body=b"{}"), notify.Message(event_id="b", body=b"{}")]
-        await notify.deliver_queues([(one, queue) for one in endpoints], lambda: NOW, note)
+        queue = [send.Message(event_id="a", body=b"{}"), send.Message(event_id="b", body=b"{}")]
+        await send.deliver_queues([(one, queue) for one in endpoints], lambda: NOW, note)
         for server in servers:
             server.close()
 
@@ -417,7 +418,7 @@ def test_an_error_while_recording_reaches_the_caller_as_itself():
 
     async def run():
         refused = endpoint("https://127.0.0.1/")
-        await notify.deliver_queues([(refused, [MESSAGE])], lambda: NOW, refuse)
+        await send.deliver_queues([(refused, [MESSAGE])], lambda: NOW, refuse)
 
     with pytest.raises(ValueError, match="the ledger is full"):
         asyncio.run(run())

@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from metering import store, terms
+from metering.billing import terms
+from metering.store import database as store
 from tests import old_store
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk, Ran

@@ -13,30 +13,27 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from books import Books, configured, stamp, when
-from card import plan, price, toml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering import (
-    backtest,
-    close,
-    corrections,
-    explain,
-    month_outlook,
-    month_report,
-    reconcile,
-    report_data,
-    store,
-    terms,
-)
-from metering.blockers import Waivers
+from metering.analysis import backtest, reconcile
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.core.money import exact_sum
+from metering.core.period import month_of
+from metering.explain import explain
 from metering.export import rendering
-from metering.figures import exact_sum, money_text
-from metering.month import Month
-from metering.period import month_of
-from metering.rated_month import RatedMonth
+from metering.invoicing import close, outlook
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.issued import issued_in
+from metering.invoicing.rated_month import RatedMonth
+from metering.invoicing.voiding import void
+from metering.rendering.figures import money_text
+from metering.reporting import build, gather
+from metering.store import database
 from metering.web.edition import Edition
+from tests.books import Books, configured, stamp, when
+from tests.card import plan, price, toml
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
@@ -69,14 +66,14 @@ def september(*arguments, **keys):
 
 def costs(found):
     """(customer, amount in USD) of every row of September's cost."""
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
         return [(row["customer"], row["amount"]) for row in month.cost.rows]
 
 
 def amounts(found):
     """(customer, amount) of every line of September's drafts."""
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         drafts = close.month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
     return [(draft["customer"]["id"], line["amount"]) for draft in drafts for line in draft["lines"]]
 
@@ -140,7 +137,7 @@ def test_a_markup_that_begins_inside_a_bucket_counts_it_where_no_price_was_befor
 
 def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began(tmp_path):
     found = september(tmp_path, {"a": {"2026-09-10T14": TEN_HOURS}}, plans=(MARKED_UP,), created="2026-09-10T14:30")
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
         [draft] = close.month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
         [line] = [line for line in draft["lines"] if line["kind"] == "usage"]
@@ -159,14 +156,14 @@ LAST_SECOND = when("2026-09-30T23:59:59")
 def shown(found, now=NOW):
     """Customer -> (revenue before tax, Neon's cost), and the sums of both, by everything that shows September."""
     edition = Edition(found, now)
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         rated = RatedMonth(store=reader, config=found, period=SEPTEMBER, now=now)
         return {
-            "report": _of_report(report_data.build(month_report.facts(reader, found, SEPTEMBER, now))),
+            "report": _of_report(build.build(gather.facts(reader, found, SEPTEMBER, now))),
             "overview": _of_report(edition.month("2026-09").report),
             "backtest": _of_backtest(backtest.backtest(reader, found, found.plans, [SEPTEMBER], now)),
             "reconcile": reconcile.by_total(rated.whole, 0)["computed"],
-            "forecast": _of_forecast(month_outlook.outlook(_at_its_end(rated.whole))),
+            "forecast": _of_forecast(outlook.outlook(_at_its_end(rated.whole))),
             "cost": money_text(exact_sum(row["BilledCost"] for row in rendering.neon_costs(rated.whole)), "USD"),
         }
 
@@ -252,8 +249,8 @@ def test_a_month_closed_in_parts_is_shown_by_the_closing_of_each_customers_invoi
     usage = {"a": USED["a"], "b": USED["a"]}
     found, books = closed(tmp_path, usage, names={"a": ("a", "2026-01-01"), "b": ("b", "2026-01-01")})
     with books.open() as ledger:
-        numbers = {row["customer"]["id"]: row["number"] for row in close.issued_in(ledger.store, SEPTEMBER)}
-        corrections.void(ledger, numbers["a"], "a wrong price", NOW)
+        numbers = {row["customer"]["id"]: row["number"] for row in issued_in(ledger.store, SEPTEMBER)}
+        void(ledger, numbers["a"], "a wrong price", NOW)
     voided = shown(dearer(found))["backtest"]
     with books.open() as ledger:
         close.close(ledger, dearer(found), SEPTEMBER, NOW)
@@ -383,7 +380,7 @@ def test_whatever_happens_in_a_month_all_that_show_it_agree_to_the_minor_unit(fo
         assert agree(dearer(config)) == drafts
         with books.open() as ledger:
             if issued:
-                corrections.void(ledger, issued[0], "a wrong price", NOW)
+                void(ledger, issued[0], "a wrong price", NOW)
                 close.close(ledger, dearer(config), SEPTEMBER, NOW, waivers=waived)
         told = shown(config)
         assert told["overview"] == told["report"]

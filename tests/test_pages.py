@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering import pages
-from metering.errors import PageRefusedError
-from metering.meters import KNOWN_METRICS
+from metering.core.errors import PageRefusedError
+from metering.core.meters import KNOWN_METRICS
+from metering.neon import parse_history
 
 EXAMPLES = Path(__file__).parents[2] / "shared" / "neon" / "examples"
 HOUR = ("2026-11-01T00:00:00Z", "2026-11-01T01:00:00Z")
@@ -45,7 +45,7 @@ def one(value: str) -> bytes:
 
 def refused(body: bytes) -> str:
     with pytest.raises(PageRefusedError) as error:
-        pages.history(body)
+        parse_history.history(body)
     return str(error.value)
 
 
@@ -76,13 +76,13 @@ def test_one_faulty_value_refuses_the_sound_ones_beside_it():
 
 @pytest.mark.parametrize("value", [0, 1, 2**53, 2**53 + 1, 2**63 - 1])
 def test_a_value_of_63_bits_stands_in_its_metrics_column(value):
-    found = pages.history(one(str(value))).buckets
+    found = parse_history.history(one(str(value))).buckets
     assert (found.values[0], found.others) == ([value], [])
 
 
 @pytest.mark.parametrize("value", [2**63, 2**64, 2**127 - 1])
 def test_a_value_beyond_63_bits_is_kept_exactly_among_the_others(value):
-    found = pages.history(one(str(value))).buckets
+    found = parse_history.history(one(str(value))).buckets
     assert (found.values[0], found.others) == ([None], [(0, "compute_unit_seconds", value)])
 
 
@@ -97,7 +97,7 @@ def test_an_integer_comes_out_exactly_or_not_at_all(value):
     if not 0 <= value < 2**127:
         refused(one(str(value)))
         return
-    found = pages.history(one(str(value))).buckets
+    found = parse_history.history(one(str(value))).buckets
     assert [cell for cell in found.values[0] if cell is not None] + [other for _, _, other in found.others] == [value]
 
 
@@ -124,7 +124,7 @@ def test_two_starts_in_one_hour_are_the_same_bucket():
 
 def test_a_bucket_under_two_periods_counts_in_both():
     periods = period(bucket(metric("1"))), period(bucket(metric("2")), period_id="period-2")
-    found = pages.history(page(project(*periods)))
+    found = parse_history.history(page(project(*periods)))
     assert (found.buckets.period, found.buckets.values[0]) == ([0, 1], [1, 2])
 
 
@@ -156,7 +156,7 @@ def test_a_project_that_stands_twice_refuses_the_page():
 )
 def test_a_key_that_stands_twice_in_one_object_refuses_the_page(whole, twice):
     body = page(project(period(bucket(metric("5")))), more=', "pagination": {"cursor": "calm-dawn-1"}').decode()
-    pages.history(body.encode())
+    parse_history.history(body.encode())
     assert body.count(whole) == 1
     assert "twice" in refused(body.replace(whole, twice).encode())
 
@@ -171,7 +171,7 @@ def test_a_key_twice_here_and_missing_there_is_still_twice():
 
 
 def test_the_word_of_a_key_as_text_is_no_second_key():
-    found = pages.history(page(project(period(bucket(metric("5", "value"))), project_id="value")))
+    found = parse_history.history(page(project(period(bucket(metric("5", "value"))), project_id="value")))
     assert found.buckets.others == [(0, "value", 5)]
 
 
@@ -211,7 +211,7 @@ def test_a_body_that_is_no_page_is_refused(body):
 def test_deep_nesting_is_refused_and_does_not_crash():
     assert "recursion" in refused(page(more=', "x": ' + "[" * 100_000 + "]" * 100_000))
     with pytest.raises(PageRefusedError):
-        pages.envelope(page(more=', "x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000))
+        parse_history.envelope(page(more=', "x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000))
 
 
 def test_what_a_page_says_of_itself_comes_clean_into_a_message():
@@ -241,7 +241,7 @@ def test_what_a_page_says_of_itself_comes_clean_into_a_message():
     ],
 )
 def test_a_buckets_own_length_says_what_it_is(start, end, grain, aligned):
-    found = pages.history(page(project(period(bucket(metric("1"), start=start, end=end))))).buckets
+    found = parse_history.history(page(project(period(bucket(metric("1"), start=start, end=end))))).buckets
     assert (found.grain, found.start) == ([grain], [datetime.fromisoformat(aligned).replace(tzinfo=UTC)])
 
 
@@ -269,7 +269,7 @@ def test_a_bucket_that_belongs_to_no_one_hour_day_or_month_refuses_the_page(star
 @pytest.mark.parametrize("key", ["timeframe_start", "timeframe_end"])
 def test_a_bucket_without_its_time_refuses_the_page_unless_it_is_empty(key):
     refused(page(project(period(bucket(metric("1")).replace(f'"{key}"', '"x"')))))
-    pages.history(page(project(period('{"metrics": []}', '{"metrics": null}', "{}"))))
+    parse_history.history(page(project(period('{"metrics": []}', '{"metrics": null}', "{}"))))
 
 
 # -- lenient
@@ -278,19 +278,19 @@ def test_a_bucket_without_its_time_refuses_the_page_unless_it_is_empty(key):
 def test_a_bucket_without_an_end_is_as_long_as_was_asked_for():
     endless = f'{{"timeframe_start": "2026-11-02T05:00:00Z", "metrics": [{metric("7")}]}}'
     body = page(project(period(endless)))
-    assert pages.history(body, 0).buckets.grain == [0]
-    assert pages.history(body, 1).buckets.start == [datetime(2026, 11, 2, tzinfo=UTC)]
+    assert parse_history.history(body, 0).buckets.grain == [0]
+    assert parse_history.history(body, 1).buckets.start == [datetime(2026, 11, 2, tzinfo=UTC)]
     refused(body)
 
 
 def test_unknown_fields_are_taken_as_they_come():
     more = ', "new": {"a": [1.5, null, "x"]}, "pagination": {"cursor": "c", "total": 1.0}'
-    found = pages.history(page(project(period(bucket(metric("1")), more=more)), more=more))
+    found = parse_history.history(page(project(period(bucket(metric("1")), more=more)), more=more))
     assert found.buckets.values[0] == [1]
 
 
 def test_an_unknown_metric_is_kept_beside_the_known_ones():
-    found = pages.history(page(project(period(bucket(metric("7", "gpu_seconds"), metric("1")))))).buckets
+    found = parse_history.history(page(project(period(bucket(metric("7", "gpu_seconds"), metric("1")))))).buckets
     assert found.others == [(0, "gpu_seconds", 7)]
     assert found.values[0] == [1]
     assert found.metrics == {"gpu_seconds", "compute_unit_seconds"}
@@ -298,11 +298,13 @@ def test_an_unknown_metric_is_kept_beside_the_known_ones():
 
 def test_an_unknown_plan_and_an_opaque_period_id_are_kept():
     body = page(project(period(bucket(metric("1")), period_id="2026-11?")).replace("launch", "agent_v9"))
-    assert [(found.period_id, found.plan) for found in pages.history(body).periods] == [("2026-11?", "agent_v9")]
+    assert [(found.period_id, found.plan) for found in parse_history.history(body).periods] == [
+        ("2026-11?", "agent_v9")
+    ]
 
 
 def test_null_means_not_reported():
-    found = pages.history(page(project(period(bucket(metric("null"), metric("0", "extra_branches_month"))))))
+    found = parse_history.history(page(project(period(bucket(metric("null"), metric("0", "extra_branches_month"))))))
     assert found.buckets.values[0] == [None]
     assert found.buckets.values[KNOWN_METRICS.index("extra_branches_month")] == [0]
     assert found.buckets.others == []
@@ -311,18 +313,18 @@ def test_null_means_not_reported():
 @pytest.mark.parametrize("key", ['"consumption": null', '"period_plan": null', '"period_start": null'])
 def test_a_period_may_leave_out_what_it_does_not_know(key):
     body = f'{{"projects": [{{"project_id": "p", "periods": [{{"period_id": "x", {key}}}]}}]}}'
-    assert pages.history(body.encode()).projects == ("p",)
+    assert parse_history.history(body.encode()).projects == ("p",)
 
 
 @pytest.mark.parametrize("periods", ["[]", "null"])
 def test_a_project_without_usage_is_seen_without_buckets(periods):
-    found = pages.history(b'{"projects": [{"project_id": "p", "periods": %s}]}' % periods.encode())
+    found = parse_history.history(b'{"projects": [{"project_id": "p", "periods": %s}]}' % periods.encode())
     assert (found.projects, found.buckets.project) == (("p",), [])
 
 
 def test_the_zero_time_of_a_period_is_no_time():
     body = page(project(period(bucket(metric("1")))).replace("2026-11-01T00:00:00Z", "0001-01-01T00:00:00Z", 1))
-    assert pages.history(body).periods[0].start is None
+    assert parse_history.history(body).periods[0].start is None
 
 
 # -- envelope
@@ -342,7 +344,7 @@ def test_the_zero_time_of_a_period_is_no_time():
     ],
 )
 def test_an_envelope_has_the_ids_and_the_cursor(body, items, cursor):
-    assert pages.envelope(body) == pages.Envelope(items=items, cursor=cursor)
+    assert parse_history.envelope(body) == parse_history.Envelope(items=items, cursor=cursor)
 
 
 # -- inventory and projects
@@ -351,7 +353,7 @@ def test_an_envelope_has_the_ids_and_the_cursor(body, items, cursor):
 def test_inventory_tells_no_quota_from_not_said():
     quota = b'{"quota": {"active_time_seconds": 0, "logical_size_bytes": 7}}'
     body = b'{"projects": [{"id": "a"}, {"id": "b", "settings": {}}, {"id": "c", "settings": %s}]}' % quota
-    found, _ = pages.inventory(body)
+    found, _ = parse_history.inventory(body)
     assert [(row.has_settings, row.limits) for row in found] == [
         (False, {}),
         (True, {}),
@@ -360,25 +362,25 @@ def test_inventory_tells_no_quota_from_not_said():
 
 
 def test_a_quota_that_nobody_knows_yet_is_no_fault():
-    found, _ = pages.inventory(b'{"projects": [{"id": "a", "settings": {"quota": {"gpu": {"a": 1.5}}}}]}')
+    found, _ = parse_history.inventory(b'{"projects": [{"id": "a", "settings": {"quota": {"gpu": {"a": 1.5}}}}]}')
     assert found[0].limits == {}
 
 
 def test_projects_that_neon_could_not_show_in_time_are_named():
-    _, unavailable = pages.inventory(b'{"projects": [], "unavailable_project_ids": ["calm-dawn-1"]}')
+    _, unavailable = parse_history.inventory(b'{"projects": [], "unavailable_project_ids": ["calm-dawn-1"]}')
     assert unavailable == ("calm-dawn-1",)
 
 
 def test_a_project_of_nulls_is_a_project():
     body = b'{"projects": [{"id": "a", "name": null, "region_id": null, "settings": null, "created_at": null}]}'
-    found, _ = pages.inventory(body)
+    found, _ = parse_history.inventory(body)
     assert (found[0].name, found[0].region, found[0].created_at) == ("", "", None)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"projects": null}', b'{"message": "later"}'])
 def test_an_answer_without_a_list_is_no_empty_inventory(body):
     with pytest.raises(PageRefusedError):
-        pages.inventory(body)
+        parse_history.inventory(body)
 
 
 @pytest.mark.parametrize(
@@ -396,15 +398,15 @@ def test_an_answer_without_a_list_is_no_empty_inventory(body):
 )
 def test_a_project_with_a_faulty_number_or_a_key_twice_is_refused(more):
     with pytest.raises(PageRefusedError):
-        pages.project(b'{"project": {"id": "a", %s}}' % more.encode())
+        parse_history.project(b'{"project": {"id": "a", %s}}' % more.encode())
     with pytest.raises(PageRefusedError):
-        pages.inventory(b'{"projects": [{"id": "a", %s}]}' % more.encode())
+        parse_history.inventory(b'{"projects": [{"id": "a", %s}]}' % more.encode())
 
 
 def test_counters_and_period_of_a_project():
     body = b"""{"project": {"id": "a", "compute_time_seconds": 9007199254740993, "active_time_seconds": null,
         "consumption_period_start": "2026-11-01T00:00:00Z", "consumption_period_end": "0001-01-01T00:00:00Z"}}"""
-    found = pages.project(body)
+    found = parse_history.project(body)
     assert found.counters["compute_time_seconds"] == 9007199254740993
     assert found.counters["active_time_seconds"] is None
     assert (found.period_start, found.period_end) == (datetime(2026, 11, 1, tzinfo=UTC), None)
@@ -415,17 +417,17 @@ def test_counters_and_period_of_a_project():
     [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "soon", "2026-13-01"],
 )
 def test_a_time_that_is_none_or_nonsense_is_none(text):
-    assert pages.time_of(text) is None
+    assert parse_history.time_of(text) is None
 
 
 @pytest.mark.parametrize("text", ["2026-11-01T01:00:00+01:00", "2026-11-01T00:00:00", "2026-11-01T00:00:00.000Z"])
 def test_a_time_is_in_utc(text):
-    assert pages.time_of(text) == datetime(2026, 11, 1, tzinfo=UTC)
+    assert parse_history.time_of(text) == datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_a_branch_that_was_not_measured_has_no_size():
     body = b'{"branches": [{"id": "br-1", "logical_size": 31301632}, {"id": "br-2"}]}'
-    assert pages.branch_sizes(body) == [31301632, None]
+    assert parse_history.branch_sizes(body) == [31301632, None]
 
 
 @pytest.mark.parametrize(
@@ -439,13 +441,13 @@ def test_a_branch_that_was_not_measured_has_no_size():
 )
 def test_branches_with_a_faulty_size_are_refused(body):
     with pytest.raises(PageRefusedError):
-        pages.branch_sizes(body)
+        parse_history.branch_sizes(body)
 
 
 def test_what_a_key_is_and_what_an_error_says():
-    assert pages.auth_method(b'{"account_id": "u", "auth_method": "api_key_user"}') == "api_key_user"
-    assert pages.error_message(b'{"code": "", "message": "no"}') == "no"
-    for parse in (pages.auth_method, pages.error_message):
+    assert parse_history.auth_method(b'{"account_id": "u", "auth_method": "api_key_user"}') == "api_key_user"
+    assert parse_history.error_message(b'{"code": "", "message": "no"}') == "no"
+    for parse in (parse_history.auth_method, parse_history.error_message):
         with pytest.raises(PageRefusedError):
             parse(b"<html>")
 
@@ -472,7 +474,13 @@ ANY_JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_parsed_or_refused_and_nothing_else(body):
-    for parse in (pages.history, pages.inventory, pages.project, pages.branch_sizes, pages.envelope):
+    for parse in (
+        parse_history.history,
+        parse_history.inventory,
+        parse_history.project,
+        parse_history.branch_sizes,
+        parse_history.envelope,
+    ):
         with contextlib.suppress(PageRefusedError):
             parse(body)
 
@@ -502,7 +510,7 @@ def example(name: str) -> bytes:
 )
 def test_a_captured_history_page_loses_no_value(name, projects, buckets):
     body = example(name)
-    found = pages.history(body)
+    found = parse_history.history(body)
     values = [
         metric["value"]
         for shown in json.loads(body)["projects"]
@@ -529,8 +537,8 @@ def test_a_captured_history_page_loses_no_value(name, projects, buckets):
 def test_a_captured_inventory_page_names_its_projects(name):
     body = example(name)
     ids = [shown["id"] for shown in json.loads(body)["projects"]]
-    assert [row.project_id for row in pages.inventory(body)[0]] == ids
-    assert pages.envelope(body).items == tuple(ids)
+    assert [row.project_id for row in parse_history.inventory(body)[0]] == ids
+    assert parse_history.envelope(body).items == tuple(ids)
 
 
 @pytest.mark.parametrize(
@@ -547,10 +555,10 @@ def test_a_captured_inventory_page_names_its_projects(name):
 def test_a_captured_project_keeps_its_counters(name):
     body = example(name)
     shown = json.loads(body)["project"]
-    assert pages.project(body).counters == {counter: shown.get(counter) for counter in pages.COUNTERS}
+    assert parse_history.project(body).counters == {counter: shown.get(counter) for counter in parse_history.COUNTERS}
 
 
 @pytest.mark.parametrize("name", ["branches_list.200.fresh-branch.json", "branches_list.200.last-page.json"])
 def test_captured_branches_keep_their_sizes(name):
     body = example(name)
-    assert pages.branch_sizes(body) == [shown.get("logical_size") for shown in json.loads(body)["branches"]]
+    assert parse_history.branch_sizes(body) == [shown.get("logical_size") for shown in json.loads(body)["branches"]]

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
-from pages_of import Books, books, moment
 
-from metering import parking
-from metering.errors import MeteringError
-from metering.parking import Issued, Unknown
+from metering.core.errors import MeteringError
+from metering.invoicing import holds
+from metering.invoicing.holds import Issued, Unknown
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment
 
 HOUR = 3600
 
@@ -23,7 +23,7 @@ def issued(*totals, currency="USD", customer="one"):
 
 
 def parked(*drafts, history=(), unknown=(), conflicts=None):
-    return parking.reasons(drafts, history, unknown, conflicts or {})
+    return holds.reasons(drafts, history, unknown, conflicts or {})
 
 
 def test_ten_times_the_usual_is_fine_and_a_cent_more_is_not():
@@ -91,7 +91,7 @@ def test_differences_stand_beside_the_month_before():
     now = [draft("30.00"), draft("5.00", customer="new"), draft("7.00", "EUR")]
     before = [draft("20.00"), draft("9.00", customer="gone"), draft("1.00")]
 
-    assert parking.differences(now, before) == [
+    assert holds.differences(now, before) == [
         {"customer": "gone", "currency": "USD", "previous": "9.00", "total": None, "difference": "-9.00"},
         {"customer": "new", "currency": "USD", "previous": None, "total": "5.00", "difference": "5.00"},
         {"customer": "one", "currency": "EUR", "previous": None, "total": "7.00", "difference": "7.00"},

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pypdf
 import pytest
 
-from metering.documents import invoice_pdf
-from metering.errors import MeteringError
-from metering.figures import visible
-from metering.period import parse_time
-from metering.report import write
-from metering.report_data import build
-from metering.report_paper import paper
-from metering.typeset import Typesetter
+from metering.core.errors import MeteringError
+from metering.core.period import parse_time
+from metering.core.text import visible
+from metering.invoicing.documents import invoice_pdf
+from metering.rendering.typeset import Typesetter
+from metering.reporting.build import build
+from metering.reporting.paper import paper
+from metering.reporting.write import write
 from tests.sample_month import facts
 from tests.test_report import POISON, around, poisoned
 
@@ -108,7 +108,7 @@ def test_what_was_learned_of_one_document_changes_no_other(sample, typesetter):
 
 
 def _parts(invoice, sample):
-    from metering.invoice_sheet import sheet
+    from metering.invoicing.sheet import sheet
 
     return sheet(invoice, around(sample)), parse_time(invoice["issued_at"])
 

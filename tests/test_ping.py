@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering import notify
+from metering.alerts import send
 from metering.cli.collecting import is_whole
-from metering.cycle import Tick
+from metering.service.tick import Tick
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
 
@@ -28,13 +28,13 @@ def answering(status: int, **headers: str) -> tuple[httpx.MockTransport, list[ht
 @pytest.mark.parametrize(("status", "why"), [(200, ""), (204, ""), (299, ""), (300, "the answer was 300"), (199, "*")])
 def test_an_answer_of_200_to_299_is_well(status, why):
     transport, asked = answering(status)
-    assert notify.ping(URL, transport=transport) == why.replace("*", f"the answer was {status}")
+    assert send.ping(URL, transport=transport) == why.replace("*", f"the answer was {status}")
     assert [(request.method, str(request.url)) for request in asked] == [("GET", URL)]
 
 
 def test_a_redirect_is_not_followed():
     transport, asked = answering(302, location="https://elsewhere.example.com/")
-    assert notify.ping(URL, transport=transport) == "the answer was 302"
+    assert send.ping(URL, transport=transport) == "the answer was 302"
     assert len(asked) == 1
 
 
@@ -43,7 +43,7 @@ def test_a_redirect_is_not_followed():
 )
 def test_what_is_no_https_url_is_not_asked_and_not_repeated(url):
     transport, asked = answering(200)
-    why = notify.ping(url, transport=transport)
+    why = send.ping(url, transport=transport)
     assert why != "" and asked == []
     assert url == "" or url not in why
 
@@ -52,7 +52,7 @@ def test_why_nobody_answered_does_not_tell_the_url():
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError(f"no route to {request.url}")
 
-    assert notify.ping(URL, transport=httpx.MockTransport(refuse)) == "no answer: ConnectError"
+    assert send.ping(URL, transport=httpx.MockTransport(refuse)) == "no answer: ConnectError"
 
 
 @pytest.fixture

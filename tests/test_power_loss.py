@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from metering import audit, checkpoint, retention, store
-from metering.checkpoint import Checkpoint
-from metering.errors import JournalDamagedError
-from metering.ledger import open_ledger
-from metering.stop import Stop
+from metering.core.errors import JournalDamagedError
+from metering.core.stop import Stop
+from metering.ledger.ledger import open_ledger
+from metering.operations import retention, verify
+from metering.store import checkpoint
+from metering.store import database as store
+from metering.store.checkpoint import Checkpoint
 from tests.retained import LATER, lived, tables, tended
 from tests.scribe import Scribe
 
@@ -52,7 +54,7 @@ def test_a_damaged_checkpoint_stops_nobody_who_polls_and_verify_names_it(struck,
     [made] = checkpoint.checkpoints(struck / "journal")
     damage(made)
     with open_ledger(struck, lambda: LATER) as ledger:
-        found = audit.verify(struck, ledger.store)
+        found = verify.verify(struck, ledger.store)
     assert told in found.faults[0]
     assert "no whole checkpoint stands in for the pages dropped up to record 9" in found.faults[1]
     assert tables(struck) == before
@@ -66,7 +68,7 @@ def test_a_store_that_is_lost_with_its_only_checkpoint_is_not_made_up(struck, da
     damage(made)
     (struck / store.DATABASE).unlink()
     with pytest.raises(JournalDamagedError, match="the body of record 1 was dropped") as refused:
-        audit.rebuild(struck)
+        verify.rebuild(struck)
     assert "checkpoint" in refused.value.hint
     with (
         pytest.raises(JournalDamagedError, match="the body of record 1 was dropped"),
@@ -82,7 +84,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(struck):
     before = tables(struck)
     _, newest = checkpoint.checkpoints(struck / "journal")
     flip(newest.path / "observation.parquet")
-    audit.rebuild(struck)
+    verify.rebuild(struck)
     assert tables(struck) == before
 
 
@@ -90,7 +92,7 @@ def test_a_checkpoint_that_no_record_names_counts_for_nothing(struck):
     [made] = checkpoint.checkpoints(struck / "journal")
     shutil.copytree(made.path, made.path.with_name("checkpoint-0000000005"))
     assert checkpoint.base(struck / "journal") == made
-    audit.rebuild(struck)
+    verify.rebuild(struck)
     assert checkpoint.base(struck / "journal") == made
 
 

@@ -1,10 +1,10 @@
 import json
 from pathlib import Path
 
-import oracle
 import pytest
 
-from metering.price_lines import is_error, rate_line
+from metering.analysis.price_lines import is_error, rate_line
+from tests import oracle
 
 CASES = [json.loads(text) for text in (Path(__file__).parent / "scenarios" / "prices.jsonl").read_text().splitlines()]
 

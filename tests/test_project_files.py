@@ -14,8 +14,9 @@ import pytest
 
 from examples.import_lines import COLUMNS, convert
 from examples.usage_from_snapshot import usage
-from metering import config, rehearse
-from metering.errors import ConfigError
+from metering.cli.demo import demo
+from metering.config import read as config
+from metering.core.errors import ConfigError
 from tests.manual import Reader
 
 TOP = Path(__file__).parents[1]
@@ -94,7 +95,7 @@ def reader(tmp_path_factory):
     directory = tmp_path_factory.mktemp("examples")
     shell = {"PATH": "/usr/bin:/bin", "HOME": "/"}
     Reader(directory=directory, environment=shell).types("metering demo --projects 30")
-    moment = rehearse.ENDS_AT.strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = demo.ENDS_AT.strftime("%Y-%m-%dT%H:%M:%SZ")
     at = {**shell, "METERING_NOW": moment, "METERING_CONFIG": "metering-demo/config.toml"}
     return Reader(directory=directory, environment=at)
 

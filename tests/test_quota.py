@@ -7,18 +7,28 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from metering import quota
-from metering.errors import ExactnessError
-from metering.period import Period
+from metering.core.errors import ExactnessError
+from metering.core.period import Period
+from metering.core.quotas import QUOTAS
+from metering.quotas import evaluation
+from metering.quotas.readings import (
+    BRANCHES,
+    HISTORY,
+    PROJECTS,
+    Counter,
+    Readings,
+    billing_periods,
+    counters_frame,
+    counters_long,
+    plan_limits_frame,
+)
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
 
 
-def counter(
-    project="p1", observed_at=NOW, period=(OCTOBER.start, OCTOBER.end), limits=None, **counters
-) -> quota.Counter:
-    return quota.Counter(
+def counter(project="p1", observed_at=NOW, period=(OCTOBER.start, OCTOBER.end), limits=None, **counters) -> Counter:
+    return Counter(
         project_id=project,
         observed_at=observed_at,
         period_start=period[0],
@@ -32,20 +42,20 @@ def history(project="p1", observed_at=NOW, **sums) -> list[tuple]:
     return [(project, name, value, observed_at) for name, value in sums.items()]
 
 
-def readings(counters=(), sums=(), branches=(), plans=None, projects=None) -> quota.Readings:
+def readings(counters=(), sums=(), branches=(), plans=None, projects=None) -> Readings:
     names = projects or [("p1", "acme-cust7-pro-1", "cust7", "pro")]
-    return quota.Readings(
-        projects=pl.DataFrame(names, schema=quota.PROJECTS, orient="row"),
-        counters=quota.counters_frame(counters),
-        history=pl.DataFrame(list(sums), schema=quota.HISTORY, orient="row"),
-        branches=pl.DataFrame(list(branches), schema=quota.BRANCHES, orient="row"),
-        plan_limits=quota.plan_limits_frame(plans or {}),
+    return Readings(
+        projects=pl.DataFrame(names, schema=PROJECTS, orient="row"),
+        counters=counters_frame(counters),
+        history=pl.DataFrame(list(sums), schema=HISTORY, orient="row"),
+        branches=pl.DataFrame(list(branches), schema=BRANCHES, orient="row"),
+        plan_limits=plan_limits_frame(plans or {}),
     )
 
 
 def rows(*args, thresholds=(80, 95), now=NOW, include_unlimited=False, **kwargs) -> list[dict]:
     facts = readings(*args, **kwargs)
-    return quota.rows(quota.evaluated(facts, thresholds, now, include_unlimited=include_unlimited))
+    return evaluation.rows(evaluation.evaluated(facts, thresholds, now, include_unlimited=include_unlimited))
 
 
 def one(*args, **kwargs) -> dict:
@@ -121,7 +131,7 @@ def test_a_quota_of_zero_or_none_is_unlimited_and_has_no_row_unless_asked_for():
     unlimited = [counter(compute_time_seconds=5, limits={"compute_time_seconds": 0})]
     assert rows(unlimited) == []
     shown = rows(unlimited, include_unlimited=True)
-    assert [row["quota"] for row in shown] == sorted(quota.QUOTAS)
+    assert [row["quota"] for row in shown] == sorted(QUOTAS)
     first = shown[1]
     assert (first["level"], first["used"], first["limit"], first["percent"]) == ("unlimited", "5", None, None)
     assert (first["limit_source"], first["threshold_percent"], first["forecast"]) == (None, None, None)
@@ -152,7 +162,7 @@ def test_a_limit_of_one_is_a_limit_and_zero_is_none_wherever_it_stands(neon, pla
 
 
 def test_what_is_unlimited_is_left_out_unless_asked_for():
-    assert quota.evaluated(readings([counter(compute_time_seconds=5)]), (80,), NOW).is_empty()
+    assert evaluation.evaluated(readings([counter(compute_time_seconds=5)]), (80,), NOW).is_empty()
 
 
 def test_used_is_never_less_than_the_history_since_the_periods_start():
@@ -256,7 +266,7 @@ def test_neons_own_period_is_used_where_it_is_running():
         )
     ]
     assert one(facts)["period"]["start"] == "2026-10-10T01:39:32Z"
-    assert quota.billing_periods(quota.counters_frame(facts), NOW).rows() == [
+    assert billing_periods(counters_frame(facts), NOW).rows() == [
         ("p1", datetime(2026, 10, 10, 1, 39, 32, tzinfo=UTC), OCTOBER.end)
     ]
 
@@ -312,7 +322,7 @@ def test_one_row_per_project_as_the_store_keeps_it_gives_the_same_readings():
     wide = pl.DataFrame(
         {
             "project_id": ["p1", "p1", "p2"],
-            "observed_at": [NOW - quota.FORECAST_AFTER, NOW, NOW],
+            "observed_at": [NOW - evaluation.FORECAST_AFTER, NOW, NOW],
             "period_start": [OCTOBER.start, OCTOBER.start, None],
             "period_end": [OCTOBER.end, OCTOBER.end, None],
             "active_time_seconds": [9, None, 0],
@@ -322,8 +332,8 @@ def test_one_row_per_project_as_the_store_keeps_it_gives_the_same_readings():
         },
         schema_overrides={name: pl.Datetime("us", "UTC") for name in ("observed_at", "period_start", "period_end")},
     )
-    expected = quota.counters_frame(facts).sort("project_id", "quota")
-    assert quota.counters_long(wide).sort("project_id", "quota").equals(expected)
+    expected = counters_frame(facts).sort("project_id", "quota")
+    assert counters_long(wide).sort("project_id", "quota").equals(expected)
 
 
 def test_a_project_listed_twice_has_one_row_per_quota():
@@ -356,14 +366,14 @@ def test_a_project_listed_twice_has_one_row_per_quota():
     ],
 )
 def test_the_forecast_is_a_straight_line_from_the_periods_start(used, at, expected):
-    assert quota.forecast(used, 100, OCTOBER, at) == expected
+    assert evaluation.forecast(used, 100, OCTOBER, at) == expected
 
 
 # -- crossings
 
 
 def crossed(row_list, recorded=(), thresholds=(80, 95)) -> list[tuple[int, str]]:
-    found = quota.crossings(row_list, recorded, thresholds)
+    found = evaluation.crossings(row_list, recorded, thresholds)
     return [(crossing.key.threshold_percent, crossing.status) for crossing in found]
 
 
@@ -373,7 +383,7 @@ def test_nothing_crosses_just_below_the_threshold_and_one_thing_crosses_at_it():
 
 
 def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others_as_superseded():
-    (low, high) = quota.crossings([compute(99, 100)], (), (80, 95))
+    (low, high) = evaluation.crossings([compute(99, 100)], (), (80, 95))
     assert (low.key.threshold_percent, low.status, low.reason) == (
         80,
         "superseded",
@@ -384,9 +394,9 @@ def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others
 
 def test_a_crossing_carries_its_row_and_a_key_of_what_arms_it():
     row = compute(99, 100)
-    (low, high) = quota.crossings([row], (), (80, 95))
+    (low, high) = evaluation.crossings([row], (), (80, 95))
     assert (low.row, high.row) == (row, row)
-    assert low.key == quota.CrossingKey(
+    assert low.key == evaluation.CrossingKey(
         project_id="p1", quota="compute_time_seconds", period_start=OCTOBER.start, limit=100, threshold_percent=80
     )
 
@@ -397,18 +407,18 @@ def test_a_full_quota_crosses_100():
 
 def test_what_is_recorded_never_crosses_again():
     row = compute(96, 100)
-    recorded = {quota.key_of(row, 80), quota.key_of(row, 95)}
+    recorded = {evaluation.key_of(row, 80), evaluation.key_of(row, 95)}
     assert crossed([row], recorded) == []
     assert crossed([compute(100, 100)], recorded) == [(100, "send")]
 
 
 def test_a_threshold_added_later_is_superseded_by_a_higher_one_already_sent():
-    recorded = {quota.key_of(compute(96, 100), 95)}
+    recorded = {evaluation.key_of(compute(96, 100), 95)}
     assert crossed([compute(91, 100)], recorded, thresholds=(90, 95)) == [(90, "superseded")]
 
 
 def test_a_changed_limit_or_a_new_period_arms_again():
-    recorded = {quota.key_of(compute(80, 100), 80)}
+    recorded = {evaluation.key_of(compute(80, 100), 80)}
     assert crossed([compute(160, 200)], recorded) == [(80, "send")]
     november = datetime(2026, 11, 16, tzinfo=UTC)
     later = one(

@@ -6,16 +6,18 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from books import Books, configured, stamp, when
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import quotas, store
-from metering.config import NeonConfig, Secret
-from metering.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
-from metering.neon import Neon
-from metering.quota_drift import Change, drift, remaining, to_send
-from metering.quota_readings import QUOTAS
+from metering.config.models import NeonConfig
+from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
+from metering.core.quotas import QUOTAS
+from metering.core.secrets import Secret
+from metering.neon.client import Neon
+from metering.provisioning import quotas
+from metering.provisioning.drift import Change, drift, remaining, to_send
+from metering.store import database
+from tests.books import Books, configured, stamp, when
 
 NOW = when("2026-09-15T12")
 PLANS = """
@@ -165,7 +167,7 @@ class Desk:
             self.books.inventory(ledger, dict.fromkeys(fake.projects, "app"))
 
     def plan(self):
-        with store.open_reader(self.config.store.directory) as found:
+        with database.open_reader(self.config.store.directory) as found:
             return quotas.plan(found, self.config, NOW)
 
     def neon(self, ledger):
@@ -187,7 +189,7 @@ class Desk:
             )
 
     def ledgered(self):
-        with store.open_reader(self.config.store.directory) as found:
+        with database.open_reader(self.config.store.directory) as found:
             return found.connection.execute("select project_id, phase, error from quota_change order by seq").fetchall()
 
 
@@ -252,7 +254,7 @@ def test_the_zero_dates_of_a_change_are_not_believed(tmp_path):
 
     desk.apply()
 
-    with store.open_reader(desk.config.store.directory) as found:
+    with database.open_reader(desk.config.store.directory) as found:
         [row] = found.query("quota_counters").to_dicts()
     assert stamp(row["period_start"]) == "2026-09-01T00:00:00Z"
     assert row["compute_time_seconds"] == 10
@@ -366,13 +368,13 @@ def test_a_project_without_a_plan_is_named_and_left_alone(tmp_path):
 
 
 def test_a_rebuild_gives_the_same_changes(tmp_path):
-    from metering import audit
+    from metering.operations import verify
 
     desk = Desk(tmp_path, FakeNeon({"a": {}}))
     desk.apply()
     before = desk.ledgered()
 
-    audit.rebuild(desk.config.store.directory)
+    verify.rebuild(desk.config.store.directory)
 
     assert desk.ledgered() == before != []
 

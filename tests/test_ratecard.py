@@ -3,10 +3,11 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from card import PATTERN, SEPTEMBER, at, existence, organization, plan, price, segments, subscription
 
-from metering import meters, ratecard
-from metering.config import Meter
+from metering.core import meters
+from metering.core.meters import Meter
+from metering.rating import segments as ratecard
+from tests.card import PATTERN, SEPTEMBER, at, existence, organization, plan, price, segments, subscription
 
 MONTH = SEPTEMBER.seconds
 TIERS = [{"up_to": "10", "unit_price": "1"}, {"unit_price": "2"}]

@@ -2,10 +2,12 @@ from fractions import Fraction
 
 import polars as pl
 import pytest
-from card import at, charged, existence, plan, price, segments, subscription, used_frame
 
-from metering import meters, ratecard, rating
-from metering.errors import ExactnessError
+from metering.core import meters
+from metering.core.errors import ExactnessError
+from metering.rating import columns as rating
+from metering.rating import segments as ratecard
+from tests.card import at, charged, existence, plan, price, segments, subscription, used_frame
 
 HOUR = 3600
 GRADUATED = {"model": "graduated", "tiers": [{"up_to": "1000", "unit_price": "0.16"}, {"unit_price": "0.12"}]}

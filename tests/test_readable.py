@@ -2,8 +2,8 @@
 
 import pytest
 
-from metering import pages, readable
-from metering.errors import PageRefusedError
+from metering.core.errors import PageRefusedError
+from metering.neon import parse_history, readable
 
 SOUND = b'{"id": "calm-dawn-1", "name": "one", "created_at": "2026-01-01T00:00:00Z"}'
 LONGEST = b'{"id": "calm-dawn-1", "name": "%s"}' % (b"x" * readable.LONGEST_NAME)
@@ -93,7 +93,7 @@ def test_a_fault_that_is_no_rows_refuses_the_page(body: bytes) -> None:
 def test_of_a_project_that_stands_twice_no_row_counts() -> None:
     row = b'{"project_id": "a", "periods": []}'
     body = page(row, row, row.replace(b'"a"', b'"b"'))
-    found, unreadable = readable.by_rows(body, pages.history)
+    found, unreadable = readable.by_rows(body, parse_history.history)
     assert found.projects == ("b",)
     assert unreadable == [readable.Unreadable(project_id="a", fault="project a stands twice on one page")]
 
@@ -102,8 +102,8 @@ def test_a_list_goes_on_behind_a_row_that_cannot_be_read() -> None:
     odd = rb'{"id": "odd-2", "name": "\ud800"}'
     body = page(SOUND, odd, b'{"name": "\xff"}', more=b', "pagination": {"cursor": "next-page"}')
     with pytest.raises(PageRefusedError):
-        pages.envelope(body)
-    assert readable.envelope(body) == pages.Envelope(items=("calm-dawn-1", "odd-2", ""), cursor="next-page")
+        parse_history.envelope(body)
+    assert readable.envelope(body) == parse_history.Envelope(items=("calm-dawn-1", "odd-2", ""), cursor="next-page")
 
 
 def test_what_is_no_list_page_has_no_envelope() -> None:

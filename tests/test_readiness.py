@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from pages_of import books, moment, month
 
-from metering import readiness, terms
-from metering.config_models import CustomersConfig
-from metering.month import Month
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config.models import CustomersConfig
+from metering.invoicing import readiness
 from tests.card import PATTERN, plan, price, subscription
+from tests.pages_of import books, moment, month
 
 PRO = plan("pro", price(unit_price="1"))
 HOUR = 3600

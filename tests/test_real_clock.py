@@ -18,11 +18,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering import close, config, corrections, journal, meters, ratecard, receiver, sandbox
-from metering.blockers import Waivers
-from metering.period import Period, floor_month, month_name, month_of, parse_time
-from metering.rehearse_customers import customers
-from metering.rehearse_files import CONFIG, write_secret
+from metering.cli.demo import receiver
+from metering.cli.demo.customers import customers
+from metering.cli.demo.files import CONFIG, write_secret
+from metering.config import read
+from metering.core import meters
+from metering.core.period import Period, floor_month, month_name, month_of, parse_time
+from metering.invoicing import close
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.voiding import void
+from metering.rating import segments
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
+from metering.sandbox.gate import UNLIMITED, Clock
+from metering.sandbox.inventory import RECOVERABLE
+from metering.sandbox.server import serve
+from metering.store import journal
 from metering.web import api, app
 from tests.books import Books, stamp
 from tests.plain_neon import PlainNeon
@@ -76,11 +88,11 @@ def month_that_settled(now: datetime) -> str:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """`init`, then everything that writes, in the order in which a platform would."""
     directory = tmp_path_factory.mktemp("now")
-    fleet = sandbox.Fleet.around(real_time(), projects=PROJECTS)
-    neon = sandbox.create_app(fleet, sandbox.Clock(real_time), limits=sandbox.UNLIMITED, exact_hours=True)
+    fleet = Fleet.around(real_time(), projects=PROJECTS)
+    neon = create_app(fleet, Clock(real_time), limits=UNLIMITED, exact_hours=True)
     with ExitStack() as up:
-        api = up.enter_context(sandbox.serve(neon))
-        hook = up.enter_context(sandbox.serve(receiver.app(HOOK_SECRET, receiver.Received())))
+        api = up.enter_context(serve(neon))
+        hook = up.enter_context(serve(receiver.app(HOOK_SECRET, receiver.Received())))
         desk = Desk(directory=directory, neon=PlainNeon(), environment={})
         found = World(desk=desk, directory=directory, month=month_that_settled(real_time()), ran={})
         assert desk.run("init", str(directory)).code == 0
@@ -89,20 +101,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield found
 
 
-def never_named(fleet: sandbox.Fleet) -> list[str]:
+def never_named(fleet: Fleet) -> list[str]:
     """Projects that were gone before the first poll: they pay under their ids."""
     gone = ((project.id, project.deleted_at) for project in fleet.projects.values())
-    return [project for project, at in gone if at is not None and at + sandbox.RECOVERABLE <= real_time()]
+    return [project for project, at in gone if at is not None and at + RECOVERABLE <= real_time()]
 
 
 def _configure(directory: Path, api: str, hook: str, gone: Sequence[str]) -> None:
-    names = {"paid": sandbox.PAID_ORGANIZATION, "sponsored": sandbox.SPONSORED_ORGANIZATION}
+    names = {"paid": PAID_ORGANIZATION, "sponsored": SPONSORED_ORGANIZATION}
     text = CONFIG.format(now="now", path="config.toml", base_url=api, receiver=hook, **names)
     text += "\n[schedule]\nsettle_hours = 1\nclose_day = 0\n"
     (directory / "config.toml").write_text(text)
     (directory / "with-a-gap.toml").write_text(text + UNREAD)
     (directory / "customers.csv").write_text(customers(PROJECTS, gone))
-    for name, secret in (("sandbox-key", sandbox.PERSONAL_KEY), ("webhook-secret", HOOK_SECRET)):
+    for name, secret in (("sandbox-key", PERSONAL_KEY), ("webhook-secret", HOOK_SECRET)):
         write_secret(directory / name, secret)
     write_secret(directory / "link-secret", "a-link-secret-of-a-test-0123456789")
 
@@ -271,12 +283,12 @@ def finer(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def _closed_by_a_finer_clock(directory: Path, month: Period) -> None:
-    found = config.read(
+    found = read.read(
         directory / "config.toml",
         environ={},
-        card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
     )
-    book = Books(found.store.directory, sandbox.PAID_ORGANIZATION)
+    book = Books(found.store.directory, PAID_ORGANIZATION)
     names = {"calm-dawn-1": "acme-cust1-pro-1", "calm-dawn-2": "acme-cust2-business-1"}
     used = {"compute_unit_seconds": 3_600_000, "public_network_transfer_bytes": 10**12}
     usage = {project: {f"{month.start:%Y-%m-%d}T10": used} for project in names}
@@ -287,7 +299,7 @@ def _closed_by_a_finer_clock(directory: Path, month: Period) -> None:
         book.inventory(books, names)
         book.history(books, usage, **span)
         closed = close.close(books, found, month, book.at, waivers=Waivers(incomplete="the clock is finer"))
-        corrections.void(books, closed.issued[0], "a test of the clock", book.at)
+        void(books, closed.issued[0], "a test of the clock", book.at)
         close.close(books, found, month, book.at, waivers=Waivers(incomplete="the clock is finer"))
         at = stamp(book.at)
         counted = {"requests": 1, "pages": 1, "changes": 1, "outcome": "complete", "faults": []}

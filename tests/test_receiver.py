@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from metering import notify
-from metering.receiver import Received, app
+from metering.alerts import send as notify
+from metering.cli.demo.receiver import Received, app
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENDPOINT = notify.Endpoint(url="https://receiver.example.com/", keys=notify.keys(SECRET))

@@ -9,9 +9,15 @@ from email.policy import default
 
 import pytest
 
-from metering import alert, ledger, recipients, store
-from metering.config import Channel, Config, Secret, Webhook
-from metering.errors import CredentialsError
+from metering.alerts import recipients, recording
+from metering.config.models import Config
+from metering.config.recipients import Channel, Webhook
+from metering.core.errors import CredentialsError
+from metering.core.secrets import Secret
+from metering.ledger import ledger
+from metering.ledger.alert_log import attempts as alert_log_attempts
+from metering.ledger.alert_log import log, outbox_depth
+from metering.store import database
 from tests.inbox import Inbox, receiving
 from tests.mail_server import Post, mail_server
 from tests.test_alert import SECRET, MemoryLedger, row
@@ -88,7 +94,7 @@ EVERYBODY = ["alertmanager:am", "email:mail", "pagerduty:duty", "slack:ops"]
 
 def tell(world: World, book: MemoryLedger, now: datetime = NOW) -> dict[str, int]:
     book.now = now
-    return dict(alert.deliver_due(book, world.config, world.secrets, now, clock).outcomes)
+    return dict(recording.deliver_due(book, world.config, world.secrets, now, clock).outcomes)
 
 
 # -- who is told
@@ -147,10 +153,10 @@ def test_the_end_of_a_crossing_is_no_event_that_a_webhook_could_ask_for():
 
 def test_one_alert_reaches_everybody_in_their_own_form(world):
     book = MemoryLedger()
-    alert.evaluate(book, [row()], world.config, NOW)
+    recording.evaluate(book, [row()], world.config, NOW)
     assert tell(world, book) == {"delivered": 5}
     assert tell(world, book) == {}
-    alert_id = alert.log(book.store)[0]["alert_id"]
+    alert_id = log(book.store)[0]["alert_id"]
     ((_, slack),) = world.slack.posts
     assert json.loads(slack)["text"].startswith("Project acme-cust7-pro-1756684800 of cust7 has used 83.00 %")
     ((headers, duty),) = world.pagerduty.posts
@@ -171,9 +177,9 @@ def test_the_log_shows_how_it_went_at_each_channel_by_kind_and_name(world):
     book = MemoryLedger()
     world.slack.status = 503
     world.post.replies["MAIL"] = "451 later"
-    alert.evaluate(book, [row()], world.config, NOW)
+    recording.evaluate(book, [row()], world.config, NOW)
     assert tell(world, book) == {"delivered": 3, "retry": 2}
-    (one,) = alert.log(book.store)
+    (one,) = log(book.store)
     assert [(told["endpoint"], told["state"], told["error"]) for told in one["deliveries"]] == [
         ("alertmanager:am", "delivered", ""),
         ("email:mail", "pending", "the mail server answered 451"),
@@ -190,7 +196,7 @@ def test_every_attempt_by_mail_and_at_pagerduty_has_the_same_bytes(world):
     book = MemoryLedger()
     world.pagerduty.status = 500
     world.post.replies["message"] = "451 later"
-    alert.evaluate(book, [row()], world.config, NOW)
+    recording.evaluate(book, [row()], world.config, NOW)
     tell(world, book)
     world.pagerduty.status = 202
     tell(world, book, NOW + AGAIN)
@@ -201,33 +207,33 @@ def test_a_message_that_a_mail_server_never_takes_fails_alone_after_the_whole_sc
     book = MemoryLedger()
     only_mail = world.config.model_copy(update={"channels": world.config.channels[3:], "webhooks": ()})
     world.post.replies["message"] = "554 spam"
-    alert.evaluate(book, [row()], only_mail, NOW)
+    recording.evaluate(book, [row()], only_mail, NOW)
     moment = NOW
     for _ in range(10):
         book.now = moment
-        alert.deliver_due(book, only_mail, world.secrets, moment, clock)
+        recording.deliver_due(book, only_mail, world.secrets, moment, clock)
         moment += timedelta(hours=24)
     ((endpoint, state, attempts),) = [
-        (told["endpoint"], told["state"], told["attempts"]) for told in alert.log(book.store)[0]["deliveries"]
+        (told["endpoint"], told["state"], told["attempts"]) for told in log(book.store)[0]["deliveries"]
     ]
     assert (endpoint, state, attempts) == ("email:mail", "failed", 10)
     world.post.replies.clear()
-    alert.evaluate(book, [row(project_id="another")], only_mail, NOW)
-    assert alert.deliver_due(book, only_mail, world.secrets, moment, clock).outcomes == {"delivered": 1}
+    recording.evaluate(book, [row(project_id="another")], only_mail, NOW)
+    assert recording.deliver_due(book, only_mail, world.secrets, moment, clock).outcomes == {"delivered": 1}
 
 
 def test_an_alert_sent_again_reaches_every_channel_again(world):
     book = MemoryLedger()
-    alert.evaluate(book, [row()], world.config, NOW)
+    recording.evaluate(book, [row()], world.config, NOW)
     tell(world, book)
-    again = alert.resend(book, alert.log(book.store)[0]["alert_id"], world.config, NOW)
+    again = recording.resend(book, log(book.store)[0]["alert_id"], world.config, NOW)
     assert again == sorted([*EVERYBODY, world.webhook.url])
     assert tell(world, book) == {"delivered": 5}
     assert world.post.messages[0] == world.post.messages[1]
 
 
 def test_a_test_reaches_everybody_opens_an_incident_and_ends_it(world):
-    sent = alert.test_event(world.config, world.secrets, NOW, clock)
+    sent = recording.test_event(world.config, world.secrets, NOW, clock)
     assert [(name, attempt.outcome) for name, attempt in sent] == [
         (name, "delivered") for name in sorted([*EVERYBODY, world.webhook.url])
     ]
@@ -238,7 +244,7 @@ def test_a_test_reaches_everybody_opens_an_incident_and_ends_it(world):
 @pytest.mark.parametrize("text", POISON.values(), ids=POISON)
 def test_a_name_that_means_harm_arrives_everywhere_as_text(world, text):
     book = MemoryLedger()
-    alert.evaluate(book, [row(project_name=text, customer=text, plan=text)], world.config, NOW)
+    recording.evaluate(book, [row(project_name=text, customer=text, plan=text)], world.config, NOW)
     assert tell(world, book) == {"delivered": 5}
     events = [json.loads(inbox.posts[0][1]) for inbox in (world.slack, world.pagerduty, world.alertmanager)]
     assert "<" not in json.dumps(events[0])
@@ -252,7 +258,7 @@ def test_a_name_that_means_harm_arrives_everywhere_as_text(world, text):
 
 def test_the_address_that_is_a_secret_is_in_no_log(world, caplog):
     caplog.set_level("INFO")
-    alert.test_event(world.config, world.secrets, NOW, clock)
+    recording.test_event(world.config, world.secrets, NOW, clock)
     assert len(world.slack.posts) == 1
     assert "s3cr3tpath" not in caplog.text
 
@@ -262,11 +268,14 @@ def test_a_secret_stands_neither_in_the_journal_nor_in_the_store_nor_in_the_log(
     world.slack.status = 404
     world.post.replies["AUTH"] = f"535 no {PASSWORD}"
     with ledger.open_ledger(tmp_path, clock) as book:
-        alert.evaluate(book, [row()], world.config, NOW)
-        assert alert.deliver_due(book, world.config, world.secrets, NOW, clock).outcomes == {"delivered": 2, "retry": 3}
-        shown = json.dumps([alert.log(book.store), alert.attempts(book.store), alert.outbox_depth(book.store)])
-    with store.open_reader(tmp_path) as found:
-        shown += json.dumps(alert.log(found))
+        recording.evaluate(book, [row()], world.config, NOW)
+        assert recording.deliver_due(book, world.config, world.secrets, NOW, clock).outcomes == {
+            "delivered": 2,
+            "retry": 3,
+        }
+        shown = json.dumps([log(book.store), alert_log_attempts(book.store), outbox_depth(book.store)])
+    with database.open_reader(tmp_path) as found:
+        shown += json.dumps(log(found))
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + shown.encode()
     for secret in ("s3cr3tpath", ROUTING_KEY, PASSWORD, TOKEN):
         assert secret.encode() not in kept
@@ -280,7 +289,7 @@ def test_a_secret_is_in_no_repr(world):
         assert secret not in found
 
 
-TEST_BODY = alert.body("webhook.test", {"alert_id": "alert_1", "summary": "A test."}, NOW)
+TEST_BODY = recording.body("webhook.test", {"alert_id": "alert_1", "summary": "A test."}, NOW)
 
 
 @pytest.mark.parametrize("secret", ["not-a-url", "ftp://x", "https://", "https://me:pw@hooks.slack.com/x"])
@@ -306,7 +315,7 @@ def test_who_lacks_a_secret_is_named_and_who_needs_none_is_ready():
     assert ready["pagerduty:duty"].target.url == "https://events.pagerduty.com/v2/enqueue"
     assert (ready["email:mail"].target.port, ready["email:mail"].target.is_tls) == (465, True)
     with pytest.raises(CredentialsError, match="slack:ops: no secret"):
-        alert.test_event(config, {}, NOW, clock)
+        recording.test_event(config, {}, NOW, clock)
 
 
 @pytest.mark.parametrize("kind", ["slack", "pagerduty", "alertmanager", "email"])
@@ -316,6 +325,6 @@ def test_an_address_that_is_not_public_is_refused_at_every_channel_unless_allowe
     ]
     config = Config(path="config.toml", channels=tuple(guarded))
     book = MemoryLedger()
-    alert.evaluate(book, [row()], config, NOW)
-    assert alert.deliver_due(book, config, world.secrets, NOW, clock).outcomes == {"refused": 1}
+    recording.evaluate(book, [row()], config, NOW)
+    assert recording.deliver_due(book, config, world.secrets, NOW, clock).outcomes == {"refused": 1}
     assert world.slack.posts == world.pagerduty.posts == world.alertmanager.posts == world.post.said == []

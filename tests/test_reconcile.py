@@ -3,14 +3,16 @@
 import json
 
 import pytest
-from books import Books, configured, when
 from click.testing import CliRunner
 
-from metering import reconcile, store, terms
+from metering.analysis import reconcile
+from metering.analysis.neon_invoice import parse
+from metering.billing import terms
+from metering.billing.month import Month
 from metering.cli import cli
-from metering.month import Month
-from metering.neon_invoice import parse
-from metering.period import month_of
+from metering.core.period import month_of
+from metering.store import database
+from tests.books import Books, configured, when
 
 SEPTEMBER = month_of(when("2026-09-01"))
 GB = 10**9
@@ -43,7 +45,7 @@ def ground(tmp_path):
 def told(ground, text=None, total=None, **more):
     found = ground.model_copy(update=more)
     now = when("2026-10-03")
-    with store.open_reader(found.store.directory) as reader:
+    with database.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=now)
         if text is None:
             return reconcile.by_total(month, total)

@@ -10,13 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from metering.documents import page_writer
-from metering.errors import UsageError
-from metering.invoice_sheet import Background, own_usage
-from metering.report import file_stem, write
-from metering.report_data import build
-from metering.report_facts import Facts
-from metering.split import by_project
+from metering.core.errors import UsageError
+from metering.invoicing.documents import page_writer
+from metering.invoicing.sheet import Background, own_usage
+from metering.rating.pools import by_project
+from metering.reporting.build import build
+from metering.reporting.facts import Facts
+from metering.reporting.write import file_stem, write
 from tests.sample_month import SEPTEMBER, facts
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}

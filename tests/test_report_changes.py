@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from test_report_data import cost, invoice, line, month
 
-from metering.report_changes import adjustments, changes, counts
-from metering.report_watch import branches, idle, organizations, worth
+from metering.invoicing.unbilled_sums import worth
+from metering.reporting.changes import adjustments, changes, counts
+from metering.reporting.watch import branches, idle, organizations
 
 
 def project(name="p-1", **parts):
@@ -182,7 +183,7 @@ def test_worth_is_added_per_currency_and_what_has_none_is_counted():
 
 
 def test_last_months_cost_and_margin_stand_beside_this_months():
-    from metering.report_data import build
+    from metering.reporting.build import build
 
     now = invoice("ann", [line("10.00")], subtotal="10.00")
     before = invoice("ann", [line("8.00")], subtotal="8.00")

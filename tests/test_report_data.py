@@ -2,11 +2,11 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from sample_month import facts
 
-from metering.period import month_of
-from metering.report_data import build
-from metering.report_facts import Facts
+from metering.core.period import month_of
+from metering.reporting.build import build
+from metering.reporting.facts import Facts
+from tests.sample_month import facts
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 WHOLE = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from metering.files import data_directory
+from metering.core.files import data_directory
 
 STYLE = (data_directory("reports") / "style.css").read_text(encoding="utf-8")
 TEXT_ON_GROUND = [

@@ -4,11 +4,12 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from sample_month import facts
 
-from metering.errors import ExactnessError
-from metering.report_data import build
-from metering.report_tables import COLUMNS, csv_text, parquet_bytes, tables
+from metering.core.errors import ExactnessError
+from metering.rendering.tables import csv_text, parquet_bytes
+from metering.reporting.build import build
+from metering.reporting.tables import COLUMNS, tables
+from tests.sample_month import facts
 
 
 def test_csv_quotes_texts_and_leaves_numbers_bare():

@@ -14,28 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from metering import audit, backup, checkpoint, explain, explain_text, journal, landing, retention, store
-from metering.errors import JournalDamagedError
-from metering.stop import Stop
+from metering.core.errors import JournalDamagedError
+from metering.core.stop import Stop
+from metering.explain import explain
+from metering.explain import text as explain_text
+from metering.ledger import landing
+from metering.operations import retention, verify
+from metering.store import backup, checkpoint, database, journal
 from tests import strikes
 from tests.pages_of import Books, books, moment
 from tests.plain_neon import PlainNeon, served
 from tests.platform_desk import Desk
-from tests.retained import (
-    DROPPED,
-    HOUR,
-    MAPPED,
-    PRO,
-    A,
-    B,
-    agreed,
-    bodies,
-    life,
-    lived,
-    tables,
-    tend,
-    tended,
-)
+from tests.retained import DROPPED, HOUR, MAPPED, PRO, A, B, agreed, bodies, life, lived, tables, tend, tended
 
 TOP = Path(__file__).parents[1]
 
@@ -232,11 +222,11 @@ def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
 def test_every_table_that_no_page_fills_is_derived_from_the_first_record_on():
     promises = {projection.__module__ for projection in landing.PROJECTIONS.values()}
     texts = [Path(sys.modules[name].__file__).read_text() for name in promises]
-    assert {table for text in texts for table in re.findall(r"insert (?:or \w+ )?into (\w+)", text)} == audit.PROMISED
+    assert {table for text in texts for table in re.findall(r"insert (?:or \w+ )?into (\w+)", text)} == verify.PROMISED
 
 
 def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
-    with store.open_reader(dropped) as found:
+    with database.open_reader(dropped) as found:
         numbers = [row[0] for row in found.connection.execute("select number from invoice order by seq").fetchall()]
         lines = {number: explain.explain(found, number)["lines"] for number in numbers}
         usage = [
@@ -255,9 +245,9 @@ def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
 
 def test_rebuild_and_a_deleted_store_give_every_table_as_it_was(dropped):
     before = tables(dropped)
-    audit.rebuild(dropped)
+    verify.rebuild(dropped)
     assert tables(dropped) == before
-    (dropped / store.DATABASE).unlink()
+    (dropped / database.DATABASE).unlink()
     agreed(dropped)
     assert tables(dropped) == before
 
@@ -266,9 +256,9 @@ def test_a_store_that_is_older_than_the_checkpoint_begins_with_it(tmp_path):
     old = tmp_path / "old"
     for desk in life(tmp_path / "var"):
         desk.ledger.store.connection.execute("checkpoint")
-        shutil.copy(desk.directory / store.DATABASE, old)
+        shutil.copy(desk.directory / database.DATABASE, old)
         tend(desk)
-    old.replace(tmp_path / "var" / store.DATABASE)
+    old.replace(tmp_path / "var" / database.DATABASE)
     agreed(tmp_path / "var")
 
 
@@ -276,7 +266,7 @@ def test_a_backup_has_the_checkpoint_and_restores_to_an_equal_store(dropped, tmp
     made = backup.backup(dropped, tmp_path / "backups", moment("2026-12-01"))
     named = json.loads((made.path / "manifest.json").read_text())["sha256"]
     assert sum(name.startswith("journal/checkpoint-") for name in named) > 20
-    (made.path / store.SNAPSHOT).unlink()
+    (made.path / database.SNAPSHOT).unlink()
     agreed(made.path)
     assert tables(made.path) == tables(dropped)
 
@@ -324,7 +314,7 @@ def survives(before: Path, home: Path, *, at: int, how: str) -> None:
     assert bodies(home) == DROPPED, (at, how)
     found = tables(home)
     assert agreed(home).notes != [], (at, how)
-    audit.rebuild(home)
+    verify.rebuild(home)
     assert tables(home) == found, (at, how)
     left = {path.name for path in (home / "journal").iterdir() if not path.name.startswith("checkpoint-")}
     assert {name for name in left if not name.endswith(".journal")} <= {"0000000001.tmp"}

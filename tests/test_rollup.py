@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from metering.period import Period
+from metering.core.period import Period
 from tests import lived
 from tests.scribe import Memory, Scribe
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_world import sandbox
 
-from metering.sandbox import PAID_ORGANIZATION, PERSONAL_KEY, SPONSORED_ORGANIZATION, truth_table
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.sandbox.state import truth_table
+from tests.sandbox_world import sandbox
 
 SOURCE = Path(__file__).parent / "sandbox_client"
 

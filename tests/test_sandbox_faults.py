@@ -3,10 +3,11 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from sandbox_world import PAID_ORGANIZATION, V2, sandbox, sums
 
-from metering.errors import UsageError
+from metering.core.errors import UsageError
 from metering.sandbox.faults import Mishaps, parse
+from metering.sandbox.fleet import PAID_ORGANIZATION
+from tests.sandbox_world import V2, sandbox, sums
 
 
 @pytest.mark.parametrize(

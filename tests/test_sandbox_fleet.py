@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metering.sandbox import PAID_ORGANIZATION, PLANS, SPONSORED_ORGANIZATION, Extras, Fleet, State, truth, truth_table
 from metering.sandbox.consumption import METRICS, Consumption, seconds_of
+from metering.sandbox.fleet import PAID_ORGANIZATION, PLANS, SPONSORED_ORGANIZATION, Extras, Fleet
 from metering.sandbox.project import periods
 from metering.sandbox.quotas import counters, reported
+from metering.sandbox.state import State, truth, truth_table
 
 NOW = datetime(2026, 11, 15, 12, 0, tzinfo=UTC)
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

@@ -4,16 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sandbox_world import DAY_HOURLY, EIGHT, NOW, Asker, sandbox, sums
 
-from metering.sandbox import (
-    PAID_ORGANIZATION,
-    PAID_ORGANIZATION_KEY,
-    PROJECT_KEY,
-    SPONSORED_ORGANIZATION,
-    Extras,
-    truth_table,
-)
+from metering.sandbox.access import PAID_ORGANIZATION_KEY, PROJECT_KEY
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Extras
+from metering.sandbox.state import truth_table
+from tests.sandbox_world import DAY_HOURLY, EIGHT, NOW, Asker, sandbox, sums
 
 BRANCHES = "/consumption_history/v2/branches"
 LEGACY = "/consumption_history/projects"

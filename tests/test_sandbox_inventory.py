@@ -4,18 +4,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox_world import NOW, Asker, sandbox
 
-from metering.sandbox import (
-    PAID_ORGANIZATION,
-    PAID_ORGANIZATION_KEY,
-    PROJECT_KEY,
-    SPONSORED_ORGANIZATION,
-    SPONSORED_ORGANIZATION_KEY,
-    Limits,
-    truth,
-)
-from metering.sandbox.access import Budget
+from metering.sandbox.access import PAID_ORGANIZATION_KEY, PROJECT_KEY, SPONSORED_ORGANIZATION_KEY, Budget
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.sandbox.gate import Limits
+from metering.sandbox.state import truth
+from tests.sandbox_world import NOW, Asker, sandbox
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 

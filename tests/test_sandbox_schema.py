@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_world import EIGHT, V2, Asker, sandbox
 
-from metering.sandbox import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from tests.sandbox_world import EIGHT, V2, Asker, sandbox
 
 SPECIFICATION = Path(__file__).parents[2] / "shared" / "neon" / "openapi.json"
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sandbox_world import NOW
 
-from metering.errors import UsageError
-from metering.sandbox import UNLIMITED, Clock, Fleet, create_app, serve
+from metering.core.errors import UsageError
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import Fleet
+from metering.sandbox.gate import UNLIMITED, Clock
+from metering.sandbox.server import serve
+from tests.sandbox_world import NOW
 
 MAIN = """
 from datetime import UTC, datetime

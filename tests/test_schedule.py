@@ -3,11 +3,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from metering import store as door
-from metering.config_models import ScheduleConfig
-from metering.period import month_of, parse_month, parse_time, slot_start
-from metering.schedule import due, first_month, slots
-from metering.store import Store
+from metering.config.models import ScheduleConfig
+from metering.core.period import month_of, parse_month, parse_time, slot_start
+from metering.invoicing.closing_times import first_month
+from metering.operations.schedule import due, slots
+from metering.store import database as door
+from metering.store.database import Store
 
 TICK = timedelta(microseconds=1)
 OCTOBER = month_of(parse_time("2026-10-01T00:00:00Z"))

@@ -17,11 +17,12 @@ from queue import SimpleQueue
 
 import pytest
 
-from metering import alert, logs, service
-from metering.errors import StoppedError, StoreBusyError, UnreachableError
-from metering.journal import read
-from metering.ledger import JOURNAL, open_ledger
-from metering.stop import Stop
+from metering.alerts import recording
+from metering.core.errors import StoppedError, StoreBusyError, UnreachableError
+from metering.core.stop import Stop
+from metering.ledger.ledger import open_ledger
+from metering.service import logs, run
+from metering.store.journal import JOURNAL, read
 from tests.inbox import receiving
 
 EMPTY = b'{"projects": []}'
@@ -203,7 +204,7 @@ def told_by(*ticks: Callable[[Stop], object]) -> tuple[list[dict[str, object]], 
     stream, failures = io.StringIO(), 0
     log = logs.logger(stream, lambda: datetime(2026, 11, 20, 6, 15, 20, tzinfo=UTC), is_terminal=False)
     for tick in ticks:
-        failures = service.attempt(tick, Stop(), log, failures)
+        failures = run.attempt(tick, Stop(), log, failures)
     return [json.loads(line) for line in stream.getvalue().splitlines()], failures
 
 
@@ -259,7 +260,7 @@ def test_failures_in_a_row_are_counted_until_one_goes_well():
 @pytest.mark.parametrize("minutes", [1, 7, 15, 45, 60, 90, 1000, 1440])
 def test_the_scheduler_wakes_in_every_slot_of_a_utc_day(minutes: int):
     midnight = datetime(2026, 3, 29, tzinfo=UTC)  # clocks change in Europe on this day
-    rule = service.trigger(minutes)
+    rule = run.trigger(minutes)
     fired: list[datetime] = []
     last, now = None, midnight
     while (last := rule.get_next_fire_time(last, now)) < midnight + timedelta(days=1):
@@ -272,7 +273,7 @@ def test_the_scheduler_wakes_in_every_slot_of_a_utc_day(minutes: int):
 def test_a_clock_that_was_set_back_delays_the_next_tick_by_no_more_than_a_slot():
     """The scheduler then sleeps for as long as the clock lacks; the wait for it ends by the monotonic clock."""
     wake, begun = SimpleQueue[None](), time.monotonic()
-    assert not service.wait(wake, 0.05)
+    assert not run.wait(wake, 0.05)
     assert 0.05 <= time.monotonic() - begun < 5
 
 
@@ -280,7 +281,7 @@ def test_several_wakings_while_a_tick_was_at_work_are_one():
     wake = SimpleQueue[None]()
     for _ in range(3):
         wake.put(None)
-    assert service.wait(wake, 60)
+    assert run.wait(wake, 60)
     assert wake.empty()
 
 
@@ -297,8 +298,8 @@ def test_between_two_ticks_deliveries_are_made_when_they_are_due_again():
 
     log = logs.logger(io.StringIO(), lambda: datetime(2026, 11, 20, tzinfo=UTC), is_terminal=False)
     begun = time.monotonic()
-    jobs = service.Jobs(tick=tick, deliver=deliver, until_retry=lambda: timedelta(milliseconds=1))
-    service.run(1440, jobs, log)
+    jobs = run.Jobs(tick=tick, deliver=deliver, until_retry=lambda: timedelta(milliseconds=1))
+    run.run(1440, jobs, log)
     assert done == ["tick", "deliver", "deliver"]
     assert 2 <= time.monotonic() - begun < 60  # a second apart at least
 
@@ -309,8 +310,8 @@ def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: P
         server.may_answer.set()
         inbox.status = 503
         with open_ledger(tmp_path / "var", lambda: now) as books:
-            event = alert.event("invoice.finalized", {"alert_id": "alert_1"}, [inbox.url], now)
-            alert.record_events(books, [event])
+            event = recording.event("invoice.finalized", {"alert_id": "alert_1"}, [inbox.url], now)
+            recording.record_events(books, [event])
         with running(tmp_path, server, poll_minutes=1440, hook=inbox.url) as process:
             while not inbox.posts:
                 assert process.poll() is None

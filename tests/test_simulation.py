@@ -6,12 +6,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulate import HOURS, MONTH, WHOLE_MONTH, Killed, World, compared, killed_at, simulate, world
 
-from metering.coverage import Certified
-from metering.period import HOUR, Period, floor_hour, parse_time
-from metering.poll import certified_of
-from metering.sandbox import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Limits
+from metering.core.period import HOUR, Period, floor_hour, parse_time
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.sandbox.gate import Limits
+from metering.usage.coverage import Certified, certified_of
+from tests.simulate import HOURS, MONTH, WHOLE_MONTH, Killed, World, compared, killed_at, simulate, world
 
 QUARTER = timedelta(minutes=15)
 START = datetime(2026, 10, 6, 5, 3, tzinfo=UTC)

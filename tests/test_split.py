@@ -5,21 +5,24 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
 from hypothesis import given
 from hypothesis import strategies as st
-from pages_of import Books, books, moment, month
 
-from metering import invoice_sheet, month_report, report_data, split
-from metering.config import Customer
-from metering.money import parse_amount
+from metering.core.money import parse_amount
+from metering.core.parties import Customer
+from metering.invoicing import sheet
+from metering.invoicing.printing import printable
+from metering.rating import pools
+from metering.reporting import build, gather
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment, month
 
 HOUR = 3600
 
 
 def parts(members, quantity, amount, currency="USD"):
     return [
-        (one["project_id"], one["quantity"], one["amount"]) for one in split.parts(members, quantity, amount, currency)
+        (one["project_id"], one["quantity"], one["amount"]) for one in pools.parts(members, quantity, amount, currency)
     ]
 
 
@@ -55,7 +58,7 @@ def test_one_cent_over_a_thousand_projects_is_one_cent_of_the_first():
 )
 def test_the_parts_sum_to_the_line(members, units, amount):
     quantity = f"{'-' * (units < 0)}{abs(units) // 10**12}.{abs(units) % 10**12:012}"
-    found = split.parts(sorted(members.items()), quantity, amount, "USD")
+    found = pools.parts(sorted(members.items()), quantity, amount, "USD")
     assert sum(parse_amount(str(part["amount"]), "USD") for part in found) == amount
     assert sum(Fraction(str(part["quantity"])) for part in found) == Fraction(quantity)
 
@@ -160,7 +163,7 @@ def test_the_report_gives_each_project_its_part_before_tax(desk, is_inclusive):
     desk.customers = (Customer(id="one", name="One", tax_rate_percent="21", tax_inclusive=is_inclusive),)
     used(desk, a=7, b=14, c=21)
     desk.close("2026-09")
-    found = report_data.build(month_report.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now))
+    found = build.build(gather.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now))
     amounts = {row["project_id"]: row["amount"] for row in found["projects"]}
     # 21.20 with 21 % in it is 17.52 before: 20.00 is 16.53 (16.528...) and 1.20 is 0.99 (0.991...); of the first c has
     # 8.264... and the cent that is left, of the second 0.495... and the cent.
@@ -183,7 +186,7 @@ def test_a_query_gives_every_project_its_amount(desk):
 def quantities(desk: Books, customer: str) -> list[tuple]:
     """(project, used, billed) of the sheet."""
     number = desk.invoice("2026-09", customer)["number"]
-    found = invoice_sheet.sheet(*month_report.printable(desk.ledger.store, desk.config, number, desk.now))
+    found = sheet.sheet(*printable(desk.ledger.store, desk.config, number, desk.now))
     return [(row["project"], row["used"], row["billed"]) for row in found["quantities"]]
 
 

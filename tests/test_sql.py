@@ -9,12 +9,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from metering import store
-from metering.coverage import GRAIN_NAMES, selection
-from metering.files import data_directory
-from metering.period import Period, days, month_of
-from metering.poll import certified_of
-from metering.store import Store
+from metering.core.files import data_directory
+from metering.core.grain import GRAIN_NAMES
+from metering.core.period import Period, days, month_of
+from metering.store import database
+from metering.store.database import Store
+from metering.usage.coverage import certified_of, selection
 from tests import lived
 from tests.scribe import Memory, Scribe, frame, moment
 
@@ -197,7 +197,7 @@ def test_a_query_runs_on_an_empty_and_on_a_lived_in_store(lived_in, name):
     named = duckdb.extract_statements((SQL / "queries" / f"{name}.sql").read_text())[0].named_parameters
     given = {parameter: PARAMETERS[parameter] for parameter in named}
     frames = {frame_name: schema.to_frame() for frame_name, schema in FRAMES.items()}
-    empty = store.in_memory()
+    empty = database.in_memory()
     for found in (empty, lived_in):
         with found.frames(**frames):
             found.query(name, **given)

@@ -8,12 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from simulate import Machine, world
 
-from metering import alert, stall
-from metering.config_models import Config, ScheduleConfig, Webhook
-from metering.period import parse_time
+from metering.alerts import stall
+from metering.config.models import Config, ScheduleConfig
+from metering.config.recipients import Webhook
+from metering.core.period import parse_time
+from metering.ledger.alert_log import log, outbox_depth
 from tests.scribe import Memory
+from tests.simulate import Machine, world
 
 HOOK = "https://hooks.example.com/"
 
@@ -39,7 +41,7 @@ def cycled(book: Memory, started_at: str, outcome: str = "complete", faults: lis
 
 def told(book: Memory) -> list[tuple[str, str]]:
     """(type, since) of every event, in order."""
-    return [(row["type"], data(book, number)["since"]) for number, row in enumerate(alert.log(book.store))]
+    return [(row["type"], data(book, number)["since"]) for number, row in enumerate(log(book.store))]
 
 
 def data(book: Memory, number: int) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def test_a_stall_is_told_once_and_so_is_its_end():
     assert told(book) == [("poll.stalled", "2026-10-05T12:00:20Z"), ("poll.recovered", "2026-10-05T12:00:20Z")]
     assert data(book, 1)["recovered_at"] == "2026-10-05T13:30:20Z"
     assert data(book, 1)["resolves"] == data(book, 0)["alert_id"]
-    depth = alert.outbox_depth(book.store)
+    depth = outbox_depth(book.store)
     assert [(row["endpoint"], row["pending"]) for row in depth] == [(HOOK, 2)]
 
 

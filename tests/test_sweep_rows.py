@@ -2,9 +2,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scribe import ORGANIZATION, Memory, Scribe, certified, count, frame, inventory_body, values
 
-from metering.store import Store
+from metering.store.database import Store
+from tests.scribe import ORGANIZATION, Memory, Scribe, certified, count, frame, inventory_body, values
 
 COMPUTE = "compute_unit_seconds"
 BRANCHES = "extra_branches_month"

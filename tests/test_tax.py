@@ -7,17 +7,23 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from card import plan, price, subscription
 from hypothesis import given
 from hypothesis import strategies as st
-from pages_of import Books, books, moment, month
 
-from metering import backtest, explain, explain_text, invoice_sheet, month_report, report_data, report_paper, tax, terms
-from metering.config import Customer, Discount, Plan
-from metering.config_models import InvoicesConfig
-from metering.errors import MeteringError
-from metering.money import amount_text, apportioned, parse_amount, round_amount
-from metering.month import Month
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config.models import InvoicesConfig
+from metering.core.errors import MeteringError
+from metering.core.money import amount_text, apportioned, parse_amount, round_amount
+from metering.core.parties import Customer, Discount
+from metering.core.plans import Plan
+from metering.explain import explain
+from metering.explain import text as explain_text
+from metering.invoicing import sheet, tax
+from metering.invoicing.drafts import billed as drafts_billed
+from metering.reporting import build, gather, paper
+from tests.card import plan, price, subscription
+from tests.pages_of import Books, books, moment, month
 
 HOUR = 3600
 VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
@@ -200,8 +206,8 @@ def test_corrections_of_prices_without_tax_do_not_stand_on_an_invoice_with_it(de
 
 def test_revenue_and_margin_are_before_tax(desk):
     desk.close("2026-09")
-    facts = month_report.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now)
-    found = report_data.build(facts)
+    facts = gather.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now)
+    found = build.build(facts)
     assert [(row["subtotal"], row["tax"], row["total"]) for row in found["totals"]] == [("45.66", "9.59", "55.25")]
     assert found["margin"]["revenue"] == "45.66"
     # 20.00, 3.00 and 2.00 before 21 % are 16.528..., 2.479... and 1.652...: 16.53 + 2.48 + 1.65 = 20.66.
@@ -219,7 +225,7 @@ def test_the_overview_of_an_explained_invoice_says_how_the_tax_was_taken_out(des
 
 def test_backtests_and_outlooks_count_before_tax(desk):
     found = Month(store=desk.ledger.store, terms=terms.of(desk.config), period=month("2026-09"), now=desk.now)
-    assert backtest.billed(found) == {("one", "pro", "USD"): 20_66, ("two", "pro", "USD"): 25_00}
+    assert drafts_billed(found) == {("one", "pro", "USD"): 20_66, ("two", "pro", "USD"): 25_00}
 
 
 # -- a tax that changes from one month to the next
@@ -467,7 +473,7 @@ def test_each_tax_is_its_rate_of_the_sum_of_its_lines_rounded_once(amounts, mode
 
 def test_paper_has_a_row_for_each_tax_and_each_reason_once(moving):
     moving.customers = (dated((None, "2026-10-01", "19", "S"), ("2026-10-01", None, None, *OWED_BY_BUYER)),)
-    printed = invoice_sheet.sheet(october_with_late_september(moving), invoice_sheet.Background(seller={}))
+    printed = sheet.sheet(october_with_late_september(moving), sheet.Background(seller={}))
     assert [(row["what"], row["amount"]) for row in printed["sums"]["taxes"]] == [
         ("VAT 19 % of 50.00", "9.50"),
         ("Reverse charge 0 % of 100.00", "0.00"),
@@ -691,8 +697,8 @@ def test_the_report_sums_base_and_tax_of_each_rate(moving):
     moving.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
     moving.use("b", "2026-10-20T05", compute_unit_seconds=50 * HOUR)
     october_with_late_september(moving)
-    facts = month_report.facts(moving.ledger.store, moving.config, month("2026-10"), moving.now)
-    found = report_data.build(facts)
+    facts = gather.facts(moving.ledger.store, moving.config, month("2026-10"), moving.now)
+    found = build.build(facts)
     names = ("currency", "name", "rate_percent", "category", "base", "amount")
     assert [tuple(row[name] for name in names) for row in found["taxes"]] == [
         ("USD", "VAT", "21", None, "100.00", "21.00"),
@@ -700,7 +706,7 @@ def test_the_report_sums_base_and_tax_of_each_rate(moving):
         ("USD", "VAT", "16", None, "100.00", "16.00"),
     ]
     assert [(row["subtotal"], row["tax"]) for row in found["totals"]] == [("250.00", "46.50")]
-    rows = report_paper.paper(found)["sections"][0]["parts"][0]["foot"]
+    rows = paper.paper(found)["sections"][0]["parts"][0]["foot"]
     assert [(row[0], row[3]) for row in rows] == [
         ("Revenue before tax", "250.00"),
         ("Tax", "46.50"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metering.tax_ids import TaxId, read
+from metering.core.tax_ids import TaxId, read
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metering.units import agreed, verdict
+from metering.usage.units import agreed, verdict
 
 # One hour, and a root branch of 744,000 bytes: 1,000 byte-months an hour are exactly right.
 SIZE = 744_000

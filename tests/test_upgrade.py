@@ -5,13 +5,25 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from metering import config, cycle, ledger, meters, ratecard, sandbox, store, terms, upgrade
-from metering.config import Secret
-from metering.errors import CredentialsError, MeteringError, NeonError
-from metering.month import Month
-from metering.neon import Neon
-from metering.period import month_of
-from metering.subscription_lines import Choice, switched
+from metering import sandbox
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config import read
+from metering.core import meters
+from metering.core.errors import CredentialsError, MeteringError, NeonError
+from metering.core.period import month_of
+from metering.core.secrets import Secret
+from metering.ledger import ledger
+from metering.neon.client import Neon
+from metering.provisioning import upgrade
+from metering.provisioning.subscription_file import Choice, switched
+from metering.rating import segments
+from metering.sandbox.access import PERSONAL_KEY, SPONSORED_ORGANIZATION_KEY
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
+from metering.sandbox.gate import UNLIMITED, Clock
+from metering.service import tick
+from metering.store import database
 
 NOW = datetime(2026, 10, 15, 9, 30, 17, 250000, tzinfo=UTC)
 PLANS = """
@@ -45,9 +57,9 @@ async def at_once(_seconds):
 class Desk:
     """A platform with a sponsored and a paid organization at a sandbox; `lose` drops the answers to these changes."""
 
-    def __init__(self, directory, *, key=sandbox.PERSONAL_KEY, subscriptions=HEADER):
-        fleet = sandbox.Fleet.around(NOW, seed=3, projects=40)
-        self.app = sandbox.create_app(fleet, sandbox.Clock.at(NOW), limits=sandbox.UNLIMITED)
+    def __init__(self, directory, *, key=PERSONAL_KEY, subscriptions=HEADER):
+        fleet = Fleet.around(NOW, seed=3, projects=40)
+        self.app = create_app(fleet, Clock.at(NOW), limits=UNLIMITED)
         self.key, self.lose, self.asked = key, [], []
         self.file = directory / "subscriptions.csv"
         named = ""
@@ -56,22 +68,22 @@ class Desk:
             named = '[customers]\nsubscriptions = "subscriptions.csv"\n'
         organizations = "".join(
             f'[[organizations]]\nid = "{name}"\napi_key_env = "KEY"\ndefault_plan = "free"\n{more}'
-            for name, more in ((sandbox.PAID_ORGANIZATION, ""), (sandbox.SPONSORED_ORGANIZATION, "sponsored = true\n"))
+            for name, more in ((PAID_ORGANIZATION, ""), (SPONSORED_ORGANIZATION, "sponsored = true\n"))
         )
         (directory / "config.toml").write_text(f"{organizations}\n{named}\n{PLANS}")
         self.path = directory / "config.toml"
         with self.books() as books:
-            cycle.poll(books, self.config, self.keys(), wiring=cycle.Wiring(neon_of=self.neon_of(books)))
+            tick.poll(books, self.config, self.keys(), wiring=tick.Wiring(neon_of=self.neon_of(books)))
         self.asked.clear()
 
     @property
     def config(self):
-        return config.read(
-            self.path, environ={}, card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters))
+        return read.read(
+            self.path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
         )
 
     def keys(self):
-        return {name: Secret(self.key) for name in (sandbox.PAID_ORGANIZATION, sandbox.SPONSORED_ORGANIZATION)}
+        return {name: Secret(self.key) for name in (PAID_ORGANIZATION, SPONSORED_ORGANIZATION)}
 
     def books(self):
         return ledger.open_ledger(self.config.store.directory, lambda: NOW)
@@ -97,7 +109,7 @@ class Desk:
 
     def project(self, organization):
         """A project that lives in the organization."""
-        with store.open_reader(self.config.store.directory) as found:
+        with database.open_reader(self.config.store.directory) as found:
             rows = found.query("quota_counters").filter(organization=organization)
             return rows.sort("project_id")["project_id"][0]
 
@@ -114,7 +126,7 @@ class Desk:
         return dict(self.app.state.sandbox.state.project(project).quota)
 
     def journalled(self):
-        with store.open_reader(self.config.store.directory) as found:
+        with database.open_reader(self.config.store.directory) as found:
             return found.connection.execute("select step, phase from upgrade_step order by seq").fetchall()
 
 
@@ -124,16 +136,16 @@ def results(done):
 
 def test_transfer_then_quotas_then_subscription(tmp_path):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.SPONSORED_ORGANIZATION)
+    project = desk.project(SPONSORED_ORGANIZATION)
 
-    done = desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+    done = desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
 
     assert results(done) == [("transfer", "done"), ("quotas", "done"), ("subscription", "done")]
     assert desk.asked == [
-        ("POST", f"organizations/{sandbox.SPONSORED_ORGANIZATION}/projects/transfer"),
+        ("POST", f"organizations/{SPONSORED_ORGANIZATION}/projects/transfer"),
         ("PATCH", f"projects/{project}"),
     ]
-    assert desk.home(project) == sandbox.PAID_ORGANIZATION
+    assert desk.home(project) == PAID_ORGANIZATION
     assert desk.quota(project)["compute_time_seconds"] == 2700000000
     assert desk.file.read_text() == (
         f"{HEADER}{project},{project},free,,2026-10-15T09:30:17Z\n{project},{project},pro,2026-10-15T09:30:17Z,\n"
@@ -145,10 +157,10 @@ def test_transfer_then_quotas_then_subscription(tmp_path):
 
 def test_the_new_plan_is_in_force_from_the_second_of_the_upgrade(tmp_path):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.PAID_ORGANIZATION)
+    project = desk.project(PAID_ORGANIZATION)
     desk.upgrade(project, "pro")
 
-    with store.open_reader(desk.config.store.directory) as found:
+    with database.open_reader(desk.config.store.directory) as found:
         month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         mine = month.segments.filter(project_id=project).select("customer", "plan", "start").rows()
 
@@ -158,12 +170,12 @@ def test_the_new_plan_is_in_force_from_the_second_of_the_upgrade(tmp_path):
 
 def test_a_second_run_finds_everything_done(tmp_path):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.SPONSORED_ORGANIZATION)
-    desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+    project = desk.project(SPONSORED_ORGANIZATION)
+    desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
     written = desk.file.read_text()
     desk.asked.clear()
 
-    done = desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+    done = desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
 
     assert results(done) == [("transfer", "already"), ("quotas", "already"), ("subscription", "already")]
     assert desk.asked == []
@@ -173,37 +185,37 @@ def test_a_second_run_finds_everything_done(tmp_path):
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_it_goes_on_where_an_answer_was_lost(tmp_path, method):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.SPONSORED_ORGANIZATION)
+    project = desk.project(SPONSORED_ORGANIZATION)
     desk.lose.append(method)
 
     with pytest.raises(MeteringError, match="whether it happened is not known"):
-        desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+        desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
     assert desk.file.read_text() == HEADER
-    done = desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+    done = desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
 
     assert [step for step, _ in results(done)] == ["transfer", "quotas", "subscription"]
     assert [entry[0] for entry in desk.asked] == ["POST", "PATCH"]  # nothing was asked for twice
-    assert desk.home(project) == sandbox.PAID_ORGANIZATION
+    assert desk.home(project) == PAID_ORGANIZATION
     assert desk.quota(project)["compute_time_seconds"] == 2700000000
     assert f"{project},{project},pro," in desk.file.read_text()
 
 
 def test_an_organizations_key_is_refused_before_anything_happens(tmp_path):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.SPONSORED_ORGANIZATION)
-    desk.key = sandbox.SPONSORED_ORGANIZATION_KEY
+    project = desk.project(SPONSORED_ORGANIZATION)
+    desk.key = SPONSORED_ORGANIZATION_KEY
 
     with pytest.raises(CredentialsError, match="may not transfer"):
-        desk.upgrade(project, "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+        desk.upgrade(project, "pro", transfer_to=PAID_ORGANIZATION)
     assert desk.asked == []
 
 
 def test_a_transfer_that_neon_refuses_is_told_with_its_reason_and_nothing_else_happens(tmp_path):
     desk = Desk(tmp_path)
-    project = desk.project(sandbox.PAID_ORGANIZATION)
+    project = desk.project(PAID_ORGANIZATION)
 
     with pytest.raises(NeonError, match=r"406.*subscription_type"):
-        desk.upgrade(project, "free", transfer_to=sandbox.SPONSORED_ORGANIZATION)
+        desk.upgrade(project, "free", transfer_to=SPONSORED_ORGANIZATION)
     assert [entry[0] for entry in desk.asked] == ["POST"]
     assert desk.file.read_text() == HEADER
     assert desk.journalled() == [("transfer", "sending"), ("transfer", "failed")]
@@ -211,7 +223,7 @@ def test_a_transfer_that_neon_refuses_is_told_with_its_reason_and_nothing_else_h
 
 def busy(desk):
     """A project that used compute in this month."""
-    with store.open_reader(desk.config.store.directory) as found:
+    with database.open_reader(desk.config.store.directory) as found:
         month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         return month.sums.filter(metric="compute_unit_seconds").sort("value")["project_id"][-1]
 
@@ -232,7 +244,7 @@ def test_a_downgrade_below_current_usage_needs_force(tmp_path):
 
 def test_without_a_file_the_lines_are_given_to_add_by_hand(tmp_path):
     desk = Desk(tmp_path, subscriptions=None)
-    project = desk.project(sandbox.PAID_ORGANIZATION)
+    project = desk.project(PAID_ORGANIZATION)
 
     done = desk.upgrade(project, "pro")
 
@@ -256,18 +268,18 @@ def test_what_is_unknown_is_refused(tmp_path, arguments, words):
     project, plan, more = arguments
 
     with pytest.raises(MeteringError, match=words):
-        desk.upgrade(project or desk.project(sandbox.PAID_ORGANIZATION), plan, **more)
+        desk.upgrade(project or desk.project(PAID_ORGANIZATION), plan, **more)
     assert desk.asked == []
 
 
 def test_the_journal_gives_the_same_steps_again(tmp_path):
-    from metering import audit
+    from metering.operations import verify
 
     desk = Desk(tmp_path)
-    desk.upgrade(desk.project(sandbox.SPONSORED_ORGANIZATION), "pro", transfer_to=sandbox.PAID_ORGANIZATION)
+    desk.upgrade(desk.project(SPONSORED_ORGANIZATION), "pro", transfer_to=PAID_ORGANIZATION)
     before = desk.journalled()
 
-    audit.rebuild(desk.config.store.directory)
+    verify.rebuild(desk.config.store.directory)
 
     assert desk.journalled() == before
 

@@ -12,19 +12,24 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-import web_world
 from openpyxl import load_workbook
 
-from metering import close, explain, quota_status, status, store, terms
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.billing.usage_document import usage_json
 from metering.cli.reading import invoice_head
-from metering.listener import Listener
-from metering.month import Month
-from metering.period import month_of
-from metering.usage_document import usage_json
+from metering.core.period import month_of
+from metering.explain import explain
+from metering.invoicing import close
+from metering.operations import status
+from metering.quotas import status as quota_status
+from metering.store import database
 from metering.web.app import PAGES, application
 from metering.web.desk import Desk
 from metering.web.edition import Editions
 from metering.web.guard import Access
+from metering.web.server import Listener
+from tests import web_world
 
 LISTS = ["/customers", "/projects", "/invoices", "/quotas", "/alerts", "/operations"]
 
@@ -49,7 +54,7 @@ def site(world) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def reader(world):
-    with store.open_reader(world.store.directory) as found:
+    with database.open_reader(world.store.directory) as found:
         yield found
 
 
@@ -294,7 +299,7 @@ def test_before_the_first_poll_the_pages_say_what_to_do(tmp_path):
 def test_a_snapshot_that_cannot_be_read_is_unavailable_for_a_while(tmp_path):
     found = web_world.configured(tmp_path)
     found.store.directory.mkdir(exist_ok=True)
-    (found.store.directory / store.SNAPSHOT).write_bytes(b"not a database")
+    (found.store.directory / database.SNAPSHOT).write_bytes(b"not a database")
     desk = Desk(Editions(lambda: found, lambda: web_world.NOW), Access(), clock=lambda: web_world.NOW)
     with Listener(application(desk), "127.0.0.1:0") as server:
         for path in ("/", "/api/status"):

@@ -7,15 +7,15 @@ import weakref
 from datetime import timedelta
 from pathlib import Path
 
-import books
 import pytest
-import web_world
 
-from metering import month_outlook, store
-from metering.errors import StoreBusyError, StoreDamagedError
-from metering.ledger import open_ledger
-from metering.lock import held
+from metering.core.errors import StoreBusyError, StoreDamagedError
+from metering.invoicing import outlook
+from metering.ledger.ledger import open_ledger
+from metering.store import database
+from metering.store.lock import held
 from metering.web.edition import MOST_MONTHS, Edition, Editions
+from tests import books, web_world
 
 PATIENCE_SECONDS = 60
 
@@ -65,7 +65,7 @@ def test_after_a_change_its_maker_sees_it_at_once(world):
 def test_a_snapshot_that_cannot_be_read_leaves_the_one_before_it_and_says_so(world):
     editions = Editions(lambda: world, lambda: web_world.NOW)
     first = editions.current()
-    path = world.store.directory / store.SNAPSHOT
+    path = world.store.directory / database.SNAPSHOT
     path.unlink()
     path.write_bytes(b"not a database")
     editions.current()
@@ -94,7 +94,7 @@ def test_while_the_first_snapshot_is_made_there_is_none_to_show(tmp_path):
     with held(config.store.directory), pytest.raises(StoreBusyError):
         editions.current()
     assert editions.current().is_empty
-    config.store.directory.joinpath(store.SNAPSHOT).write_bytes(b"")
+    config.store.directory.joinpath(database.SNAPSHOT).write_bytes(b"")
     with pytest.raises(StoreDamagedError):
         editions.current()
 
@@ -119,7 +119,7 @@ def test_the_outlook_is_what_the_command_prints_and_keeps_no_page_waiting(world)
     edition = Edition(world, web_world.NOW)
     with edition.turn:  # as if a page computed something long
         found = edition.outlook(wait_seconds=PATIENCE_SECONDS)
-    assert found == month_outlook.outlook(edition.month("current").month)
+    assert found == outlook.outlook(edition.month("current").month)
     assert edition.outlook() is found
 
 

@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import web_world
 
-from metering.config import Secret
-from metering.config_dashboard import DashboardConfig
-from metering.errors import CredentialsError, UsageError
-from metering.listener import routes
+from metering.config.dashboard import DashboardConfig
+from metering.core.errors import CredentialsError, UsageError
+from metering.core.secrets import Secret
 from metering.web import links
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.edition import Editions
 from metering.web.guard import POLICY, Access
+from metering.web.server import routes
+from tests import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
 HERE, THERE, PROXY = "127.0.0.1", "203.0.113.9", "10.0.0.5"
@@ -318,11 +318,11 @@ def test_a_hostile_customer_has_a_link_too(editions):
     ],
 )
 def test_a_faulty_section_names_its_key(tmp_path: Path, section, said):
-    from metering import config
-    from metering.errors import ConfigError
+    from metering.config import read
+    from metering.core.errors import ConfigError
 
     path = tmp_path / "config.toml"
     path.write_text(f"[dashboard]\n{section}\n")
     with pytest.raises(ConfigError, match=re.escape(said)) as refused:
-        config.read(path, environ={})
+        read.read(path, environ={})
     assert str(refused.value).startswith("dashboard.")

@@ -14,7 +14,8 @@ from threading import Thread
 
 import httpx
 import pytest
-import web_world
+
+from tests import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
 NOW = "2026-10-05T12:00:00Z"

@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from card import plan, price
 
-from metering.config import Divisor, Meter
-from metering.meters import built_in
-from metering.ratecard import Card
-from metering.worth import valued
+from metering.core.meters import Divisor, Meter, built_in
+from metering.rating.segments import Card
+from metering.rating.unbilled import valued
+from tests.card import plan, price
 
 AT = datetime(2026, 9, 30, 23, 59, 59, tzinfo=UTC)
 HOURS_100 = {"project_id": "p-1", "metric": "compute_unit_seconds", "value": "360000"}

@@ -9,9 +9,10 @@ from decimal import Decimal
 import openpyxl
 import pytest
 
-from metering.report_data import build
-from metering.report_tables import COLUMNS
-from metering.workbook import single_sheet, spreadsheet_number, workbook
+from metering.rendering.workbook import single_sheet, spreadsheet_number
+from metering.reporting.build import build
+from metering.reporting.tables import COLUMNS
+from metering.reporting.workbook import workbook
 from tests.sample_month import facts
 from tests.test_report import poisoned
 

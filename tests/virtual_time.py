@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
-from simulate import Time
+from tests.simulate import Time
 
 
 class VirtualTime(Time):

@@ -5,9 +5,15 @@ import random
 from datetime import timedelta
 from pathlib import Path
 
-from metering import alert, close, config, meters, quota_status, ratecard, terms
-from metering.config import Config
-from metering.period import month_of
+from metering.alerts import recording
+from metering.billing import terms
+from metering.config import read
+from metering.config.models import Config
+from metering.core import meters
+from metering.core.period import month_of
+from metering.invoicing import close
+from metering.quotas import status
+from metering.rating import segments
 from tests import books
 from tests.issued import POISON
 
@@ -82,10 +88,10 @@ def configured(directory: Path, more: str = "") -> Config:
         rows = csv.writer(file)
         rows.writerow(("project_id", "customer", "plan", "valid_from", "valid_to"))
         rows.writerows((project, customer(number), "pro", "", "") for number, project in enumerate(PROJECTS))
-    return config.read(
+    return read.read(
         path,
         environ={"KEY": "k", "HOOK": HOOK_SECRET},
-        card_faults=lambda card: ratecard.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
     )
 
 
@@ -121,10 +127,8 @@ def lived_in(directory: Path, more: str = "") -> Config:
         book.at = NOW
         for number in (1, 2, 3, 20, 21):
             book.counters(ledger, PROJECTS[number], compute_time_seconds=60_000 + 10_000 * (number % 10))
-        rows = quota_status.quota_rows(
-            ledger.store, terms.of(found), found.quota.thresholds_percent, NOW, reached_only=True
-        )
-        alert.evaluate(ledger, rows, found, NOW)
+        rows = status.quota_rows(ledger.store, terms.of(found), found.quota.thresholds_percent, NOW, reached_only=True)
+        recording.evaluate(ledger, rows, found, NOW)
         counted = {"requests": 77, "pages": 70, "changes": 12, "outcome": "complete", "faults": []}
         at = books.stamp(NOW - timedelta(minutes=5))
         ledger.record("cycle", {"command": "poll", "started_at": at, "ended_at": at, **counted})

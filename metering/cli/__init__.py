@@ -22,7 +22,7 @@ from metering.cli import (
     serving,
     tools,
 )
-from metering.errors import DISK_HINT, MeteringError
+from metering.core.errors import DISK_HINT, MeteringError
 
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metering.errors import UsageError
-from metering.formulas import opened
-from metering.ids import canonical
-from metering.legible import legible
-from metering.period import parse_time, rfc3339, whole_second
+from metering.core.errors import UsageError
+from metering.core.formulas import opened
+from metering.core.ids import canonical
+from metering.core.period import parse_time, rfc3339, whole_second
+from metering.core.text import legible
 
 if TYPE_CHECKING:
-    from metering.config import Config, Secret
-    from metering.errors import CredentialsError
+    from metering.config.models import Config
+    from metering.core.errors import CredentialsError
+    from metering.core.secrets import Secret
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Clock = Callable[[], datetime]
@@ -78,18 +79,20 @@ def business_clock() -> Clock:
 
 def read_config(path: Path) -> "Config":
     """The configuration with all of its faults found at once."""
-    from metering import config, meters, ratecard
+    from metering.config import read
+    from metering.core import meters
+    from metering.rating import segments
 
-    return config.read(
+    return read.read(
         path,
         environ=os.environ,
-        card_faults=lambda found: ratecard.faults(found.plans, meters.catalogue(found.meters)),
+        card_faults=lambda found: segments.faults(found.plans, meters.catalogue(found.meters)),
     )
 
 
 def config_for_writing(path: Path) -> "Config":
     """The configuration, where nobody else holds the store: told before anything heavy is loaded."""
-    from metering import lock
+    from metering.store import lock
 
     config = read_config(path)
     lock.refuse_if_held(config.store.directory)
@@ -98,8 +101,8 @@ def config_for_writing(path: Path) -> "Config":
 
 def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
     """Each organization's key, or why it has none."""
-    from metering.config import secret
-    from metering.errors import CredentialsError
+    from metering.core.errors import CredentialsError
+    from metering.core.secrets import secret
 
     found: dict[str, Any] = {}
     for organization in config.organizations:
@@ -112,8 +115,8 @@ def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
 
 def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
     """The secret of each webhook and channel that has one; delivery tells of those that have none."""
-    from metering.config import secret
-    from metering.errors import CredentialsError
+    from metering.core.errors import CredentialsError
+    from metering.core.secrets import secret
 
     found = {}
     for one in config.endpoints:
@@ -128,8 +131,8 @@ def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
 
 def ping_url(config: "Config") -> "Secret | CredentialsError | None":
     """The URL that complete ticks ask for, or why it is not there; None where none is configured."""
-    from metering.config import secret
-    from metering.errors import CredentialsError
+    from metering.core.errors import CredentialsError
+    from metering.core.secrets import secret
 
     if config.service.ping_url_env is None:
         return None

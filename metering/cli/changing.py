@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from metering.cli.base import api_keys, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
-from metering.errors import MeteringError
-from metering.period import rfc3339
+from metering.core.errors import MeteringError
+from metering.core.period import rfc3339
 
 
 @click.group()
@@ -19,11 +19,11 @@ def quotas() -> None:
 @with_format
 def quotas_plan(config_path: Path, form: str | None) -> None:
     """What `quotas apply` would change, by what was last read; asks nobody."""
-    from metering import quotas as changing
-    from metering import store
+    from metering.provisioning import quotas as changing
+    from metering.store import database
 
     config, now = read_config(config_path), business_clock()()
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         document = changing.plan(found, config, now)
     emit(document, document["changes"], form)
 
@@ -35,9 +35,10 @@ def quotas_plan(config_path: Path, form: str | None) -> None:
 @with_format
 def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form: str | None) -> None:
     """Makes Neon's quotas what the plans say; looks at each project before and after."""
-    from metering import cycle, ledger
-    from metering import quotas as changing
     from metering.cli.collecting import wiring
+    from metering.ledger import ledger
+    from metering.provisioning import quotas as changing
+    from metering.service import tick
 
     config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
@@ -50,7 +51,7 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
             books,
             config,
             api_keys(config),
-            cycle.clients(config, books, wiring(clock, lambda _what, _count: None)),
+            tick.clients(config, books, wiring(clock, lambda _what, _count: None)),
             wanted,
             reason="quotas apply --force" if force else "quotas apply",
             force=force,
@@ -72,9 +73,10 @@ def upgrade(  # noqa: PLR0913, PLR0917 - click hands over what was typed
     project: str, plan_id: str, transfer_to: str | None, force: bool, config_path: Path, form: str | None
 ) -> None:
     """Another plan for a project: transfer, then quotas, then its line in subscriptions.csv."""
-    from metering import cycle, ledger
-    from metering import upgrade as upgrading
     from metering.cli.collecting import wiring
+    from metering.ledger import ledger
+    from metering.provisioning import upgrade as upgrading
+    from metering.service import tick as cycle
 
     config, clock = read_config(config_path), business_clock()
     wanted = upgrading.Wanted(project_id=project, plan=plan_id, transfer_to=transfer_to, force=force)

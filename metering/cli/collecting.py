@@ -26,17 +26,17 @@ from metering.cli.base import (
     with_config,
     with_format,
 )
-from metering.errors import CredentialsError, MeteringError, UsageError
-from metering.period import Period, parse_time, rfc3339, whole_second
+from metering.core.errors import CredentialsError, MeteringError, UsageError
+from metering.core.period import Period, parse_time, rfc3339, whole_second
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from metering.config import Config
-    from metering.cycle import Tick, Wiring
-    from metering.intake import Report
-    from metering.logs import Log
-    from metering.stop import Stop
+    from metering.config.models import Config
+    from metering.core.stop import Stop
+    from metering.polling.intake import Report
+    from metering.service.logs import Log
+    from metering.service.tick import Tick, Wiring
 
 
 @contextmanager
@@ -61,7 +61,8 @@ def shown_progress() -> Iterator[Callable[[str, int], None]]:
 def poll(config_path: Path, form: str | None) -> None:
     """One polling cycle now: inventory, history, quota counters."""
     config, clock = config_for_writing(config_path), business_clock()
-    from metering import cycle, ledger
+    from metering.ledger import ledger
+    from metering.service import tick as cycle
 
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
         report = cycle.poll(books, config, api_keys(config), wiring=wiring(clock, progress))
@@ -76,7 +77,8 @@ def poll(config_path: Path, form: str | None) -> None:
 def backfill(start: str | None, end: str | None, config_path: Path, form: str | None) -> None:
     """Reads as far back as the API allows: hourly where it still can, daily and monthly beyond."""
     config, clock = config_for_writing(config_path), business_clock()
-    from metering import cycle, ledger
+    from metering.ledger import ledger
+    from metering.service import tick as cycle
 
     since, until = _moment("--from", start), _moment("--to", end)
     if since and until and since >= until:
@@ -108,17 +110,19 @@ def tick(config_path: Path) -> None:
 
 def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: "Stop | None" = None) -> "Wiring":
     """The world around a cycle: in earnest, or a rehearsal by METERING_NOW."""
-    from metering.cycle import Wiring
-    from metering.stop import Stop
+    from metering.core.stop import Stop
+    from metering.service.tick import Wiring
 
     return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)
 
 
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
     """A tick in a ledger of its own, its metrics written, and whoever waits for complete ticks told."""
-    from metering import cycle, ledger, metrics
     from metering.cli.money import report_formats, write_report
-    from metering.report import FinalReportError
+    from metering.ledger import ledger
+    from metering.operations import metrics
+    from metering.reporting.write import FinalReportError
+    from metering.service import tick as cycle
 
     with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
 
@@ -146,13 +150,13 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
 
 def _ping(config: "Config") -> list[str]:
     """Tells the dead-man's switch; the reason where that failed."""
-    from metering import notify
-    from metering.errors import CredentialsError
+    from metering.alerts import send
+    from metering.core.errors import CredentialsError
 
     url = ping_url(config)
     if url is None:
         return []
-    why = str(url) if isinstance(url, CredentialsError) else notify.ping(url.reveal())
+    why = str(url) if isinstance(url, CredentialsError) else send.ping(url.reveal())
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 
@@ -175,7 +179,7 @@ WALK_COLUMNS = ("organization", "what", "grain", "period_start", "period_end", "
 
 
 def _organization(row: Json) -> Json:
-    from metering.coverage import GRAIN_NAMES
+    from metering.core.grain import GRAIN_NAMES
 
     named = [{**walk, **({"grain": GRAIN_NAMES[walk["grain"]]} if "grain" in walk else {})} for walk in row["walks"]]
     told: Json = in_words({**row, "walks": named})
@@ -205,7 +209,12 @@ def _tell(report: "Report", now: datetime, form: str | None) -> None:
 @with_config
 def run(config_path: Path) -> None:
     """The same as a service: ticks when polls are due; SIGTERM ends it within 10 seconds."""
-    from metering import alert, ledger, logs, service, store
+    from metering.alerts import recording
+    from metering.ledger import ledger
+    from metering.ledger.alert_log import next_retry
+    from metering.service import logs
+    from metering.service import run as service
+    from metering.store import database
 
     config, clock = read_config(config_path), business_clock()
     log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
@@ -222,14 +231,14 @@ def run(config_path: Path) -> None:
     def deliver(_: "Stop") -> None:
         with ledger.open_ledger(known[0].store.directory, clock) as books:
             tried[0] = clock()
-            done = alert.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
+            done = recording.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
         log.info("delivered again", **done.outcomes)
 
     def until_retry() -> timedelta | None:
         if clock is not real_time:
             return None  # by a clock that stands still it would never be time
-        with suppress(MeteringError), store.open_reader(known[0].store.directory) as found:
-            due_at = alert.next_retry(found, tried[0])
+        with suppress(MeteringError), database.open_reader(known[0].store.directory) as found:
+            due_at = next_retry(found, tried[0])
             return None if due_at is None else due_at - clock()
         return None
 
@@ -245,8 +254,8 @@ def _listening(
     """While inside, the pages are served; polling matters more, so where the port is taken it goes on without."""
     from starlette.applications import Starlette
 
-    from metering import listener
     from metering.cli.serving import application
+    from metering.web import server
 
     if not config.service.listen:
         yield
@@ -255,9 +264,9 @@ def _listening(
         served: ASGIApp = application(config, config_of, clock)
     except CredentialsError as error:
         log.error("no dashboard is served", error=str(error))
-        served = Starlette(routes=listener.routes(config_of, clock))
+        served = Starlette(routes=server.routes(config_of, clock))
     try:
-        pages = listener.Listener(served, config.service.listen)
+        pages = server.Listener(served, config.service.listen)
     except MeteringError as error:
         log.error("no dashboard, no metrics and no health are served", error=str(error))
         yield

@@ -14,15 +14,17 @@ from metering.cli.base import business_clock, emit, read_config, with_config, wi
 @with_format
 def void(number: str, reason: str, config_path: Path, form: str | None) -> None:
     """Voids a final invoice with a credit note; `close MONTH` then issues that customer anew."""
-    from metering import corrections, cycle, ledger
+    from metering.alerts.invoices import announce_invoices
+    from metering.invoicing.voiding import void as voiding_void
+    from metering.ledger import ledger
 
     if not reason.strip():
         raise click.UsageError("--reason needs a text")
     config, clock = read_config(config_path), business_clock()
     now = clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
-        note = corrections.void(books, number, reason.strip(), now)
-        cycle.announce_invoices(books, config, [note], now)
+        note = voiding_void(books, number, reason.strip(), now)
+        announce_invoices(books, config, [note], now)
     emit(note, note["lines"], form)
 
 

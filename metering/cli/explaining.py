@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from metering.cli.base import as_id, business_clock, emit, finish, note, read_config, with_config, with_format
-from metering.errors import UsageError
-from metering.period import parse_month
+from metering.core.errors import UsageError
+from metering.core.period import parse_month
 
 
 @click.command()
@@ -21,11 +21,12 @@ from metering.period import parse_month
 @with_config
 def explain(number: str, line: str | None, month: str | None, form: str | None, config_path: Path) -> None:
     """From an invoice's LINE (its key, or its number from 1) down to the pages behind it; without LINE, all lines."""
-    from metering import explain as explaining
-    from metering import explain_text, store
+    from metering.explain import explain as explaining
+    from metering.explain import text as explain_text
+    from metering.store import database
 
     config = read_config(config_path)
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         if month is None:
             told = explaining.explain(found, number, line)
         else:
@@ -47,10 +48,12 @@ def explain(number: str, line: str | None, month: str | None, form: str | None, 
 @with_format
 def reconcile(month: str, file: Path | None, total: str | None, config_path: Path, form: str | None) -> None:
     """Our computed Neon cost against Neon's own invoice, the difference split by cause."""
-    from metering import month_report, neon_invoice, store
-    from metering import reconcile as reconciling
-    from metering.files import given_text
-    from metering.rated_month import RatedMonth
+    from metering.analysis import neon_invoice
+    from metering.analysis import reconcile as reconciling
+    from metering.core.files import given_text
+    from metering.invoicing.rated_month import RatedMonth
+    from metering.reporting import gather
+    from metering.store import database as store
 
     if (file is None) == (total is None):
         raise click.UsageError("write --invoice FILE or --total AMOUNT")
@@ -60,14 +63,14 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     with store.open_reader(config.store.directory) as found:
         wanted = RatedMonth(store=found, config=config, period=parse_month(month, now), now=now).whole
         told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
-    month_report.keep_reconciliation(config, wanted.period, told)
+    gather.keep_reconciliation(config, wanted.period, told)
     for said in told["notes"]:
         note(said)
     emit(told, reconciling.table_rows(told), form)
 
 
 def _cents_of(text: str) -> int:
-    from metering import neon_invoice
+    from metering.analysis import neon_invoice
 
     try:
         return neon_invoice.cents_of(text)
@@ -85,14 +88,17 @@ def _cents_of(text: str) -> int:
 @with_format
 def backtest(file: Path, first: str | None, last: str, config_path: Path, form: str | None) -> None:
     """What history would have cost under other plans: who would pay less or more, revenue and margin."""
-    from metering import backtest as testing
-    from metering import meters, plan_file, store
+    from metering.analysis import backtest as testing
+    from metering.analysis import plan_file
+    from metering.billing.terms import months
+    from metering.core import meters
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     plans = plan_file.read(file, config.plans, meters.catalogue(config.meters))
     since = parse_month(first, now) if first else None
     with store.open_reader(config.store.directory) as found:
-        periods = testing.months(found, since, parse_month(last, now), now)
+        periods = months(found, since, parse_month(last, now), now)
         document = testing.backtest(found, config, plans, periods, now)
     for said in document["notes"]:
         note(said)
@@ -107,17 +113,17 @@ def backtest(file: Path, first: str | None, last: str, config_path: Path, form: 
 @with_format
 def advice(count: int, config_path: Path, form: str | None) -> None:
     """The cheapest of our plans for each customer, and of Neon's for each organization, by past usage."""
-    from metering import advice as advising
-    from metering import backtest as testing
-    from metering import store
-    from metering.period import previous_month
+    from metering.analysis import advice as advising
+    from metering.billing.terms import months
+    from metering.core.period import previous_month
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     last = first = previous_month(now)
     for _ in range(count - 1):
         first = previous_month(first.start)
     with store.open_reader(config.store.directory) as found:
-        document = advising.advice(found, config, testing.months(found, first, last, now), now)
+        document = advising.advice(found, config, months(found, first, last, now), now)
     for said in document["notes"]:
         note(said)
     emit(document, [*document["customers"], *document["organizations"]], form)
@@ -128,14 +134,15 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
 @with_format
 def forecast(config_path: Path, form: str | None) -> None:
     """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
-    from metering import month_outlook, store
-    from metering.period import month_of
-    from metering.rated_month import RatedMonth
+    from metering.core.period import month_of
+    from metering.invoicing import outlook
+    from metering.invoicing.rated_month import RatedMonth
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
         running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
-        document = month_outlook.outlook(running.whole)
+        document = outlook.outlook(running.whole)
     totals = [{"customer": "total", **row} for row in document["totals"]]
     emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)
 

@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metering.cli.base import (
-    Clock,
-    business_clock,
-    emit,
-    finish,
-    in_words,
-    note,
-    read_config,
-    real_time,
-    with_config,
-)
-from metering.errors import MeteringError, UsageError
-from metering.period import Period, month_name, parse_month
+from metering.cli.base import Clock, business_clock, emit, finish, in_words, note, read_config, real_time, with_config
+from metering.core.errors import MeteringError, UsageError
+from metering.core.period import Period, month_name, parse_month
 
 if TYPE_CHECKING:
-    from metering.config import Config
+    from metering.config.models import Config
     from metering.export.rendering import Wanted
 
 FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl", "facturx", "cloudevents", "lago")
@@ -45,10 +35,11 @@ FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl
 @with_config
 def export(form: str, month: str, output: Path | None, config_path: Path, **given: Any) -> None:
     """The month's invoices or usage as other systems take them; what is exported for accounting is final."""
-    from metering import store, terms
+    from metering.billing import terms
+    from metering.billing.month import Month
+    from metering.core.files import write_whole
     from metering.export import rendering
-    from metering.files import write_whole
-    from metering.month import Month
+    from metering.store import database
 
     _refuse_misplaced(form, {name for name, value in given.items() if value})
     if given["send"] and output:
@@ -69,7 +60,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     if given["send"]:
         _send(config, clock, period, wanted)
         return
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         of_month = Month(store=found, terms=terms.of(config), period=period, now=clock())
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:
@@ -89,7 +80,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
 
 def _write_parts(parts: "Sequence[bytes]", output: Path | None, why: str) -> None:
     """Writes the parts as FILE-1, FILE-2, …, and prints their paths. Raises UsageError where no file is named."""
-    from metering.files import write_whole
+    from metering.core.files import write_whole
 
     if output is None:
         hint = "write -o FILE.csv for numbered files, -o FILE.zip for all in one, or --number NUMBER for one document"
@@ -131,12 +122,13 @@ def _refuse_misplaced(form: str, given: set[str]) -> None:
 
 def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> None:
     """Sends to Stripe; prints what was done, and ends with 3 where something is left to do."""
-    from metering import ledger, terms
-    from metering.config import secret
-    from metering.errors import ConfigError, Fault
+    from metering.billing import terms
+    from metering.billing.month import Month
+    from metering.core.errors import ConfigError, Fault
+    from metering.core.secrets import secret
     from metering.export import rendering, sending
-    from metering.month import Month
-    from metering.stripe import Stripe
+    from metering.export.stripe_api import Stripe
+    from metering.ledger import ledger
 
     found = config.stripe
     if found.secret_env is None and found.secret_file is None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from metering.cli.base import Json, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
-from metering.ids import canonical
-from metering.period import Period, month_name, parse_month, rfc3339
+from metering.core.ids import canonical
+from metering.core.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
-    from metering.blockers import Waivers
-    from metering.close import Closing
-    from metering.config import Config
-    from metering.store import Store
+    from metering.config.models import Config
+    from metering.invoicing.blockers import Waivers
+    from metering.invoicing.close import Closing
+    from metering.store.database import Store
 
 DEFAULT_FORMATS = {"html", "csv", "json"}
 
@@ -24,7 +24,7 @@ DEFAULT_FORMATS = {"html", "csv", "json"}
 @click.command()
 def price() -> None:
     """Rates quantities, read as JSON lines from stdin, against the price in each line."""
-    from metering import price_lines
+    from metering.analysis import price_lines
 
     has_error = False
     for line in sys.stdin.buffer:
@@ -63,10 +63,12 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     form: str | None,
 ) -> None:
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
-    from metering import close as closing
-    from metering import cycle, ledger, store
-    from metering.blockers import NO_WAIVERS
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
+    from metering.invoicing import close as closing
+    from metering.invoicing.blockers import NO_WAIVERS
+    from metering.ledger import ledger
+    from metering.service import tick
+    from metering.store import database
 
     config, clock = read_config(config_path), business_clock()
     now = clock()
@@ -80,11 +82,11 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if supplement:
         done = _supplemented(config, clock, period, now, dry_run=dry_run)
     elif dry_run:
-        with store.open_reader(config.store.directory) as found:
+        with database.open_reader(config.store.directory) as found:
             done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
     else:
         with ledger.open_ledger(config.store.directory, clock) as books:
-            done = cycle.close_typed(books, config, period, now, waivers=waivers, release=released)
+            done = tick.close_typed(books, config, period, now, waivers=waivers, release=released)
     is_reported = not done.is_new or _write_final(config, period, now)
     document = _closed(done, config)
     _tell(done, document, period)
@@ -104,8 +106,10 @@ def _supplemented(
     config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, *, dry_run: bool
 ) -> "Closing":
     """What a supplement did, or would do."""
-    from metering import close as closing
-    from metering import cycle, ledger, store
+    from metering.invoicing import close as closing
+    from metering.ledger import ledger
+    from metering.service import tick as cycle
+    from metering.store import database as store
 
     if dry_run:
         with store.open_reader(config.store.directory) as found:
@@ -116,7 +120,8 @@ def _supplemented(
 
 def _tell(done: "Closing", document: Json, period: Period) -> None:
     """Says on stderr what would stop the close, who is parked, what is not billed, and who has no row."""
-    from metering import blockers, check_references, unbilled
+    from metering.invoicing import blockers, unbilled
+    from metering.service import check_references
 
     if done.blocked_by:
         note(f"it would be refused: {blockers.told(period, done.blocked_by)}")
@@ -133,8 +138,8 @@ def _tell(done: "Closing", document: Json, period: Period) -> None:
 
 def _write_final(config: "Config", period: Period, now: datetime) -> bool:
     """Writes the report of a month that was closed just now, also in the formats of its draft; whether it could."""
-    from metering import store
-    from metering.errors import MeteringError
+    from metering.core.errors import MeteringError
+    from metering.store import database as store
 
     try:
         with store.open_reader(config.store.directory) as found:
@@ -147,14 +152,14 @@ def _write_final(config: "Config", period: Period, now: datetime) -> bool:
 
 def report_formats(config: "Config", period: Period) -> set[str]:
     """The formats that are written without being asked for, and those that stand there already."""
-    from metering import report as reports
+    from metering.reporting import write as reports
 
     return DEFAULT_FORMATS | reports.formats_in(config.store.directory / "reports" / month_name(period))
 
 
 def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Waivers":
     """The reasons given; raises click.UsageError where one is blank."""
-    from metering.blockers import Waivers
+    from metering.invoicing.blockers import Waivers
 
     for option, reason in (("--allow-incomplete", allow_incomplete), ("--allow-unassigned", allow_unassigned)):
         if reason is not None and not reason.strip():
@@ -167,7 +172,7 @@ def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Wai
 
 def _closed(done: "Closing", config: "Config") -> Json:
     """What a closing did, as JSON."""
-    from metering import check_references
+    from metering.service import check_references
 
     return {
         "period": {"start": rfc3339(done.month.start), "end": rfc3339(done.month.end)},
@@ -188,8 +193,8 @@ def _closed(done: "Closing", config: "Config") -> Json:
 
 def _since_draft(directory: Path, period: Period, invoices: list[Json], now: datetime) -> Json | None:
     """What differs from the last rehearsal; this one takes its place."""
-    from metering import last_draft
-    from metering.close import stands
+    from metering.invoicing import last_draft
+    from metering.invoicing.issued import stands
 
     standing = [invoice for invoice in invoices if stands(invoice)]
     found = last_draft.compared(directory, period, standing)
@@ -220,7 +225,7 @@ def _rehearsed_rows(document: Json) -> list[Json]:
 @with_config
 def report(month: str, formats: str, config_path: Path) -> None:
     """The month for finance, as files under reports/MONTH/ of the store; prints their paths."""
-    from metering import store
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
@@ -233,9 +238,9 @@ def report(month: str, formats: str, config_path: Path) -> None:
 
 def write_report(store: "Store", config: "Config", period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """The report's files, written."""
-    from metering import month_report
+    from metering.reporting import gather
 
-    return month_report.write(store, config, period, now, formats)
+    return gather.write(store, config, period, now, formats)
 
 
 COMMANDS: list[click.Command] = [price, close, report]

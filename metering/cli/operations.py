@@ -12,7 +12,7 @@ from metering.cli.base import as_id, business_clock, emit, read_config, with_con
 @with_config
 def backup(directory: Path, config_path: Path) -> None:
     """A consistent, verified copy of journal and snapshot, in a new directory under DIRECTORY."""
-    from metering import backup as copying
+    from metering.store import backup as copying
 
     config, now = read_config(config_path), business_clock()()
     made = copying.backup(config.store.directory, directory, now)
@@ -23,11 +23,11 @@ def backup(directory: Path, config_path: Path) -> None:
 @with_config
 def metrics(config_path: Path) -> None:
     """The state in Prometheus' text format; `tick` writes the same to metrics.prom in the store directory."""
-    from metering import metrics as state
-    from metering import store
+    from metering.operations import metrics as state
+    from metering.store import database
 
     config, now = read_config(config_path), business_clock()()
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         click.echo(state.exposition(found, config, now), nl=False)
 
 
@@ -39,7 +39,8 @@ def metrics(config_path: Path) -> None:
 @with_format
 def acknowledge(alarm: str, reason: str, count: str | None, config_path: Path, form: str | None) -> None:
     """Clears an alarm that `status` lists: a month may close again, a new metric parks nobody."""
-    from metering import alarms, ledger
+    from metering.invoicing import alarms
+    from metering.ledger import ledger
 
     if not reason.strip():
         raise click.UsageError("--reason needs a text")

@@ -18,11 +18,11 @@ from metering.cli.base import (
     with_config,
     with_format,
 )
-from metering.period import parse_month
+from metering.core.period import parse_month
 
 if TYPE_CHECKING:
-    from metering.config import Config
-    from metering.store import Store
+    from metering.config.models import Config
+    from metering.store.database import Store
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -57,13 +57,13 @@ PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active
 @with_format
 def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
     """Usage per organization, project and metric, with coverage."""
-    from metering import store
-    from metering.rated_month import RatedMonth
-    from metering.usage_document import usage_json
+    from metering.billing.usage_document import usage_json
+    from metering.invoicing.rated_month import RatedMonth
+    from metering.store import database
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
-    with store.open_reader(config.store.directory) as found:
+    with database.open_reader(config.store.directory) as found:
         wanted = RatedMonth(store=found, config=config, period=period, now=now)
         document = usage_json(wanted.whole, by=by, project=project)
     emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
@@ -76,9 +76,12 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
 @with_format
 def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str | None) -> None:
     """Percentage of every quota, its level and forecast."""
-    from metering import month_outlook, quota_status, store, terms
-    from metering.period import month_of, rfc3339
-    from metering.rated_month import RatedMonth
+    from metering.billing import terms
+    from metering.core.period import month_of, rfc3339
+    from metering.invoicing import outlook
+    from metering.invoicing.rated_month import RatedMonth
+    from metering.quotas import status as quota_status
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
@@ -88,7 +91,7 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
         document: Json = {"as_of": rfc3339(now), "quotas": rows}
         if with_cost:
             running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
-            document["month"] = month_outlook.outlook(running.whole)
+            document["month"] = outlook.outlook(running.whole)
     emit(document, rows, form, QUOTA_COLUMNS)
 
 
@@ -98,7 +101,8 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
 @with_format
 def invoices(month: str, config_path: Path, form: str | None) -> None:
     """The invoices of a month; drafts are computed for a month that is not closed."""
-    from metering import close, store
+    from metering.invoicing import close
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
@@ -120,12 +124,13 @@ def invoice_head(invoice: Json) -> Json:
 @with_format
 def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_path: Path, form: str | None) -> None:
     """One issued invoice or credit note."""
-    from metering import close, store
+    from metering.invoicing.issued import invoice as issued_invoice
+    from metering.store import database as store
 
     config = read_config(config_path)
     with store.open_reader(config.store.directory) as found:
         if pdf_path is None and html_path is None:
-            document = close.invoice(found, number)
+            document = issued_invoice(found, number)
             emit(document, document["lines"], form)
         else:
             _write_invoice(found, config, number, pdf_path, html_path)
@@ -134,10 +139,10 @@ def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_p
 def _write_invoice(
     found: "Store", config: "Config", number: str, pdf_path: Path | None, html_path: Path | None
 ) -> None:
-    from metering.documents import invoice_pdf, page_writer
-    from metering.files import write_whole
-    from metering.month_report import printable
-    from metering.typeset import Typesetter
+    from metering.core.files import write_whole
+    from metering.invoicing.documents import invoice_pdf, page_writer
+    from metering.invoicing.printing import printable
+    from metering.rendering.typeset import Typesetter
 
     document, background = printable(found, config, number, business_clock()())
     if pdf_path is not None:
@@ -152,8 +157,8 @@ def _write_invoice(
 @with_format
 def status(with_projects: bool, config_path: Path, form: str | None) -> None:
     """Freshness, gaps, outbox, the last cycle, what is due next, sizes."""
-    from metering import status as state
-    from metering import store
+    from metering.operations import status as state
+    from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
@@ -186,10 +191,11 @@ def alerts(action: str, alert_id: str | None, config_path: Path, form: str | Non
 
 
 def _list_alerts(config: "Config", form: str | None) -> None:
-    from metering import alert, store
+    from metering.ledger.alert_log import log
+    from metering.store import database as store
 
     with store.open_reader(config.store.directory) as found:
-        rows = alert.log(found)
+        rows = log(found)
     for row in rows:
         row["deliveries"] = in_words(row["deliveries"])
     emit({"alerts": rows}, rows, form, ALERT_COLUMNS)
@@ -197,11 +203,12 @@ def _list_alerts(config: "Config", form: str | None) -> None:
 
 def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
     """Makes an alert due again and delivers what is due; returns the endpoints."""
-    from metering import alert, ledger
+    from metering.alerts import recording
+    from metering.ledger import ledger
 
     with ledger.open_ledger(config.store.directory, clock) as books:
-        endpoints = alert.resend(books, alert_id, config, clock())
-        alert.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
+        endpoints = recording.resend(books, alert_id, config, clock())
+        recording.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
     return endpoints
 
 
@@ -211,7 +218,7 @@ def _resend(config: "Config", alert_id: str) -> None:
 
 
 def _test_endpoints(config: "Config", form: str | None) -> None:
-    from metering import alert
+    from metering.alerts import recording as alert
 
     sent = alert.test_event(config, endpoint_secrets(config), business_clock()(), real_time)
     rows = [

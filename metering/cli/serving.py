@@ -16,7 +16,8 @@ from metering.cli.base import Clock, as_id, business_clock, note, read_config, w
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from metering.config import Config, Secret
+    from metering.config.models import Config
+    from metering.core.secrets import Secret
     from metering.web.guard import Access
 
 
@@ -36,8 +37,8 @@ def serve(listen: str | None, link: str | None, days: int, config_path: Path) ->
 
 def _listening_on(config: "Config", listen: str | None) -> "Config":
     """The configuration with another address. Raises ConfigError where others could reach it and nobody is asked."""
-    from metering.config_patterns import is_loopback, listen_parts
-    from metering.errors import ConfigError, Fault, UsageError
+    from metering.core.addresses import is_loopback, listen_parts
+    from metering.core.errors import ConfigError, Fault, UsageError
 
     if listen is not None:
         try:
@@ -56,7 +57,7 @@ def _listening_on(config: "Config", listen: str | None) -> "Config":
 
 def serve_until_stopped(config: "Config", clock: Clock) -> None:
     """Listens until SIGTERM, or Ctrl-C."""
-    from metering.listener import Listener
+    from metering.web.server import Listener
 
     with Listener(application(config, lambda: config, clock), config.service.listen) as pages, _stopped() as stop:
         note(f"serving on http://{pages.address}/ until Ctrl-C")
@@ -80,9 +81,8 @@ def _stopped() -> "Iterator[threading.Event]":
 
 def application(config: "Config", config_of: "Callable[[], Config]", clock: Clock) -> "ASGIApp":
     """The dashboard with metrics and health; `config` says who is let in, from the start to the end."""
-    from metering import listener
     from metering.cli.reading import resend
-    from metering.web import app
+    from metering.web import app, server
     from metering.web.desk import Desk
     from metering.web.edition import Editions
 
@@ -93,7 +93,7 @@ def application(config: "Config", config_of: "Callable[[], Config]", clock: Cloc
         link_secret=link_secret(config),
         resend=lambda alert_id: resend(config_of(), clock, alert_id),
     )
-    return app.application(desk, listener.routes(config_of, clock))
+    return app.application(desk, server.routes(config_of, clock))
 
 
 def access(config: "Config") -> "Access":
@@ -116,7 +116,7 @@ def link_secret(config: "Config") -> "Secret | None":
 
 
 def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | None":
-    from metering.config import secret
+    from metering.core.secrets import secret
     from metering.web.links import refuse_weak
 
     return refuse_weak(secret(env_name, file, os.environ), what) if env_name or file else None
@@ -124,7 +124,7 @@ def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | Non
 
 def customer_link(config: "Config", clock: Clock, customer: str, days: int) -> str:
     """The address of one customer's own page. Raises ConfigError without a secret, MeteringError for a stranger."""
-    from metering.errors import ConfigError, Fault, MeteringError
+    from metering.core.errors import ConfigError, Fault, MeteringError
     from metering.web import links
     from metering.web.edition import Edition
 

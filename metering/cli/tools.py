@@ -24,7 +24,7 @@ from metering.cli.base import (
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
 def init(directory: Path) -> None:
     """Writes a commented config.toml with example customers and subscriptions; never overwrites."""
-    from metering import init as writer
+    from metering.config import starter as writer
 
     click.echo(writer.write(directory))
 
@@ -35,8 +35,8 @@ def init(directory: Path) -> None:
 @with_format
 def check(send_test: bool, config_path: Path, form: str | None) -> None:
     """Everything that can be known before the first poll: configuration, credentials, store, endpoints."""
-    from metering import check as checks
-    from metering.errors import ConfigError
+    from metering.core.errors import ConfigError
+    from metering.service import check as checks
 
     try:
         config, clock = read_config(config_path), business_clock()
@@ -70,7 +70,7 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
 @click.option("--serve", "is_served", is_flag=True, help="Then keep the dashboard up until Ctrl-C.")
 def demo(projects: int, directory: Path | None, seed: int, is_served: bool) -> None:
     """No account needed: a sandbox API, two months of usage, alerts, invoices and a report."""
-    from metering import rehearse
+    from metering.cli.demo import demo as rehearse
     from metering.cli.serving import serve_until_stopped
 
     target = directory or Path("metering-demo")
@@ -88,22 +88,24 @@ def demo(projects: int, directory: Path | None, seed: int, is_served: bool) -> N
 @click.option("--fault", "faults", multiple=True, help="What to get wrong, such as 429:0.1 or truncate:0.02.")
 def sandbox(port: int, projects: int, seed: int, moment: str | None, faults: tuple[str, ...]) -> None:
     """The sandbox Neon API alone: a server for rehearsals and for other people's clients."""
-    from metering import sandbox as server
-    from metering.errors import UsageError
-    from metering.period import parse_time, whole_second
+    from metering.core.errors import UsageError
+    from metering.core.period import parse_time, whole_second
+    from metering.sandbox.gate import Clock
+    from metering.sandbox.server import main
 
     try:
-        clock = server.Clock.at(whole_second(parse_time(moment))) if moment else server.Clock(real_time)
+        clock = Clock.at(whole_second(parse_time(moment))) if moment else Clock(real_time)
     except ValueError as error:
         raise UsageError(f"--now: {error}") from None
-    server.main(port=port, projects=projects, seed=seed, clock=clock, faults=faults)
+    main(port=port, projects=projects, seed=seed, clock=clock, faults=faults)
 
 
 @click.command()
 @with_config
 def verify(config_path: Path) -> None:
     """Re-derives everything: hash chain, store against journal, final invoices rated again to the same bytes."""
-    from metering import audit, ledger
+    from metering.ledger import ledger
+    from metering.operations import verify as audit
 
     config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
@@ -121,7 +123,7 @@ def verify(config_path: Path) -> None:
 @with_config
 def rebuild(config_path: Path) -> None:
     """Builds the store anew from the journal."""
-    from metering import audit
+    from metering.operations import verify as audit
 
     config = read_config(config_path)
     records = audit.rebuild(config.store.directory)

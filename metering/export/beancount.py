@@ -7,10 +7,10 @@ transactions with the other sign.
 import re
 from collections.abc import Iterator
 
+from metering.core.money import amount_text, parse_amount
+from metering.core.text import visible
 from metering.export.documents import Book, Json, is_credit_note, tax_title
 from metering.export.shares import payable, shares
-from metering.figures import visible
-from metering.money import amount_text, parse_amount
 
 _LINK = re.compile(r"[A-Za-z0-9\-_/.]+")
 

@@ -6,8 +6,8 @@ Pure. Numbers, dates and codes are ours and stand as they are; text comes from o
 import re
 from collections.abc import Iterable, Sequence
 
-from metering.figures import visible
-from metering.formulas import imported, opened
+from metering.core.formulas import imported, opened
+from metering.core.text import visible
 
 Cell = str | None
 _BREAKS = re.compile(r"[\t\n\v\f\r]+")

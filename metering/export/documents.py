@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metering import close
-from metering.config import Config, Customer, ExportsConfig, SellerConfig
-from metering.errors import MeteringError
-from metering.month import Month
-from metering.paper import Papers, papers
-from metering.period import month_name
+from metering.billing.month import Month
+from metering.config.exports import ExportsConfig
+from metering.config.models import Config, SellerConfig
+from metering.core.errors import MeteringError
+from metering.core.parties import Customer
+from metering.core.period import month_name
+from metering.invoicing import close
+from metering.invoicing.paper import Papers, papers
 
 Json = dict[str, Any]
 

@@ -12,14 +12,16 @@ from fractions import Fraction
 from operator import itemgetter
 from typing import Any
 
-from metering import tax, tax_ids
-from metering.config import Customer, SellerConfig
-from metering.errors import ConfigError, Fault, MeteringError
+from metering.config.models import SellerConfig
+from metering.core import tax_ids
+from metering.core.errors import ConfigError, Fault, MeteringError
+from metering.core.money import amount_text, minor_units, round_amount
+from metering.core.parties import Customer
+from metering.core.period import parse_time
+from metering.core.text import visible
 from metering.export.documents import Book, Json, is_credit_note
 from metering.export.shares import Share, payable, shares
-from metering.figures import visible
-from metering.money import amount_text, minor_units, round_amount
-from metering.period import parse_time
+from metering.invoicing import tax
 
 UNITS = {"CU-hour": "HUR", "GB": "E34"}
 """Our units that UN/ECE recommendation 20 has a code for; everything else is one piece (C62) at its amount."""

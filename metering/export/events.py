@@ -14,9 +14,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from metering.month import Month
-from metering.period import Period, parse_time
-from metering.usage_document import usage_json
+from metering.billing.month import Month
+from metering.billing.usage_document import usage_json
+from metering.core.period import Period, parse_time
 
 Json = dict[str, Any]
 

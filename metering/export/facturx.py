@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from metering.config import Config
-from metering.documents import invoice_pdf, made_at
+from metering.billing.month import Month
+from metering.config.models import Config
 from metering.export import einvoice
 from metering.export.documents import Book, Json, is_credit_note, issued
-from metering.month import Month
-from metering.month_report import background
-from metering.typeset import Typesetter
+from metering.invoicing.documents import invoice_pdf, made_at
+from metering.invoicing.printing import background
+from metering.rendering.typeset import Typesetter
 
 _XMP_TIME = re.compile(rb"(<xmp:(?:Create|Modify)Date>)[^<]{25}")
 _PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")

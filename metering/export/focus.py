@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from metering.core.money import exact_text, round_amount
 from metering.export.documents import Book, Json, tax_title
 from metering.export.focus_columns import Row, fits
 from metering.export.shares import Share, shares
-from metering.money import exact_text, round_amount
 
 UNITS = {"CU-hour": "Hours", "GB-month": "GB-Months", "GB": "GB", "branch-month": "Branch-Months", "month": "Months"}
 """Our units as FOCUS spells them; another stands as it is."""

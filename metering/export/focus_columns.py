@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from metering.errors import ExactnessError
+from metering.core.errors import ExactnessError
 from metering.export import csv_file
 
 Row = Mapping[str, str | None]

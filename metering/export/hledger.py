@@ -6,10 +6,10 @@ Pure. `check --strict` accepts it as it stands once its accounts and commodities
 import re
 from collections.abc import Iterator
 
+from metering.core.money import amount_text, minor_units, parse_amount
+from metering.core.text import visible
 from metering.export.documents import Book, Json, is_credit_note, tax_title
 from metering.export.shares import payable, shares
-from metering.figures import visible
-from metering.money import amount_text, minor_units, parse_amount
 
 _MARKS = re.compile(r"[;|]")
 """What begins a comment or ends a payee."""

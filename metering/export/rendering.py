@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache, partial
 
-from metering import cost
-from metering.config import Config
-from metering.errors import Fault, MeteringError, UsageError
+from metering.billing import cost
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.errors import Fault, MeteringError, UsageError
+from metering.core.period import month_name, rfc3339
 from metering.export import (
     beancount,
     documents,
@@ -27,10 +29,8 @@ from metering.export import (
     xero,
 )
 from metering.export.documents import Book, Json
-from metering.month import Month
-from metering.paper import Papers, papers
-from metering.period import month_name, rfc3339
-from metering.rated_month import RatedMonth
+from metering.invoicing.paper import Papers, papers
+from metering.invoicing.rated_month import RatedMonth
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     "focus": frozenset({"drafts", "cost", "number"}),

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from metering.errors import MeteringError
+from metering.core.errors import MeteringError
+from metering.core.period import rfc3339
 from metering.export.documents import Book, is_credit_note
 from metering.export.stripe import form, items
-from metering.ledger import Ledger
-from metering.period import rfc3339
-from metering.stripe import Answer, Stripe
+from metering.export.stripe_api import Answer, Stripe
+from metering.ledger.ledger import Ledger
 
 Json = dict[str, Any]
 

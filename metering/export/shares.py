@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from metering.money import amount_text, apportioned, parse_amount
-from metering.tax import by_tax, lines_before_tax, lines_of
+from metering.core.money import amount_text, apportioned, parse_amount
+from metering.invoicing.tax import by_tax, lines_before_tax, lines_of
 
 Json = dict[str, Any]
 

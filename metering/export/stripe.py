@@ -9,13 +9,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from metering.errors import ConfigError, Fault
+from metering.core.errors import ConfigError, Fault
+from metering.core.money import amount_text, minor_units, parse_amount
+from metering.core.period import parse_time
+from metering.core.text import visible
 from metering.export.documents import Book, Json, tax_title
 from metering.export.events import event_id
 from metering.export.shares import shares
-from metering.figures import visible
-from metering.money import amount_text, minor_units, parse_amount
-from metering.period import parse_time
 
 # docs.stripe.com/currencies: digits of its integers that are not 2. ISK and UGX have none, and are sent with 2.
 _NO_DIGITS = frozenset(

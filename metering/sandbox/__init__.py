@@ -6,12 +6,7 @@ spoils them on request. Imports nothing of the product but the ground: what a cl
 something that knows nothing of it.
 """
 
-from metering.sandbox.access import (
-    PAID_ORGANIZATION_KEY,
-    PERSONAL_KEY,
-    PROJECT_KEY,
-    SPONSORED_ORGANIZATION_KEY,
-)
+from metering.sandbox.access import PAID_ORGANIZATION_KEY, PERSONAL_KEY, PROJECT_KEY, SPONSORED_ORGANIZATION_KEY
 from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, PLANS, SPONSORED_ORGANIZATION, Extras, Fleet
 from metering.sandbox.gate import UNLIMITED, Clock, Limits

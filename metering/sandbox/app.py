@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from metering.period import parse_time, rfc3339
+from metering.core.period import parse_time, rfc3339
 from metering.sandbox import history, inventory
 from metering.sandbox import query as queries
 from metering.sandbox.consumption import METRICS

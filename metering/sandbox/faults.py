@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from metering.errors import UsageError
+from metering.core.errors import UsageError
 from metering.sandbox.project import draw
 
 _PLAIN = ("duplicate-project", "loop-cursor", "unavailable-project")

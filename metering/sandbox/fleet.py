@@ -12,7 +12,7 @@ idle or light. One project in 16 is deleted, one in 48 lives three hours only. N
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from metering.period import DAY, HOUR, floor_month
+from metering.core.period import DAY, HOUR, floor_month
 from metering.sandbox.project import Organization, Project, draw, number_from
 from metering.sandbox.quotas import with_quotas
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from metering.period import floor_month, month_of, rfc3339
+from metering.core.period import floor_month, month_of, rfc3339
 from metering.sandbox.consumption import children_on, root_size, seconds_of
 from metering.sandbox.history import branch_ids
 from metering.sandbox.project import Organization, Project, draw

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from itertools import pairwise
 from uuid import UUID
 
-from metering.period import next_month
+from metering.core.period import next_month
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

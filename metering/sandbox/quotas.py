@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from metering.period import HOUR, floor_month
+from metering.core.period import HOUR, floor_month
 from metering.sandbox.consumption import (
     COMPUTE,
     PRIVATE,

@@ -12,16 +12,12 @@ from types import TracebackType
 import uvicorn
 from starlette.applications import Starlette
 
-from metering.errors import UsageError
-from metering.period import rfc3339
-from metering.sandbox.access import (
-    PAID_ORGANIZATION_KEY,
-    PERSONAL_KEY,
-    PROJECT_KEY,
-    SPONSORED_ORGANIZATION_KEY,
-)
-from metering.sandbox.app import BASE_PATH, Clock, create_app
+from metering.core.errors import UsageError
+from metering.core.period import rfc3339
+from metering.sandbox.access import PAID_ORGANIZATION_KEY, PERSONAL_KEY, PROJECT_KEY, SPONSORED_ORGANIZATION_KEY
+from metering.sandbox.app import create_app
 from metering.sandbox.fleet import Fleet
+from metering.sandbox.gate import BASE_PATH, Clock
 
 _START_SECONDS = 10
 _POLL_SECONDS = 0.005

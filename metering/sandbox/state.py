@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from metering.period import floor_month, next_month
+from metering.core.period import floor_month, next_month
 from metering.sandbox.consumption import METRICS, Consumption, moment_of, seconds_of
 from metering.sandbox.fleet import Fleet
 from metering.sandbox.project import NeonPeriod, Organization, Project, periods

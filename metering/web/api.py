@@ -10,13 +10,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metering import close, ratecard
-from metering.errors import MeteringError, UsageError
-from metering.figures import visible
-from metering.ids import canonical
-from metering.period import parse_month, rfc3339
-from metering.report_facts import Row
-from metering.usage_document import usage_json
+from metering.billing.usage_document import usage_json
+from metering.core.errors import MeteringError, UsageError
+from metering.core.ids import canonical
+from metering.core.period import parse_month, rfc3339
+from metering.core.rows import Row
+from metering.core.text import visible
+from metering.invoicing.issued import invoice as issued_invoice
+from metering.rating import segments
 from metering.web import openapi
 from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, NotFoundError, status_of
 from metering.web.edition import Edition, MonthFigures
@@ -97,7 +98,7 @@ def invoice(edition: Edition, request: Request) -> Document:
     """What `invoice` prints."""
     number = _given(request, "number")
     try:
-        found: Row = edition.ask(("invoice", number), lambda store: close.invoice(store, number))
+        found: Row = edition.ask(("invoice", number), lambda store: issued_invoice(store, number))
     except MeteringError as error:
         raise NotFoundError(str(error), hint=error.hint) from None
     return found
@@ -124,7 +125,7 @@ def _counted(delivery: Row) -> Document:
 
 def plans(edition: Edition, _: Request) -> Document:
     """The plans on offer."""
-    return {"plans": [ratecard.plain(plan) for plan in edition.config.plans]}
+    return {"plans": [segments.plain(plan) for plan in edition.config.plans]}
 
 
 def cycles(edition: Edition, _: Request) -> Document:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from metering.errors import MeteringError
+from metering.core.errors import MeteringError
 from metering.web import api, pages, pages_own, pages_state
 from metering.web.desk import ASSETS, Desk, NotFoundError, asset
 from metering.web.guard import Guard

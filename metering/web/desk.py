@@ -14,13 +14,14 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from metering import charts, stall
-from metering.config import Secret
-from metering.errors import MeteringError, StoreBusyError, StoreDamagedError, UsageError
-from metering.figures import printed_moment
-from metering.files import data_directory
-from metering.period import parse_time
-from metering.templates import environment
+from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError, UsageError
+from metering.core.files import data_directory
+from metering.core.period import parse_time
+from metering.core.secrets import Secret
+from metering.polling.cycle import patience
+from metering.rendering import charts
+from metering.rendering.figures import printed_moment
+from metering.rendering.templates import environment
 from metering.web import download, tables
 from metering.web.edition import Edition, Editions
 from metering.web.guard import Access
@@ -180,4 +181,4 @@ def _is_stale(edition: Edition) -> bool:
     as_of = edition.data_as_of
     if as_of is None:
         return False
-    return edition.now - parse_time(as_of) > stall.patience(edition.config.schedule.poll_minutes)
+    return edition.now - parse_time(as_of) > patience(edition.config.schedule.poll_minutes)

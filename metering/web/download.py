@@ -5,10 +5,10 @@ Pure: a listing in, bytes out. What a spreadsheet would take for a formula stays
 
 import json
 
-from metering.period import parse_time
-from metering.report_tables import cell, csv_text
+from metering.core.period import parse_time
+from metering.rendering.tables import cell, csv_text
+from metering.rendering.workbook import single_sheet
 from metering.web.listing import Listing
-from metering.workbook import single_sheet
 
 TYPES = {
     "csv": "text/csv; charset=utf-8",

@@ -14,18 +14,27 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Generic, TypeVar, overload
 
-from metering import alert, backtest, close, lock, month_outlook, month_report, project_list, quota_status, report_data
-from metering import status as state
-from metering import store as door
-from metering import terms as terms_of_month
-from metering.config import Config
-from metering.errors import MeteringError
-from metering.ids import canonical
-from metering.month import Month
-from metering.period import Period, month_name, month_of, parse_month, rfc3339
-from metering.rated_month import RatedMonth
-from metering.report_facts import Facts, Row, Table, grouped
-from metering.store import Store
+from metering.billing import terms as terms_of_month
+from metering.billing.month import Month
+from metering.billing.terms import months as terms_months
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.ids import canonical
+from metering.core.period import Period, month_name, month_of, parse_month, rfc3339
+from metering.core.rows import Row, Table, grouped
+from metering.invoicing import close
+from metering.invoicing import outlook as month_outlook
+from metering.invoicing.rated_month import RatedMonth
+from metering.ledger.alert_log import attempts as alert_log_attempts
+from metering.ledger.alert_log import log
+from metering.operations import status as state
+from metering.quotas import status as quota_status
+from metering.reporting import build, gather
+from metering.reporting import projects as project_list
+from metering.reporting.facts import Facts
+from metering.store import database as door
+from metering.store import lock
+from metering.store.database import Store
 from metering.web import rows, tables
 from metering.web.listing import Sheet
 
@@ -231,12 +240,12 @@ class Edition:
     @Once
     def alerts(self) -> Table:
         """What `alerts` prints, the latest first."""
-        return alert.log(self.store)[::-1]
+        return log(self.store)[::-1]
 
     @Once
     def attempts(self) -> Table:
         """Every delivery attempt."""
-        return alert.attempts(self.store)
+        return alert_log_attempts(self.store)
 
     @Once
     def cycles(self) -> Table:
@@ -252,7 +261,7 @@ class Edition:
     def months(self) -> Sequence[str]:
         """The months that anything is known of, the latest first."""
         running = month_of(self.now)
-        return [month_name(period) for period in backtest.months(self.store, None, running, self.now)][::-1]
+        return [month_name(period) for period in terms_months(self.store, None, running, self.now)][::-1]
 
 
 class MonthFigures:
@@ -286,12 +295,12 @@ class MonthFigures:
     def facts(self) -> Facts:
         """All that its report is made from."""
         edition = self.edition
-        return month_report.facts(edition.store, edition.config, self.period, edition.now, dict(self.invoices))
+        return gather.facts(edition.store, edition.config, self.period, edition.now, dict(self.invoices))
 
     @Once
     def report(self) -> dict[str, Any]:
         """The report of the month."""
-        return report_data.build(self.facts)
+        return build.build(self.facts)
 
     @Once
     def invoices(self) -> Row:

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metering.config import Secret
-from metering.config_patterns import is_loopback
+from metering.core.addresses import is_loopback
+from metering.core.secrets import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from metering.config import Secret
-from metering.errors import CredentialsError, UsageError
-from metering.ids import canonical
-from metering.period import parse_time, rfc3339
+from metering.core.errors import CredentialsError, UsageError
+from metering.core.ids import canonical
+from metering.core.period import parse_time, rfc3339
+from metering.core.secrets import Secret
 
 SHORTEST_SECRET = 20
 DAYS = 30

@@ -10,10 +10,10 @@ from decimal import Decimal
 from functools import cached_property
 from urllib.parse import urlencode
 
-from metering.figures import visible
-from metering.ids import canonical
-from metering.report_facts import Row
-from metering.report_tables import NUMBER, TEXT
+from metering.core.ids import canonical
+from metering.core.rows import Row
+from metering.core.text import visible
+from metering.rendering.tables import NUMBER, TEXT
 
 ROWS_PER_PAGE = 50
 MOST_CHOICES = 60

@@ -12,14 +12,16 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metering import close, explain, month_profile
-from metering.errors import MeteringError, UsageError
-from metering.ids import canonical
-from metering.invoice_sheet import TITLES
-from metering.month import Month
-from metering.period import DAY, Period, floor_day, parse_time
-from metering.report_facts import Row, Table
-from metering.store import Store
+from metering.billing import profile as month_profile
+from metering.billing.month import Month
+from metering.core.errors import MeteringError, UsageError
+from metering.core.ids import canonical
+from metering.core.period import DAY, Period, floor_day, parse_time
+from metering.core.rows import Row, Table
+from metering.explain import explain
+from metering.invoicing.issued import invoice as issued_invoice
+from metering.invoicing.sheet import TITLES
+from metering.store.database import Store
 from metering.web import rows, tables
 from metering.web.desk import Desk, NotFoundError
 from metering.web.edition import Edition, MonthFigures
@@ -213,7 +215,7 @@ def _document(request: Request, edition: Edition) -> Row:
     number = request.query_params.get("number")
     if number:
         try:
-            return edition.ask(("invoice", number), lambda store: close.invoice(store, number))
+            return edition.ask(("invoice", number), lambda store: issued_invoice(store, number))
         except MeteringError as error:
             raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
     return draft(month_of(request, edition), canonical(request.query_params.get("customer", "")))

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metering.errors import MeteringError
-from metering.report_facts import Row
+from metering.core.errors import MeteringError
+from metering.core.rows import Row
 from metering.web import links, rows
 from metering.web.desk import Desk
 from metering.web.pages import customer_name, month_of, usage

@@ -10,11 +10,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from metering import backtest, journal, meters, plan_file
-from metering.errors import JournalDamagedError, MeteringError, StoreBusyError, UsageError
-from metering.ledger import JOURNAL
-from metering.period import parse_month
-from metering.report_facts import Row
+from metering.analysis import backtest, plan_file
+from metering.billing.terms import months
+from metering.core import meters
+from metering.core.errors import JournalDamagedError, MeteringError, StoreBusyError, UsageError
+from metering.core.period import parse_month
+from metering.core.rows import Row
+from metering.store import journal
+from metering.store.journal import JOURNAL
 from metering.web import tables
 from metering.web.desk import Desk, NotFoundError
 from metering.web.edition import Edition
@@ -126,7 +129,7 @@ def tested(edition: Edition, text: str, first: str | None, last: str | None) -> 
         raise UsageError(f"the plans are longer than {LONGEST_PLANS} characters", hint="use `metering backtest`")
     since, until = (parse_month(month or "previous", edition.now) for month in (first, last))
     found = plan_file.parse(text, edition.config.plans, meters.catalogue(edition.config.meters))
-    periods = backtest.months(edition.store, since, until, edition.now)
+    periods = months(edition.store, since, until, edition.now)
     key = ("backtest", text, since.start, until.start)
     return edition.ask(key, lambda store: backtest.backtest(store, edition.config, found, periods, edition.now))
 

@@ -6,8 +6,8 @@ Pure: rows in, rows out; no figure is made here.
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
-from metering.figures import money_text
-from metering.report_facts import Row, Table, column_sum
+from metering.core.rows import Row, Table, column_sum
+from metering.rendering.figures import money_text
 
 
 def quotas(rows: Iterable[Row]) -> Table:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from metering.config import Secret
-from metering.listener import Listener
+from metering.core.secrets import Secret
 from metering.web import links
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.edition import Editions
 from metering.web.guard import Access
+from metering.web.server import Listener
 from tests import web_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

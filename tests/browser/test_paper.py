@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from metering.report import write
-from metering.report_data import build
+from metering.reporting.build import build
+from metering.reporting.write import write
 from tests.sample_month import facts
 from tests.test_report import around, poisoned
 

@@ -1,0 +1,123 @@
+"""What was told as begun and still lasts: its end is recorded once, and Alertmanager is reminded until then.
+
+All of it is derived from the alert ledger and the quotas as they stand; nothing of its own is kept. Must not decide
+whether a crossing is told, nor put anything into words.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from metering.alerts import recipients, recording, send
+from metering.alerts.wording import worded
+from metering.config.models import Config
+from metering.core.period import parse_time
+from metering.core.rows import Row
+from metering.core.secrets import Secret
+from metering.ledger.ledger import Ledger
+from metering.quotas.evaluation import key_of
+from metering.store.database import Store
+
+ALERTS_PER_POST = 200
+
+Told = Mapping[str, Any]
+"""A row of alerts_firing.sql."""
+QuotaOf = Mapping[tuple[str, str], Row]
+"""Quota rows that reached a threshold, by project and quota."""
+
+
+# -- what ended
+
+
+def resolve(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) -> int:
+    """Record the end of every crossing that was told and that the quota rows (those reached) no longer bear out.
+
+    Only for channels with incidents, each for what it was told. Returns how many ended; they end once.
+    """
+    told = _told(ledger.store, recipients.with_incidents(config))
+    quotas = {(row["project_id"], row["quota"]): row for row in rows}
+    ended = [one for one in told if one["quota"] is not None and not _lasts(one, quotas)]
+    endpoints: dict[str, list[str]] = {}
+    for one in ended:
+        endpoints.setdefault(one["alert_id"], []).append(one["endpoint"])
+    ends = {one["alert_id"]: _end(one, quotas, now) for one in ended}
+    recording.record_events(
+        ledger, [recording.event("quota.resolved", data, endpoints[key], now) for key, data in ends.items()]
+    )
+    return len(ends)
+
+
+def _told(store: Store, endpoints: list[str]) -> list[Told]:
+    if not endpoints:
+        return []
+    return list(store.query("alerts_firing", endpoints=endpoints).iter_rows(named=True))
+
+
+def _lasts(told: Told, quotas: QuotaOf) -> bool:
+    """Whether the same limit, in the same period, is still reached to the same percentage."""
+    row = quotas.get((told["project_id"], told["quota"]))
+    if row is None or row["used"] is None or row["limit"] is None:
+        return False
+    key = key_of(row, told["threshold_percent"])
+    is_same = key.period_start == told["period_start"] and key.limit == int(told["quota_limit"])
+    return is_same and int(row["used"]) * 100 >= key.threshold_percent * key.limit
+
+
+def _end(told: Told, quotas: QuotaOf, now: datetime) -> dict[str, Any]:
+    began = json.loads(told["body"])
+    data = {name: value for name, value in began["data"].items() if name not in ("forecast", "summary")}
+    data |= {
+        "alert_id": recording.event_id("quota.resolved", told["alert_id"]),
+        "resolves": told["alert_id"],
+        "started_at": began["timestamp"],
+        "reason": _reason(told, data, quotas, now),
+    }
+    return data | {"summary": worded({"type": "quota.resolved", "data": data}).paragraph}
+
+
+def _reason(told: Told, data: Row, quotas: QuotaOf, now: datetime) -> str:
+    row = quotas.get((told["project_id"], told["quota"]))
+    if now >= parse_time(data["period"]["end"]) or (row and key_of(row, 0).period_start != told["period_start"]):
+        return "a new period began"
+    if row and row["limit"] != data["limit"]:
+        return f"the limit is {row['limit']} {data['unit']}s now"
+    return f"{told['threshold_percent']} % is not reached any more, or the limit or the project is gone"
+
+
+# -- what lasts
+
+
+def remind(
+    ledger: Ledger, config: Config, secrets: Mapping[str, Secret], clock: Callable[[], datetime]
+) -> tuple[str, ...]:
+    """Post all that lasts to each Alertmanager again, which forgets it otherwise; a sentence for each that failed.
+
+    What is in the outbox still is the outbox's. `clock` is the real time. Recorded nowhere: each tick does it again.
+    """
+    told = _told(ledger.store, recipients.with_incidents(config, "alertmanager"))
+    if not told:
+        return ()
+    ready, _ = recipients.ready(config, secrets)  # who is not ready was told of by the delivery
+    lasting: dict[str, list[str]] = {}
+    for one in told:
+        if one["endpoint"] in ready and one["state"] in ("delivered", "failed"):
+            lasting.setdefault(one["endpoint"], []).append(one["body"])
+    failures: dict[str, str] = {}
+
+    def keep(target: send.Target, _message: send.Message, attempt: send.Attempt) -> None:
+        if attempt.outcome != "delivered":
+            failures.setdefault(target.name, attempt.error)
+
+    now = clock()
+    queues = [
+        (ready[name].target, [recipients.reminder(ready[name], some, now) for some in _batches(bodies)])
+        for name, bodies in lasting.items()
+    ]
+    asyncio.run(send.deliver_queues(queues, clock, keep))
+    return tuple(f"{name} was not reminded of what lasts: {error}" for name, error in sorted(failures.items()))
+
+
+def _batches(bodies: list[str]) -> Iterator[list[str]]:
+    return (bodies[start : start + ALERTS_PER_POST] for start in range(0, len(bodies), ALERTS_PER_POST))

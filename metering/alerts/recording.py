@@ -1,0 +1,284 @@
+"""Alerts: record each crossing once with the message for every endpoint, deliver what is due, record how it went.
+
+Knows the events, their JSON and who is told. An alert and its outbox rows are one record of the journal, so a crash
+leaves both or neither; its id comes from what it is about, so nothing is told twice. A crash between sending and
+recording sends again with the same id and bytes: receivers drop what they have seen. Must not compute a percentage or
+open a socket.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from metering.alerts import recipients, send
+from metering.alerts.wording import worded
+from metering.config.models import Config
+from metering.core.errors import CredentialsError, MeteringError
+from metering.core.period import parse_time, rfc3339
+from metering.core.quotas import EXCEEDED_PERCENT, QUOTAS
+from metering.core.rows import Row
+from metering.core.secrets import Secret
+from metering.ledger.ledger import Ledger
+from metering.quotas.evaluation import Crossing, CrossingKey, crossings
+from metering.store.database import Store
+
+LARGEST_BODY_BYTES = 20_000
+"""Standard Webhooks asks for less; names are clipped so that no alert comes near."""
+LONGEST_TEXT = 300
+ALERTS_PER_RECORD = 500
+MOST_PER_ENDPOINT = 5_000
+"""So many messages are read for one endpoint and run; the rest stays due."""
+
+
+# -- events
+
+
+def event_id(*parts: object) -> str:
+    """Derive an id from what an event is about: the same facts give the same id, on any day and after any rebuild."""
+    text = json.dumps([str(part) for part in parts], ensure_ascii=True)
+    return "alert_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def crossing_id(key: CrossingKey) -> str:
+    """Give the alert id of a crossing."""
+    return event_id(key.project_id, key.quota, rfc3339(key.period_start), key.limit, key.threshold_percent)
+
+
+def event_type(threshold_percent: int) -> str:
+    """Name the event of a threshold."""
+    return "quota.exceeded" if threshold_percent >= EXCEEDED_PERCENT else "quota.threshold_reached"
+
+
+def body(kind: str, data: Mapping[str, Any], now: datetime) -> str:
+    """Write a message as it is sent, byte for byte, at every attempt."""
+    text = json.dumps({"type": kind, "timestamp": rfc3339(now), "data": data}, ensure_ascii=False)
+    # A lone surrogate in a name has no UTF-8 form.
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
+    assert len(text.encode()) < LARGEST_BODY_BYTES, f"{kind} outgrew a webhook"
+    return text
+
+
+def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[str, Any]:
+    """Write the `data` of a quota event (contract 5.5), with names of any length clipped."""
+    row, key = crossing.row, crossing.key
+    customer = row["customer"]
+    name = None if customer is None else customer_names.get(str(customer), str(customer))
+    data: dict[str, Any] = {
+        "alert_id": crossing_id(key),
+        "project": {"id": row["project_id"], "name": clipped(row["project_name"])},
+        "customer": {"id": clipped(customer), "name": clipped(name)},
+        "plan": clipped(row["plan"]),
+        "quota": key.quota,
+        "threshold_percent": key.threshold_percent,
+        "effect_at_limit": QUOTAS[key.quota].effect_at_limit,
+    }
+    data |= {name: row[name] for name in ("percent", "used", "limit", "unit", "period", "observed_at", "forecast")}
+    data |= {name: row[name] for name in ("level", "source", "limit_source")}
+    return data | {"summary": worded({"type": event_type(key.threshold_percent), "data": data}).paragraph}
+
+
+def clipped(text: object) -> str | None:
+    """A text of any length as an event holds it."""
+    if text is None:
+        return None
+    whole = str(text)
+    return whole if len(whole) <= LONGEST_TEXT else whole[: LONGEST_TEXT - 1] + "…"
+
+
+# -- recording
+
+
+def evaluate(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) -> list[Crossing]:
+    """Record what the quota rows cross for the first time, with an outbox row for each endpoint that wants to know.
+
+    Returns the crossings recorded. Evaluating the same rows again records nothing.
+    """
+    reached = [row for row in rows if row["threshold_percent"] is not None]
+    if not reached:
+        return []
+    since = min(parse_time(row["period"]["start"]) for row in reached)
+    found = crossings(reached, _recorded(ledger.store, since), config.quota.thresholds_percent)
+    names = {customer.id: customer.name for customer in config.customer_rows}
+    alerts = [_alert_of(crossing, names, config, now) for crossing in found]
+    record_events(ledger, alerts)
+    return found
+
+
+def _recorded(store: Store, since: datetime) -> set[CrossingKey]:
+    return {
+        CrossingKey(
+            project_id=row["project_id"],
+            quota=row["quota"],
+            period_start=row["period_start"],
+            limit=int(row["quota_limit"]),
+            threshold_percent=row["threshold_percent"],
+        )
+        for row in store.query("alert_keys", since=since).iter_rows(named=True)
+    }
+
+
+def _alert_of(crossing: Crossing, names: Mapping[str, str], config: Config, now: datetime) -> dict[str, Any]:
+    key, kind = crossing.key, event_type(crossing.key.threshold_percent)
+    return {
+        "alert_id": crossing_id(key),
+        "event_type": kind,
+        "status": crossing.status,
+        "reason": crossing.reason,
+        "project_id": key.project_id,
+        "quota": key.quota,
+        "period_start": rfc3339(key.period_start),
+        "quota_limit": str(key.limit),
+        "threshold_percent": key.threshold_percent,
+        "body": body(kind, quota_data(crossing, names), now),
+        "endpoints": recipients.subscribers(config, kind) if crossing.status == "send" else [],
+        "due_at": rfc3339(now),
+    }
+
+
+def announce(  # noqa: PLR0913 - an event is just these
+    ledger: Ledger, kind: str, data: Mapping[str, Any], identity: Sequence[object], *, config: Config, now: datetime
+) -> str | None:
+    """Record another event (`invoice.finalized`, `poll.stalled`, …) for delivery; returns its alert id.
+
+    `identity` is what makes it this event and no other: announced again it returns None and records nothing.
+    """
+    alert_id = event_id(kind, *identity)
+    if is_recorded(ledger.store, alert_id):
+        return None
+    record_events(ledger, [event(kind, {"alert_id": alert_id, **data}, recipients.subscribers(config, kind), now)])
+    return alert_id
+
+
+def event(kind: str, data: Mapping[str, Any], endpoints: list[str], now: datetime) -> dict[str, Any]:
+    """Write the alert of an event that crosses no threshold; `data` holds its alert_id."""
+    return {
+        "alert_id": data["alert_id"],
+        "event_type": kind,
+        "status": "send",
+        "reason": "",
+        **dict.fromkeys(("project_id", "quota", "period_start", "quota_limit", "threshold_percent")),
+        "body": body(kind, data, now),
+        "endpoints": endpoints,
+        "due_at": rfc3339(now),
+    }
+
+
+def record_events(ledger: Ledger, alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Record alerts, so many at a time that no record grows without bounds."""
+    for start in range(0, len(alerts), ALERTS_PER_RECORD):
+        ledger.record("alert", {"alerts": list(alerts[start : start + ALERTS_PER_RECORD])})
+
+
+def is_recorded(store: Store, alert_id: str) -> bool:
+    """Whether the alert exists."""
+    return not store.query("alert_known", alert_id=alert_id).is_empty()
+
+
+def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
+    """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their names.
+
+    An endpoint that had answered 410 is told again from here on. Raises MeteringError where there is no such alert.
+    """
+    known = ledger.store.query("alert_known", alert_id=alert_id)
+    if known.is_empty():
+        raise MeteringError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
+    wanted = recipients.subscribers(config, known.get_column("event_type").item())
+    if not wanted:
+        hint = "add one to [[webhooks]] or [[channels]] in the configuration"
+        raise MeteringError("nobody wants events of this type", hint=hint)
+    ledger.record("resend", {"alert_id": alert_id, "endpoints": wanted, "due_at": rfc3339(now)})
+    return wanted
+
+
+# -- delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """What one run did: attempts by outcome, and why endpoints could not be spoken to at all."""
+
+    outcomes: Mapping[str, int]
+    faults: tuple[str, ...] = ()
+
+
+def deliver_due(
+    ledger: Ledger, config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+) -> Deliveries:
+    """Send what is due at `now` (business time) and record each attempt before the next; `clock` is the real time.
+
+    Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
+    """
+    ready, faults = recipients.ready(config, secrets)
+    due = ledger.store.query("outbox_due", now=now, most=MOST_PER_ENDPOINT)
+    made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
+    outcomes: Counter[str] = Counter()
+
+    def record(target: send.Target, message: send.Message, attempt: send.Attempt) -> None:
+        attempts = made[message.event_id, target.name] + 1
+        data = delivery(message.event_id, target.name, attempts, attempt, now)
+        ledger.record("delivery", data)
+        outcomes[data["outcome"]] += 1
+
+    if queues := _queues(due, ready, clock()):
+        asyncio.run(send.deliver_queues(queues, clock, record))
+    return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
+
+
+def _queues(
+    due: pl.DataFrame, ready: Mapping[str, recipients.Recipient], real_now: datetime
+) -> list[tuple[send.Target, list[send.Message]]]:
+    queues: dict[str, list[send.Message]] = {}
+    for row in due.iter_rows(named=True):
+        if recipient := ready.get(row["endpoint"]):
+            message = recipients.message(recipient, row["alert_id"], row["body"], real_now, is_over=row["is_over"])
+            queues.setdefault(row["endpoint"], []).append(message)
+    return [(ready[name].target, messages) for name, messages in queues.items()]
+
+
+def delivery(alert_id: str, endpoint: str, attempts: int, attempt: send.Attempt, now: datetime) -> dict[str, Any]:
+    """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
+    again = attempt.outcome in ("retry", "refused")
+    following = send.next_attempt(attempts, now, attempt.retry_after) if again else None
+    is_last = attempt.outcome == "retry" and following is None
+    return {
+        "alert_id": alert_id,
+        "endpoint": endpoint,
+        "attempt": attempts,
+        "outcome": "failed" if is_last else attempt.outcome,
+        "status": attempt.status,
+        "error": attempt.error,
+        "next_attempt_at": None if following is None else rfc3339(following),
+    }
+
+
+def test_event(
+    config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+) -> list[tuple[str, send.Attempt]]:
+    """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
+
+    Returns what came of each by its name, sorted. Raises CredentialsError where one has no usable secret.
+    """
+    ready, faults = recipients.ready(config, secrets)
+    if faults:
+        raise CredentialsError("\n".join(faults))
+    real_now = clock()
+    alert_id = event_id("webhook.test", rfc3339(real_now))
+    data = {"alert_id": alert_id, "summary": "A test of this endpoint: nothing happened."}
+    text = body("webhook.test", data, now)
+    seen: dict[str, send.Attempt] = {}
+
+    def keep(target: send.Target, _message: send.Message, attempt: send.Attempt) -> None:
+        # Of several the first that failed tells more than the last.
+        if target.name not in seen or seen[target.name].outcome == "delivered":
+            seen[target.name] = attempt
+
+    queues = [(one.target, recipients.tests(one, alert_id, text, real_now)) for one in ready.values()]
+    asyncio.run(send.deliver_queues(queues, clock, keep))
+    return sorted(seen.items())

@@ -1,0 +1,94 @@
+"""Usage of some projects together, meter by meter, day by day or hour by hour: what charts of one customer show.
+
+Sums are exact and in the meter's unit. Reads the store through a month; knows no price.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.core.meters import Meter, meter_for, quantity
+from metering.core.money import quantity_text
+from metering.core.period import DAY, HOUR, Period, parse_time, rfc3339
+from metering.core.rows import Table
+
+HOURLY = 0
+
+
+def by_day(month: Month, projects: Collection[str], gaps: Collection[dict[str, Any]]) -> Table:
+    """Per meter {meter, unit, quantity, slots: [{start, quantity, has_gap}]}: a slot for each day that has begun.
+
+    A bucket longer than a day stands on the day of its start. `gaps` are those of the projects' organizations.
+    """
+    return _profile(month, projects, month.period, DAY, gaps)
+
+
+def by_hour(month: Month, projects: Collection[str], day: Period, gaps: Collection[dict[str, Any]]) -> Table:
+    """The same, each hour of one day; what is known only by the day or the month has no hour and is left out."""
+    return _profile(month, projects, day, HOUR, gaps)
+
+
+def _profile(
+    month: Month, projects: Collection[str], within: Period, every: timedelta, gaps: Collection[dict[str, Any]]
+) -> Table:
+    holes = [Period(start=parse_time(gap["start"]), end=parse_time(gap["end"])) for gap in gaps]
+    count = (min(within.end, month.now) - within.start + every - timedelta(microseconds=1)) // every
+    slots = [Period(start=at, end=at + every) for at in (within.start + every * number for number in range(count))]
+    table: Table = []
+    for meter, known in sorted(_sums(month, projects, within, every).items(), key=lambda item: item[0].id):
+        rows = [
+            {
+                "start": rfc3339(slot.start),
+                "quantity": quantity_text(known.get(slot.start, Fraction(0))),
+                "has_gap": any(hole.overlap(slot) for hole in holes),
+            }
+            for slot in slots
+        ]
+        whole = quantity_text(sum(known.values(), Fraction(0)))
+        table.append({"meter": meter.id, "unit": meter.unit, "quantity": whole, "slots": rows})
+    return table
+
+
+def _sums(
+    month: Month, projects: Collection[str], within: Period, every: timedelta
+) -> dict[Meter, dict[datetime, Fraction]]:
+    """What the projects used of each meter in each slot."""
+    mine = month.sums.filter(pl.col("project_id").is_in(list(projects)))
+    wanted = mine.select("project_id", "metric").unique()
+    buckets = month.usage.buckets(wanted, every=every, read_at=month.dated_metrics)
+    if every == HOUR:
+        buckets = buckets.filter(pl.col("grain") == HOURLY)
+    inside = buckets.filter((pl.col("start") >= within.start) & (pl.col("start") < within.end))
+    slot = pl.col("start").dt.truncate("1d" if every == DAY else "1h")
+    return metered(month, inside.group_by("metric", "read_at", slot=slot).agg(pl.col("value").sum()))
+
+
+def metered(month: Month, rows: pl.DataFrame) -> dict[Meter, dict[datetime, Fraction]]:
+    """Quantities of rows (metric, slot, read_at, value), in the meter that a plan prices, else the first of them."""
+    priced = {price.meter for plan in month.terms.card.plans for price in plan.prices}
+    return quantities(
+        (
+            (meter, slot, read_at, value)
+            for metric, slot, read_at, value in rows.select("metric", "slot", "read_at", "value").iter_rows()
+            if (meter := meter_for(metric, priced, month.terms.card.meters))
+        ),
+        month.now,
+    )
+
+
+def quantities(
+    rows: Iterable[tuple[Meter, datetime, datetime | None, int]], now: datetime
+) -> dict[Meter, dict[datetime, Fraction]]:
+    """Rows (meter, slot, when the page was read, value) summed by meter and slot, by the divisor of each reading.
+
+    Where the unit never changed no reading is given, and `now` stands for it.
+    """
+    sums: dict[Meter, dict[datetime, Fraction]] = {}
+    for meter, slot, read_at, value in rows:
+        known = sums.setdefault(meter, {})
+        known[slot] = known.get(slot, Fraction(0)) + quantity(value, meter, read_at or now)
+    return sums

@@ -1,0 +1,88 @@
+"""What `usage MONTH` prints: usage per organization, project and metric of a month, with coverage.
+
+Knows the printed shape; must not compute a sum, a price or an owner: the month does.
+"""
+
+from fractions import Fraction
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.core.meters import meter_for, quantity
+from metering.core.money import quantity_text
+from metering.core.period import DAY, HOUR, floor_hour, rfc3339
+
+Json = dict[str, Any]
+
+
+def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
+    """What `usage` prints: contract section 3. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
+    rows, keys = month.sums, ["organization", "project_id"]
+    if project is not None:
+        rows = rows.filter(pl.col("project_id") == project)
+    pairs = rows.select("project_id", "metric").unique()
+    if by is None:
+        pairs = pairs.filter(pl.col("metric").is_in(month.dated_metrics))
+    rows = month.with_buckets(rows, pairs, every=DAY if by == "day" else HOUR)
+    rows = rows.with_columns(partial=month.is_partial(rows))
+    if by is not None:
+        keys += ["start", "end"]
+    if by == "day":
+        day = pl.col("start").dt.truncate("1d")
+        rows = rows.with_columns(start=day, end=pl.max_horizontal("end", day.dt.offset_by("1d")))
+    return {
+        "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
+        "as_of": rfc3339(month.now),
+        "coverage": {**month.coverage_json(), "gaps": _gaps(month)},
+        "usage": _usage_rows(month, rows, keys),
+    }
+
+
+def _gaps(month: Month) -> list[Json]:
+    """Hours that nothing certifies. The latest cannot be certified yet: they are told apart from those that could."""
+    certifiable_to = rfc3339(floor_hour(month.now - HOUR))
+    out: list[Json] = []
+    for gap in month.coverage.gaps(month.now):
+        if gap["start"] < certifiable_to:
+            out.append({**gap, "end": min(gap["end"], certifiable_to)})
+        if gap["end"] > certifiable_to:
+            out.append({**gap, "start": max(gap["start"], certifiable_to), "reason": "too_recent"})
+    return out
+
+
+def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str]) -> list[Json]:
+    names, owners = month.names(), month.owners()
+    priced = {plan.id: {price.meter for price in plan.prices} for plan in month.terms.card.plans}
+    summed = (
+        rows.group_by(*keys, "metric", "read_at")
+        .agg(pl.col("value").sum(), pl.col("partial").any())
+        .filter(pl.col("value") != 0)
+        .sort(*keys, "metric", "read_at")
+    )
+    out: list[Json] = []
+    for _, group in groupby(summed.iter_rows(named=True), key=lambda row: [row[name] for name in (*keys, "metric")]):
+        read = list(group)
+        head: Json = read[0]
+        span: Json = {name: rfc3339(head[name]) for name in ("start", "end") if name in keys}
+        customer, plan = owners.get(head["project_id"], (None, None))
+        meter = meter_for(head["metric"], priced.get(plan or "", ()), month.terms.card.meters)
+        quantities = (quantity(row["value"], meter, row["read_at"] or month.now) for row in read if meter)
+        out.append(
+            {
+                "organization": head["organization"],
+                "project_id": head["project_id"],
+                "project_name": names.get(head["project_id"]),
+                "customer": customer,
+                "plan": plan,
+                **span,
+                "metric": head["metric"],
+                "value": str(sum(row["value"] for row in read)),
+                "meter": meter.id if meter else None,
+                "quantity": quantity_text(sum(quantities, Fraction(0))) if meter else None,
+                "unit": meter.unit if meter else None,
+                "partial": any(row["partial"] for row in read),
+            }
+        )
+    return out

@@ -1,0 +1,362 @@
+"""`demo`: a sandbox API and a month and a half of the real commands against it, on a rehearsed clock.
+
+Everything that runs here is what runs in earnest; only the API and the clock are rehearsed. The same seed gives the
+same numbers on any day. At the end two independent sums are made: usage against what the sandbox metered, and invoices
+against usage x price in plain fractions.
+"""
+
+import base64
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from metering.alerts import recording
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.cli.demo import receiver
+from metering.cli.demo.customers import customers
+from metering.cli.demo.files import CONFIG, write_secret
+from metering.config import read as config
+from metering.config.models import Config
+from metering.core import meters
+from metering.core.errors import MeteringError
+from metering.core.money import parse_amount, round_amount
+from metering.core.period import previous_month, rfc3339
+from metering.core.plans import Plan, Price
+from metering.core.secrets import Secret
+from metering.core.secrets import secret as secrets_secret
+from metering.invoicing import close
+from metering.ledger.ledger import Ledger, open_ledger
+from metering.quotas import status
+from metering.rating import segments
+from metering.reporting import gather
+from metering.sandbox.access import PERSONAL_KEY
+from metering.sandbox.app import create_app
+from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
+from metering.sandbox.gate import UNLIMITED, Clock
+from metering.sandbox.inventory import RECOVERABLE
+from metering.sandbox.server import serve
+from metering.sandbox.state import truth_table
+from metering.service import tick
+from metering.store.database import open_reader
+
+NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
+POLLS = 5
+ENDS_AT = NOW + timedelta(minutes=15 * (POLLS - 1))
+MARK = ".metering-demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The figures of the summary."""
+
+    projects: int
+    requests: int
+    observations: int
+    above_80: int
+    above_95: int
+    alerts: int
+    verified: int
+    invoices: int
+    total: int
+    net: int
+    cost: int
+    usage_agrees: bool
+    money_agrees: bool
+    paths: list[Path]
+
+
+def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], datetime], is_terminal: bool) -> int:
+    """Runs the demo into the directory and prints its summary; 1 where a sum does not agree."""
+    _make_room(directory)
+    step = _Steps(of=POLLS + 4, is_shown=is_terminal)
+    fleet = Fleet.around(NOW, seed=seed, projects=projects)
+    clock = Clock.at(NOW)
+    app = create_app(fleet, clock, limits=UNLIMITED, exact_hours=True)
+    received = receiver.Received()
+    secret = "whsec_" + base64.b64encode(f"metering demo, seed {seed:>12}".encode()).decode()
+    with serve(app) as api, serve(receiver.app(secret, received)) as hook:
+        found = _configured(directory, api.url, hook.root_url + "/", secret, fleet)
+        stage = _Stage(
+            config=found,
+            clock=clock,
+            served=app.state.sandbox,
+            received=received,
+            real_time=real_time,
+            step=step,
+        )
+        outcome = _rehearse(stage)
+    step.end()
+    _print(outcome, found, received)
+    return 0 if outcome.usage_agrees and outcome.money_agrees and not received.refused else 1
+
+
+def _make_room(directory: Path) -> None:
+    """An empty directory, or one of an earlier demo, which is cleared."""
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARK).exists():
+            raise MeteringError(f"{directory} is not empty", hint="name another with --directory")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARK).write_text("made by `metering demo`, which may clear this directory\n")
+
+
+def _gone(fleet: Fleet) -> list[str]:
+    """The projects that were no longer listed at the first poll: without a name they pay under their ids."""
+    return [
+        project.id
+        for project in fleet.projects.values()
+        if project.deleted_at is not None and project.deleted_at + RECOVERABLE <= NOW
+    ]
+
+
+def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: Fleet) -> Config:
+    path = directory / "config.toml"
+    path.write_text(
+        CONFIG.format(
+            now=rfc3339(ENDS_AT),
+            path=path,
+            base_url=base_url,
+            receiver=hook,
+            paid=PAID_ORGANIZATION,
+            sponsored=SPONSORED_ORGANIZATION,
+        )
+    )
+    (directory / "customers.csv").write_text(customers(1 + len(fleet.projects) // 2, _gone(fleet)))
+    write_secret(directory / "sandbox-key", PERSONAL_KEY)
+    write_secret(directory / "webhook-secret", secret)
+    write_secret(directory / "link-secret", secrets.token_urlsafe(32))
+    return config.read(
+        path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stage:
+    """What the rehearsal plays on: configuration, the clock that it moves, both servers; and its requests so far."""
+
+    config: Config
+    clock: Clock
+    served: Any
+    received: receiver.Received
+    real_time: Callable[[], datetime]
+    step: "_Steps"
+    requests: int = 0
+
+
+def _rehearse(stage: _Stage) -> Outcome:
+    found, step = stage.config, stage.step
+    keys = {row.id: secrets_secret(None, row.api_key_file, {}) for row in found.organizations}
+    secrets = {hook.url: secrets_secret(None, hook.secret_file, {}) for hook in found.webhooks}
+    with open_ledger(found.store.directory, stage.clock) as books:
+        step("reading two months back")
+        stage.requests += _whole(tick.backfill(books, found, keys)).requests
+        for number in range(POLLS):
+            step(f"poll {number + 1} of {POLLS}, quotas, alerts")
+            stage.clock.move(NOW + timedelta(minutes=15 * number))
+            _tick(stage, books, keys, secrets)
+        step("closing the previous month")
+        now = stage.clock()
+        period = previous_month(now)
+        tick.close_typed(books, found, period, now)
+        recording.deliver_due(books, found, secrets, now, stage.real_time)
+    step("writing the report and the invoices")
+    with open_reader(found.store.directory) as store:
+        paths = gather.write(store, found, period, now, {"html", "csv", "json"})
+        step("adding it all up again")
+        return _outcome(stage, Month(store=store, terms=terms.of(found), period=period, now=now), paths)
+
+
+def _tick(stage: _Stage, books: Ledger, keys: tick.Keys, secrets: dict[str, Secret]) -> None:
+    """A tick. It closes nothing: the first close of a store is typed, which is a step of its own here."""
+    done = tick.tick(
+        books,
+        stage.config,
+        keys,
+        secrets,
+        real_time=stage.real_time,
+        write_report=lambda _: None,
+    )
+    assert done.report is not None, "a new slot has begun"
+    stage.requests += _whole(done.report).requests
+
+
+def _whole(report: Any) -> Any:
+    if report.faults:
+        raise MeteringError("the rehearsal could not read its own sandbox: " + "; ".join(report.faults))
+    return report
+
+
+def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
+    found, store, period, received = stage.config, month.store, month.period, stage.received
+    invoices = close.month_invoices(store, found, period, month.now)["invoices"]
+    quotas = status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
+    metered = truth_table(stage.served.state, period.start, period.end)
+    sponsored = {row.id for row in found.organizations if row.sponsored}
+    truth = {
+        (str(row["organization"]), str(row["project_id"]), str(row["metric"])): int(row["value"])
+        for row in metered
+        if row["organization"] not in sponsored
+    }
+    seen = {
+        (row["organization"], row["project_id"], row["metric"]): row["value"]
+        for row in month.sums.group_by("organization", "project_id", "metric").sum().iter_rows(named=True)
+    }
+    return Outcome(
+        projects=int(store.query("project_count").item()),
+        requests=stage.requests,
+        observations=int(store.query("change_count").item()),
+        above_80=sum(1 for row in quotas if _percent(row) >= 80),
+        above_95=sum(1 for row in quotas if _percent(row) >= 95),
+        alerts=sum(1 for event in received.events.values() if event["type"].startswith("quota.")),
+        verified=len(received.events),
+        invoices=len(invoices),
+        total=sum(parse_amount(invoice["total"], "USD") for invoice in invoices),
+        net=sum(parse_amount(invoice["subtotal"], "USD") for invoice in invoices),
+        cost=sum(parse_amount(row["amount"], "USD") for row in month.cost.rows),
+        usage_agrees=seen == truth,
+        money_agrees=_usage_times_price(month, truth) == _billed(invoices),
+        paths=paths,
+    )
+
+
+def _percent(row: dict[str, Any]) -> Fraction:
+    return Fraction(row["percent"] or 0)
+
+
+def _billed(invoices: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """Cents of usage per project and meter, from the invoices."""
+    out: dict[tuple[str, str], int] = {}
+    for invoice in invoices:
+        for line in invoice["lines"]:
+            if line["kind"] in {"usage", "flat_fee"}:
+                key = (line["project_id"], line["meter"])
+                out[key] = out.get(key, 0) + parse_amount(line["amount"], "USD")
+    return {key: cents for key, cents in out.items() if cents}
+
+
+def _usage_times_price(month: Month, truth: dict[tuple[str, str, str], int]) -> dict[tuple[str, str], int]:
+    """The same from what the sandbox metered and the price list, in plain fractions: none of the rating code."""
+    owners = month.owners()
+    amounts: dict[tuple[str, str], int] = {}
+    plans = {plan.id: plan for plan in month.terms.card.plans}
+    sizes = {meter.id: (meter.metrics, Fraction(meter.divisors[-1].divisor)) for meter in month.terms.card.meters}
+    for project in {key[1] for key in truth}:
+        if project not in owners:
+            continue
+        for price in _in_force(plans[owners[project][1]], month.period.start):
+            if price.included_per_hour is not None:
+                continue  # needs every hour, which a day's bucket no longer has
+            metrics, divisor = sizes[price.meter]
+            value = sum(value for (_, owner, metric), value in truth.items() if owner == project and metric in metrics)
+            cents = sum(
+                round_amount(amount, "USD", "half_up")
+                for amount in _tier_amounts(price, Fraction(value) / divisor - Fraction(price.included))
+            )
+            if cents:
+                amounts[project, price.meter] = cents
+    hourly = {(p, m): c for (p, m), c in _hourly_of(month).items()}
+    return {**amounts, **hourly}
+
+
+def _in_force(plan: Plan, at: datetime) -> list[Price]:
+    newest: dict[str, Price] = {}
+    for price in sorted(plan.prices, key=lambda price: price.valid_from):
+        if price.valid_from <= at:
+            newest[price.meter] = price
+    return list(newest.values())
+
+
+def _tier_amounts(price: Price, quantity: Fraction) -> Iterator[Fraction]:
+    """One amount per tier entered, by the definition of a graduated price."""
+    bounds = [(tier.up_to, tier.unit_price, tier.flat_fee) for tier in price.tiers]
+    if not bounds:
+        assert price.unit_price is not None
+        bounds = [(None, price.unit_price, Fraction(0))]  # type: ignore[list-item]
+    low = Fraction(0)
+    for up_to, unit_price, flat_fee in bounds:
+        if quantity <= low:
+            return
+        high = quantity if up_to is None else min(quantity, Fraction(up_to))
+        yield (high - low) * Fraction(unit_price) + Fraction(flat_fee)
+        low = Fraction(up_to) if up_to is not None else high
+
+
+def _hourly_of(month: Month) -> dict[tuple[str, str], int]:
+    """Branches beyond the allowance per hour, day by day, since the previous month is known by days only."""
+    rows = month.usage.buckets(
+        month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric")
+    )
+    owners = month.owners()
+    plans = {plan.id: plan for plan in month.terms.card.plans}
+    beyond: dict[str, Fraction] = {}
+    for project, start, end, value in rows.select("project_id", "start", "end", "value").iter_rows():
+        for price in _in_force(plans[owners[project][1]], month.period.start) if project in owners else ():
+            if price.meter == "extra_branches" and price.included_per_hour is not None:
+                hours = (end - start) // timedelta(hours=1)
+                over = max(Fraction(0), value - Fraction(price.included_per_hour) * hours)
+                assert price.unit_price is not None
+                beyond[project] = beyond.get(project, Fraction(0)) + over / 744 * Fraction(price.unit_price)
+    cents = {project: round_amount(amount, "USD", "half_up") for project, amount in beyond.items()}
+    return {(project, "extra_branches"): amount for project, amount in cents.items() if amount}
+
+
+class _Steps:
+    """A progress bar on a terminal's stderr; silent elsewhere."""
+
+    def __init__(self, *, of: int, is_shown: bool) -> None:
+        self._of, self._is_shown, self._done = of, is_shown, 0
+
+    def __call__(self, what: str) -> None:
+        if self._is_shown:
+            bar = "#" * (24 * self._done // self._of)
+            sys.stderr.write(f"\r\x1b[K[{bar:<24}] {what}")
+            sys.stderr.flush()
+        self._done += 1
+
+    def end(self) -> None:
+        """Clears the line."""
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _print(outcome: Outcome, found: Config, received: receiver.Received) -> None:
+    month = previous_month(NOW)
+    margin = outcome.net - outcome.cost
+    quota_alerts = f"{outcome.alerts} quota alerts, {outcome.verified - outcome.alerts} invoice events"
+    lines = [
+        ("rehearsed moment", rfc3339(ENDS_AT)),
+        ("projects", f"{outcome.projects} in {len(found.organizations)} organizations"),
+        ("requests made", str(outcome.requests)),
+        ("observations landed", str(outcome.observations)),
+        ("quotas over 80 %", str(outcome.above_80)),
+        ("quotas over 95 %", str(outcome.above_95)),
+        ("events sent", f"{received.verified} ({quota_alerts})"),
+        ("events verified", f"{outcome.verified} by an independent library, {received.refused} refused"),
+        (f"invoices of {month.start:%Y-%m}", str(outcome.invoices)),
+        ("total", f"{_usd(outcome.total)} USD, of which {_usd(outcome.total - outcome.net)} tax"),
+        ("our Neon cost", f"{_usd(outcome.cost)} USD"),
+        ("margin", f"{_usd(margin)} USD before tax"),
+        ("usage agrees with what the sandbox metered", "yes" if outcome.usage_agrees else "NO"),
+        ("sum of usage × price agrees with the invoices", "yes" if outcome.money_agrees else "NO"),
+    ]
+    for name, text in lines:
+        print(f"{name}: {text}")
+    print("\nopen:")
+    html = [path for path in outcome.paths if path.suffix == ".html"]
+    for path in [path for path in html if path.name == "report.html"] + [
+        path for path in html if path.parent.name == "invoices"
+    ][:2]:
+        print(f"  {path}")
+    print(f"more: METERING_NOW={rfc3339(ENDS_AT)} metering quota --config {found.path}")
+
+
+def _usd(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d}" if cents >= 0 else f"-{-cents // 100}.{-cents % 100:02d}"

@@ -1,0 +1,71 @@
+"""Who may look at the dashboard from where: the settings of `[dashboard]`.
+
+Must not know what is shown there, nor read a secret.
+"""
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import BaseModel, PlainValidator
+
+from metering.core.addresses import url_parts
+from metering.core.values import EnvironmentName, FilePath, one_line, refuse
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: object) -> str:
+    text = one_line(value)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        refuse(f"{text!r} is no address and no network", 'write "10.0.0.5" or "10.0.0.0/24"')
+    return text
+
+
+def _host(value: object) -> str:
+    text = one_line(value).lower()
+    if not text.isascii() or not all(part.replace("-", "a").isalnum() for part in text.split(".")):
+        refuse(f"{text!r} is no name of a machine", 'write "billing.example.com", without scheme and port')
+    return text
+
+
+def _header(value: object) -> str:
+    text = one_line(value).lower()
+    if not text.isascii() or not text.replace("-", "a").isalnum():
+        refuse(f"{text!r} is no name of a header", 'write "X-Forwarded-User"')
+    return text
+
+
+def _public_url(value: object) -> str:
+    text = one_line(value)
+    if url_parts(text).query:
+        refuse("has a query", "leave out the ? and what follows")
+    return text.rstrip("/")
+
+
+class DashboardConfig(BaseModel, frozen=True, extra="forbid"):
+    """Who is let in besides this machine, under which names, and what signs customers' links."""
+
+    token_env: EnvironmentName | None = None
+    token_file: FilePath | None = None
+    trusted_proxies: tuple[Annotated[str, PlainValidator(_network)], ...] = ()
+    user_header: Annotated[str, PlainValidator(_header)] = "x-forwarded-user"
+    hosts: tuple[Annotated[str, PlainValidator(_host)], ...] = ()
+    public_url: Annotated[str, PlainValidator(_public_url)] | None = None
+    link_secret_env: EnvironmentName | None = None
+    link_secret_file: FilePath | None = None
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether anybody is asked who they are; otherwise only this machine is let in."""
+        return bool(self.token_env or self.token_file or self.trusted_proxies)
+
+    def networks(self) -> tuple[Network, ...]:
+        """The proxies that are trusted to say who asks."""
+        return tuple(ipaddress.ip_network(text) for text in self.trusted_proxies)
+
+    def names(self) -> frozenset[str]:
+        """The names that a browser may ask for."""
+        public = {url_parts(self.public_url).hostname or ""} if self.public_url else set()
+        return frozenset({*self.hosts, *public})

@@ -1,0 +1,144 @@
+"""The settings: their names, their defaults, and what each value may be on its own.
+
+Frozen models that plans, prices and the rest travel in through the whole program. Must not know files, layers or which
+values contradict each other.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from metering.config.dashboard import DashboardConfig
+from metering.config.exports import ExportsConfig, StripeConfig
+from metering.config.patterns import (
+    BaseUrl,
+    ListenAddress,
+    NamePattern,
+    NumberPattern,
+    Thresholds,
+)
+from metering.config.recipients import Channel, Webhook
+from metering.core.errors import Fault
+from metering.core.meters import Meter
+from metering.core.parties import Customer, Discount, Organization, Subscription
+from metering.core.plans import Plan
+from metering.core.values import (
+    EnvironmentName,
+    FilePath,
+    Flag,
+    FreeText,
+    LocaleName,
+    MonthName,
+    Whole,
+)
+
+
+class StoreConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where store, journal and reports live (absolute once read), and how long raw pages stay; 0: for ever."""
+
+    directory: FilePath = Path("var")
+    keep_pages_days: Annotated[Whole, Field(ge=0, le=36_500)] = 400
+
+
+class NeonConfig(BaseModel, frozen=True, extra="forbid"):
+    """How Neon's API is reached. Rates are per account and minute, the timeout counts a whole request."""
+
+    base_url: BaseUrl = "https://console.neon.tech/api/v2"
+    history_requests_per_minute: Annotated[Whole, Field(ge=1, le=60_000)] = 30
+    requests_per_minute: Annotated[Whole, Field(ge=1, le=60_000)] = 300
+    timeout_seconds: Annotated[Whole, Field(ge=1, le=600)] = 30
+    max_retries: Annotated[Whole, Field(ge=0, le=100)] = 6
+
+
+class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
+    """When polls and closes are due, how far back and how often projects are read; `close_day` 0: by hand only.
+
+    `first_month` is the first month that may close by itself; None: it follows from the store's first complete poll.
+    """
+
+    poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
+    sweep_hours: Annotated[Whole, Field(ge=1, le=72)] = 6
+    reread_hours: Annotated[Whole, Field(ge=2, le=160)] = 24
+    settle_hours: Annotated[Whole, Field(ge=1, le=8784)] = 36
+    close_day: Annotated[Whole, Field(ge=0, le=28)] = 3
+    first_month: MonthName | None = None
+
+
+class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
+    """Who pays for which project (paths absolute once read)."""
+
+    file: FilePath | None = None
+    subscriptions: FilePath | None = None
+    project_name_pattern: NamePattern | None = None
+
+
+class SellerConfig(BaseModel, frozen=True, extra="forbid"):
+    """Who issues the invoices."""
+
+    name: FreeText = ""
+    address: FreeText = ""
+    country: FreeText = ""
+    tax_id: FreeText = ""
+    street: FreeText = ""
+    city: FreeText = ""
+    postcode: FreeText = ""
+    email: FreeText = ""
+
+
+class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
+    """How invoices are numbered, rounded and printed; `locale` is of customers without one, `fonts` more for PDF."""
+
+    number: NumberPattern = "INV-{year}-{number:06d}"
+    rounding: Literal["half_up", "half_even"] = "half_up"
+    prorate: Literal["second", "day", "none"] = "second"
+    due_days: Annotated[Whole, Field(ge=0, le=3650)] = 30
+    locale: LocaleName = "en"
+    fonts: FilePath | None = None
+
+
+class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
+    """At which percentages of a quota somebody is told; 100 always counts beside them."""
+
+    thresholds_percent: Thresholds = (80, 95)
+
+
+class ServiceConfig(BaseModel, frozen=True, extra="forbid"):
+    """What `run` shows of itself: where it listens ("": nowhere), and whom ticks tell that they went well."""
+
+    listen: ListenAddress = "127.0.0.1:9187"
+    allow_remote: Flag = False
+    ping_url_env: EnvironmentName | None = None
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Everything the user decided. Paths are absolute; `origins` says where each value came from, by its key."""
+
+    path: Path
+    store: StoreConfig = StoreConfig()
+    neon: NeonConfig = NeonConfig()
+    organizations: tuple[Organization, ...] = ()
+    schedule: ScheduleConfig = ScheduleConfig()
+    customers: CustomersConfig = CustomersConfig()
+    seller: SellerConfig = SellerConfig()
+    invoices: InvoicesConfig = InvoicesConfig()
+    quota: QuotaConfig = QuotaConfig()
+    service: ServiceConfig = ServiceConfig()
+    dashboard: DashboardConfig = DashboardConfig()
+    exports: ExportsConfig = ExportsConfig()
+    stripe: StripeConfig = StripeConfig()
+    webhooks: tuple[Webhook, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    meters: tuple[Meter, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    customer_rows: tuple[Customer, ...] = ()
+    subscription_rows: tuple[Subscription, ...] = ()
+    respelled: tuple[Fault, ...] = ()
+    """Ids that are written otherwise than they are read."""
+    origins: dict[str, str] = {}
+
+    @property
+    def endpoints(self) -> tuple[Webhook | Channel, ...]:
+        """Everybody who may be told of events."""
+        return (*self.webhooks, *self.channels)

@@ -1,0 +1,240 @@
+"""config.toml -> a frozen Config, or every fault of it at once, each naming its key.
+
+Reads the file, the two CSV files that it names and the environment that it is given. Must not know what a plan costs
+anybody (faults inside a rate card come from the caller's `card_faults`), and reads no secret but through `secret`.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from metering.config.contradictions import contradictions
+from metering.config.csv_rows import currency_faults, customer_rows, subscription_rows
+from metering.config.dashboard import DashboardConfig
+from metering.config.exports import ExportsConfig, StripeConfig
+from metering.config.faults import faults_of
+from metering.config.inheritance import extended, is_inherited
+from metering.config.layers import defaults, layered
+from metering.config.models import (
+    Config,
+    CustomersConfig,
+    InvoicesConfig,
+    NeonConfig,
+    QuotaConfig,
+    ScheduleConfig,
+    SellerConfig,
+    ServiceConfig,
+    StoreConfig,
+)
+from metering.config.patterns import EVENTS
+from metering.config.recipients import Channel, Webhook
+from metering.core.errors import ConfigError, Fault
+from metering.core.files import not_utf8
+from metering.core.ids import respelled, with_canonical_ids
+from metering.core.meters import Divisor, Meter
+from metering.core.parties import Customer, DatedTax, Discount, Organization, Subscription
+from metering.core.plans import Plan, Price, Tier
+from metering.core.secrets import Secret, secret
+from metering.core.values import WrittenFloat, closest
+
+__all__ = [
+    "EVENTS",
+    "CardFaults",
+    "Channel",
+    "Config",
+    "Customer",
+    "CustomersConfig",
+    "DashboardConfig",
+    "DatedTax",
+    "Discount",
+    "Divisor",
+    "ExportsConfig",
+    "InvoicesConfig",
+    "Meter",
+    "NeonConfig",
+    "Organization",
+    "Plan",
+    "Price",
+    "QuotaConfig",
+    "ScheduleConfig",
+    "Secret",
+    "SellerConfig",
+    "ServiceConfig",
+    "StoreConfig",
+    "StripeConfig",
+    "Subscription",
+    "Tier",
+    "Webhook",
+    "WrittenFloat",
+    "parse_price",
+    "read",
+    "secret",
+]
+
+CardFaults = Callable[[Config], list[Fault]]
+"""What the caller knows to be wrong inside plans and meters; sees only the entries that are sound in themselves."""
+
+_NO_OVERRIDES: Mapping[str, str] = {}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "store": StoreConfig,
+    "neon": NeonConfig,
+    "schedule": ScheduleConfig,
+    "customers": CustomersConfig,
+    "seller": SellerConfig,
+    "invoices": InvoicesConfig,
+    "quota": QuotaConfig,
+    "service": ServiceConfig,
+    "dashboard": DashboardConfig,
+    "exports": ExportsConfig,
+    "stripe": StripeConfig,
+}
+_LISTS: dict[str, type[BaseModel]] = {
+    "organizations": Organization,
+    "webhooks": Webhook,
+    "channels": Channel,
+    "meters": Meter,
+    "plans": Plan,
+    "discounts": Discount,
+}
+
+
+def read(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] = _NO_OVERRIDES,
+    card_faults: CardFaults | None = None,
+) -> Config:
+    """The configuration of a file, with the environment and then `overrides` (dotted keys) laid over it.
+
+    Raises ConfigError with all faults.
+    """
+    path = path.absolute()
+    known = {name: Config.model_fields[name].annotation for name in (*_SECTIONS, *_LISTS)}
+    layers = layered(_file_data(path), environ, overrides, known)
+    faults = list(layers.faults)
+    data = with_canonical_ids(layers.data)
+    config, positions = _draft(path, extended(data, faults), faults)
+    config = config.model_copy(update={"respelled": tuple(respelled(layers.data))})
+    plan_ids = _plan_ids(data)
+    faults.extend(contradictions(data, plan_ids))
+    config = _with_rows(config, data, plan_ids, faults)
+    # A card names meters: where one of these is faulty, what the card says about it would mislead.
+    if card_faults and not any(fault.where.startswith("meters") for fault in faults):
+        faults.extend(_at_position(fault, positions) for fault in card_faults(config))
+    faults = [fault for fault in faults if not is_inherited(fault, data)]
+    if faults:
+        raise ConfigError(faults)
+    origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}
+    return config.model_copy(update={"origins": origins})
+
+
+def parse_price(values: Mapping[str, object]) -> Price:
+    """One price of the `price` command, by the same rules as `[[plans.prices]]`; meter and valid_from may be absent.
+
+    Raises ConfigError with all faults. Give the JSON reader `parse_float=WrittenFloat`, so that a float
+    is quoted as it was written.
+    """
+    try:
+        return Price.model_validate({"meter": "price", "valid_from": "1970-01-01", **values})
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, Price, ())) from None
+
+
+def _file_data(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n"), parse_float=WrittenFloat)
+    except FileNotFoundError:
+        fault = Fault(where=str(path), what="does not exist", right="write one with: metering init")
+    except OSError as error:
+        fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        fault = not_utf8(str(path), error)
+    except tomllib.TOMLDecodeError as error:
+        # "Invalid value (at line 3, column 7)", or "(at end of document)"
+        what, _, place = str(error).removesuffix(")").rpartition(" (at ")
+        fault = Fault(where=f"{path}, {place}", what=f"is not TOML: {what}")
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; tables nested without end
+        fault = Fault(where=str(path), what=f"is not TOML that can be read: {error}")
+    raise ConfigError([fault], hint="metering init writes a commented config.toml" if "init" in fault.right else "")
+
+
+def _plan_ids(data: Mapping[str, object]) -> set[str]:
+    """The ids of all plans, also of those that are faulty otherwise: references to them are sound."""
+    plans = data.get("plans")
+    tables = [plan for plan in plans if isinstance(plan, dict)] if isinstance(plans, list) else []
+    return {str(plan["id"]) for plan in tables if "id" in plan}
+
+
+def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Config, dict[str, list[int]]]:
+    """What of the data is sound in itself, as a Config, and at which position each of its list entries stands."""
+    values: dict[str, object] = {}
+    positions: dict[str, list[int]] = {}
+    for name in data:
+        if name not in _SECTIONS and name not in _LISTS:
+            faults.append(Fault(where=name, what="is not a known key", right=closest(name, [*_SECTIONS, *_LISTS])))
+    for name, model in _SECTIONS.items():
+        section = _sound(model, data.get(name, {}), (name,), path.parent, faults)
+        if section:
+            values[name] = section
+    for name, model in _LISTS.items():
+        raw = data.get(name, [])
+        if not isinstance(raw, list):
+            faults.append(Fault(where=name, what="is not a list of tables", right=f"write [[{name}]] above each entry"))
+            continue
+        found = [(index, _sound(model, entry, (name, index), path.parent, faults)) for index, entry in enumerate(raw)]
+        values[name] = tuple(entry for _, entry in found if entry)
+        positions[name] = [index for index, entry in found if entry]
+    return Config(path=path).model_copy(update=values), positions
+
+
+def _sound(
+    model: type[BaseModel], raw: object, where: tuple[str | int, ...], directory: Path, faults: list[Fault]
+) -> BaseModel | None:
+    """One table as its model, its relative paths counted from the directory; None where it is faulty."""
+    try:
+        entry = model.model_validate(raw)
+        return entry.model_copy(update={name: directory / value for name, value in entry if isinstance(value, Path)})
+    except ValidationError as error:
+        faults.extend(faults_of(error, model, where))
+        return None
+
+
+def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], faults: list[Fault]) -> Config:
+    """The configuration with the rows of the CSV files that it names."""
+    customers: list[Customer] = []
+    subscriptions: list[Subscription] = []
+    notes = list(config.respelled)
+    customers_file, subscriptions_file = (_named_file(config, data, name) for name in ("file", "subscriptions"))
+    if customers_file:
+        customers, found, told = customer_rows(customers_file)
+        faults.extend(found)
+        notes.extend(told)
+    if subscriptions_file:
+        subscriptions, found, told = subscription_rows(subscriptions_file, plan_ids)
+        faults.extend(found)
+        notes.extend(told)
+    currency_of_plan = {plan.id: plan.currency for plan in config.plans}
+    faults.extend(currency_faults(customers, subscriptions, currency_of_plan))
+    rows = {"customer_rows": tuple(customers), "subscription_rows": tuple(subscriptions)}
+    return config.model_copy(update={**rows, "respelled": tuple(notes)})
+
+
+def _named_file(config: Config, data: Mapping[str, object], name: str) -> Path | None:
+    # From the raw data: a fault in another key of [customers] must not hide the faults of its files.
+    table = data.get("customers")
+    value = table.get(name) if isinstance(table, dict) else None
+    return config.path.parent / value if isinstance(value, str) and value.strip() else None
+
+
+def _at_position(fault: Fault, positions: Mapping[str, list[int]]) -> Fault:
+    """A fault of `plans[0]` among the sound entries, told with its position in the file."""
+    match = re.match(r"(\w+)\[(\d+)\]", fault.where)
+    if not match or match[1] not in positions:
+        return fault
+    return replace(fault, where=f"{match[1]}[{positions[match[1]][int(match[2])]}]{fault.where[match.end() :]}")

@@ -1,0 +1,71 @@
+"""Where `sql/`, `reports/` and the commented `config.toml` live; how a user's file is read, and a file written whole.
+
+Beside the package in a checkout, inside it in an installed wheel.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from metering.core.errors import ConfigError, Fault, UsageError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def data_directory(name: str) -> Path:
+    """The directory `sql` or `reports`; asserts that it exists, since a wheel always carries both."""
+    inside, beside = _PACKAGE / name, _PACKAGE.parent / name
+    directory = inside if inside.is_dir() else beside
+    assert directory.is_dir(), f"the installation lacks {name}/"
+    return directory
+
+
+def data_file(name: str) -> Path:
+    """A file that stands at the top of a checkout, and inside the package in an installed wheel."""
+    inside, beside = _PACKAGE / name, _PACKAGE.parent / name
+    file = inside if inside.is_file() else beside
+    assert file.is_file(), f"the installation lacks {name}"
+    return file
+
+
+def given_text(path: Path) -> str:
+    """A text file that a command names. Raises UsageError where it is not there, ConfigError where it is no UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([not_utf8(str(path), error)]) from None
+
+
+def not_utf8(name: str, error: UnicodeDecodeError) -> Fault:
+    """What is wrong with a file that is no UTF-8, and in which line of it."""
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return Fault(where=f"{name} line {line}", what="is not UTF-8", right="save the file as UTF-8")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts a file in place whole and durable, readable by its owner alone: a reader sees the old one or the new one."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # not the temporary name, which tells nobody anything
+        raise
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the directory's names durable (a new file is not, until its directory is synced)."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,95 @@
+"""Secrets: read from the environment or from a private file, never shown.
+
+Knows how a key is kept safely; must not know what it opens.
+"""
+
+import hmac
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from metering.core.errors import CredentialsError
+
+_MOST_BYTES = 16_384
+
+
+class Secret:
+    """A key that prints, formats, compares and pickles as `***`; only `reveal` gives it away."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The key itself: for the one place that sends or signs with it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, _spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> tuple[type["Secret"], tuple[str]]:
+        return Secret, ("***",)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(Secret)
+
+
+def secret(env_name: str | None, file_path: Path | None, environ: Mapping[str, str]) -> Secret:
+    """The secret that an environment variable or a private file holds, without the newline at its end.
+
+    Raises CredentialsError where it is missing, empty, not one line of ASCII, or readable by group or others.
+    """
+    assert (env_name is None) != (file_path is None), "config.read lets exactly one of the two through"
+    if file_path is not None:
+        return _checked(_private_text(file_path), f"the file {file_path}")
+    text = environ.get(env_name or "")
+    if text is None:
+        raise CredentialsError(
+            f"the environment variable {env_name} is not set", hint=f"export {env_name}=… before the command"
+        )
+    return _checked(text, f"the environment variable {env_name}")
+
+
+def _checked(text: str, source: str) -> Secret:
+    text = text.rstrip("\r\n")
+    if not text.strip():
+        raise CredentialsError(f"{source} is empty", hint="put the key there, and nothing else")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise CredentialsError(f"{source} does not hold one key alone", hint="put the key there, and nothing else")
+    return Secret(text)
+
+
+def _private_text(path: Path) -> str:
+    # The open file is examined, not its name, so that nobody can exchange it in between.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise CredentialsError(f"{path} does not exist", hint="put the key into it, then chmod 600") from None
+    except OSError as error:
+        if path.is_symlink():
+            raise CredentialsError(f"{path} is a symbolic link", hint="name the file itself") from None
+        raise CredentialsError(f"{path} cannot be read: {error.strerror}", hint=f"see: ls -l {path}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CredentialsError(f"{path} is not a regular file", hint="name a file that holds the key")
+        if status.st_mode & 0o077:
+            raise CredentialsError(f"{path} can be read by group or others", hint=f"chmod 600 {path}")
+        return os.read(descriptor, _MOST_BYTES).decode("utf-8", errors="replace")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,32 @@
+"""The wish to stop, looked at between pages and during waits: what was begun is finished, nothing new is begun."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from metering.core.errors import StoppedError
+
+_LOOK_SECONDS = 0.25
+
+
+class Stop:
+    """Asked for once, by a signal's handler; never taken back."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def ask(self) -> None:
+        """From here on `check` and `sleep` raise."""
+        self.is_asked = True
+
+    def check(self) -> None:
+        """Raises StoppedError where a stop was asked for."""
+        if self.is_asked:
+            raise StoppedError("stopped before everything was read", hint="the next poll goes on from here")
+
+    async def sleep(self, seconds: float, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Waits, but not through a stop."""
+        self.check()
+        while seconds > 0:
+            await sleep(min(seconds, _LOOK_SECONDS))
+            seconds -= _LOOK_SECONDS
+            self.check()

@@ -1,0 +1,412 @@
+"""Closing a month: rate, number and freeze its invoices in one journal record; running it again changes nothing.
+
+A closing that would have to guess, or would leave out what somebody should be billed for, is refused with all reasons
+(BlockedError; readiness.py knows them). A customer whose invoice would be wrong is parked with the reason, while the
+others close.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from metering.billing import terms as terms_of_month
+from metering.billing.month import LATEST, Month
+from metering.config.models import Config
+from metering.core.errors import IncompleteError, MeteringError
+from metering.core.period import Period, month_name, previous_month, rfc3339
+from metering.invoicing import alarms, blockers, corrections, holds, paper, readiness, unbilled
+from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
+from metering.invoicing.corrections import Corrections
+from metering.invoicing.holds import Issued, Unknown
+from metering.invoicing.issued import Json, issued_in, stands
+from metering.invoicing.supplement import Supplement, supplements
+from metering.ledger.ledger import Ledger
+from metering.store.database import Store
+
+NOBODY: Mapping[str, str] = {}
+NOTHING_WAIVED = {"allow_incomplete": None, "allow_unassigned": None, "closed_by": "typed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
+
+    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything;
+    `gone_unseen` counts projects billed under their own ids because they were gone before anybody looked. Of a
+    rehearsal only: `differences`, totals beside those of the
+    month before, and `blocked_by`, why it would not close.
+    """
+
+    month: Period
+    invoices: Sequence[Json]
+    issued: list[str]
+    parked: dict[str, str]
+    unassigned: list[Json]
+    unpriced: list[Json]
+    not_billed: list[Json] = field(default_factory=list)
+    gone_unseen: int = 0
+    waivers: Waivers = NO_WAIVERS
+    is_new: bool = False
+    differences: list[Json] = field(default_factory=list)
+    blocked_by: list[Reason] = field(default_factory=list)
+
+
+class BlockedError(IncompleteError):
+    """A close is refused; `reasons` are all that stops it."""
+
+    def __init__(self, month: Period, reasons: Sequence[Reason]) -> None:
+        super().__init__(blockers.told(month, reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decision:
+    """What a closing of the month would do, each part computed when it is first asked for.
+
+    `pending`: customers that the month is not closed for; None (all) before its first closing.
+    """
+
+    month: Month
+    config: Config
+    waivers: Waivers
+    release: Mapping[str, str]
+    pending: set[str] | None
+    is_by_itself: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the month is closed for everybody."""
+        return self.pending is not None and not self.pending
+
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        """What stops it, with costs."""
+        found = readiness.reasons(
+            self.month,
+            self.config,
+            self.waivers,
+            is_by_itself=self.is_by_itself,
+            is_closed=self.pending is not None,
+        )
+        return readiness.costed(self.month, found)
+
+    @cached_property
+    def drafts_and_parked(self) -> tuple[list[Json], dict[str, str]]:
+        """The drafts to issue, and who waits with the reason."""
+        due = corrections.due(self.month)
+        drafts = self.month.drafts(due.lines, due.currencies, due.billed)
+        drafts = [draft for draft in drafts if self.pending is None or draft["customer"]["id"] in self.pending]
+        parked = _to_park(self.month, drafts, due, self.pending, self.release)
+        return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
+
+
+def close(  # noqa: PLR0913 - what may be waived is said one by one
+    ledger: Ledger,
+    config: Config,
+    period: Period,
+    now: datetime,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+    release: Mapping[str, str] = NOBODY,
+    is_by_itself: bool = False,
+) -> Closing:
+    """Closes the month for every customer that it is not yet closed for.
+
+    `release` closes it for these parked customers only, and says why; `is_by_itself`: nobody typed it. Raises
+    BlockedError where something stops it, MeteringError where nobody of that name is parked.
+    """
+    seq = ledger.journal.seq
+    decision = _decide(ledger.store, config, period, now, seq, waivers, release, is_by_itself=is_by_itself)
+    month, pending = decision.month, decision.pending
+    if decision.is_done:
+        return _closing_of(month)
+    if decision.reasons:
+        raise BlockedError(period, decision.reasons)
+    drafts, parked = decision.drafts_and_parked
+    if pending is not None and not drafts and _is_as_parked(month, pending, parked):
+        return _closing_of(month)
+    numbers = _record(ledger, decision)
+    return replace(_closing_of(month, numbers), is_new=True)
+
+
+def supplement(ledger: Ledger, config: Config, period: Period, now: datetime) -> Closing:
+    """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
+
+    Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
+    be issued. What is billed is not billed again: running it twice changes nothing.
+    """
+    found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
+    numbers = [number for one in found for number in _record_supplement(ledger, config, one)]
+    return replace(_closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
+
+
+def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
+    """What `supplement` would issue; writes nothing."""
+    found = _supplements(store, config, period, now, LATEST)
+    stored = _closing_of(_today(store, config, period, now))
+    drafts = [draft for one in found for draft in one.drafts]
+    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=_customer))
+
+
+def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
+    return Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+
+
+def _supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
+    """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
+    found = supplements(store, config, period, now, seq)
+    conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
+    if conflicts:
+        said = "; ".join(f"{customer}: {why}" for customer, why in sorted(conflicts.items()))
+        hint = "correct their rows, or void what they were billed and close the month anew for them"
+        raise MeteringError(f"no supplement of {month_name(period)} was issued: {said}", hint=hint)
+    return [one for one in found if one.drafts]
+
+
+def _record_supplement(ledger: Ledger, config: Config, found: Supplement) -> list[str]:
+    """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
+    month, base, drafts = found.month, found.closing.base, [*found.drafts]
+    assert base is not None, "a supplement has a base"
+    return _journal(
+        ledger,
+        config,
+        month,
+        drafts,
+        facts={"supplements": base.seq, "gained": list(found.closing.gained)},
+        said={"parked": {}, "settled": [], "released": {}, **NOTHING_WAIVED},
+    )
+
+
+def rehearse(  # noqa: PLR0913 - the same choices as of a closing
+    store: Store,
+    config: Config,
+    period: Period,
+    now: datetime,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+    release: Mapping[str, str] = NOBODY,
+    as_of_seq: int = LATEST,
+) -> Closing:
+    """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
+    decision = _decide(store, config, period, now, as_of_seq, waivers, release)
+    return _closing_of(decision.month) if decision.is_done else _rehearsed(decision)
+
+
+def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
+    store: Store,
+    config: Config,
+    period: Period,
+    now: datetime,
+    seq: int,
+    waivers: Waivers,
+    release: Mapping[str, str],
+    *,
+    is_by_itself: bool = False,
+) -> _Decision:
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=seq)
+    return _Decision(
+        month=month,
+        config=config,
+        waivers=given(store, period, waivers),
+        release=release,
+        pending=_released(month, release) if release else _pending(store, month),
+        is_by_itself=is_by_itself,
+    )
+
+
+def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
+    """The reasons given now, else those of the month's closings, the last ones first."""
+    for row in reversed(store.query("closing_facts", month=month_name(period)).to_dicts()):
+        waivers = Waivers(
+            incomplete=waivers.incomplete or row["allow_incomplete"],
+            unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
+        )
+    return waivers
+
+
+def _record(ledger: Ledger, decision: _Decision) -> list[str]:
+    """Numbers the drafts and journals the closing."""
+    drafts, parked = decision.drafts_and_parked
+    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (decision.pending or set())) - parked.keys())
+    said = {
+        "parked": parked,
+        "settled": settled,
+        "released": dict(decision.release),
+        "allow_incomplete": decision.waivers.incomplete,
+        "allow_unassigned": decision.waivers.unassigned,
+        "closed_by": "tick" if decision.is_by_itself else "typed",
+    }
+    return _journal(ledger, decision.config, decision.month, drafts, facts={}, said=said)
+
+
+def _journal(  # noqa: PLR0913 - what a record is made of
+    ledger: Ledger, config: Config, month: Month, drafts: list[Json], *, facts: Json, said: Json
+) -> list[str]:
+    """Numbers the drafts, uses them up, and journals a closing with all that it takes to rate it again.
+
+    `facts` stand in its body alone, `said` in its head too.
+    """
+    series, positions = _numbers(ledger.store, config, drafts, month.now)
+    numbers = [draft["number"] for draft in drafts]
+    known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
+    facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
+    facts["gone_unseen"] = str(len(month.gone_unseen))
+    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
+    head = _text({**told, "facts": facts, "invoices": []})
+    drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
+    texts = [_text(drafts.pop()) for _ in numbers]
+    ledger.record(
+        "close",
+        {
+            "month": month_name(month.period),
+            "as_of": rfc3339(month.now),
+            "as_of_seq": month.as_of_seq,
+            "terms_sha256": month.terms_sha256,
+            "rules": terms_of_month.RULES,
+            **said,
+            "series": series,
+            "positions": positions,
+        },
+        body=b"".join([head.removesuffix(b"]}"), b",".join(texts), b"]}"]),
+    )
+    return numbers
+
+
+def _text(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
+    """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+    waiting = _pending(store, month)
+    drafts: list[Json] = []
+    parked: dict[str, str] = {}
+    if waiting is None or waiting:
+        due = corrections.shown(month)
+        drafts = month.drafts(due.lines, due.currencies, due.billed)
+        parked = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
+    if waiting is None:
+        shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
+    else:
+        closing = _closing_of(month)
+        parked = closing.parked
+        drafts = [draft for draft in drafts if draft["customer"]["id"] in waiting]
+        shown = {
+            "invoices": sorted([*closing.invoices, *drafts], key=_customer),
+            "unassigned": closing.unassigned,
+            "unpriced": closing.unpriced,
+        }
+    listed = [{"customer": name, "reason": reason} for name, reason in sorted(parked.items())]
+    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
+
+
+def _customer(document: Json) -> tuple[str, str]:
+    return document["customer"]["id"], document["number"] or ""
+
+
+def _rehearsed(decision: _Decision) -> Closing:
+    """What a closing would do, beside the month before."""
+    month = decision.month
+    drafts, parked = decision.drafts_and_parked
+    would_be = sorted([*_closing_of(month).invoices, *drafts], key=_customer)
+    before = issued_in(month.store, previous_month(month.period.start))
+    return Closing(
+        month=month.period,
+        invoices=would_be,
+        issued=[],
+        parked=parked,
+        unassigned=month.unassigned,
+        unpriced=month.unpriced,
+        not_billed=unbilled.not_billed(month),
+        gone_unseen=len(month.gone_unseen),
+        waivers=decision.waivers,
+        differences=holds.differences([row for row in would_be if stands(row)], [row for row in before if stands(row)]),
+        blocked_by=decision.reasons,
+    )
+
+
+def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
+    """The month as the store has it closed; `issued` are the numbers that are new."""
+    name = month_name(month.period)
+    facts = month.store.query("closing_facts", month=name)
+    known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
+    return Closing(
+        month=month.period,
+        invoices=issued_in(month.store, month.period),
+        issued=issued or [],
+        parked=dict(month.store.query("parked", month=name).iter_rows()),
+        unassigned=known["unassigned"],
+        unpriced=known["unpriced"],
+        not_billed=known.get("not_billed", []),
+        gone_unseen=int(known.get("gone_unseen", 0)),
+        waivers=given(month.store, month.period),
+    )
+
+
+def _pending(store: Store, month: Month) -> set[str] | None:
+    """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
+    name = month_name(month.period)
+    if store.query("closing_facts", month=name).is_empty():
+        return None
+    return set(store.query("pending_customers", month=name)["customer"])
+
+
+def _released(month: Month, release: Mapping[str, str]) -> set[str]:
+    """The customers to release; each must be parked."""
+    parked = set(month.store.query("parked", month=month_name(month.period))["customer"])
+    for customer in sorted(set(release) - parked):
+        raise MeteringError(
+            f"{customer} is not parked in {month_name(month.period)}",
+            hint=f"parked: {', '.join(sorted(parked)) or 'nobody'}; `metering invoices MONTH` shows why",
+        )
+    return set(release)
+
+
+def _to_park(
+    month: Month, drafts: list[Json], due: Corrections, pending: set[str] | None, release: Mapping[str, str]
+) -> dict[str, str]:
+    """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
+    name = month_name(month.period)
+    conflicts = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
+    for customer in sorted(release.keys() & conflicts.keys()):
+        raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
+    earlier = month.store.query("usual_totals", month=name, most=holds.MOST_HISTORY)
+    history = [Issued(**row) for row in earlier.iter_rows(named=True)]
+    settled = alarms.acknowledged_metrics(month.store)
+    unknown = [Unknown(**row) for row in month.without_meter if row["metric"] not in settled]
+    found = holds.reasons(drafts, history, unknown, conflicts)
+    return {
+        customer: reason
+        for customer, reason in found.items()
+        if (pending is None or customer in pending) and customer not in release
+    }
+
+
+def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bool:
+    """Whether the customers that wait are parked for these reasons already."""
+    known = dict(month.store.query("parked", month=month_name(month.period)).iter_rows())
+    return {customer: known[customer] for customer in pending & known.keys()} == parked
+
+
+def _numbers(store: Store, config: Config, drafts: Collection[Json], now: datetime) -> tuple[str, list[int]]:
+    """Turns drafts into final invoices, in place, numbered on from the last of the year's series."""
+    series = f"invoice {now:%Y}"
+    last = int(store.query("last_position", series=series).item())
+    due_at = rfc3339(now + timedelta(days=config.invoices.due_days))
+    positions = list(range(last + 1, last + 1 + len(drafts)))
+    for position, draft in zip(positions, drafts, strict=True):
+        draft["number"] = config.invoices.number.format(year=now.year, number=position)
+        draft["status"] = "final"
+        draft["issued_at"], draft["due_at"] = rfc3339(now), due_at
+    return series, positions
+
+
+def frozen_invoice(draft: Json | None, issued: Json) -> str:
+    """The document that a draft becomes when it is issued as `issued` was; what `verify` compares byte by byte."""
+    if draft is None:
+        return ""
+    given = {name: issued[name] for name in ("number", "status", "issued_at", "due_at")}
+    return _text({**draft, **given}).decode()

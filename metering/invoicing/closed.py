@@ -1,0 +1,203 @@
+"""What was closed of a month: its closings, what they billed, and the month rated again by the terms of one of them.
+
+A closing keeps its terms, names and existence; usage is what is known now. A closing that supplements another has terms
+of its own, but the names and the existence of that one. Reads the store, writes nothing; must not know what is done
+about a difference.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.core.period import Period
+from metering.store.database import Store
+from metering.usage import attribution
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClosing:
+    """A closing as the store has it; `parked` and `settled` are customers.
+
+    A supplement maps what the closing `base` left to nobody, and bills `gained`, the customers of these projects.
+    """
+
+    seq: int
+    month: str
+    as_of: datetime
+    as_of_seq: int
+    terms: str
+    rules: int
+    parked: Mapping[str, str]
+    settled: Sequence[str]
+    base: "StoredClosing | None" = None
+    gained: Sequence[str] = ()
+
+
+Basis = tuple[str, bool]
+"""The currency of lines, and whether they include tax: lines of two bases cannot be added up."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Billed:
+    """What a customer was billed for a month: by which closing, and the lines that stand."""
+
+    closing: int | None = None
+    is_waiting: bool = False
+    lines: list[Json] = field(default_factory=list)
+    bases: set[Basis] = field(default_factory=set)
+
+
+NOTHING = Billed()
+"""What was billed to somebody who has no invoice."""
+
+
+def closings(store: Store, as_of_seq: int) -> list[StoredClosing]:
+    """Every closing known at a record, in order."""
+    out: dict[int, StoredClosing] = {}
+    for row in store.query("closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
+        facts = json.loads(row.pop("document"))
+        out[row["seq"]] = StoredClosing(
+            **row,
+            parked=facts.get("parked", {}),
+            settled=facts.get("settled", []),
+            base=out[facts["supplements"]] if "supplements" in facts else None,
+            gained=facts.get("gained", ()),
+        )
+    return list(out.values())
+
+
+def parked(mine: Iterable[StoredClosing]) -> set[str]:
+    """The customers that the closings of one month have left parked."""
+    out: set[str] = set()
+    for closing in mine:
+        out = (out - set(closing.settled)) | set(closing.parked)
+    return out
+
+
+def billed(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
+    """Customer -> what stands for the month: lines of its own invoices, and adjustments of it on later ones.
+
+    A customer whose invoice is void waits until it is issued anew; a void supplement is as if it had never been.
+    """
+    out: defaultdict[str, Billed] = defaultdict(Billed)
+    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+        found = out[row["customer"]]
+        if row["month"] == name and not (row["is_supplement"] and row["is_void"]):
+            found.is_waiting, found.closing = _after(found, row)
+        if row["is_void"]:
+            continue
+        # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
+        document = json.loads(row["document"])
+        of_month = [
+            {**line, "number": document["number"]} for line in document["lines"] if line["from"].startswith(name)
+        ]
+        found.lines += of_month
+        found.bases |= {(row["currency"], bool(document.get("tax_inclusive")))} if of_month else set()
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedMonth:
+    """A closed month as known at a record: its closings, and which of them each customer belongs to."""
+
+    closings: Sequence[StoredClosing]
+    billed: Mapping[str, Billed]
+
+    @cached_property
+    def waiting(self) -> set[str]:
+        """Customers that the month is not closed for: parked, or void and not issued anew."""
+        return parked(self.closings) | {customer for customer, found in self.billed.items() if found.is_waiting}
+
+    def home(self, customer: str) -> int:
+        """The closing (its record) of the customer's last invoice that stands; the first where there is none."""
+        return self.billed.get(customer, NOTHING).closing or self.closings[0].seq
+
+    @property
+    def standing(self) -> list[StoredClosing]:
+        """The closings that any customer belongs to, the first in any case."""
+        homes = {self.closings[0].seq, *map(self.home, self.billed)}
+        return [closing for closing in self.closings if closing.seq in homes]
+
+    def is_settled_by(self, closing: StoredClosing, customer: str) -> bool:
+        """Whether the customer's amounts are by this closing."""
+        return customer not in self.waiting and self.home(customer) == closing.seq
+
+
+def month(store: Store, name: str, as_of_seq: int, every: Sequence[StoredClosing] | None = None) -> ClosedMonth | None:
+    """The month (`2026-09`) as closed; None where it is not. `every`: all closings, where they are known already."""
+    mine = [one for one in (closings(store, as_of_seq) if every is None else every) if one.month == name]
+    return ClosedMonth(closings=mine, billed=billed(store, name, as_of_seq)) if mine else None
+
+
+def _after(found: Billed, row: Json) -> tuple[bool, int | None]:
+    """Whether the customer waits, and the closing of its invoices, after one more of them."""
+    if row["is_supplement"]:
+        return found.is_waiting, row["seq"]
+    return row["is_void"], None if row["is_void"] else row["seq"]
+
+
+def supplements(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
+    """Customer -> what supplementary invoices of a month that stand have billed."""
+    out: defaultdict[str, Billed] = defaultdict(Billed)
+    for row in store.query("supplements_standing", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+        document = json.loads(row["document"])
+        found = out[row["customer"]]
+        found.closing = row["seq"]
+        found.lines += [{**line, "number": row["number"]} for line in document["lines"]]
+        found.bases.add((row["currency"], bool(document.get("tax_inclusive"))))
+    return out
+
+
+def rerated(store: Store, period: Period, closing: StoredClosing, now: datetime, as_of_seq: int) -> tuple[Month, Month]:
+    """A closed month as its closing saw it; and with the closing's terms and names, but the usage known now."""
+    facts = _Rating(store=store, terms=terms.from_document(json.loads(closing.terms)), period=period, now=now)
+    then = facts.as_closed(closing)
+    spans = store.query("usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
+    return then, facts.going_on(then, attribution.widened(then.existence, spans), as_of_seq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rating:
+    """A month by the terms of a closing."""
+
+    store: Store
+    terms: terms.Terms
+    period: Period
+    now: datetime
+
+    def _month(self, as_of_seq: int, inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> Month:
+        return Month(
+            store=self.store,
+            terms=self.terms,
+            period=self.period,
+            now=self.now,
+            as_of_seq=as_of_seq,
+            inventory=inventory,
+        )
+
+    def as_closed(self, closing: StoredClosing) -> Month:
+        """The month at the closing's record: what inventory had shown, or the closing that it supplements had seen."""
+        if closing.base is None:
+            return self._month(closing.as_of_seq)
+        seen = self.as_closed(closing.base)
+        return self.going_on(seen, seen.existence, closing.as_of_seq)
+
+    def going_on(self, then: Month, existence: pl.DataFrame, as_of_seq: int) -> Month:
+        """The month at a later record, with the names of `then` and this existence of the projects known then."""
+        today = self._month(as_of_seq)
+        is_new = ~pl.col("project_id").is_in(then.existence["project_id"].implode())
+        inventory = (
+            pl.concat([existence, today.existence.filter(is_new)]).sort("project_id"),
+            pl.concat([then.sightings.filter(~is_new), today.sightings.filter(is_new)]),
+        )
+        return self._month(as_of_seq, inventory)

@@ -1,0 +1,251 @@
+"""What changed after a month was closed: adjustments for its customers, and voids with their credit notes.
+
+A closed month is rated again with the terms, names and existence of its closing and the usage known now; what was
+billed for it, less that, is due on the customer's next invoice. Everything here is computed as known at one journal
+record, so that an invoice with adjustments can be computed again to the same bytes. Writes only the void.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache, partial
+from typing import Any
+
+from metering.billing import terms
+from metering.billing.month import LATEST, Month
+from metering.billing.terms import Terms
+from metering.core.period import Period, month_name, month_of, parse_time, previous_month
+from metering.invoicing import adjustment, closed, tax
+from metering.invoicing import lines as invoice
+from metering.invoicing.closed import NOTHING, Basis, StoredClosing
+from metering.store.database import Store
+from metering.usage.coverage import Certified, certified_of, selection
+
+Json = dict[str, Any]
+LONGEST_REASON = 300
+"""An event carries so much of a reason; the credit note has all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """By customer: adjustment lines of all closed months, their currency, and why there can be none.
+
+    `billed`: the lines of this very month that its supplementary invoices have billed; an invoice that is issued anew
+    has only the rest.
+    """
+
+    lines: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    billed: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+
+
+def due(month: Month) -> Corrections:
+    """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
+    closings = closed.closings(month.store, month.as_of_seq)
+    earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
+    lines: defaultdict[str, list[Json]] = defaultdict(list)
+    bases: defaultdict[str, set[Basis]] = defaultdict(set)
+    for name in earlier:
+        for customer, found, added in _of_month(month.store, name, closings, month.now, month.as_of_seq):
+            bases[customer] |= found
+            lines[customer].extend(added)
+    for customer, basis, kept in _kept(month, closings):
+        bases[customer].add(basis)
+        lines[customer].extend(kept)
+    supplements = closed.supplements(month.store, month_name(month.period), month.as_of_seq)
+    for customer, billed in supplements.items():
+        bases[customer] |= billed.bases
+    inclusive = _inclusive(month.terms)
+    conflicts = {
+        customer: f"{why}; void and close those anew"
+        for customer, found in bases.items()
+        if (why := contradiction(found, is_inclusive=customer in inclusive))
+    }
+    return Corrections(
+        lines={customer: added for customer, added in lines.items() if added and customer not in conflicts},
+        billed={customer: billed.lines for customer, billed in supplements.items()},
+        currencies={customer: min(found)[0] for customer, found in bases.items() if len(found) == 1},
+        conflicts=conflicts,
+    )
+
+
+def contradiction(bases: set[Basis], *, is_inclusive: bool) -> str | None:
+    """Why corrections cannot stand on one invoice with the month's own lines, as far as they show it."""
+    currencies = sorted({currency for currency, _ in bases})
+    if len(currencies) > 1:
+        return f"corrections of closed months would be in {' and '.join(currencies)}"
+    if {is_taxed for _, is_taxed in bases} - {is_inclusive}:
+        now, then = ("with", "without") if is_inclusive else ("without", "with")
+        return f"its prices are {now} tax, and corrections of closed months {then} it"
+    return None
+
+
+def _inclusive(of_month: Terms) -> set[str]:
+    """The customers whose prices include the tax."""
+    return {customer.id for customer in of_month.customers if customer.tax_inclusive}
+
+
+def shown(month: Month) -> Corrections:
+    """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
+    known = {closing.month for closing in closed.closings(month.store, month.as_of_seq)}
+    is_next = {month_name(month.period), month_name(previous_month(month.period.start))} & known
+    return due(month) if is_next else Corrections()
+
+
+def months_to_correct(store: Store, now: datetime, as_of_seq: int) -> set[str]:
+    """The closed months that an adjustment is known for which no invoice carries yet."""
+    closings = closed.closings(store, as_of_seq)
+    names = {closing.month for closing in closings}
+    return {name for name in names if any(True for _ in _of_month(store, name, closings, now, as_of_seq))}
+
+
+def _of_month(
+    store: Store, name: str, closings: Sequence[StoredClosing], now: datetime, as_of_seq: int
+) -> Iterator[tuple[str, set[Basis], list[Json]]]:
+    """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
+
+    What was closed under other rules than today's stays as it is and has none.
+    """
+    period = month_of(parse_time(f"{name}-01T00:00:00Z"))
+    if all(closing.rules != terms.RULES for closing in closings if closing.month == name):
+        return
+    if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
+        return
+    found = closed.month(store, name, as_of_seq, closings)
+    assert found is not None, "the caller knows that it is closed"
+    for closing in found.standing:
+        if closing.rules != terms.RULES:
+            continue
+        rated, of_month = _rated_again(store, period, closing, now, as_of_seq)
+        currency_of, inclusive = {plan.id: plan.currency for plan in of_month.card.plans}, _inclusive(of_month)
+        for customer in sorted(rated.keys() | found.billed.keys()):
+            if not found.is_settled_by(closing, customer):
+                continue
+            was = found.billed.get(customer, NOTHING)
+            again = rated.get(customer, [])
+            bases = was.bases | {(currency_of[line["plan"]], customer in inclusive) for line in again if line["plan"]}
+            added: list[Json] = []
+            if len(bases) == 1:
+                added = adjustment.adjustments(was.lines, again, min(bases)[0])
+            if added or len(bases) > 1:
+                yield customer, bases, added
+
+
+def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str, Basis, list[Json]]]:
+    """(customer, basis, adjustment lines) that a voided invoice of this month carried of months under older rules.
+
+    Nothing computes those again, so they stand on the invoice that takes its place as they stood on it.
+    """
+    name = month_name(month.period)
+    older = {closing.month for closing in closings if closing.rules != terms.RULES and closing.month < name}
+    if not older:
+        return
+    stays = cache(lambda earlier: _stays(month.store, earlier, closings, month.as_of_seq))
+    for customer, document in _voided(month.store, name, month.as_of_seq).items():
+        adjusted = [line for line in tax.lines_of(document) if line["kind"] == "adjustment"]
+        of_older = [(line, str(line["from"])[:7]) for line in adjusted if str(line["from"])[:7] in older]
+        kept = [line for line, earlier in of_older if stays(earlier)(customer)]
+        if kept:
+            yield customer, (document["currency"], bool(document.get("tax_inclusive"))), kept
+
+
+def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
+    """Customer -> the voided invoice of a month that nothing has taken the place of."""
+    out: dict[str, Json] = {}
+    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+        if row["month"] == name:
+            out.pop(row["customer"], None)
+            out |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
+    return out
+
+
+def _stays(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> Callable[[str], bool]:
+    """Whether what a customer was billed for a month is a closing's under older rules."""
+    rules = {closing.seq: closing.rules for closing in closings}
+    found = closed.month(store, name, as_of_seq, closings)
+    assert found is not None, "the caller knows that it is closed"
+    return lambda customer: (
+        not (found.billed.get(customer, NOTHING).is_waiting or rules[found.home(customer)] == terms.RULES)
+    )
+
+
+def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> int:
+    """A record up to which every change of the month is billed: of a later closing that took in every customer, if any.
+
+    It must have parked nobody, and no closing of the month itself and no void may have come after it.
+    """
+    own = [closing.as_of_seq for closing in closings if closing.month == name]
+    last = max([int(store.query("last_void", as_of_seq=as_of_seq).item()), *own])
+    first: dict[str, StoredClosing] = {}
+    for closing in closings:
+        first.setdefault(closing.month, closing)
+    whole = (c.as_of_seq for month, c in first.items() if month > name and not c.parked and c.as_of_seq >= last)
+    return max([min(own), *whole])
+
+
+def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> bool:
+    """Whether usage of the month that counts may be another than it was at `after`."""
+    if after >= as_of_seq:
+        return False
+    span = {"period_start": period.start, "period_end": period.end}
+    if store.query("is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
+        return True
+    unread = [store.query("unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
+    if not unread[0].equals(unread[1]):
+        return True
+    then, known = certified_of(store, after), certified_of(store, as_of_seq)
+    return any(
+        selection(then.get(organization, Certified()), period, is_open=False)
+        != selection(certified, period, is_open=False)
+        for organization, certified in known.items()
+    )
+
+
+def history(
+    store: Store, name: str, customer: str, now: datetime, as_of_seq: int
+) -> tuple[list[Json], Month, Month] | None:
+    """What an adjustment of a closed month is the difference of, for one customer as known at a record.
+
+    (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
+    None where nothing of the month is closed, or the customer's closing was under other rules than today's.
+    """
+    found = closed.month(store, name, as_of_seq)
+    if found is None:
+        return None
+    closing = next(closing for closing in found.closings if closing.seq == found.home(customer))
+    if closing.rules != terms.RULES:
+        return None
+    period = month_of(parse_time(f"{name}-01T00:00:00Z"))
+    return found.billed.get(customer, NOTHING).lines, *closed.rerated(store, period, closing, now, as_of_seq)
+
+
+def first_closed(store: Store, period: Period, now: datetime) -> Month | None:
+    """A closed month by its first closing and the usage known now; None where nobody closed it."""
+    mine = [closing for closing in closed.closings(store, LATEST) if closing.month == month_name(period)]
+    return closed.rerated(store, period, mine[0], now, LATEST)[1] if mine else None
+
+
+def closed_parts(
+    store: Store, period: Period, now: datetime
+) -> tuple[list[tuple[Month, Callable[[str], bool]]], Callable[[str], bool]]:
+    """A closed month once by each closing that anything stands by, with its customers; and who waits to be closed."""
+    found = closed.month(store, month_name(period), LATEST)
+    if found is None:
+        return [], lambda _: False
+    parts: list[tuple[Month, Callable[[str], bool]]] = [
+        (closed.rerated(store, period, closing, now, LATEST)[1], partial(found.is_settled_by, closing))
+        for closing in found.standing
+    ]
+    return parts, lambda customer: customer in found.waiting
+
+
+def _rated_again(
+    store: Store, period: Period, closing: StoredClosing, now: datetime, as_of_seq: int
+) -> tuple[dict[str, list[Json]], Terms]:
+    """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
+    then, rated = closed.rerated(store, period, closing, now, as_of_seq)
+    lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
+    return lines, rated.terms

@@ -1,0 +1,153 @@
+"""Charges and time -> lines, taxes, totals: the drafts of a month.
+
+Knows the printed shape of an invoice; usage_lines.py and fee_lines.py know that of its lines. Must not know where usage
+came from, how an invoice is numbered or when it is issued: the caller fills that in.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import polars as pl
+
+from metering.core.dated_tax import changes
+from metering.core.errors import ConfigError, Fault
+from metering.core.parties import Customer
+from metering.core.period import Period, rfc3339
+from metering.invoicing import tax, tax_cuts
+from metering.invoicing.discount import discount_lines, of_customer
+from metering.invoicing.fee_lines import base_fee_lines, minimum_lines
+from metering.invoicing.rates import NAMES, Rates, rates
+from metering.invoicing.remainder import remainder
+from metering.invoicing.usage_lines import usage_lines
+
+__all__ = ["NAMES", "Json", "Rates", "conflicts", "invoices", "lines", "rates"]
+
+Json = dict[str, object]
+
+_NONE: Mapping[str, Json] = {}
+_NO_LINES: Mapping[str, Sequence[Json]] = {}
+
+
+def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate facts
+    month: Period,
+    segments: pl.DataFrame,
+    charges: pl.DataFrame,
+    card: Rates,
+    *,
+    as_of: datetime | None = None,
+    coverage: Mapping[str, Json] = _NONE,
+    rate_card_sha256: str | None = None,
+    corrections: Mapping[str, Sequence[Json]] | None = None,
+    currencies: Mapping[str, str] | None = None,
+    billed: Mapping[str, Sequence[Json]] = _NO_LINES,
+) -> list[Json]:
+    """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
+
+    `segments` and `charges` as rating/segments.py and rating/columns.py make them. By customer: `coverage` ({"hours",
+    "covered_hours", "complete"}), `corrections` (lines of adjustment.py for closed months), `currencies` (of
+    customers who hold no plan any more) and `billed` (lines of this month that were billed before: the drafts have the
+    rest). A customer without any line gets no invoice. Raises ConfigError where a
+    customer would need two currencies.
+    """
+    by_customer = lines(month, segments, charges, card)
+    currency = _currencies(segments, card, currencies or {})
+    for customer in billed.keys() & by_customer.keys():
+        by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
+    for customer, added in (corrections or {}).items():
+        by_customer.setdefault(customer, []).extend(added)
+    known = card.customers
+    return [
+        {
+            "number": None,
+            "status": "draft",
+            "customer": {"id": customer, "name": known[customer].name if customer in known else customer},
+            "currency": currency[customer],
+            "period": {"start": rfc3339(month.start), "end": rfc3339(month.end)},
+            "issued_at": None,
+            "due_at": None,
+            **_lines_and_totals(by_customer[customer], currency[customer], card, known.get(customer)),
+            "coverage": coverage.get(customer),
+            "as_of": rfc3339(as_of) if as_of else None,
+            "rate_card_sha256": rate_card_sha256,
+        }
+        for customer in sorted(by_customer)
+        if by_customer[customer]
+    ]
+
+
+def _lines_and_totals(found: Sequence[Json], currency: str, card: Rates, customer: Customer | None) -> Json:
+    is_inclusive = customer is not None and customer.tax_inclusive
+    return {
+        "lines": sorted(found, key=lambda line: str(line["key"])),
+        **tax.totals(found, currency, card.rounding, is_inclusive=is_inclusive),
+    }
+
+
+_ONE_CURRENCY = "an invoice has one currency"
+
+
+def _currencies(segments: pl.DataFrame, card: Rates, given: Mapping[str, str]) -> dict[str, str]:
+    """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
+    out, conflicting = _one_currency(segments, card, given)
+    if conflicting:
+        found = conflicting.items()
+        raise ConfigError([Fault(where=f"customer {name}", what=what, right=_ONE_CURRENCY) for name, what in found])
+    return out
+
+
+def conflicts(segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
+    return _one_currency(segments, card, currencies or {})[1]
+
+
+def _one_currency(
+    segments: pl.DataFrame, card: Rates, given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """(the currency of every customer, those with a second one and what is in it)."""
+    out, conflicting = dict(given), {}
+    for name, row in card.customers.items():
+        if row.currency and out.setdefault(name, row.currency) != row.currency:
+            conflicting[name] = f"{name!r} pays in {row.currency}, corrections of closed months are in {out[name]}"
+    for customer, plan in segments.select("customer", "plan").unique().sort("customer", "plan").iter_rows():
+        currency = card.plans[plan].currency
+        if out.setdefault(customer, currency) != currency:
+            what = f"plan {plan!r} is in {currency}, other charges of {customer!r} are in {out[customer]}"
+            conflicting.setdefault(customer, what)
+    return out, conflicting
+
+
+def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:
+    """Usage, flat fee, base fee, minimum and discount lines of every customer with their taxes, unsorted."""
+    out: dict[str, list[Json]] = defaultdict(list)
+    for customer, line in usage_lines(month, segments, charges, card):
+        out[customer].append(line)
+    for customer, line in base_fee_lines(month, segments, card):
+        out[customer].append(line)
+    _share(out, month, card)
+    for customer, line in list(minimum_lines(month, segments, out, card)):
+        out[customer].append(line)
+    _share(out, month, card)
+    for customer in sorted({discount.customer for discount in card.discounts} & out.keys()):
+        currencies = _currencies_of(out[customer], card)
+        if len(currencies) == 1:
+            given = of_customer(card.discounts, customer, month)
+            for line in list(discount_lines(month, out[customer], min(currencies), given, card.rounding)):
+                out[customer].append(line)
+                _share({customer: out[customer]}, month, card)
+    return {customer: tax.taxed(found, card.customers.get(customer)) for customer, found in out.items()}
+
+
+def _currencies_of(found: Iterable[Json], card: Rates) -> set[str]:
+    return {card.plans[str(line["plan"])].currency for line in found if line["plan"] is not None}
+
+
+def _share(out: Mapping[str, list[Json]], month: Period, card: Rates) -> None:
+    """Shares, in place, the lines that span a change of their customer's tax."""
+    for customer, found in out.items():
+        row = card.customers.get(customer)
+        if row is None or not changes(row, month.start, month.end):
+            continue
+        currencies = _currencies_of(found, card)
+        if len(currencies) == 1:  # with two there is no invoice
+            found[:] = tax_cuts.shared(found, row, min(currencies))

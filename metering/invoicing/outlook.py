@@ -1,0 +1,233 @@
+"""What the running month will come to: invoices and our Neon cost, if its rest is like the last weeks.
+
+Usage known so far, and for the hours that are left the mean of the project's last one to four whole weeks (of a younger
+project: of what it used of the month), rated together like any usage. The range is the rest of the month being like the
+quietest and like the busiest of those weeks. Reads the store, writes nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.billing.sums import NOTHING, MonthUsage
+from metering.billing.weeks import whole_weeks
+from metering.core.errors import UsageError
+from metering.core.frames import Int128, Moment
+from metering.core.money import amount_text
+from metering.core.period import HOUR, Period, floor_hour, month_name, rfc3339
+from metering.invoicing.drafts import Sums, billed
+from metering.usage import forecast
+from metering.usage.attribution import USAGE
+from metering.usage.coverage import MONTHLY, selection
+
+Json = dict[str, Any]
+WEEK = timedelta(weeks=1)
+COST_CURRENCY = "USD"
+_KEYS = ["organization", "project_id", "metric"]
+
+
+def outlook(month: Month) -> Json:
+    """The document that `forecast` prints. Raises UsageError for a month that is over."""
+    if not month.is_open:
+        raise UsageError(f"{month_name(month.period)} is over", hint="`metering invoices` shows what it came to")
+    rest = _Rest(month=month)
+    rated, costs = [], []
+    for one in _months(month, rest):
+        rated.append(_by_currency(billed(one)))
+        costs.append(one.cost.total)
+    keys = sorted({key for sums in rated for key in sums if key[0] is not None})
+    return {
+        "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
+        "as_of": rfc3339(month.now),
+        "hours_left": str(rest.hours_left),
+        "method": f"mean of up to {rest.most_weeks} whole weeks" if rest.most_weeks else "mean of the month so far",
+        "customers": [
+            {"customer": customer, **_told([sums.get((customer, currency), 0) for sums in rated], currency)}
+            for customer, currency in keys
+        ],
+        "totals": [
+            _told([sums.get((None, currency), 0) for sums in rated], currency)
+            for currency in sorted({currency for _, currency in keys})
+        ],
+        "neon_cost": _told(costs, COST_CURRENCY),
+    }
+
+
+def _months(month: Month, rest: "_Rest") -> Iterator[Month]:
+    """The month as it is, as expected, and as by each single week; one at a time, since each holds its whole rating."""
+    yield month
+    yield _ahead(month, rest.expected)
+    for number in range(rest.most_weeks):
+        yield _ahead(month, rest.like_week(number))
+
+
+def _by_currency(sums: Sums) -> dict[tuple[str | None, str], int]:
+    """What each customer pays in each currency, and (under None) what all of them pay."""
+    out: dict[tuple[str | None, str], int] = defaultdict(int)
+    for (customer, _, currency), amount in sums.items():
+        out[customer, currency] += amount
+        out[None, currency] += amount
+    return out
+
+
+def _told(amounts: list[int], currency: str) -> Json:
+    """Amounts so far, as expected, and by each single week."""
+    so_far, expected, *weeks = amounts
+    return {
+        "currency": currency,
+        "so_far": amount_text(so_far, currency),
+        "expected": amount_text(expected, currency),
+        "low": amount_text(min(weeks), currency) if len(weeks) > 1 else None,
+        "high": amount_text(max(weeks), currency) if len(weeks) > 1 else None,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rest:
+    """The usage to come, as USAGE rows that begin now."""
+
+    month: Month
+
+    @cached_property
+    def _now(self) -> datetime:
+        now = floor_hour(self.month.now)
+        return now if now == self.month.now else now + HOUR
+
+    @property
+    def hours_left(self) -> int:
+        """How many whole hours of the month still begin."""
+        return max(0, (self.month.period.end - self._now) // HOUR)
+
+    @cached_property
+    def most_weeks(self) -> int:
+        """The most whole weeks that any project has behind it."""
+        found = self._known["weeks"].max()
+        return found if isinstance(found, int) else 0
+
+    @cached_property
+    def _known(self) -> pl.DataFrame:
+        """project_id, weeks, of every project that exists now; and, for the young, how many hours of the month."""
+        alive = self.month.existence.filter(pl.col("exists_to").is_null() | (pl.col("exists_to") > self.month.now))
+        began = pl.max_horizontal(pl.col("exists_from"), pl.lit(self.month.period.start, dtype=Moment))
+        hours = (pl.lit(self._now, dtype=Moment) - began).dt.total_hours().clip(1)
+        weeks = whole_weeks(self.month, alive["project_id"].to_list()).select("project_id", "weeks")
+        return (
+            alive.select("project_id", young_hours=hours)
+            .join(weeks, on="project_id", how="left")
+            .with_columns(pl.col("weeks").fill_null(0).cast(pl.Int64))
+        )
+
+    def _sums(self, period: Period) -> pl.DataFrame:
+        """organization, project_id, metric, value of a stretch before now."""
+        month = self.month
+        counted = {
+            organization: [part for part in selection(certified, period, is_open=True) if part.grain != MONTHLY]
+            for organization, certified in month.certified.items()
+        }
+        found = MonthUsage(store=month.store, period=period, counted=counted, cuts=(), as_of_seq=month.as_of_seq)
+        return found.sums.group_by(_KEYS).agg(pl.col("value").sum())
+
+    @cached_property
+    def _weeks(self) -> list[pl.DataFrame]:
+        end = floor_hour(self.month.now)
+        return [
+            self._sums(Period(start=end - (number + 1) * WEEK, end=end - number * WEEK))
+            for number in range(self.most_weeks)
+        ]
+
+    @cached_property
+    def expected(self) -> pl.DataFrame:
+        """As the mean of each project's weeks; of a young one, of its hours in the month."""
+        numbered = [frame.with_columns(number=pl.lit(n, dtype=pl.Int64)) for n, frame in enumerate(self._weeks)]
+        weekly = pl.concat([*numbered, self._none()]).join(self._known, on="project_id")
+        old = (
+            weekly.filter(pl.col("number") < pl.col("weeks"))
+            .group_by(*_KEYS, "weeks")
+            .agg(pl.col("value").sum())
+            .with_columns(hours=pl.col("weeks") * forecast.WEEK_HOURS)
+        )
+        young = (
+            self.month.sums.group_by(_KEYS).agg(pl.col("value").sum())
+            .join(self._known.filter(pl.col("weeks") == 0), on="project_id")
+            .with_columns(hours="young_hours")
+        )  # fmt: skip
+        columns = [*_KEYS, "value", "hours"]
+        return self._rows(pl.concat([old.select(columns), young.select(columns)]))
+
+    def _none(self) -> pl.DataFrame:
+        kinds = {**dict.fromkeys(_KEYS, pl.String()), "value": Int128, "number": pl.Int64()}
+        return pl.DataFrame(schema=kinds)
+
+    def like_week(self, number: int) -> pl.DataFrame:
+        """As one week alone (0 is the last); projects that do not have it are as expected."""
+        has_it = self._known.filter(pl.col("weeks") > number)
+        mine = self._weeks[number].join(has_it, on="project_id").with_columns(
+            hours=pl.lit(forecast.WEEK_HOURS, dtype=pl.Int64)
+        )  # fmt: skip
+        others = self.expected.join(has_it, on="project_id", how="anti")
+        return pl.concat([self._rows(mine.select(*_KEYS, "value", "hours")), others])
+
+    def _rows(self, rates: pl.DataFrame) -> pl.DataFrame:
+        left = pl.lit(self.hours_left, dtype=Int128)
+        return (
+            rates.with_columns(
+                value=pl.col("value").cast(Int128) * left // pl.col("hours").cast(Int128),
+                start=pl.lit(self._now, dtype=Moment),
+                end=pl.lit(self.month.period.end, dtype=Moment),
+                grain=pl.lit(0, dtype=pl.UInt8),
+                read_at=pl.lit(self.month.now, dtype=Moment),
+                times=pl.lit(1, dtype=pl.Int64),
+            )
+            .filter(pl.col("value") > 0)
+            .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _UsageAhead(MonthUsage):
+    """The month's usage with the rest to come, wherever it is cut."""
+
+    rest: pl.DataFrame
+
+    def cut(self, cuts: pl.DataFrame, apart: pl.DataFrame = NOTHING) -> pl.DataFrame:
+        """As it is known, and the rest."""
+        return pl.concat([super().cut(cuts, apart), self.rest])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MonthAhead(Month):
+    """The month as if it were over, with the rest that is expected of it."""
+
+    rest: pl.DataFrame
+
+    @cached_property
+    def usage(self) -> MonthUsage:
+        """What was used, and what will be."""
+        known = super().usage
+        names = ("store", "period", "counted", "cuts", "as_of_seq", "left_out")
+        return _UsageAhead(**{name: getattr(known, name) for name in names}, rest=self.rest)
+
+    def with_buckets(self, sums: pl.DataFrame, wanted: pl.DataFrame, *, every: timedelta = HOUR) -> pl.DataFrame:
+        """As it is known, and the rest, which has no buckets."""
+        rest = self.rest.join(wanted, on=["project_id", "metric"], how="semi")
+        return pl.concat([super().with_buckets(sums, wanted, every=every), rest])
+
+
+def _ahead(month: Month, rest: pl.DataFrame) -> Month:
+    """The month with the rest; existence and names are known already."""
+    is_dated = pl.col("metric").is_in(month.dated_metrics)
+    return _MonthAhead(
+        store=month.store,
+        terms=month.terms,
+        period=month.period,
+        now=month.now,
+        as_of_seq=month.as_of_seq,
+        inventory=(month.existence, month.sightings),
+        rest=rest.with_columns(read_at=pl.when(is_dated).then("read_at")),
+    )

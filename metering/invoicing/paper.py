@@ -1,0 +1,155 @@
+"""What documents say beside their figures: seller, buyers, locale. Frozen with a closing; drafts follow the files.
+
+Every page, PDF, e-invoice and export asks here, and nowhere else, who sells and who buys. Reads the store. Must not
+know how anything looks.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from metering.billing import terms as terms_of_month
+from metering.billing.terms import Terms
+from metering.config.models import Config, SellerConfig
+from metering.core.ids import canonical
+from metering.core.parties import Customer
+from metering.core.period import DAY, Period, month_name, parse_time
+from metering.invoicing import tax
+from metering.store.database import Store
+
+Json = dict[str, Any]
+_IN_PARTS = ("street", "postcode", "city")
+_AS_TODAY = ("tax_category", "tax_note")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """Who sells, in which locale documents are printed (of customers without one), and the customers by id."""
+
+    seller: SellerConfig
+    locale: str = "en"
+    customers: Mapping[str, Customer] = field(default_factory=dict)
+
+    def customer(self, document: Mapping[str, Any]) -> Customer:
+        """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
+        buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
+        found = self.customers.get(canonical(buyer["id"])) or Customer(id=buyer["id"], name=buyer["name"])
+        paying = found.at(last_day)
+        if paying.tax_id is None and (owed := tax.owed_id(found.taxes, document)):
+            return paying.model_copy(update={"tax_id": owed})
+        return paying
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """A closing of a month as its documents need it: what it knew, the terms that it froze, and its paper."""
+
+    seq: int
+    as_of: datetime
+    as_of_seq: int
+    frozen_terms: str
+    frozen_paper: str | None
+    """None under the first rules, which stored none: `today` says what they lack."""
+    today: Paper
+    last_day: datetime
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The terms that it froze."""
+        return terms_of_month.from_document(json.loads(self.frozen_terms))
+
+    @cached_property
+    def paper(self) -> Paper:
+        """What its documents say beside their figures."""
+        customers = {customer.id: customer for customer in self.terms.customers}
+        if self.frozen_paper is None:
+            return _of_first_rules(customers, self.today, self.last_day)
+        return Paper(seller=self.seller, locale=json.loads(self.frozen_paper)["locale"], customers=customers)
+
+    @property
+    def seller(self) -> SellerConfig:
+        """Who issued its documents."""
+        if self.frozen_paper is None:
+            return self.today.seller
+        return SellerConfig.model_validate(json.loads(self.frozen_paper)["seller"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """The papers of one month: of each closing, and today's.
+
+    `closing_of`: number of an invoice -> its closing; `home_of`: customer -> the closing of the invoice that stands.
+    """
+
+    today: Paper
+    closings: Mapping[int, Closed] = field(default_factory=dict)
+    closing_of: Mapping[str, int] = field(default_factory=dict)
+    home_of: Mapping[str, int] = field(default_factory=dict)
+
+    def closing(self, document: Mapping[str, Any]) -> Closed | None:
+        """The closing that issued a document; of a credit note, that of the invoice which it cancels. None: a draft."""
+        number = document.get("credits") or document["number"]
+        return None if number is None or number not in self.closing_of else self.closings[self.closing_of[number]]
+
+    def of(self, document: Mapping[str, Any]) -> Paper:
+        """What the document says beside its figures."""
+        found = self.closing(document)
+        return self.today if found is None else found.paper
+
+    def home(self, customer: str) -> int:
+        """The closing that a customer's month belongs to; the first where nothing was invoiced."""
+        return self.home_of.get(customer, min(self.closings))
+
+    @property
+    def seller(self) -> SellerConfig:
+        """Who issued the month's last documents; today's where it is not closed."""
+        return self.closings[max(self.closings)].seller if self.closings else self.today.seller
+
+
+def today(config: Config) -> Paper:
+    """What a document issued now would say."""
+    return Paper(
+        seller=config.seller, locale=config.invoices.locale, customers={row.id: row for row in config.customer_rows}
+    )
+
+
+def frozen(config: Config) -> Json:
+    """What a closing stores of it. The customers are in its terms, once."""
+    return {"seller": config.seller.model_dump(exclude_defaults=True), "locale": config.invoices.locale}
+
+
+def papers(store: Store, config: Config, period: Period) -> Papers:
+    """Those of a month."""
+    name, now = month_name(period), today(config)
+    issued = store.query("closings_of_invoices", month=name)
+    return Papers(
+        today=now,
+        closings={
+            row["seq"]: Closed(
+                seq=row["seq"],
+                as_of=row["as_of"],
+                as_of_seq=row["as_of_seq"],
+                frozen_terms=row["terms"],
+                frozen_paper=row["paper"],
+                today=now,
+                last_day=period.end - DAY,
+            )
+            for row in store.query("closings_of_month", month=name).iter_rows(named=True)
+        },
+        closing_of=dict(issued.select("number", "seq").iter_rows()),
+        home_of=dict(issued.filter(status="final").select("customer", "seq").iter_rows()),
+    )
+
+
+def _of_first_rules(customers: Mapping[str, Customer], now: Paper, last_day: datetime) -> Paper:
+    """The first rules stored neither the seller nor an address in parts: these are today's, there is nothing else."""
+    known: dict[str, Customer] = {}
+    for name, row in customers.items():
+        other = now.customers.get(name, row).at(last_day)
+        place = {} if row.address else {part: getattr(other, part) for part in _IN_PARTS}
+        rest = {part: getattr(row, part) or getattr(other, part) for part in _AS_TODAY}
+        known[name] = row.model_copy(update={**place, **rest})
+    return Paper(seller=now.seller, locale=now.locale, customers=known)

@@ -1,0 +1,136 @@
+"""What a printed invoice shows beside its document: the background of its month."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+
+import polars as pl
+
+from metering.billing import profile, terms
+from metering.billing.month import Month
+from metering.billing.usage_document import usage_json
+from metering.config.models import Config
+from metering.core.money import quantity_text
+from metering.core.period import DAY, Period, parse_time
+from metering.core.rows import Json, Row, Table, every_day
+from metering.invoicing import close, tax
+from metering.invoicing.issued import invoice
+from metering.invoicing.paper import Paper, Papers, papers
+from metering.invoicing.sheet import Background, own_usage
+from metering.store.database import Store
+
+_OWNED = ("project_id", "metric", "customer", "meter")
+
+
+def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:
+    """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
+    found = invoice(store, number)
+    start, end = (parse_time(found["period"][name]) for name in ("start", "end"))
+    period = Period(start=start, end=end)
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    return found, background(month, config, close.month_invoices(store, config, period, now)["invoices"])
+
+
+def background(month: Month, config: Config, invoices: Sequence[Row], known: Papers | None = None) -> Background:
+    """What the month's documents are printed with; `known` are the month's papers, where they were read already.
+
+    An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
+    the same whenever it is printed; a draft by the month as it is given.
+    """
+    found = known or papers(month.store, config, month.period)
+    printed: dict[int, Background] = {}
+    by_number: dict[str, Background] = {}
+    for document in invoices:
+        closed = found.closing(document)
+        if closed is None:
+            continue
+        if closed.seq not in printed:
+            then = replace(month, terms=closed.terms, now=closed.as_of, as_of_seq=closed.as_of_seq)
+            printed[closed.seq] = _background(then, config, closed.paper)
+        by_number[document["number"]] = printed[closed.seq]
+    if by_number and len(by_number) == len(invoices):
+        return replace(next(iter(by_number.values())), by_number=by_number)
+    return replace(_background(month, config, found.today), by_number=by_number)
+
+
+def _background(month: Month, config: Config, paper: Paper) -> Background:
+    used = usage_json(month)
+    own = own_usage(used["usage"], month.payers())
+    return Background(
+        seller=paper.seller.model_dump(),
+        rounding=month.terms.card.rounding,
+        locale=paper.locale,
+        fonts=config.invoices.fonts,
+        customers=_customers(paper, month.period.end - DAY),
+        project_names=month.names(),
+        usage=own,
+        days=_customer_days(month, own, used["coverage"]["gaps"]),
+    )
+
+
+def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
+    """The rows of customers.csv, with why there is no tax."""
+    known = (row.at(last_day) for row in paper.customers.values())
+    return {
+        row.id: {
+            **row.model_dump(),
+            "taxes": row.taxes,
+            "tax_note": row.tax_note or tax.UNTAXED.get(row.tax_category or ""),
+        }
+        for row in known
+    }
+
+
+def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:
+    """What each customer used by meter and day; one frame, read when first asked for, and rows for one at a time."""
+    meters = {meter.id: meter for meter in month.terms.card.meters}
+
+    @cache
+    def sums() -> dict[tuple[object, ...], pl.DataFrame]:
+        return _sums_by_day(month, own)
+
+    def of(customer: str) -> Table:
+        found = sums().get((customer,))
+        used = (
+            (meters[meter], day, read_at, value)
+            for _, meter, day, read_at, value in (found.iter_rows() if found is not None else ())
+        )
+        return [
+            {
+                "meter": meter.id,
+                "unit": meter.unit,
+                "days": every_day(
+                    month.period,
+                    month.now,
+                    gaps,
+                    (
+                        {"day": f"{day:%Y-%m-%d}", "quantity": quantity_text(quantity)}
+                        for day, quantity in known.items()
+                    ),
+                ),
+            }
+            for meter, known in profile.quantities(used, month.now).items()
+        ]
+
+    return of
+
+
+def _sums_by_day(month: Month, own: Mapping[str, Sequence[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
+    """(customer,) -> customer, meter, day, read_at, value."""
+    owned = [
+        (row["project_id"], row["metric"], row["customer"], row["meter"])
+        for rows in own.values()
+        for row in rows
+        if row["meter"] is not None
+    ]
+    pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
+    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY, read_at=month.dated_metrics)
+    sums = (
+        days.join(pairs, on=["project_id", "metric"])
+        .group_by("customer", "meter", "read_at", day=pl.col("start").dt.truncate("1d"))
+        .agg(pl.col("value").sum())
+        .select("customer", "meter", "day", "read_at", "value")
+        .sort("customer", "meter", "day")
+    )
+    return sums.partition_by("customer", as_dict=True)

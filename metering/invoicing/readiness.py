@@ -1,0 +1,122 @@
+"""Whether a month may close, and what stops it: gathers the facts that blockers.py judges. Reads the store only."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.frames import Moment
+from metering.invoicing import blockers
+from metering.invoicing.blockers import NO_WAIVERS, Facts, Reason, Waivers
+from metering.invoicing.closing_times import settled_at
+from metering.rating import segments
+from metering.store.database import Store
+
+
+def reasons(
+    month: Month,
+    config: Config,
+    waivers: Waivers = NO_WAIVERS,
+    *,
+    is_by_itself: bool = False,
+    is_closed: bool = False,
+) -> list[Reason]:
+    """All that stops the month's close, without costs; `is_by_itself`: nobody types it.
+
+    `is_closed`: for some customers it is closed already, so what it leaves unassigned was decided then.
+    """
+    facts = Facts(
+        month=month.period,
+        now=month.now,
+        settled_at=settled_at(config.schedule, month.period),
+        seller=config.seller.name,
+        gaps=month.coverage.gaps(month.now),
+        projects_of=_projects_of(month),
+        unassigned=() if is_closed else _of_nobody(month),
+        asked=() if is_closed else asked_plans(month),
+        examples=_examples(month),
+        alarms=[(row["alarm_id"], row["summary"]) for row in month.store.query("alarms_that_stop").to_dicts()],
+        is_first_by_itself=is_by_itself and not is_typed(month.store),
+    )
+    return blockers.reasons(facts, waivers)
+
+
+def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:
+    """The reasons with what Neon charges for the projects of each."""
+    if not found:
+        return []
+    whole: defaultdict[str, Fraction] = defaultdict(Fraction)
+    nobodys: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for row in month.cost.rows:
+        whole[row["project_id"]] += Fraction(row["amount"])
+        if row["customer"] is None:
+            nobodys[row["project_id"]] += Fraction(row["amount"])
+    has_unknown = bool(month.cost.notes)
+
+    def cost_of(projects: Collection[str], is_of_nobody: bool) -> Fraction | None:
+        costs = nobodys if is_of_nobody else whole
+        total = sum((costs.get(project, Fraction(0)) for project in projects), Fraction(0))
+        return None if has_unknown and projects and not total else total
+
+    return blockers.costed(found, cost_of)
+
+
+def is_typed(store: Store) -> bool:
+    """Whether a person has typed the first close of this store: one that has any closing counts."""
+    return not store.query("closed_months").is_empty()
+
+
+def asked_plans(month: Month) -> list[tuple[str, str, str]]:
+    """(project, name, plan) where a project's name in the month asks for a plan that does not exist, sorted.
+
+    A project with rows in subscriptions.csv is mapped by these alone, whatever its name asks for.
+    """
+    seen = month.sightings.sort("project_id", "seen_at", maintain_order=True)
+    unknown = dict(segments.unknown_plans(seen["name"].unique(), month.terms.pattern, month.terms.card.plans))
+    if not unknown:
+        return []
+    mapped = [row.project_id for row in month.terms.subscriptions]
+    project, seen_at = pl.col("project_id"), pl.col("seen_at").cast(Moment)
+    start, end = (pl.lit(moment, dtype=Moment) for moment in (month.period.start, month.period.end))
+    rows = (
+        seen.with_columns(
+            since=pl.when(project == project.shift(1)).then(seen_at),
+            until=pl.when(project == project.shift(-1)).then(seen_at.shift(-1)),
+        )
+        .filter(pl.col("name").is_in(list(unknown)), ~project.is_in(mapped))
+        .join(month.existence.unique("project_id"), on="project_id")
+        .filter(
+            pl.max_horizontal(start, "since", "exists_from") < pl.min_horizontal(end, "until", "exists_to"),
+        )
+        .select("project_id", "name")
+        .unique()
+        .sort("project_id", "name")
+    )
+    return [(project_id, name, unknown[name]) for project_id, name in rows.iter_rows()]
+
+
+def _of_nobody(month: Month) -> set[str]:
+    """Projects that nobody pays for. One that is not yet known is a gap of inventory, and waived as that."""
+    used = {row["project_id"] for row in month.unassigned if int(row["value"]) > 0}
+    return used.difference(one.project_id for one in month.not_known)
+
+
+def _projects_of(month: Month) -> dict[str, set[str]]:
+    """Organization -> its projects with usage in the month."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for organization, project in month.sums.select("organization", "project_id").unique().iter_rows():
+        found[organization].add(project)
+    return found
+
+
+def _examples(month: Month) -> dict[str, set[str]]:
+    """Plan -> its projects in the month, of plans that still have the example prices of `init`."""
+    examples = [plan.id for plan in month.terms.card.plans if plan.example]
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    rows = month.segments.filter(pl.col("plan").is_in(examples)) if examples else month.segments.clear()
+    for plan, project in rows.select("plan", "project_id").unique().iter_rows():
+        found[plan].add(project)
+    return found

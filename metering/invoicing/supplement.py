@@ -1,0 +1,278 @@
+"""Supplements: what a closed month left to nobody is billed once somebody pays for it.
+
+A supplement rates the month again by the plans of its closing, with what had no customer mapped as it is now. It bills
+the customers of these projects that, less what they were billed for the month before. Time that was billed stays where
+it was billed, whatever the mapping says now. Reads the store, writes nothing: close.py numbers and journals.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+import polars as pl
+
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.billing.terms import Terms
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.parties import Subscription
+from metering.core.period import Period, month_name, without
+from metering.invoicing import closed, corrections, tax
+from metering.invoicing import lines as invoice
+from metering.invoicing.closed import NOTHING, Billed, ClosedMonth, StoredClosing
+from metering.rating import segments
+from metering.rating.segments import SEGMENTS, Card
+from metering.store.database import Store
+
+Json = dict[str, Any]
+KIND = "supplement"
+Row = TypeVar("Row")
+Run = Mapping[str, Any]
+"""Time of a project with one customer and plan: project_id, customer, plan, start, end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supplement:
+    """A supplementary closing, stored or to be stored, and what it bills; computed when first asked for."""
+
+    store: Store
+    period: Period
+    closing: StoredClosing
+    now: datetime
+
+    @cached_property
+    def _months(self) -> tuple[Month, Month]:
+        return closed.rerated(self.store, self.period, self.closing, self.now, self.closing.as_of_seq)
+
+    @property
+    def month(self) -> Month:
+        """The month by the supplement's terms and the usage known at it."""
+        return self._months[1]
+
+    @property
+    def held(self) -> pl.DataFrame:
+        """The segments that base fees and minimums are due for."""
+        return self._months[0].segments
+
+    @cached_property
+    def billed(self) -> dict[str, Billed]:
+        """What was billed for the month before, of those who gained time."""
+        found = closed.billed(self.store, month_name(self.period), self.closing.as_of_seq)
+        return {customer: found[customer] for customer in self.closing.gained if customer in found}
+
+    @cached_property
+    def _frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Segments and charges of these customers, and of everybody who shares a project with them.
+
+        A project's fee is rounded over all its customers.
+        """
+        mine = pl.col("customer").is_in(list(self.closing.gained))
+        projects = self.held.filter(mine)["project_id"].unique().implode()
+        held = self.held.filter(mine | pl.col("project_id").is_in(projects))
+        others = set(invoice.conflicts(held, self.month.rates)) - set(self.closing.gained)
+        is_wanted = pl.col("customer").is_in(sorted(set(held["customer"]) - others))
+        return held.filter(is_wanted), self.month.charges.filter(is_wanted)
+
+    def lines(self) -> dict[str, list[Json]]:
+        """The whole month of each customer, with what was billed of it."""
+        found = invoice.lines(self.period, *self._frames, self.month.rates)
+        return {customer: lines for customer, lines in found.items() if customer in self.closing.gained}
+
+    def conflicts(self) -> dict[str, str]:
+        """Customers whose supplement cannot be issued, and why."""
+        rates = self.month.rates
+        one = {customer: min(found.bases)[0] for customer, found in self.billed.items() if len(found.bases) == 1}
+        inclusive = {customer.id for customer in self.month.terms.customers if customer.tax_inclusive}
+        bases = {
+            customer: why
+            for customer, found in self.billed.items()
+            if (why := corrections.contradiction(found.bases, is_inclusive=customer in inclusive))
+        }
+        taxes = {
+            customer: why
+            for customer, lines in self.lines().items()
+            if (why := tax.conflicts(lines, rates.customers.get(customer)))
+        }
+        mixed = invoice.conflicts(self._frames[0], rates, one)
+        return {
+            **taxes,
+            **{customer: mixed[customer] for customer in self.closing.gained if customer in mixed},
+            **bases,
+        }
+
+    @cached_property
+    def drafts(self) -> list[Json]:
+        """Its invoices, marked, by customer; nobody gets one without a line."""
+        coverage = self.month.coverage_json()
+        drafts: list[Json] = invoice.invoices(
+            self.period,
+            *self._frames,
+            self.month.rates,
+            as_of=self.now,
+            coverage=dict.fromkeys(self.closing.gained, coverage),
+            rate_card_sha256=self.month.terms_sha256,
+            billed={customer: found.lines for customer, found in self.billed.items()},
+        )
+        return [self._marked(draft) for draft in drafts if draft["customer"]["id"] in self.closing.gained]
+
+    def _marked(self, draft: Json) -> Json:
+        """The draft with its kind, and the numbers of the invoices that it supplements."""
+        lines = self.billed.get(draft["customer"]["id"], NOTHING).lines
+        numbers = sorted({str(line["number"]) for line in lines if line["kind"] != "adjustment"})
+        head = {"number": None, "status": "draft", "kind": KIND, "supplements": numbers}
+        return {**head, **{name: value for name, value in draft.items() if name not in head}}
+
+
+def supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
+    """What `close MONTH --supplement` would issue, as known at the last record, `seq`.
+
+    Several where invoices of the month are from several closings. Raises MeteringError where the month is not closed,
+    or was closed under other rules than today's.
+    """
+    found = _closed(store, period, seq)
+    today = Month(store=store, terms=terms.of(config), period=period, now=now, as_of_seq=seq)
+    bases = [(closing, closed.rerated(store, period, closing, now, seq)[1]) for closing in found.standing]
+    runs = [
+        run
+        for run in _gained(today, _taken(found, bases), bases[0][1].existence)
+        if run["customer"] not in found.waiting
+    ]
+    known = {customer for customer, billed in found.billed.items() if billed.lines}
+    projects = pl.col("project_id").is_in(sorted({run["project_id"] for run in runs}))
+    out = []
+    for closing, base in bases:
+        concerned = {*base.segments.filter(projects)["customer"], *(run["customer"] for run in runs)}
+        gained = sorted(customer for customer in concerned if found.is_settled_by(closing, customer))
+        if gained:
+            frozen = json.dumps(terms.document(_terms(base, today.terms, runs, known)))
+            made = replace(
+                closing,
+                seq=seq,
+                as_of=now,
+                as_of_seq=seq,
+                terms=frozen,
+                parked={},
+                settled=(),
+                base=closing,
+                gained=gained,
+            )
+            out.append(Supplement(store=store, period=period, closing=made, now=now))
+    return out
+
+
+def stored(store: Store, period: Period, seq: int) -> Supplement | None:
+    """The supplement that was journalled by a record; None where that is none."""
+    found = next((closing for closing in closed.closings(store, seq) if closing.seq == seq), None)
+    if found is None or found.base is None:
+        return None
+    return Supplement(store=store, period=period, closing=found, now=found.as_of)
+
+
+def _closed(store: Store, period: Period, seq: int) -> ClosedMonth:
+    name = month_name(period)
+    found = closed.month(store, name, seq)
+    if found is None:
+        hint = f"`metering close {name}` closes it; a supplement bills afterwards what a close left to nobody"
+        raise MeteringError(f"{name} is not closed", hint=hint)
+    if any(closing.rules != terms.RULES for closing in found.standing):
+        raise MeteringError(
+            f"{name} was closed under older rules, which nothing rates again",
+            hint="bill what it left to nobody by hand",
+        )
+    return found
+
+
+def _taken(found: ClosedMonth, bases: Iterable[tuple[StoredClosing, Month]]) -> pl.DataFrame:
+    """project_id, start, end of the time that a customer was billed for."""
+    frames = []
+    for closing, base in bases:
+        names = [name for name in base.segments["customer"].unique() if found.is_settled_by(closing, name)]
+        frames.append(base.segments.filter(pl.col("customer").is_in(names)).select("project_id", "start", "end"))
+    return pl.concat(frames)
+
+
+def _gained(today: Month, taken: pl.DataFrame, existence: pl.DataFrame) -> Iterator[Run]:
+    """Time that has a customer today and had none, of projects for as long as the closing knew that they existed.
+
+    `taken`: project_id, start, end of the time that had one.
+    """
+    changed = today.segments.join(taken, on=["project_id", "start", "end"], how="anti")
+    mine = pl.col("project_id").is_in(changed["project_id"].unique().implode())
+    month = today.period
+    existed = existence.filter(mine).select(
+        "project_id",
+        start=pl.col("exists_from").dt.truncate("1s").fill_null(month.start),
+        end=pl.col("exists_to").dt.truncate("1s").fill_null(month.end),
+    )
+    exists, holes = _periods(existed), _periods(taken.filter(mine))
+    for row in changed.sort("project_id", "start").iter_rows(named=True):
+        whole = Period(start=row["start"], end=row["end"])
+        outside = without(whole, exists[row["project_id"]])
+        for part in without(whole, [*outside, *holes[row["project_id"]]]):
+            yield {**row, "start": part.start, "end": part.end}
+
+
+def _periods(rows: pl.DataFrame) -> defaultdict[str, list[Period]]:
+    """Project -> its periods; rows are project_id, start, end."""
+    out: defaultdict[str, list[Period]] = defaultdict(list)
+    for project, start, end in rows.select("project_id", "start", "end").iter_rows():
+        if start < end:
+            out[project].append(Period(start=start, end=end))
+    return out
+
+
+def _terms(base: Month, today: Terms, runs: Sequence[Run], known: Collection[str]) -> Terms:
+    """The base's terms with the runs mapped: what its projects were mapped to stays in rows of subscriptions.
+
+    Plans are as they were; of those that did not exist then, and of customers who were not billed then (`known` were),
+    today's are taken.
+    """
+    then, projects = base.terms, {run["project_id"] for run in runs}
+    added = _periods(pl.DataFrame(runs, schema=SEGMENTS))
+    mapped = base.segments.filter(pl.col("project_id").is_in(sorted(projects))).iter_rows(named=True)
+    own = segments.own_time(base.period, [row for row in then.subscriptions if row.project_id in projects])
+    before = [*mapped, *({**row, "customer": None, "plan": None} for row in own.iter_rows(named=True))]
+    kept = [
+        {**row, "start": part.start, "end": part.end}
+        for row in before
+        for part in without(Period(start=row["start"], end=row["end"]), added[row["project_id"]])
+    ]
+    rows = [row for row in then.subscriptions if row.project_id not in projects]
+    rows += [
+        Subscription(
+            project_id=run["project_id"],
+            customer=run["customer"],
+            plan=run["plan"],
+            valid_from=run["start"],
+            valid_to=run["end"],
+        )
+        for run in (*kept, *runs)
+    ]
+    new = {run["customer"] for run in runs} - set(known)
+    discounts = [row for row in today.discounts if row.customer in new]
+    return replace(
+        then,
+        card=_card(then.card, today.card, {run["plan"] for run in runs}),
+        customers=_with(then.customers, (row for row in today.customers if row.id in new), lambda row: row.id),
+        subscriptions=tuple(sorted(rows, key=terms.subscription_order)),
+        discounts=_with(then.discounts, discounts, lambda row: row.customer),
+    )
+
+
+def _card(then: Card, today: Card, used: Collection[str]) -> Card:
+    """The card with the plans in use that it did not have, and the meters that they price."""
+    plans = _with(then.plans, (plan for plan in today.plans if plan.id in used), lambda plan: plan.id)
+    priced = {price.meter for plan in plans for price in plan.prices}
+    meters = _with(then.meters, (meter for meter in today.meters if meter.id in priced), lambda meter: meter.id)
+    return replace(then, plans=plans, meters=meters)
+
+
+def _with(then: Sequence[Row], today: Iterable[Row], key: Callable[[Row], str]) -> tuple[Row, ...]:
+    """The rows of then, and those of today whose key had none."""
+    had = {key(row) for row in then}
+    return (*then, *(row for row in today if key(row) not in had))

@@ -1,0 +1,214 @@
+"""The tax of an invoice: of each line, on top of the lines or within them, and what lines are before tax.
+
+Pure: printed lines and the customer's dated taxes in, printed figures out. Must not know how the lines came about, nor
+whether a tax is due at all: that is the customer's row to say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+
+from metering.core.dated_tax import COLUMNS, INSTANT, Json, Key, Line, columns_of, key
+from metering.core.money import Rounding, amount_text, apportioned, minor_units, parse_amount, round_amount
+from metering.core.parties import Customer, DatedTax
+from metering.core.period import parse_time
+
+UNTAXED = {
+    "E": "Exempt from tax",
+    "AE": "Reverse charge",
+    "K": "Intra-Community supply",
+    "G": "Export outside the EU",
+    "O": "Not subject to tax",
+}
+"""EN 16931's categories that need a reason, and what it is where customers.csv has no tax_note."""
+OUT_OF_SCOPE = "O"
+OWED_BY_BUYER = {"AE", "K"}
+"""Categories in which the buyer owes the tax and has to be known to the tax office."""
+
+
+# -- lines
+
+
+def taxed(lines: Iterable[Line], customer: Customer | None) -> list[Json]:
+    """The lines with the tax that is in force for their customer on the last day of each line's period."""
+    if customer is not None and customer.dated:
+        return [{**line, **columns_of(_in_force(line, customer))} for line in lines]
+    told = columns_of(customer.taxes[0] if customer else None)
+    return [{**line, **told} for line in lines]
+
+
+def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
+    if customer is None:
+        return None
+    return customer.tax_at(last_instant(line)) if customer.dated else customer.taxes[0]
+
+
+def last_instant(line: Line) -> datetime:
+    """The last instant of a line's period, which is half-open."""
+    start, end = parse_time(str(line["from"])), parse_time(str(line["to"]))
+    return max(start, end - INSTANT)
+
+
+def said(line: Line) -> Json:
+    """What a line says of its tax, for another line that takes its place."""
+    return {name: line[name] for name in COLUMNS if name in line}
+
+
+def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:
+    """Why no invoice can be made of a customer's lines: a day without a tax, or lines inside and outside its scope."""
+    lines = list(lines)
+    own = [line for line in lines if line["kind"] != "adjustment"]
+    lacking = sorted({f"{last_instant(line):%Y-%m-%d}" for line in own if customer and not _in_force(line, customer)})
+    if lacking:
+        return f"customers.csv has no tax for {lacking[0]}: the dates tax_from and tax_to do not reach there"
+    if len({line.get("tax_category") == OUT_OF_SCOPE for line in lines}) > 1:
+        return (
+            "some of its lines are outside the scope of tax (category O) and others are not, which cannot stand on one "
+            "invoice; void and close the earlier months anew, or give all of the month's time one of the two"
+        )
+    return None
+
+
+# -- totals
+
+
+def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive: bool = False) -> Json:
+    """Subtotal (before tax), taxes (one per rate, name and category, rounded once), total.
+
+    The tax comes on top of the lines; or, from prices that include it (`tax_inclusive`), the total is the sum of the
+    lines, rate / (100 + rate) of each rate's lines is tax, and the subtotal is what is left.
+    """
+    groups: dict[Key, _Group] = {}
+    for line in lines:
+        group = groups.setdefault(key(line), _Group())
+        group.amount += parse_amount(str(line["amount"]), currency)
+        group.rates.append(str(line.get("tax_rate_percent")))
+    has_tax = any(rate is not None for rate, _, _ in groups)
+    taxes, subtotal, total = [], 0, 0
+    for found, group in sorted(groups.items(), key=_order):
+        base, tax = _split(group.amount, found[0], currency, mode, is_inclusive=is_inclusive)
+        subtotal, total = subtotal + base, total + base + tax
+        if found[0] is not None or found[2]:
+            told = {"base": amount_text(base, currency), "amount": amount_text(tax, currency)}
+            taxes.append({**_head(found, min(group.rates, key=lambda text: (len(text), text))), **told})
+    return {
+        # Only where it is so: invoices that were issued before such prices existed keep their bytes.
+        **({"tax_inclusive": True} if is_inclusive and has_tax else {}),
+        "subtotal": amount_text(subtotal, currency),
+        "taxes": taxes,
+        "total": amount_text(total, currency),
+    }
+
+
+@dataclass(slots=True)
+class _Group:
+    """Lines that are taxed together: their sum in minor units, and how each writes the rate (`21`, `21.00`)."""
+
+    amount: int = 0
+    rates: list[str] = field(default_factory=list)
+
+
+def _split(summed: int, rate: Fraction | None, currency: str, mode: Rounding, *, is_inclusive: bool) -> tuple[int, int]:
+    """(base, tax) of the sum of lines of one rate, in minor units."""
+    percent = rate or Fraction(0)
+    share = percent / (100 + percent) if is_inclusive else percent / 100
+    tax = round_amount(Fraction(summed, 10 ** minor_units(currency)) * share, currency, mode)
+    return summed - tax if is_inclusive else summed, tax
+
+
+def _order(group: tuple[Key, object]) -> tuple[Fraction, str, str]:
+    """The highest rate first, lines without a rate last."""
+    rate, name, category = group[0]
+    return (Fraction(1) if rate is None else -rate), name or "", category or ""
+
+
+def _head(found: Key, rate_percent: str) -> Json:
+    """Name, rate and category of an entry of `taxes`; what has a category and no rate is taxed at 0 %."""
+    rate, name, category = found
+    return {
+        "name": name or UNTAXED.get(category or "", "No tax"),
+        "rate_percent": "0" if rate is None else rate_percent,
+        **({"category": category} if category else {}),
+    }
+
+
+# -- documents
+
+
+def owed_id(taxes: Sequence[DatedTax], document: Line) -> str | None:
+    """The buyer's tax id of the time of a line that the buyer owes the tax of: such lines need one.
+
+    The month itself may have none: a correction of an earlier month stands on it.
+    """
+    owed = (last_instant(line) for line in lines_of(document) if line.get("tax_category") in OWED_BY_BUYER)
+    found = (tax.tax_id for moment in owed for tax in taxes if tax.contains(moment))
+    return next((tax_id for tax_id in found if tax_id), None)
+
+
+def lines_of(document: Line) -> list[Json]:
+    """A document's lines, each with its tax; in documents of before lines said so, that of the whole document."""
+    lines, taxes = document["lines"], document["taxes"]
+    assert isinstance(lines, list) and isinstance(taxes, list)
+    if all("tax_rate_percent" in line for line in lines):
+        return lines
+    rate, name = next(((entry["rate_percent"], entry["name"]) for entry in taxes), (None, None))
+    return [{"tax_rate_percent": rate, "tax_name": name, **line} for line in lines]
+
+
+def by_tax(document: Line) -> list[tuple[Mapping[str, str] | None, list[int]]]:
+    """The places of the lines that are taxed together, with their entry of `taxes` (None where they have none)."""
+    taxes = document["taxes"]
+    assert isinstance(taxes, list)
+    entries: dict[Key | None, Mapping[str, str]] = {
+        (Fraction(entry["rate_percent"]), entry["name"], entry.get("category")): entry for entry in taxes
+    }
+    groups: dict[Key, list[int]] = {}
+    for place, line in enumerate(lines_of(document)):
+        groups.setdefault(key(line), []).append(place)
+    return [(entries.get(_entry_key(found)), places) for found, places in groups.items()]
+
+
+def _entry_key(found: Key) -> Key | None:
+    rate, _, category = found
+    return (rate or Fraction(0), str(_head(found, "")["name"]), category) if rate is not None or category else None
+
+
+def nets(lines: Sequence[Line], currency: str, mode: Rounding, *, is_inclusive: bool) -> list[int]:
+    """Minor units of each line before tax; they sum to the subtotal."""
+    document = {"currency": currency, "lines": list(lines), **totals(lines, currency, mode, is_inclusive=is_inclusive)}
+    return [parse_amount(str(line["amount"]), currency) for line in lines_before_tax(document)]
+
+
+def lines_before_tax(document: Line) -> list[Json]:
+    """The lines of an invoice or credit note with their amounts before tax; those of each rate sum to its base."""
+    lines, currency = document["lines"], str(document["currency"])
+    assert isinstance(lines, list)
+    if not document.get("tax_inclusive"):
+        return lines
+    out: list[Json] = list(lines)
+    for entry, places in by_tax(document):
+        if entry is None:
+            continue
+        rate = Fraction(entry["rate_percent"])
+        amounts = [parse_amount(lines[place]["amount"], currency) for place in places]
+        found = _shared(parse_amount(entry["base"], currency), amounts, rate)
+        for place, net in zip(places, found, strict=True):
+            out[place] = _before_tax(lines[place], net, rate, currency)
+    return out
+
+
+def _before_tax(line: Json, net: int, rate: Fraction, currency: str) -> Json:
+    """The line at its amount before tax, and so the parts that projects have in it."""
+    out = {**line, "amount": amount_text(net, currency)}
+    parts = line.get("projects")
+    if isinstance(parts, list):
+        found = _shared(net, [parse_amount(part["amount"], currency) for part in parts], rate)
+        out["projects"] = [
+            {**part, "amount": amount_text(own, currency)} for part, own in zip(parts, found, strict=True)
+        ]
+    return out
+
+
+def _shared(total: int, amounts: Sequence[int], rate: Fraction) -> list[int]:
+    return apportioned(total, [amount * 100 / (100 + rate) for amount in amounts])

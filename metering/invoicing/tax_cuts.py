@@ -1,0 +1,109 @@
+"""A tax that changes inside a month: where it cuts time, and how a line that spans the cut is shared over its parts.
+
+Usage is rated up to each cut and base fees are charged up to it, so that their lines lie on one side. What bounds or
+reduces other lines (minimums, maximums, discounts) is computed once for the whole month and then shared over the taxes
+in proportion to what it acts on. Pure: printed lines in, printed lines out. Must not know charges or documents.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from itertools import pairwise
+
+from metering.core.dated_tax import changes
+from metering.core.money import amount_text, largest_remainder, parse_amount, quantity_text
+from metering.core.parties import Customer
+from metering.core.period import parse_time, rfc3339
+from metering.invoicing.tax import last_instant
+
+Json = dict[str, object]
+Line = Mapping[str, object]
+
+
+def parts(
+    customer: Customer | None, printed: tuple[datetime, datetime], counted: tuple[datetime, datetime]
+) -> list[tuple[datetime, datetime, datetime, datetime]]:
+    """A stretch of time cut where the customer's tax changes: start and end of each part, as printed and as counted."""
+    cuts = changes(customer, *printed)
+    (start, end), (begin, finish) = printed, counted
+    return list(zip([start, *cuts], [*cuts, end], [begin, *cuts], [*cuts, finish], strict=True))
+
+
+def shared(lines: Sequence[Line], customer: Customer, currency: str) -> list[Json]:
+    """The lines, each that spans a change of its customer's tax as one for each part of the time.
+
+    A line acts on the others of its project, plan and meter; without a meter on those of its plan; else on all.
+    """
+    out: list[Json] = []
+    cut = [(line, changes(customer, *_span(line))) for line in lines]
+    whole = [line for line, moments in cut if not moments]
+    for line, moments in cut:
+        acted_on = [one for one in whole if _acts_on(line, one)]
+        out += _over(line, moments, acted_on, currency) if moments else [dict(line)]
+    return out
+
+
+def _span(line: Line) -> tuple[datetime, datetime]:
+    return parse_time(str(line["from"])), parse_time(str(line["to"]))
+
+
+def _acts_on(line: Line, one: Line) -> bool:
+    names = ("project_id", "plan", "meter") if line["meter"] is not None else ("plan",) if line["plan"] else ()
+    return all(one[name] == line[name] for name in names)
+
+
+def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], currency: str) -> list[Json]:
+    """The line's parts between the moments; one that nothing falls to is left out."""
+    start, end = _span(line)
+    spans = list(pairwise([start, *moments, end]))
+    sums = [0] * len(spans)
+    for one in acted_on:
+        at = last_instant(one)
+        for place, (begin, finish) in enumerate(spans):
+            sums[place] += parse_amount(str(one["amount"]), currency) if begin <= at < finish else 0
+    by_amount = [max(0, minor) for minor in sums]
+    weights = [amount_text(minor, currency) for minor in by_amount]
+    if not any(by_amount):
+        weights = [str(int((finish - begin).total_seconds())) for begin, finish in spans]
+    out = []
+    for place, (begin, finish) in enumerate(spans, start=1):
+        time = {"from": rfc3339(begin), "to": rfc3339(finish)}
+        names = ("key", "from", "to", "quantity", "amount", "unit_price")
+        whole = {**{name: line[name] for name in names}, "weights": weights, "place": str(place)}
+        found = part({**line, "shared": whole}, currency)
+        out.append({**found, **time, "key": str(line["key"]).replace(f"/{line['from']}/", f"/{time['from']}/")})
+    return [one for one in out if parse_amount(str(one["amount"]), currency)]
+
+
+def part(line: Line, currency: str) -> Json:
+    """A part of a shared line, with its amount, quantity and projects computed from the whole that `shared` says.
+
+    `line` has the projects of the whole. The amount goes by the weights and the largest remainder, the quantity by the
+    weights; the amount is no product of quantity and price.
+    """
+    whole = line["shared"]
+    assert isinstance(whole, dict)
+    weights, place = [Fraction(weight) for weight in whole["weights"]], int(whole["place"]) - 1
+    scale = 10 ** max(len(str(weight).partition(".")[2]) for weight in whole["weights"])
+    amounts = largest_remainder(parse_amount(whole["amount"], currency), [int(weight * scale) for weight in weights])
+    quantity = Fraction(whole["quantity"]) * weights[place] / sum(weights)
+    out: Json = {
+        **line,
+        "quantity": quantity_text(quantity),
+        "unit_price": None,
+        "amount": amount_text(amounts[place], currency),
+    }
+    projects = line.get("projects")
+    if isinstance(projects, list):
+        out["projects"] = _projects(projects, amounts[place], currency)
+    return out
+
+
+def _projects(of_whole: Sequence[Mapping[str, str]], amount: int, currency: str) -> list[Json]:
+    """Each project's part of a part, in proportion to what it has of the whole."""
+    minor = largest_remainder(amount, [abs(parse_amount(one["amount"], currency)) for one in of_whole])
+    return [
+        {"project_id": one["project_id"], "quantity": "0", "amount": amount_text(own, currency)}
+        for one, own in zip(of_whole, minor, strict=True)
+        if own
+    ]

@@ -1,0 +1,33 @@
+"""Alarms that wait for a person, read and raised."""
+
+import hashlib
+import json
+from datetime import datetime
+
+from metering.core.period import rfc3339
+from metering.core.rows import Json
+from metering.ledger.ledger import Ledger
+from metering.store.database import Store
+
+
+def raise_once(
+    ledger: Ledger, kind: str, identity: tuple[str, ...], organization: str, **facts: str | None
+) -> str | None:
+    """Records an alarm; `identity` makes it this one and no other. Returns its sentence, None where it is known.
+
+    `facts` are summary and, where there are such, project_id, metric, other (an organization) and month.
+    """
+    alarm_id = "alarm_" + hashlib.sha256(json.dumps([kind, *identity]).encode()).hexdigest()[:12]
+    if not ledger.store.query("alarm_known", alarm_id=alarm_id).is_empty():
+        return None
+    data = {"project_id": None, "metric": None, **facts}
+    ledger.record("alarm", {"alarm_id": alarm_id, "kind": kind, "organization": organization, **data})
+    return f"{alarm_id}: {data['summary']}"
+
+
+def listed(store: Store) -> list[Json]:
+    """Every alarm, the open ones first, then by age."""
+    return [
+        {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in store.query("alarms").iter_rows(named=True)
+    ]

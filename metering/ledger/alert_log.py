@@ -1,0 +1,68 @@
+"""The alert log and the delivery attempts, as the store holds them."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from metering.core.period import rfc3339
+from metering.core.rows import Row
+from metering.store.database import Store
+
+
+def next_retry(store: Store, since: datetime) -> datetime | None:
+    """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
+    found: datetime | None = store.query("next_retry", since=since)["due_at"].item()
+    return found
+
+
+# -- reading
+
+
+def log(store: Store) -> list[dict[str, Any]]:
+    """Every alert in the order recorded, with what its message said and where it stands at each endpoint."""
+    deliveries: dict[str, list[dict[str, Any]]] = {}
+    for row in store.query("alert_deliveries").iter_rows(named=True):
+        shown = {name: _shown(value) for name, value in row.items() if name != "alert_id"}
+        deliveries.setdefault(row["alert_id"], []).append(shown)
+    return [_logged(row, deliveries.get(row["alert_id"], [])) for row in store.query("alert_log").iter_rows(named=True)]
+
+
+_FROM_BODY = ("plan", "quota", "threshold_percent", "percent", "used", "limit", "unit", "period", "observed_at")
+
+
+def _logged(row: Row, deliveries: list[dict[str, Any]]) -> dict[str, Any]:
+    data = json.loads(row["body"])["data"]
+    project, customer = data.get("project") or {}, data.get("customer") or {}
+    return {
+        "alert_id": row["alert_id"],
+        "type": row["event_type"],
+        "status": row["status"],
+        "reason": row["reason"],
+        "recorded_at": rfc3339(row["recorded_at"]),
+        "project_id": project.get("id"),
+        "project_name": project.get("name"),
+        "customer": customer.get("id"),
+        **{name: data.get(name) for name in _FROM_BODY},
+        "summary": data.get("summary"),
+        "deliveries": deliveries,
+    }
+
+
+def _shown(value: object) -> object:
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def attempts(store: Store) -> list[dict[str, Any]]:
+    """Every delivery attempt, by alert and in order."""
+    return [
+        {name: _shown(value) for name, value in row.items()}
+        for row in store.query("alert_attempts").iter_rows(named=True)
+    ]
+
+
+def outbox_depth(store: Store) -> list[dict[str, Any]]:
+    """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
+    return [
+        {name: _shown(value) for name, value in row.items()}
+        for row in store.query("outbox_depth").iter_rows(named=True)
+    ]

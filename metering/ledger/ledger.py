@@ -1,0 +1,139 @@
+"""Journal and store as one thing: a fact is journalled, then landed; on opening, the store takes what it lacks.
+
+`open_ledger` is the only way to write. Everything that the store holds comes from the journal (from its newest
+checkpoint and the records after that), so a store that is lost, stale or damaged costs time and no data.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from metering.core.errors import StoreDamagedError
+from metering.ledger.landing import Landing, is_small
+from metering.store import checkpoint, lock
+from metering.store import database as door
+from metering.store.database import Store
+from metering.store.journal import GENESIS, JOURNAL, Journal, Record, read
+
+PAGES_AT_ONCE = 100
+"""So many pages other than history's wait at most; those of history count their buckets (history_rows)."""
+
+
+class Ledger:
+    """Open for writing; the caller holds the lock. `clock` gives the business time of each record."""
+
+    def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
+        self.directory = directory
+        self.clock = clock
+        self._failure: Exception | None = None
+        with ExitStack() as opened:
+            self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
+            self.store: Store = open_store(directory, directory / JOURNAL)
+            opened.enter_context(closing(self.store.connection))
+            self.landing = Landing(self.store)
+            self._catch_up()
+            opened.pop_all()
+
+    def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
+        """Journals a fact, durably, and lands it. Returns its sequence number.
+
+        Pages may wait in memory until `flush` or the next record of another kind: the journal has them. Those about one
+        project (its counters, its branches), which are many and can be read again at any time, also share one fsync.
+        """
+        try:
+            return self._record(kind, data, body)
+        except Exception as error:
+            # Readings go side by side: what fails first says why, what fails after it only that something had failed.
+            self._failure = self._failure or error
+            raise self._failure from None
+
+    def _record(self, kind: str, data: dict[str, Any], body: bytes) -> int:
+        is_shared = is_small(kind, data)
+        record = self.journal.append(kind, data, at=self.clock(), body=body, sync=not is_shared)
+        self.landing.apply(record)
+        if self.landing.waiting >= PAGES_AT_ONCE:
+            self.flush()
+        return record.seq
+
+    def flush(self) -> None:
+        """Makes durable, then lands, what waits."""
+        self.journal.sync()
+        self.landing.flush()
+
+    def close(self) -> None:
+        """Lands what waits and publishes the readers' copy. Whatever fails, nothing stays open.
+
+        A store that failed to take a record has said so where it happened: it is only closed.
+        """
+        with closing(self.store.connection), closing(self.journal):
+            if not self.landing.is_broken:
+                self.flush()
+                door.publish(self.store, self.directory)
+
+    def _catch_up(self) -> None:
+        """Takes from the journal what the store lacks, once it is sure that the store was made from this journal."""
+        seq, digest = self.store.query("position").row(0)
+        if seq > self.journal.seq:
+            raise StoreDamagedError(
+                f"the store holds record {seq}, the journal ends at {self.journal.seq}",
+                hint="the journal lost records: restore it from a backup",
+            )
+        if seq == self.journal.seq:
+            _refuse_stranger(digest, self.journal.hash)
+            return
+        self.landing.apply_all(lacking(self.store, self.directory / JOURNAL))
+
+
+def open_store(directory: Path, of: Path) -> Store:
+    """The database of a directory; one that is missing, or older than the journal's newest checkpoint, begins with it.
+
+    `of` is the journal's directory. What comes after the checkpoint is not landed yet.
+    """
+    newest, mended = max((found.seq for found in checkpoint.checkpoints(of)), default=0), ""
+    if (directory / door.DATABASE).exists():
+        opened = door.open_writer(directory)
+        if opened.query("position").item(0, "seq") >= newest:
+            return opened
+        opened.connection.close()
+        mended = opened.mended
+    if found := checkpoint.base(of):
+        door.create(directory, found.load)
+    begun = door.open_writer(directory)
+    begun.mended = begun.mended or mended
+    return begun
+
+
+def lacking(store: Store, directory: Path) -> Iterator[Record]:
+    """The records that a store lacks, once it is sure that what it has is from this journal."""
+    seq, digest = store.query("position").row(0)
+    records = read(directory, after=max(0, seq - 1))
+    _refuse_stranger(digest, next(records).hash if seq else GENESIS)
+    return records
+
+
+def _refuse_stranger(digest: str, expected: bytes) -> None:
+    if digest != expected.hex():
+        raise StoreDamagedError("the store was made from another journal", hint="run `metering rebuild`")
+
+
+@contextmanager
+def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledger]:
+    """Takes the lock, opens journal and store, replays what the store lacks; publishes the snapshot at the end.
+
+    Raises StoreBusyError (another process writes), JournalDamagedError, StoreDamagedError.
+    """
+    with lock.held(directory):
+        ledger = Ledger(directory, clock)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def replay(directory: Path, target: Store) -> tuple[int, str]:
+    """Lands in a store all that it lacks of a journal; returns the last record's (seq, hash)."""
+    Landing(target).apply_all(lacking(target, directory / JOURNAL))
+    seq, digest = target.query("position").row(0)
+    return int(seq), str(digest)

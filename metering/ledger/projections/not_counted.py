@@ -1,0 +1,63 @@
+"""How a word on whose usage counts becomes rows: of what two organizations report, one side is taken off again.
+
+Its values go off under billing periods of their own (NOT_COUNTED and Neon's id), so that the next page is compared with
+what pages have shown, while every sum of a bucket over its periods is what counts. Asks nothing, reads no clock; the
+caller holds the transaction.
+
+    not_counted  {alarm_id, organization, project_id, page_seq, values: [{period_id, plan, period_start, period_end,
+                  grain, timeframe_start, metric, value}]}; values are what is added, as decimal strings
+"""
+
+from typing import Any
+
+import polars as pl
+
+from metering.core.meters import KNOWN_METRICS
+from metering.core.period import parse_time
+from metering.ledger.projections.changes import LONG, cancelled, taken_off
+from metering.ledger.projections.keys import RowKeys
+from metering.neon import parse_history
+from metering.neon.parse_history import NeonPeriod
+from metering.store.database import Store
+from metering.store.journal import Record
+
+NOT_COUNTED = "not counted: "
+
+
+def take_off(store: Store, keys: RowKeys, record: Record) -> None:
+    """Lands one record."""
+    data = record.data
+    (project_key,) = keys.projects(data["organization"], [data["project_id"]])
+    rows = [
+        {
+            "seq": record.seq,
+            "project_key": project_key,
+            "neon_period_key": keys.neon_period(data["organization"], _period(value)),
+            "grain": value["grain"],
+            "timeframe_start": parse_time(value["timeframe_start"]),
+            "metric": value["metric"],
+            "value": -int(value["value"]),  # the functions below take off what they are given
+        }
+        for value in data["values"]
+    ]
+    keys.land()
+    values = pl.DataFrame(rows, schema=LONG, orient="row")
+    limit = pl.lit(parse_history.BIGINT_LIMIT, pl.Int128)
+    is_wide = pl.col("metric").is_in(KNOWN_METRICS) & (pl.col("value") < limit) & (pl.col("value") > -limit)
+    store.insert("observation", cancelled(values.filter(is_wide)))
+    others = taken_off(values.filter(~is_wide)).with_columns(pl.col("value").cast(pl.Decimal(38, 0)))
+    store.insert("observation_other", others)
+    facts = {name: data[name] for name in ("alarm_id", "organization", "project_id", "page_seq")}
+    store.connection.execute(
+        "insert into not_counted values ($seq, $alarm_id, $organization, $project_id, $page_seq)",
+        {"seq": record.seq, **facts},
+    )
+
+
+def _period(value: dict[str, Any]) -> NeonPeriod:
+    return NeonPeriod(
+        period_id=NOT_COUNTED + value["period_id"],
+        plan=value["plan"],
+        start=value["period_start"] and parse_time(value["period_start"]),
+        end=value["period_end"] and parse_time(value["period_end"]),
+    )

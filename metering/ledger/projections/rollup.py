@@ -1,0 +1,23 @@
+"""Observations summed by project and day, once a day: the table `observation_day`, and how far it reaches.
+
+Made when a cycle's record is landed, from nothing but the store and the record's own time, so a rebuild gives the same
+rows. The caller holds the transaction.
+"""
+
+from datetime import datetime
+
+from metering.core.period import floor_day
+from metering.store.database import Store
+
+
+def roll_daily(store: Store, seq: int, at: datetime) -> None:
+    """Sums what came since the last rollup, where that was on an earlier day."""
+    last = store.query("last_rollup", as_of_seq=seq).row(0, named=True)
+    if last["rolled_at"] is None or floor_day(last["rolled_at"]) < floor_day(at):
+        roll(store, seq, at, after=last["seq"])
+
+
+def roll(store: Store, seq: int, at: datetime, *, after: int) -> None:
+    """Sums the observations of the records behind `after`, up to `seq`."""
+    store.insert_from("observation_day", "observations_by_day", after=after, seq=seq)
+    store.connection.execute("insert into rollup values ($seq, $at)", {"seq": seq, "at": at})

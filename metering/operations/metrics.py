@@ -1,0 +1,131 @@
+"""The state as Prometheus metrics: what `metrics` prints, and a text file that each tick leaves in the store directory.
+
+Read from the store; a process that lives for seconds has nothing else to be scraped. Computes no usage and no price of
+its own, and shows no name of a project or customer: the number of series must not grow with the fleet.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.period import HOUR, month_of, parse_time, previous_month
+from metering.ledger.alarms import listed
+from metering.quotas import status
+from metering.store.database import Store
+
+TEXTFILE = "metrics.prom"
+LEVELS = ("ok", "warning", "critical", "exceeded", "unknown")
+_TOTALS = {
+    "requests": "Requests made to Neon's API.",
+    "pages": "Answers received and journalled.",
+    "changes": "Changed observations landed.",
+    "cycles": "Polling cycles run.",
+    "incomplete_cycles": "Polling cycles that could not read everything.",
+    "alerts": "Alerts recorded.",
+    "delivery_attempts": "Webhook delivery attempts.",
+}
+"""Column of `totals.sql` -> what it counts. They only grow: the ledger has them, so they survive restarts."""
+
+
+class _Totals(Collector):
+    """The counters, as the ledger has them."""
+
+    def __init__(self, store: Store) -> None:
+        self._row = store.query("totals").row(0, named=True)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One counter per total."""
+        for name, told in _TOTALS.items():
+            yield CounterMetricFamily(f"metering_{name}", told, value=self._row[name])
+
+
+def exposition(store: Store, config: Config, now: datetime) -> bytes:
+    """The metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Totals(store))
+    _freshness(registry, store)
+    _coverage(registry, store, config, now)
+    _quotas(registry, store, config, now)
+    _outbox(registry, store)
+    _alarms(registry, store)
+    return generate_latest(registry)
+
+
+def write(store: Store, config: Config, now: datetime) -> Path:
+    """Writes the text file into the store directory, whole or not at all."""
+    path = config.store.directory / TEXTFILE
+    temporary = path.with_suffix(".prom.tmp")
+    temporary.write_bytes(exposition(store, config, now))
+    temporary.replace(path)
+    return path
+
+
+def _freshness(registry: CollectorRegistry, store: Store) -> None:
+    last = store.query("last_complete_poll")["started_at"].item()
+    polled = Gauge(
+        "metering_last_success_timestamp_seconds", "When the last complete polling cycle began.", registry=registry
+    )
+    polled.set(0 if last is None else int(last.timestamp()))
+    certified = Gauge(
+        "metering_certified_until_timestamp_seconds",
+        "Up to when an organization's usage is known.",
+        ["organization"],
+        registry=registry,
+    )
+    projects = Gauge("metering_projects", "Projects that inventory lists.", ["organization"], registry=registry)
+    for row in store.query("freshness").iter_rows(named=True):
+        if row["certified_until"] is not None:
+            certified.labels(row["organization"]).set(int(row["certified_until"].timestamp()))
+    for organization, count in store.query("listed_counts").iter_rows():
+        projects.labels(organization).set(count)
+
+
+def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+    missing = Gauge(
+        "metering_gap_seconds",
+        "Time that ended and is not known, in the running month and the one before.",
+        ["organization", "month"],
+        registry=registry,
+    )
+    for label, period in (("running", month_of(now)), ("previous", previous_month(now))):
+        month = Month(store=store, terms=terms.of(config), period=period, now=now)
+        seconds = dict.fromkeys(sorted(month.coverage.certified), 0)
+        for gap in month.coverage.gaps(now - HOUR):
+            length = parse_time(gap["end"]) - parse_time(gap["start"])
+            seconds[gap["organization"]] += length // HOUR * 3600
+        for organization, count in seconds.items():
+            missing.labels(organization, label).set(count)
+
+
+def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+    levels = Gauge("metering_quotas", "Quotas by level.", ["level"], registry=registry)
+    counts = status.levels(store, terms.of(config), config.quota.thresholds_percent, now)
+    for level in LEVELS:
+        levels.labels(level).set(counts.get(level, 0))
+
+
+def _outbox(registry: CollectorRegistry, store: Store) -> None:
+    depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
+    for row in store.query("outbox_depth").iter_rows(named=True):
+        depth.labels(_shown(row["endpoint"])).inc(row["pending"])
+
+
+def _alarms(registry: CollectorRegistry, store: Store) -> None:
+    waiting = Gauge("metering_open_alarms", "Alarms that nobody has acknowledged.", registry=registry)
+    waiting.set(sum(row["acknowledged_at"] is None for row in listed(store)))
+
+
+def _shown(endpoint: str) -> str:
+    """Where messages go, without the query, which may hold a token; a channel by its kind and name."""
+    parts = urlsplit(endpoint)
+    if not parts.netloc:
+        return endpoint
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -1,0 +1,163 @@
+"""Retention: checkpoints of the store, and the bodies of old pages, which may go once a checkpoint stands in for them.
+
+A checkpoint is proven before it is named: a second store (`proof/`) begins with the checkpoint before it, takes the
+journal's records from there, a portion in each tick, and must come out like the live one, table by table. The body of a
+page goes when it is older than `store.keep_pages_days`, its segment gets no more records and holds nothing younger, a
+whole checkpoint covers it, and every month that it touches is closed for everybody, with no adjustment to come.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from metering.core.stop import Stop
+from metering.invoicing import corrections
+from metering.ledger import ledger
+from metering.ledger.landing import Landing
+from metering.ledger.ledger import Ledger
+from metering.operations import verify
+from metering.operations.verify import PROOF
+from metering.store import checkpoint, database, journal
+from metering.store.journal import JOURNAL, Record, Segment
+
+PORTION_BYTES = 16 * 1024 * 1024
+"""So much of the journal is landed again in one tick, which then goes on no more than a minute or two longer."""
+CHECKPOINT_DAYS = 31
+"""A rebuild never takes more records than those of so many days, and of the days that a proof takes."""
+KEPT_CHECKPOINTS = 2
+
+Range = tuple[int, int]
+
+
+def tend(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop, *, is_new_day: bool) -> list[str]:
+    """Goes on with what is under way; on a new day looks what is due. Returns what is wrong, as sentences.
+
+    Raises JournalDamagedError where the journal does not hold.
+    """
+    if keep_pages_days == 0:
+        return []
+    try:
+        books.flush()
+        _rewrite(books.directory / JOURNAL, _last_drop(books), stop)
+        is_proven = False
+        if (books.directory / PROOF).exists() or (is_new_day and _is_checkpoint_due(books, now)):
+            if not _proof_is_level(books, stop):
+                return []
+            faults = _differences(books)
+            if faults:
+                return faults
+            _check_point(books)
+            is_proven = True
+        if (is_new_day or is_proven) and not stop.is_asked:
+            _drop(books, keep_pages_days, now, stop)
+    except (OSError, database.DatabaseError) as error:
+        return [f"retention: {str(error).splitlines()[0]}; no page was dropped that a rebuild needs"]
+    return []
+
+
+def _is_checkpoint_due(books: Ledger, now: datetime) -> bool:
+    since: datetime | None = books.store.query("checkpoint_facts")["since"].item()
+    return since is not None and now - since >= timedelta(days=CHECKPOINT_DAYS)
+
+
+def _proof_is_level(books: Ledger, stop: Stop) -> bool:
+    """Lands a portion of the journal in the second store; whether it now holds all that the live one does."""
+    proof, kept = books.directory / PROOF, books.directory / JOURNAL
+    proof.mkdir(mode=0o700, exist_ok=True)
+    second = ledger.open_store(proof, kept)
+    with closing(second.connection):
+        Landing(second).apply_all(_portion(ledger.lacking(second, kept), stop))
+        return bool(second.query("position").row(0) == books.store.query("position").row(0))
+
+
+def _portion(records: Iterator[Record], stop: Stop) -> Iterator[Record]:
+    landed = 0
+    for record in records:
+        if landed >= PORTION_BYTES or stop.is_asked:
+            return
+        landed += len(record.packed)
+        yield record
+
+
+def _differences(books: Ledger) -> list[str]:
+    second = database.open_writer(books.directory / PROOF)
+    with closing(second.connection):
+        return [
+            f"table {table} is not what the journal gives: {difference}; no checkpoint was made (`metering verify`)"
+            for table in database.tables(books.store)
+            if (difference := verify.difference(books.store, second, table))
+        ]
+
+
+def _check_point(books: Ledger) -> None:
+    """Writes and names the checkpoint, from the second store; older ones go when enough newer ones are there."""
+    second = database.open_writer(books.directory / PROOF)
+    with closing(second.connection):
+        made = checkpoint.write(second, books.directory / JOURNAL)
+    books.record(checkpoint.RECORD, {"up_to": made.seq, "manifest_sha256": made.sha256})
+    shutil.rmtree(books.directory / PROOF)
+    named = [found for found in checkpoint.checkpoints(books.directory / JOURNAL) if _is_named(books, found.seq)]
+    unwanted = named[:-KEPT_CHECKPOINTS]
+    for found in checkpoint.checkpoints(books.directory / JOURNAL):
+        if found in unwanted or found not in named:
+            checkpoint.remove(found)
+
+
+def _is_named(books: Ledger, seq: int) -> bool:
+    return not books.store.query("checkpoint_of", seq=seq).is_empty()
+
+
+def _drop(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop) -> None:
+    """Drops the bodies that may go: says so in the journal, then writes the segments anew."""
+    ranges = to_drop(books, now - timedelta(days=keep_pages_days), now)
+    if ranges:
+        books.record("pages_dropped", {"ranges": ranges, "keep_pages_days": keep_pages_days})
+        _rewrite(books.directory / JOURNAL, ranges, stop)
+
+
+def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
+    """(first, last) of the records whose pages' bodies may go, in order."""
+    kept = books.directory / JOURNAL
+    recent = books.store.query("first_page_since", since=before)["seq"].item()
+    old = [segment for segment in journal.sealed(kept) if recent is None or segment.last < recent]
+    if not old or (months := settled_months(books, now)) == []:
+        return []
+    newest = checkpoint.base(kept)
+    covered = [segment.last for segment in old if newest is not None and segment.last <= newest.seq]
+    if not covered:
+        return []
+    found = books.store.query("pages_to_drop", before=before, settled=months, until_seq=covered[-1])
+    return [(int(first), int(last)) for first, last in found.select("first_seq", "last_seq").iter_rows()]
+
+
+def settled_months(books: Ledger, now: datetime) -> list[str]:
+    """The months that are closed for every customer, and that no adjustment is known for which is not billed yet."""
+    closed = books.store.query("settled_months")["month"].to_list()
+    unsettled = corrections.months_to_correct(books.store, now, books.journal.seq) if closed else set()
+    return [month for month in closed if month not in unsettled]
+
+
+def _last_drop(books: Ledger) -> list[Range]:
+    """What was announced last: an earlier process may not have come to it."""
+    return [(int(first), int(last)) for first, last in books.store.query("last_drop").iter_rows()]
+
+
+def _rewrite(kept: Path, ranges: list[Range], stop: Stop) -> None:
+    """Writes the segments anew that still have bodies within the ranges; where a stop is asked for, not all of them."""
+    for segment in journal.sealed(kept) if ranges else ():
+        mine = [(first, last) for first, last in ranges if first <= segment.last and last >= segment.first]
+        if mine and not stop.is_asked and not _is_rewritten(segment, mine):
+            journal.drop_bodies(segment, partial(_is_within, mine))
+
+
+def _is_rewritten(segment: Segment, ranges: list[Range]) -> bool:
+    """Whether the first page within the ranges has no body: a segment is written anew all at once."""
+    first = next((record for record in journal.records_of(segment) if _is_within(ranges, record)), None)
+    return first is None or first.is_dropped or not first.packed
+
+
+def _is_within(ranges: list[Range], record: Record) -> bool:
+    return record.kind == "page" and any(first <= record.seq <= last for first, last in ranges)

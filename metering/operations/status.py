@@ -1,0 +1,117 @@
+"""How it stands: freshness per organization, gaps, outbox, alarms, the last cycle, what comes next, sizes on disk."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.money import percent_truncated
+from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_start
+from metering.invoicing.closing_times import closes_from
+from metering.ledger.alarms import listed
+from metering.operations import month_states
+from metering.store.database import Store
+
+Json = dict[str, Any]
+
+MOST_CYCLES = 500
+"""Five days of a quarter of an hour each."""
+
+
+def status(store: Store, config: Config, now: datetime) -> Json:
+    """Everything that `status` prints."""
+    last = store.query("last_cycle").to_dicts()
+    slot = slot_start(now, config.schedule.poll_minutes)
+    month = previous_month(now)
+    return {
+        "as_of": rfc3339(now),
+        "last_cycle": _shown(last[0]) if last else None,
+        "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
+        "close_due_from": rfc3339(closes_from(config.schedule, month)),
+        "months": [state.document() for state in month_states.states(store, config, now)],
+        "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
+        "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
+        "unreadable": [_shown(row) for row in store.query("unreadable_now").iter_rows(named=True)],
+        "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
+        "alarms": listed(store),
+        "closed_under_older_rules": _closed_by_older_rules(store),
+        "revised_to_zero": [_shown(row) for row in store.query("revised_to_zero").iter_rows(named=True)],
+        "size_bytes": _sizes(config.store.directory),
+    }
+
+
+def _closed_by_older_rules(store: Store) -> list[Json]:
+    """Months that stay as they were issued: no adjustments are made for them until they are voided and closed anew."""
+    found = store.query("closed_by_older_rules", rules=terms.RULES)
+    return [_shown(row) for row in found.iter_rows(named=True)]
+
+
+def projects(store: Store) -> list[Json]:
+    """When the history of each project that inventory lists was last read; null where it never was."""
+    return [_shown(row) for row in store.query("project_reads").iter_rows(named=True)]
+
+
+def cycles(store: Store) -> list[Json]:
+    """The last runs of poll, backfill and tick, the latest first, with what each asked for and what was wrong."""
+    return [_shown(row) for row in store.query("cycles", most=MOST_CYCLES).iter_rows(named=True)]
+
+
+def budget(store: Store, config: Config, now: datetime) -> list[Json]:
+    """Per account {requests, most, percent}: of the history requests that the last 24 hours allowed, those made."""
+    asked = dict(store.query("history_requests", since=now - DAY, now=now).iter_rows())
+    most = config.neon.history_requests_per_minute * (DAY // timedelta(minutes=1))
+    accounts: dict[str, int] = {}
+    for row in config.organizations:
+        accounts[row.account] = accounts.get(row.account, 0) + asked.get(row.id, 0)
+    return [
+        {"account": account, "requests": str(count), "most": str(most), "percent": percent_truncated(count, most)}
+        for account, count in sorted(accounts.items())
+    ]
+
+
+def lines(document: Json) -> Iterator[tuple[str, str]]:
+    """The document as (what, value) for a table."""
+    for name, value in document.items():
+        if name == "months":
+            yield from (("months", month_states.told(entry)) for entry in value)
+        elif isinstance(value, list):
+            for entry in value:
+                yield name, ", ".join(f"{key} {text}" for key, text in entry.items() if text is not None)
+        elif isinstance(value, dict):
+            for key, text in value.items():
+                yield f"{name}.{key}", "; ".join(text) if isinstance(text, list) else str(text)
+        else:
+            yield name, "" if value is None else str(value)
+
+
+def _gaps(store: Store, config: Config, period: Any, now: datetime) -> list[dict[str, str]]:
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    until = now - timedelta(hours=1)
+    return month.coverage.gaps(until)
+
+
+def _shown(row: Json) -> Json:
+    out: Json = {}
+    for name, value in row.items():
+        if name == "faults":
+            out[name] = json.loads(value)
+        elif isinstance(value, datetime):
+            out[name] = rfc3339(value)
+        else:
+            out[name] = None if value is None else value if isinstance(value, bool) else str(value)
+    return out
+
+
+def _sizes(directory: Path) -> dict[str, str]:
+    def size(*paths: Path) -> str:
+        return str(sum(path.stat().st_size for path in paths if path.is_file()))
+
+    return {
+        "journal": size(*(directory / "journal").glob("*")),
+        "store": size(*directory.glob("metering.duckdb*")),
+        "snapshot": size(directory / "snapshot.duckdb"),
+    }

@@ -1,0 +1,245 @@
+"""`verify` and `rebuild`: everything that the store holds is derived again, and must come out the same."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from metering.billing import terms
+from metering.billing.month import Month
+from metering.core.errors import JournalDamagedError
+from metering.core.files import data_directory
+from metering.core.period import month_of, parse_time
+from metering.invoicing import corrections, supplement
+from metering.invoicing.close import frozen_invoice
+from metering.invoicing.voiding import credit_note
+from metering.ledger import landing, ledger
+from metering.store import checkpoint, database, journal, lock
+from metering.store.database import Store
+from metering.store.journal import JOURNAL, Record
+
+PROMISED = frozenset(
+    {
+        *("alert", "outbox", "delivery_attempt", "endpoint", "terms", "closing", "invoice", "parked"),
+        *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages", "stripe_send"),
+    }
+)
+"""Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""
+PAGES_AT_ONCE = 10_000
+PROOF = "proof"
+"""Where retention builds a second store; a rebuild makes it begin anew."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """What was looked at, and every fault as a sentence; `notes` say what could not be derived again, and why."""
+
+    records: int = 0
+    tables: int = 0
+    invoices: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(directory: Path, live: Store) -> Findings:
+    """Checks the hash chain, the store against a replay of the journal, the SQL checks, and re-rates final invoices.
+
+    Where pages' bodies were dropped, the replay begins with the oldest checkpoint that stands in for all of them.
+    """
+    found = Findings()
+    with ExitStack() as opened:
+        try:
+            begin, promised = _begin(directory / JOURNAL, live, opened, found)
+            fresh = database.in_memory(begin)
+            opened.enter_context(closing(fresh.connection))
+            found.records, _ = ledger.replay(directory, fresh)
+            _compare(live, fresh, promised, found)
+        except JournalDamagedError as error:
+            found.faults.append(str(error))
+            return found
+    for file in sorted((data_directory("sql") / "checks").glob("*.sql")):
+        rows = live.check(file.stem)
+        if rows.height:
+            found.faults.append(f"check {file.stem}: {rows.height} rows, the first {rows.row(0)}")
+    _verify_invoices(live, found)
+    return found
+
+
+def _begin(
+    kept: Path, live: Store, opened: ExitStack, found: Findings
+) -> tuple[Callable[[Store], None] | None, Store | None]:
+    """What the replay begins with, and a store of what no page gave; two None: with nothing, for every body is there.
+
+    Where there are checkpoints, the whole chain is read for itself: what no page gave is landed in that store, which
+    `opened` closes, and the pages' headers are compared with the table that names them.
+    """
+    known = checkpoint.checkpoints(kept)
+    if not known:
+        return None, None
+    promised = database.in_memory()
+    opened.enter_context(closing(promised.connection))
+    faults = {one.seq: one.fault() for one in known}
+    found.faults += filter(None, faults.values())
+    dropped = last = 0
+    waiting = _promises_landed(kept, promised)
+    while pages := list(islice(waiting, PAGES_AT_ONCE)):
+        found.faults += _strangers(live, pages)
+        gone = [page.seq for page in pages if page.is_dropped]
+        dropped, last = dropped + len(gone), max([last, *gone])
+    if not dropped:
+        return None, None
+    base = next((one for one in known if one.seq >= last and not faults[one.seq]), None)
+    if base is None:
+        raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {last}")
+    found.notes.append(
+        f"the bodies of {dropped} pages, up to record {last}, were dropped under store.keep_pages_days: their headers"
+        f" and hashes hold; what they showed stands on the checkpoint at record {base.seq}, which was compared with a"
+        " replay when it was made"
+    )
+    return base.load, promised
+
+
+def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:
+    """Every page of the journal; each record of another kind is landed on the way."""
+    for record in journal.read(kept):
+        if record.kind == "page":
+            yield record
+        else:
+            landing.land_promise(promised, record)
+
+
+def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
+    """What is wrong where the store's table of pages does not name these by their number, hash and request."""
+    names = ("request_id", "received_at")
+    headers = pl.DataFrame(
+        [(page.seq, page.sha256, *(page.data[name] for name in names)) for page in pages],
+        schema={"seq": pl.UInt64, "sha256": pl.String, **dict.fromkeys(names, pl.String)},
+        orient="row",
+    )
+    with live.frames(headers=headers):
+        strange = live.query("pages_unlike_headers")["seq"].to_list()
+    return [f"table page: record {strange[0]} is another page in the journal"] if strange else []
+
+
+def _compare(live: Store, fresh: Store, promised: Store | None, found: Findings) -> None:
+    """Table by table with the replay; and with what was promised, where the replay did not begin with nothing."""
+    for table in database.tables(live):
+        found.tables += 1
+        others = [fresh, promised] if promised is not None and table in PROMISED else [fresh]
+        differences = {difference(live, other, table) for other in others}
+        found.faults += [f"table {table}: {told}" for told in sorted(differences) if told]
+
+
+def difference(live: Store, fresh: Store, table: str) -> str:
+    """In which way a table of the store differs from the same by the journal; empty where it does not."""
+    mine, theirs = live.fingerprint(table), fresh.fingerprint(table)
+    if mine == theirs:
+        return ""
+    return f"{mine[0]} rows in the store, {theirs[0]} by the journal" + (
+        "" if mine[0] != theirs[0] else ", and some differ"
+    )
+
+
+def _verify_invoices(live: Store, found: Findings) -> None:
+    """Rates every closing again, with its own terms and as it was known then, and compares the bytes."""
+    for closed in live.query("all_closings").iter_rows(named=True):
+        if closed["rules"] != terms.RULES:
+            _verify_kept(live, closed, found)
+            continue
+        drafts = {draft["customer"]["id"]: draft for draft in _rated_again(live, closed)}
+        for row in live.query("invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
+            found.invoices += 1
+            issued: dict[str, Any] = json.loads(row["document"])
+            again = frozen_invoice(drafts.get(row["customer"]), issued)
+            if again != row["document"]:
+                found.faults.append(f"invoice {row['number']}: rated again it differs")
+    for row in live.query("credit_notes").iter_rows(named=True):
+        found.invoices += 1
+        note, original = json.loads(row["document"]), json.loads(row["original"])
+        if not (_cancels(note, original) if row["rules"] == terms.RULES else _takes_back(note, original)):
+            found.faults.append(f"credit note {row['number']}: it does not cancel {note['credits']}")
+
+
+def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The drafts of a closing, or of a supplement, by its own terms and as known then."""
+    period = month_of(parse_time(f"{closed['month']}-01T00:00:00Z"))
+    if found := supplement.stored(live, period, closed["seq"]):
+        return found.drafts
+    month = Month(
+        store=live,
+        terms=terms.from_document(json.loads(closed["terms"])),
+        period=period,
+        now=closed["as_of"],
+        as_of_seq=closed["as_of_seq"],
+    )
+    due = corrections.due(month)
+    return month.drafts(due.lines, due.currencies, due.billed)
+
+
+def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
+    """Of a closing under older rules, which is not rated again, that its documents name the terms it was made by.
+
+    Their bytes were compared with the journal's, and their sums checked, as those of every document.
+    """
+    text = json.dumps(json.loads(closed["terms"]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    issued = live.query("invoices_of_closing", seq=closed["seq"])
+    for row in issued.iter_rows(named=True):
+        if json.loads(row["document"])["rate_card_sha256"] != sha256:
+            found.faults.append(f"invoice {row['number']}: it names another rate card than its closing's")
+    found.invoices += issued.height
+    found.notes.append(
+        f"{closed['month']} was closed under older rules ({closed['rules']}, today {terms.RULES}) by record"
+        f" {closed['seq']}: its {issued.height} invoices hold to the byte and add up; they are not rated again"
+    )
+
+
+def _cancels(note: dict[str, Any], original: dict[str, Any]) -> bool:
+    """Whether it is the credit note that the original gets by today's rules, to the byte."""
+    given = {name: note[name] for name in ("number", "reason", "issued_at")}
+    return json.dumps(credit_note(original, **given)) == json.dumps(note)
+
+
+def _takes_back(note: dict[str, Any], original: dict[str, Any]) -> bool:
+    """Whether every amount of the original is in it with the other sign; its form may be of other rules."""
+
+    def amounts(of: dict[str, Any], sign: int) -> list[Decimal]:
+        sums = [of["subtotal"], of["total"], *(tax["amount"] for tax in of["taxes"])]
+        return [sign * Decimal(amount) for amount in (*sums, *(line["amount"] for line in of["lines"]))]
+
+    return amounts(note, -1) == amounts(original, 1)
+
+
+def rebuild(directory: Path) -> int:
+    """Builds the database anew from the journal alone and publishes it; returns the number of the last record.
+
+    Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one
+    stands. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
+    """
+    with lock.held(directory):
+        journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
+        building = directory / "rebuild"
+        for remains in (building, directory / PROOF):
+            shutil.rmtree(remains, ignore_errors=True)
+        building.mkdir(mode=0o700)
+        try:
+            target = ledger.open_store(building, directory / JOURNAL)
+            with closing(target.connection):
+                records, _ = ledger.replay(directory, target)
+                target.connection.execute("checkpoint")
+            # The old log goes first: without it the old database is an earlier state, beside the new one it is poison.
+            path = directory / database.DATABASE
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+            (building / database.DATABASE).replace(path)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        database.publish(database.open_writer(directory), directory)
+    return records

@@ -1,0 +1,265 @@
+"""`quotas plan` and `quotas apply`: our plans' quotas against what Neon has, and the PATCHes that make them agree.
+
+Before a project is changed it is looked at, and after it again: what was applied is what Neon shows then (the dates in
+the answers to changes are no dates). Every change is journalled before it is sent and after it was answered.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from metering.billing import terms
+from metering.config.models import Config
+from metering.core.errors import CredentialsError, MeteringError, NeonError, PageRefusedError, UnreachableError
+from metering.core.period import rfc3339
+from metering.core.plans import Plan
+from metering.core.quotas import QUOTAS
+from metering.core.secrets import Secret
+from metering.core.stop import Stop
+from metering.ledger.ledger import Ledger
+from metering.neon import parse_history
+from metering.neon.client import Neon
+from metering.polling.intake import Intake, Report
+from metering.provisioning.drift import Change, drift, remaining, to_send
+from metering.quotas import status
+from metering.store.database import Store
+
+SILENT_AFTER = 3
+"""Projects in a row without an answer, each after all its retries, before the rest of the account is given up."""
+
+Json = dict[str, Any]
+Keys = Mapping[str, Secret | CredentialsError]
+NeonOf = Callable[[str], Neon]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A project with its plan in force now, what Neon holds of its quotas, and what was used of each."""
+
+    organization: str
+    project_id: str
+    project_name: str | None
+    customer: str | None
+    plan: Plan | None
+    held: Mapping[str, int]
+    used: Mapping[str, int | None]
+
+    def changes(self) -> list[Change]:
+        """What the plan would have otherwise; nothing for a project without a plan."""
+        return drift(self.held, self.plan.quota, self.used) if self.plan else []
+
+
+def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
+    """Every listed project as last seen, sorted by project."""
+    of_month = terms.of(config)
+    rows = status.quota_rows(store, of_month, config.quota.thresholds_percent, now, include_unlimited=True)
+    used: dict[str, dict[str, int | None]] = {}
+    facts: dict[str, Json] = {}
+    for row in rows:
+        facts[row["project_id"]] = row
+        used.setdefault(row["project_id"], {})[row["quota"]] = None if row["used"] is None else int(row["used"])
+    plans = {plan.id: plan for plan in config.plans}
+    out = []
+    for found in store.query("quota_counters").iter_rows(named=True):
+        row = facts[found["project_id"]]
+        out.append(
+            Standing(
+                organization=found["organization"],
+                project_id=found["project_id"],
+                project_name=row["project_name"],
+                customer=row["customer"],
+                plan=plans.get(row["plan"] or ""),
+                held=json.loads(found["limits"]),
+                used=used[found["project_id"]],
+            )
+        )
+    return sorted(out, key=lambda one: one.project_id)
+
+
+def plan(store: Store, config: Config, now: datetime) -> Json:
+    """What `quotas plan` prints: the changes that `quotas apply` would make, and what it would leave alone."""
+    found = standings(store, config, now)
+    return {
+        "as_of": rfc3339(now),
+        "changes": [_told(one, change) for one in found for change in one.changes()],
+        "kept": [
+            {"project_id": one.project_id, "quota": name, "neon": str(limit)}
+            for one in found
+            for name, limit in sorted(one.held.items())
+            if limit and one.plan and name not in one.plan.quota
+        ],
+        "unassigned": [one.project_id for one in found if one.plan is None],
+    }
+
+
+def _told(one: Standing, change: Change) -> Json:
+    assert one.plan is not None, "only a plan makes changes"
+    return {
+        "organization": one.organization,
+        "project_id": one.project_id,
+        "project_name": one.project_name,
+        "customer": one.customer,
+        "plan": one.plan.id,
+        "quota": change.quota,
+        "unit": QUOTAS[change.quota].unit,
+        "neon": None if change.was is None else str(change.was),
+        "wanted": str(change.wanted),
+        "used": None if change.used is None else str(change.used),
+        "warning": change.warning,
+    }
+
+
+@dataclass(slots=True, kw_only=True)
+class Applied:
+    """What came of it: the rows of `plan` with `result` (applied, unchanged, refused, failed), and what went wrong."""
+
+    rows: list[Json] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    is_refused: bool = False
+
+
+def apply(  # noqa: PLR0913 - where it is written, by whom it is asked, and what for
+    ledger: Ledger,
+    config: Config,
+    keys: Keys,
+    neon_of: NeonOf,
+    wanted: Sequence[Standing],
+    *,
+    reason: str,
+    force: bool = False,
+) -> Applied:
+    """Changes these projects' quotas at Neon. A project whose usage reaches a lower limit is refused without `force`.
+
+    What fails stays as it is and is told; running it again looks first and does the rest.
+    """
+    work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, reason=reason, force=force)
+    asyncio.run(work.run(wanted))
+    work.done.rows.sort(key=lambda row: (row["project_id"], row["quota"]))
+    return work.done
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    ledger: Ledger
+    config: Config
+    keys: Keys
+    neon_of: NeonOf
+    reason: str
+    force: bool
+    done: Applied = field(default_factory=Applied)
+    intake: Intake = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(
+            ledger=self.ledger,
+            report=Report(started_at=self.ledger.clock()),
+            stop=Stop(),
+            progress=lambda _what, _count: None,
+            checks_clock=False,
+        )
+
+    async def run(self, wanted: Sequence[Standing]) -> None:
+        """Account by account: its organizations share a rate budget."""
+        accounts = {row.id: row.account for row in self.config.organizations}
+        for account in sorted({accounts[one.organization] for one in wanted if one.organization in accounts}):
+            neon = self.neon_of(account)
+            try:
+                await self._account(neon, account, [one for one in wanted if accounts.get(one.organization) == account])
+            except CredentialsError as error:
+                self.done.is_refused = True
+                self.done.faults.append(f"account {account}: {error} ({error.hint})")
+            finally:
+                await neon.close()
+
+    async def _account(self, neon: Neon, account: str, wanted: Sequence[Standing]) -> None:
+        """Project by project, until so many in a row got no answer that the rest would not either."""
+        in_a_row = 0
+        for number, one in enumerate(wanted):
+            if in_a_row == SILENT_AFTER:
+                for left in wanted[number:]:
+                    self._tell(left, left.changes(), "failed")
+                untried = f"{len(wanted) - number} more were not tried"
+                self.done.faults.append(f"account {account}: {in_a_row} projects in a row got no answer; {untried}")
+                return
+            in_a_row = 0 if await self._project(neon, one) else in_a_row + 1
+
+    async def _project(self, neon: Neon, one: Standing) -> bool:
+        """Whether Neon answered, whatever it said."""
+        key = self.keys[one.organization]
+        if isinstance(key, CredentialsError):
+            raise key
+        try:
+            now = await self._look(neon, one, key)
+            changes = now.changes()
+            if any(change.is_below_usage for change in changes) and not self.force:
+                self._tell(now, changes, "refused")
+                self.done.faults += [
+                    f"{one.project_id}, {change.quota}: refused without --force: {change.warning}"
+                    for change in changes
+                    if change.is_below_usage
+                ]
+            elif changes:
+                await self._change(neon, now, key, changes)
+            else:
+                self._tell(now, one.changes(), "unchanged")
+        except CredentialsError:
+            raise
+        except (NeonError, PageRefusedError) as error:
+            self._tell(one, one.changes(), "failed")
+            self.done.faults.append(_sentence(one, error))
+            return not isinstance(error, UnreachableError)
+        return True
+
+    async def _look(self, neon: Neon, one: Standing, key: Secret) -> Standing:
+        """The project as Neon shows it now; the page is journalled and landed like any other."""
+        answer = await neon.get(f"projects/{one.project_id}", {}, key)
+        facts = parse_history.project(answer.body)
+        more = {"project_id": one.project_id}
+        self.intake.page(answer, "project", one.organization, self.intake.next_walk(), more)
+        used = {name: _larger(one.used.get(name), facts.counters.get(name)) for name in QUOTAS}
+        return replace(one, held=facts.limits, used=used)
+
+    async def _change(self, neon: Neon, one: Standing, key: Secret, changes: Sequence[Change]) -> None:
+        body = {"project": {"settings": {"quota": to_send(one.held, changes)}}}
+        self._record(one, changes, "sending")
+        try:
+            await neon.change("PATCH", f"projects/{one.project_id}", body, key)
+            left = remaining((await self._look(neon, one, key)).held, changes)
+            if left:
+                raise NeonError(f"Neon does not show the new limit of {', '.join(change.quota for change in left)}")
+        except (MeteringError, OSError) as error:
+            self._record(one, changes, "failed", str(error))
+            raise
+        self._record(one, changes, "done")
+        self._tell(one, changes, "applied")
+
+    def _record(self, one: Standing, changes: Sequence[Change], phase: str, error: str = "") -> None:
+        assert one.plan is not None, "only a plan makes changes"
+        self.ledger.record(
+            "quota_change",
+            {
+                "organization": one.organization,
+                "project_id": one.project_id,
+                "plan": one.plan.id,
+                "phase": phase,
+                "quotas": {change.quota: {"was": change.was, "wanted": change.wanted} for change in changes},
+                "reason": self.reason,
+                "error": error,
+            },
+        )
+
+    def _tell(self, one: Standing, changes: Sequence[Change], result: str) -> None:
+        self.done.rows += [{**_told(one, change), "result": result} for change in changes]
+
+
+def _larger(known: int | None, shown: int | None) -> int | None:
+    """What was used at least: counters lag and may be stuck, history lags too."""
+    found = [number for number in (known, shown) if number is not None]
+    return max(found) if found else None
+
+
+def _sentence(one: Standing, error: MeteringError) -> str:
+    return f"{one.project_id}: {error}" + (f" ({error.hint})" if error.hint else "")

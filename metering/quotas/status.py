@@ -1,0 +1,143 @@
+"""Every quota of every project as it stands now: the store's counters and history handed to evaluation.py."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.billing.terms import Terms
+from metering.core.period import month_of, previous_month
+from metering.quotas import evaluation, forecasts
+from metering.quotas.readings import HISTORY, PROJECTS, Readings, billing_periods, counters_long, plan_limits_frame
+from metering.store.database import Store
+
+MOST_MONTHS = 12
+"""So far back history is added up for a billing period that began before the running month: Neon keeps a year."""
+_HISTORY_OF = {
+    "compute_unit_seconds": "compute_time_seconds",
+    "public_network_transfer_bytes": "data_transfer_bytes",
+    "private_network_transfer_bytes": "data_transfer_bytes",
+}
+"""Metric -> the quota that counts the same thing (facts 6)."""
+
+
+def quota_rows(  # noqa: PLR0913 - what is shown is two choices
+    store: Store,
+    terms: Terms,
+    thresholds_percent: tuple[int, ...],
+    now: datetime,
+    *,
+    include_unlimited: bool = False,
+    reached_only: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of `quota`, in the contract's shape, sorted by project and quota.
+
+    `reached_only`: those that have reached a threshold, which is all that alerts ask for.
+    """
+    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+    frame = _evaluated(month, thresholds_percent, include_unlimited=include_unlimited)
+    if reached_only:
+        frame = frame.filter(pl.col("threshold_percent").is_not_null())
+    rows = zip(evaluation.rows(frame), frame["partial"], strict=True)
+    told = [{**row, "partial": is_partial} for row, is_partial in rows]
+    return forecasts.with_forecasts(month, told, thresholds_percent)
+
+
+def urgency(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """The order in which projects will be suspended: the exceeded, then by when 100 % is forecast, then the fullest."""
+    reaches = (row["forecast"] or {}).get("reaches_100_at")
+    return (
+        row["level"] != "exceeded",
+        reaches is None,
+        reaches or "",
+        -Fraction(row["percent"] or 0),
+        row["project_id"],
+        row["quota"],
+    )
+
+
+def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime) -> dict[str, int]:
+    """How many quotas are at each level."""
+    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+    frame = _evaluated(month, thresholds_percent, include_unlimited=False)
+    return dict(frame.group_by("level").len().iter_rows())
+
+
+def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
+    """`quota.evaluated` of everything in the store, with `partial`: whether uncertified hours are in what was used."""
+    now = month.now
+    found = month.store.query("quota_counters")
+    counters = counters_long(found.drop("logical_size_bytes"))
+    history = _history(month, counters, now)
+    readings = Readings(
+        projects=_projects(month, found),
+        counters=counters,
+        history=history.select(pl.col(name).cast(kind) for name, kind in HISTORY.items()),
+        branches=found.filter(pl.col("branches_observed_at").is_not_null()).select(
+            "project_id",
+            pl.col("logical_size_bytes").cast(pl.Int128).alias("logical_size"),
+            pl.col("branches_observed_at").alias("observed_at"),
+        ),
+        plan_limits=plan_limits_frame({plan.id: plan.quota for plan in month.terms.card.plans}),
+    )
+    frame = evaluation.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
+    is_partial = (pl.col("source") == "history") & pl.col("is_partial")
+    return (
+        frame.join(history.select("project_id", "quota", "is_partial"), on=["project_id", "quota"], how="left")
+        .with_columns(partial=is_partial.fill_null(value=False))
+        .sort("project_id", "quota")
+    )
+
+
+def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
+    """The listed projects with their name now and the customer and plan in force now."""
+    in_force = month.segments.filter((pl.col("start") <= month.now) & (pl.col("end") > month.now))
+    names = pl.DataFrame(
+        list(month.names().items()), schema={"project_id": pl.String, "project_name": pl.String}, orient="row"
+    )
+    return (
+        found.select("project_id")
+        .join(names, on="project_id", how="left")
+        .join(in_force.select("project_id", "customer", "plan"), on="project_id", how="left")
+        .select(pl.col(name).cast(kind) for name, kind in PROJECTS.items())
+    )
+
+
+def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """quota.HISTORY since each project's billing period began; `is_partial`: with uncertified hours."""
+    began = billing_periods(counters, now).select("project_id", "period_start")
+    observed = month.store.query("history_read_at")
+    return (
+        pl.concat(_since(one, began, month.period.start) for one in _months(month, began))
+        .with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))
+        .join(observed, on=["organization", "project_id"], how="left")
+        .group_by("project_id", "quota")
+        .agg(
+            history=pl.col("value").sum(),
+            observed_at=pl.col("observed_at").max(),
+            is_partial=pl.col("is_partial").any(),
+        )
+    )
+
+
+def _months(month: Month, began: pl.DataFrame) -> Iterator[Month]:
+    """The running month, and those before it that a billing period reaches into; mostly there are none."""
+    yield month
+    reached = began.filter(pl.col("period_start") < month.period.start)["period_start"]
+    for _ in range(MOST_MONTHS if reached.len() else 0):
+        month = replace(month, period=previous_month(month.period.start))
+        yield month
+        if not (reached < month.period.start).any():
+            return
+
+
+def _since(month: Month, began: pl.DataFrame, otherwise: datetime) -> pl.DataFrame:
+    """USAGE of a month since each project's billing period began (or `otherwise`), with `is_partial`."""
+    rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
+    is_inside = pl.col("start") >= pl.col("period_start").fill_null(otherwise)
+    rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
+    return rows.with_columns(is_partial=month.is_partial(rows))

@@ -1,0 +1,57 @@
+"""One quantity rated by one price, as a group of its own: the price's tiers, its bounds, and what is due without usage.
+
+Pure and exact until each line is rounded once. Must not know plans, projects or months: time is a share here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from metering.core.money import Rounding, round_amount
+from metering.core.plans import Price
+from metering.rating.bounds import kept
+from metering.rating.columns import Part, exact_parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """Parts with their rounded amounts, `gap`: what their sum lacks to the bounds; amounts in minor units.
+
+    `exact` is the sum within its bounds before any rounding.
+    """
+
+    parts: Sequence[Part]
+    minor: Sequence[int]
+    gap: int
+    exact: Fraction
+
+    @property
+    def amount(self) -> int:
+        """What is due."""
+        return sum(self.minor) + self.gap
+
+
+def alone(  # noqa: PLR0913 - a price, a step in a share of the month, and how it is rounded
+    price: Price,
+    *,
+    share: Fraction,
+    after: Fraction,
+    currency: str,
+    mode: Rounding,
+    before: Fraction | None = None,
+) -> Alone:
+    """What a price charges for a quantity, or for the step to it from `before`, in a `share` of the month."""
+    idle = share if price.flat_fee_at_zero else Fraction(0)
+    parts = exact_parts(price, share=share, after=after, before=before, idle=idle)
+    minor = [round_amount(part.amount, currency, mode) for part in parts]
+    least = None if price.minimum is None else Fraction(price.minimum) * share
+    most = None if price.maximum is None else Fraction(price.maximum)
+    total = sum((part.amount for part in parts), Fraction(0))
+    if before is None:
+        bounds = (None if bound is None else round_amount(bound, currency, mode) for bound in (least, most))
+        gap = kept(sum(minor), *bounds) - sum(minor)
+        return Alone(parts=parts, minor=minor, gap=gap, exact=kept(total, least, most))
+    earlier = sum((p.amount for p in exact_parts(price, share=share, after=before, idle=idle)), Fraction(0))
+    exact = kept(earlier + total, least, most) - kept(earlier, least, most)
+    gap = 0 if exact == total else round_amount(exact, currency, mode) - sum(minor)
+    return Alone(parts=parts, minor=minor, gap=gap, exact=exact)

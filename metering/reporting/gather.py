@@ -1,0 +1,134 @@
+"""Gathers a month's facts for its report and its invoices: usage, cost, quotas, alerts, and the month before."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from metering.billing import inventory, profile, terms
+from metering.billing.month import Month
+from metering.billing.usage_document import usage_json
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.files import write_whole
+from metering.core.money import quantity_text
+from metering.core.period import Period, month_name, month_of, parse_time, previous_month
+from metering.core.rows import Json
+from metering.invoicing import close, outlook, unbilled
+from metering.invoicing.blockers import Waivers
+from metering.invoicing.paper import papers
+from metering.invoicing.printing import background
+from metering.invoicing.rated_month import RatedMonth
+from metering.ledger.alert_log import log
+from metering.quotas import status
+from metering.reporting import build
+from metering.reporting import write as report
+from metering.reporting.facts import Facts
+from metering.store.database import Store
+
+
+def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
+    """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
+    found = facts(store, config, period, now)
+    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    if period.contains(now):
+        found = replace(found, outlook=outlook.outlook(month))
+    directory = config.store.directory / "reports" / month_name(period)
+    around = background(month, config, found.invoices)
+    return report.write(build.build(found), found.invoices, around, directory, formats)
+
+
+def keep_reconciliation(config: Config, period: Period, document: Json) -> None:
+    """Puts what `reconcile` printed beside the month's report, which shows it from then on."""
+    path = _reconciliation_file(config, period)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1).encode())
+
+
+def _reconciliation(config: Config, period: Period) -> Json | None:
+    path = _reconciliation_file(config, period)
+    if not path.is_file():
+        return None
+    try:
+        found: Json = json.loads(path.read_bytes())
+    except ValueError:
+        raise MeteringError(f"{path} is not JSON", hint="remove it and run `metering reconcile` again") from None
+    return found
+
+
+def _reconciliation_file(config: Config, period: Period) -> Path:
+    return config.store.directory / "reports" / month_name(period) / "reconciliation.json"
+
+
+def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
+    """All that the report is made from; `shown` is what `close.month_invoices` gives, where it is known already."""
+    month = RatedMonth(store=store, config=config, period=period, now=now).whole
+    earlier = previous_month(period.start)
+    before = RatedMonth(store=store, config=config, period=earlier, now=now).whole
+    shown = shown or close.month_invoices(store, config, period, now)
+    used = usage_json(month)
+    is_running = month_of(now) == period
+    return Facts(
+        month=period,
+        as_of=now,
+        seller=papers(store, config, period).seller.model_dump(),
+        invoices=shown["invoices"],
+        previous_invoices=close.month_invoices(store, config, earlier, now)["invoices"],
+        usage=used["usage"],
+        previous_usage=usage_json(before)["usage"],
+        coverage=used["coverage"],
+        quotas=_quotas(store, config, now) if is_running or period == previous_month(now) else [],
+        alerts=_alerts(store, period),
+        unassigned=unbilled.valued(month, shown["unassigned"]),
+        unpriced=unbilled.valued(month, shown["unpriced"]),
+        costs=_costs(month),
+        days=_days(month),
+        rounding=month.terms.card.rounding,
+        thresholds_percent=config.quota.thresholds_percent,
+        cost_notes=month.cost.notes,
+        previous_costs=_costs(before),
+        inventory=inventory.projects(month, before),
+        organizations=inventory.organizations(month),
+        reconciliation=_reconciliation(config, period),
+        base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
+        is_closed=not store.query("closing_facts", month=month_name(period)).is_empty(),
+        accepted=_accepted(close.given(store, period)),
+    )
+
+
+def _accepted(waivers: Waivers) -> tuple[tuple[str, str], ...]:
+    """What was accepted at the close, with the reason that a person gave."""
+    given = (
+        ("hours that nobody read", waivers.incomplete),
+        ("usage of projects that nobody pays for", waivers.unassigned),
+    )
+    return tuple((what, reason) for what, reason in given if reason)
+
+
+def _costs(month: Month) -> list[Json]:
+    """What Neon charges; time in which a project had nobody is nobody's."""
+    return [{name: row[name] for name in row if name != "exact"} for row in month.cost.rows]
+
+
+def _quotas(store: Store, config: Config, now: datetime) -> list[Json]:
+    return status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
+
+
+def _alerts(store: Store, period: Period) -> list[Json]:
+    names = ("alert_id", "type", "project_id", "project_name", "customer", "quota", "threshold_percent", "percent")
+    rows = []
+    for row in log(store):
+        at = row.get("recorded_at") or row.get("observed_at")
+        if row.get("quota") and at and period.contains(parse_time(at)):
+            rows.append({**{name: row.get(name) for name in names}, "observed_at": at, "status": row["status"]})
+    return rows
+
+
+def _days(month: Month) -> list[Json]:
+    """Usage by day and meter, for the charts."""
+    days = month.usage.days(month.dated_metrics).rename({"day": "slot"})
+    return [
+        {"day": f"{day:%Y-%m-%d}", "meter": meter.id, "quantity": quantity_text(quantity)}
+        for meter, known in sorted(profile.metered(month, days).items(), key=lambda item: item[0].id)
+        for day, quantity in known.items()
+    ]

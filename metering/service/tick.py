@@ -1,0 +1,275 @@
+"""The jobs that `poll`, `backfill` and `tick` run, and the service with them: verbs put together, nothing computed."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from metering.alerts import firing, recording, stall
+from metering.alerts.invoices import announce_invoices
+from metering.billing import terms
+from metering.config.models import Config
+from metering.core.errors import CredentialsError
+from metering.core.ids import canonical
+from metering.core.period import HOUR, Period, floor_hour, month_name
+from metering.core.secrets import Secret
+from metering.core.stop import Stop
+from metering.invoicing import alarms, close
+from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
+from metering.invoicing.issued import issued_in
+from metering.ledger.ledger import Ledger
+from metering.neon.client import Neon
+from metering.neon.saved_budgets import Budgets
+from metering.operations import retention, schedule
+from metering.polling import unit_check
+from metering.polling.cycle import Cycle, Wants, wanted_by_backfill, wanted_by_poll
+from metering.polling.intake import Report
+from metering.quotas import status
+from metering.service import check_references
+
+Keys = Mapping[str, Secret | CredentialsError]
+MOST_REASONS = 10
+"""So many reasons are told in one event: there may be one for each plan that does not exist."""
+
+
+def _quiet(what: str, count: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """How a cycle meets the world around it.
+
+    `neon_of` makes the client of an account. A rehearsal's clock is meant to differ from Neon's and hops through weeks
+    in seconds; in earnest (not `is_rehearsed`) the clock is compared with Neon's, and rate budgets outlive the process.
+    """
+
+    neon_of: Callable[[str], Neon] | None = None
+    stop: Stop = field(default_factory=Stop)
+    progress: Callable[[str, int], None] = _quiet
+    is_rehearsed: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Tick:
+    """What a tick did: the cycle (None where none was due), alerts recorded, deliveries, the month it closed.
+
+    `blocked` says why a month does not close, in the tick that tells it first.
+    """
+
+    report: Report | None = None
+    alerts: int = 0
+    delivered: int = 0
+    closed: str | None = None
+    blocked: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def all_faults(self) -> list[str]:
+        """What the cycle could not read, and what the rest of the tick could not do."""
+        return [*(self.report.faults if self.report else ()), *self.faults, *self.blocked]
+
+
+def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> Report:
+    """One polling cycle now."""
+    wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
+    report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
+    report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
+    return report
+
+
+def backfill(  # noqa: PLR0913 - two of them say from when to when
+    ledger: Ledger,
+    config: Config,
+    keys: Keys,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    wiring: Wiring | None = None,
+) -> Report:
+    """Reads [start, end) as far as Neon still answers; from a year back without a start."""
+    since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
+    wants = wanted_by_backfill(ledger.store, since, end, ledger.clock())
+    report = _run(ledger, config, keys, wants, command="backfill", wiring=wiring)
+    report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
+    return report
+
+
+def _run(  # noqa: PLR0913 - what every cycle needs
+    ledger: Ledger, config: Config, keys: Keys, wants: Wants, *, command: str, wiring: Wiring | None
+) -> Report:
+    wiring = wiring or Wiring()
+    cycle = Cycle(
+        ledger=ledger,
+        config=config,
+        keys=keys,
+        neon_of=wiring.neon_of or clients(config, ledger, wiring),
+        now=ledger.clock(),
+        stop=wiring.stop,
+        progress=wiring.progress,
+        checks_clock=not wiring.is_rehearsed,
+        is_bounded=command != "backfill",
+    )
+    return asyncio.run(cycle.run(wants, command=command))
+
+
+def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
+    """One client per account: it holds the account's rate budgets."""
+    budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
+
+    def neon_of(account: str) -> Neon:
+        neon = Neon(config.neon, clock=ledger.clock, sleep=wiring.stop.sleep)
+        if budgets is not None:
+            budgets.bind(neon, account, sleep=wiring.stop.sleep)
+        return neon
+
+    return neon_of
+
+
+def tick(  # noqa: PLR0913 - it is where everything meets
+    ledger: Ledger,
+    config: Config,
+    keys: Keys,
+    secrets: Mapping[str, Secret],
+    *,
+    real_time: Callable[[], datetime],
+    write_report: Callable[[Period], None],
+    wiring: Wiring | None = None,
+) -> Tick:
+    """Polls where that is due, evaluates quotas, closes the month where that is due, delivers what is due.
+
+    Each step finds in the ledger what is left to do, so that a tick that died, came late or came twice does no harm.
+    """
+    now, wiring, done = ledger.clock(), wiring or Wiring(), Tick(notes=_mended(ledger))
+    due = schedule.due(ledger.store, config.schedule, now)
+    if due.poll:
+        wants = wanted_by_poll(ledger.store, config.schedule, now)
+        done.report = _run(ledger, config, keys, wants, command="tick", wiring=wiring)
+    if wiring.stop.is_asked:
+        return done  # the next tick goes on from here
+    stall.announce(ledger, config, now, is_tried=due.poll)
+    if done.report:
+        done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
+    done.alerts = evaluate_quotas(ledger, config, now)
+    _finish_month(ledger, config, due, done, write_report)
+    deliveries = recording.deliver_due(
+        ledger, config, secrets, ledger.clock(), real_time
+    )  # a cycle may have taken minutes
+    done.delivered = deliveries.outcomes.get("delivered", 0)
+    done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
+    done.faults += retention.tend(ledger, config.store.keep_pages_days, now, wiring.stop, is_new_day=due.is_new_day)
+    return done
+
+
+def _mended(ledger: Ledger) -> list[str]:
+    """What the store needed when it was opened: worth a look at the disk."""
+    return [ledger.store.mended] if ledger.store.mended else []
+
+
+def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: Report) -> list[str]:
+    """What is new for a person to look at. Where the cycle did not get through, nothing more is asked of Neon."""
+    found = alarms.look(ledger, config, ledger.clock())
+    if report.outcome == "complete":
+        neon_of = wiring.neon_of or clients(config, ledger, wiring)
+        found += unit_check.check(ledger, config, keys, neon_of, wiring.stop)
+    return found
+
+
+def close_typed(  # noqa: PLR0913 - the options of the command
+    ledger: Ledger,
+    config: Config,
+    month: Period,
+    now: datetime,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+    release: Mapping[str, str] = close.NOBODY,
+) -> close.Closing:
+    """What `close MONTH` does: closes the month and queues the news of its invoices."""
+    closing = close.close(ledger, config, month, now, waivers=waivers, release=release)
+    announce_invoices(ledger, config, closing.invoices, now)
+    return closing
+
+
+def supplement_typed(ledger: Ledger, config: Config, month: Period, now: datetime) -> close.Closing:
+    """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
+    closing = close.supplement(ledger, config, month, now)
+    announce_invoices(ledger, config, closing.invoices, now)
+    return closing
+
+
+def _finish_month(
+    ledger: Ledger, config: Config, due: schedule.Due, done: Tick, write_report: Callable[[Period], None]
+) -> None:
+    """Closes the month that is due and writes its report: the final one, or a draft where it cannot close yet.
+
+    Announced last: what is not announced yet is told, and its report written, by the next tick.
+    """
+    now, told = ledger.clock(), due.tell
+    if due.close:
+        told = _close(ledger, config, due.close, now, done) or told
+    if told:
+        write_report(told)
+        announce_invoices(ledger, config, issued_in(ledger.store, told), now)
+        announce_report(ledger, config, told, now, is_draft=False)
+    elif due.report and not recording.is_recorded(ledger.store, report_event(due.report)):
+        write_report(due.report)
+        announce_report(ledger, config, due.report, now, is_draft=True)
+
+
+def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:
+    """Closes the month; None where that was refused, which the tick says once for each set of reasons."""
+    try:
+        closing = close.close(ledger, config, month, now, is_by_itself=True)
+    except close.BlockedError as error:
+        if announce_blocked(ledger, config, month, error.reasons, now):
+            done.blocked.append(str(error))
+        return None
+    done.closed = month_name(month)
+    done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
+    payers = (canonical(invoice["customer"]["id"]) for invoice in closing.invoices)
+    said = check_references.told_without_row(check_references.without_row(config, payers))
+    done.notes += [f"{done.closed}: {said}"] if said else []
+    return month
+
+
+def announce_blocked(ledger: Ledger, config: Config, month: Period, reasons: Sequence[Reason], now: datetime) -> bool:
+    """Queues close.blocked, once for a month and a set of reasons; whether it is new."""
+    name, kinds = month_name(month), sorted({reason.kind for reason in reasons})
+    rows = [reason.document() for reason in reasons[:MOST_REASONS]]
+    data = {
+        "month": name,
+        "reasons": [
+            {
+                **{key: row[key] for key in ("kind", "projects", "neon_cost")},
+                **{key: recording.clipped(row[key]) for key in ("reason", "way_out")},
+            }
+            for row in rows
+        ],
+        "summary": recording.clipped(f"{name} does not close by itself: {'; '.join(row['reason'] for row in rows)}."),
+    }
+    return recording.announce(ledger, "close.blocked", data, [name, *kinds], config=config, now=now) is not None
+
+
+def report_event(month: Period) -> str:
+    """The id of the event that says that a month's report is there."""
+    return recording.event_id("report.ready", month_name(month))
+
+
+def announce_report(ledger: Ledger, config: Config, month: Period, now: datetime, *, is_draft: bool) -> None:
+    """Queues report.ready for the first report of a month."""
+    name, kind = month_name(month), "draft" if is_draft else "final"
+    data = {
+        "month": name,
+        "status": kind,
+        "summary": f"The {kind} report of {name} is written: reports/{name}/report.html in the store's directory.",
+    }
+    recording.announce(ledger, "report.ready", data, [name], config=config, now=now)
+
+
+def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
+    """Records what is crossed for the first time, and what ended; returns how many crossings."""
+    thresholds = config.quota.thresholds_percent
+    rows = status.quota_rows(ledger.store, terms.of(config), thresholds, now, reached_only=True)
+    firing.resolve(ledger, rows, config, now)
+    return len(recording.evaluate(ledger, rows, config, now))

@@ -1,0 +1,122 @@
+"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs.
+
+It takes no lock: the journal only grows, so that what was copied of it is a whole beginning of it (a record that was
+being written is cut off), and the snapshot is replaced by rename, never written to. Restoring is copying back: the
+next command that writes builds whatever store is missing from the journal.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError
+from metering.core.files import sync_directory
+from metering.core.period import rfc3339
+from metering.store import checkpoint, database, journal
+from metering.store.journal import JOURNAL
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """What was copied: where to, the last record in it, and its size."""
+
+    path: Path
+    records: int
+    bytes: int
+
+
+def backup(directory: Path, target: Path, now: datetime) -> Backup:
+    """Copies the store directory into a new directory under `target`, verifies the copy, and names it last.
+
+    Raises MeteringError where there is nothing to copy, the name is taken or the target cannot be written,
+    JournalDamagedError and StoreDamagedError where the copy does not hold.
+    """
+    try:
+        return _made(directory, target, now)
+    except OSError as error:
+        raise MeteringError(
+            f"the backup was not made: {error.filename or target}: {error.strerror}",
+            hint="what was begun lies beside the finished ones as a .tmp directory, and may be deleted",
+        ) from None
+
+
+def _made(directory: Path, target: Path, now: datetime) -> Backup:
+    if not (directory / JOURNAL).is_dir():
+        raise MeteringError(f"{directory} has no journal", hint="nothing was polled here yet")
+    final = target / f"metering-{now:%Y%m%dT%H%M%SZ}"
+    if final.exists():
+        raise MeteringError(f"{final} exists already")
+    building = target / (final.name + ".tmp")
+    shutil.rmtree(building, ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
+    building.mkdir(mode=0o700)
+    (building / JOURNAL).mkdir(mode=0o700)
+    snapshot = directory / database.SNAPSHOT
+    if snapshot.exists():
+        _copy(snapshot, building / database.SNAPSHOT)
+    # Before and after the segments: retention may put a checkpoint in the place of bodies meanwhile.
+    _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
+    for segment in sorted((directory / JOURNAL).glob("*.journal")):
+        _copy(segment, building / JOURNAL / segment.name)
+    _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
+    records = _verified(building)
+    files = sorted(path for path in building.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files)
+    hashes = {str(path.relative_to(building)): checkpoint.file_sha256(path) for path in files}
+    _write_manifest(building / MANIFEST, {"made_at": rfc3339(now), "records": records, "sha256": hashes})
+    sync_directory(building / JOURNAL)
+    sync_directory(building)
+    building.rename(final)
+    sync_directory(target)
+    return Backup(path=final, records=records, bytes=size)
+
+
+def _copy_checkpoints(source: Path, target: Path) -> None:
+    """Those that are not copied yet."""
+    for found in checkpoint.checkpoints(source):
+        copied = target / found.path.name
+        if not copied.exists():
+            copied.mkdir(mode=0o700)
+            for file in sorted(found.path.iterdir()):
+                _copy(file, copied / file.name)
+            sync_directory(copied)
+
+
+def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
+    with path.open("w") as file:
+        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _verified(building: Path) -> int:
+    """The copied journal's last record; the snapshot must be a past of it, and readable to its last block."""
+    journal.Journal(building / JOURNAL).close()
+    hashes, dropped = {}, 0
+    for record in journal.read(building / JOURNAL):
+        hashes[record.seq] = record.hash.hex()
+        dropped = record.seq if record.is_dropped else dropped
+    base = checkpoint.base(building / JOURNAL)
+    if dropped and (base is None or base.seq < dropped):
+        raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {dropped}")
+    last = max(hashes, default=0)
+    if (building / database.SNAPSHOT).exists():
+        with database.open_reader(building) as copied:
+            ((seq, digest),) = copied.connection.execute("select seq, hash from position").fetchall()
+            if seq and hashes.get(seq) != digest:
+                raise StoreDamagedError(f"the snapshot holds record {seq}, which the copied journal does not")
+            for (table,) in copied.connection.execute("select table_name from duckdb_tables()").fetchall():
+                copied.connection.execute(f"select sum(hash(t)::hugeint) from {table} as t").fetchall()  # noqa: S608
+    return last

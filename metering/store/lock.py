@@ -1,0 +1,62 @@
+"""The store's own lock file: one writer at a time, and who it is. Light, so that a second writer is told at once.
+
+DuckDB's own lock is not enough: closing any handle of the file in the writer's process drops it.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metering.core.errors import StoreBusyError
+
+PATIENCE_SECONDS = 0.2
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Holds the lock file; raises StoreBusyError, naming the holder, within a second."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / "lock"
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_if_held(directory: Path) -> None:
+    """Raises StoreBusyError where another process holds the lock; creates nothing."""
+    path = directory / "lock"
+    if not path.exists():
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        _take(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            holder = int(text) if text.isdigit() else 0
+            raise StoreBusyError(
+                f"process {holder} holds the store ({path})",
+                process_id=holder,
+                hint="wait for it to end; reading commands work meanwhile",
+            ) from None
+        else:
+            return
