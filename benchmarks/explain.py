@@ -14,6 +14,7 @@ import fleet
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.explain import evidence, explain
+from metering.invoicing.drafts import draft_invoices
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         def month() -> Month:
             return Month(store=store, terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
 
-        document = max(month().drafts(), key=lambda draft: len(draft["lines"]))
+        document = max(draft_invoices(month()), key=lambda draft: len(draft["lines"]))
         line = max(document["lines"], key=lambda line: line["meter"] == "compute")
 
         def told() -> dict[str, object]:

@@ -34,6 +34,7 @@ from metering.core.stop import Stop
 from metering.ledger.ledger import Ledger
 from metering.neon.client import Neon
 from metering.service import tick
+from metering.service.clients import client_settings
 
 ORGANIZATION = "org-fleet-12345678"
 START = datetime(2026, 10, 6, tzinfo=UTC)
@@ -202,7 +203,9 @@ def poll_all(
     clock, config, freshness = fleet.clock, config_for(directory, per_minute), Freshness(fleet)
 
     def neon_of(_: str) -> Neon:
-        return Neon(config.neon, clock=clock.now, transport=fleet, sleep=clock.sleep, monotonic=clock.monotonic)
+        return Neon(
+            client_settings(config.neon), clock=clock.now, transport=fleet, sleep=clock.sleep, monotonic=clock.monotonic
+        )
 
     books, seconds = Ledger(directory, clock.now), []
     slots, until = hours * 4, None if minutes is None else time.monotonic() + 60 * minutes

@@ -26,13 +26,12 @@ import duckdb
 import httpx
 import polars as pl
 
-from metering.config.models import NeonConfig
 from metering.core.meters import KNOWN_METRICS
 from metering.core.period import HOUR, rfc3339
 from metering.core.secrets import Secret
 from metering.ledger.ledger import open_ledger
 from metering.ledger.projections.history import HistoryRows, read_page
-from metering.neon.client import Neon
+from metering.neon.client import Neon, Settings
 from metering.neon.parse_history import envelope
 from metering.store.database import Store, open_writer
 from metering.store.journal import GENESIS, Record
@@ -126,7 +125,7 @@ def served(bodies: list[bytes]) -> Iterator[str]:
 
 async def walked(record: Callable[..., int], url: str) -> int:
     """What a poll does with a history walk: every page journalled as it comes, then the walk's end."""
-    config = NeonConfig(base_url=url, history_requests_per_minute=60_000)
+    config = Settings(base_url=url, history_requests_per_minute=60_000)
     neon = Neon(config, clock=lambda: NOW)
     common = {"walk": 1, "endpoint": "history", "organization": "org-a", **SPAN}
     count = 0

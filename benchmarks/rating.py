@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ import fleet
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.core.meters import KNOWN_METRICS
+from metering.invoicing.drafts import draft_invoices
 from metering.store.database import Store
 
 Found = TypeVar("Found")
@@ -73,7 +75,7 @@ def measure(store: Store, directory: Path, repeat: int) -> None:
 def _rate(month: Month, best: dict[str, Took]) -> str:
     _keep(best, "sums per project and metric", lambda: month.sums)
     _keep(best, "exact charges", lambda: month.charges)
-    drafts = _keep(best, "invoices", month.drafts)
+    drafts = _keep(best, "invoices", partial(draft_invoices, month))
     text = _keep(best, "their JSON", lambda: json.dumps(drafts, ensure_ascii=False))
     return f"{month.charges.height} charges, {len(drafts)} invoices, {len(text)} bytes"
 

@@ -43,6 +43,7 @@ from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Ex
 from metering.sandbox.gate import Clock, Limits, Sandbox
 from metering.sandbox.state import State, truth_table
 from metering.service import tick as cycle
+from metering.service.clients import client_settings
 from tests.faults.transport import Faulty, answer
 
 MONTH = month_of(datetime(2026, 10, 15, tzinfo=UTC))
@@ -221,7 +222,11 @@ class Machine:
     def neon(self, account: str) -> Neon:
         time = self.world.time
         client = Neon(
-            self.config.neon, clock=time.local, transport=self.world.wire, sleep=time.sleep, monotonic=time.monotonic
+            client_settings(self.config.neon),
+            clock=time.local,
+            transport=self.world.wire,
+            sleep=time.sleep,
+            monotonic=time.monotonic,
         )
         client._jitter = random.Random(f"{account} {time.elapsed_us}")  # a run is repeated by its seed
         saved_budgets.Budgets(self.config.store.directory, monotonic=time.monotonic).bind(

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering.config.models import NeonConfig
 from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
 from metering.core.secrets import Secret
-from metering.neon.client import MAX_BODY_BYTES, Answer, Neon
+from metering.neon.client import MAX_BODY_BYTES, Answer, Neon, Settings
 from tests.faults.server import BODY, FaultServer, answer, bomb, drips, resets, sends, serving, stays_silent
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -24,7 +23,7 @@ def get(server: FaultServer, *, retries: int = 1, timeout: int = 1) -> Answer:
         await asyncio.sleep(0)
 
     async def run() -> Answer:
-        config = NeonConfig(base_url=server.url, timeout_seconds=timeout, max_retries=retries, requests_per_minute=700)
+        config = Settings(base_url=server.url, timeout_seconds=timeout, max_retries=retries, requests_per_minute=700)
         neon = Neon(config, clock=lambda: NOW, sleep=no_wait)
         try:
             return await neon.get("projects", {"org_id": "org-1"}, Secret(CANARY))

@@ -18,10 +18,9 @@ import httpx
 import pytest
 
 from metering.alerts import send
-from metering.config.models import NeonConfig
 from metering.core.errors import MeteringError, UnreachableError
 from metering.core.secrets import Secret
-from metering.neon.client import Neon
+from metering.neon.client import Neon, Settings
 from tests.faults.transport import HARMLESS, KINDS, RETRY_AFTER, Faulty, answer
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -43,7 +42,7 @@ class Run:
         self.waited = 0.0
         self.faulty = faulty
         faulty.sleep = self.sleep
-        config = NeonConfig(requests_per_minute=600, max_retries=retries)
+        config = Settings(requests_per_minute=600, max_retries=retries)
         self.neon = Neon(
             config,
             clock=lambda: NOW + timedelta(seconds=self.waited),
@@ -156,7 +155,7 @@ def behind_tls(directory: Path, name: str) -> Iterator[tuple[int, Path, list[str
 @needs_openssl
 def test_a_certificate_that_nobody_vouches_for_is_never_sent_a_key(tmp_path: Path) -> None:
     async def get(port: int) -> None:
-        neon = Neon(NeonConfig(base_url=f"https://localhost:{port}", max_retries=0), clock=lambda: NOW)
+        neon = Neon(Settings(base_url=f"https://localhost:{port}", max_retries=0), clock=lambda: NOW)
         try:
             await neon.get("projects", {}, KEY)
         finally:

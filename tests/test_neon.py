@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.config.models import NeonConfig
 from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
 from metering.core.http import retry_after
 from metering.core.secrets import Secret
 from metering.neon import client as neon
-from metering.neon.client import Answer, Neon, RateBudget
+from metering.neon.client import Answer, Neon, RateBudget, Settings
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CANARY = "napi_canary0123456789abcdefghijklmnop"
@@ -41,7 +40,7 @@ class World:
         self.at = 0.0
         settings = {"requests_per_minute": 600, "history_requests_per_minute": 600, "max_retries": 3, **config}
         self.neon = Neon(
-            NeonConfig(**settings),
+            Settings(**settings),
             clock=lambda: NOW + timedelta(seconds=self.at),
             transport=httpx.MockTransport(self._answer),
             sleep=self.sleep,
@@ -134,7 +133,7 @@ def test_the_client_ignores_proxies_and_other_settings_of_the_environment():
 def test_a_proxy_in_the_environment_is_never_asked(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    client = Neon(NeonConfig(), clock=lambda: NOW)._client
+    client = Neon(Settings(), clock=lambda: NOW)._client
     assert client._mounts == {}
 
 

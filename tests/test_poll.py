@@ -7,15 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering.config.models import NeonConfig
 from metering.core.errors import CredentialsError
 from metering.core.meters import Divisor, Meter
 from metering.core.period import parse_time
 from metering.core.secrets import Secret
 from metering.neon import saved_budgets
-from metering.neon.client import Neon
+from metering.neon.client import Neon, Settings
 from metering.neon.endpoints import metric_lists
 from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
+from metering.service.clients import client_settings
 from metering.store.journal import JOURNAL, read
 from metering.usage.coverage import certified_of
 from tests.simulate import Killed, Machine, World, configured, refused, world
@@ -38,7 +38,7 @@ def in_accounts(machine: Machine, **accounts: str) -> None:
 
 
 def polled(machine: Machine) -> set[str]:
-    return set(certified_of(machine.books.store))
+    return set(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0)))
 
 
 def test_a_refused_key_stops_its_account_alone(here: World, tmp_path: Path):
@@ -206,7 +206,7 @@ def test_every_page_is_in_the_journal_as_it_came(here: World, tmp_path: Path):
 
 
 def client(tmp_path: Path, here: World, **limits: int) -> Neon:
-    config = configured(tmp_path, **limits).neon
+    config = client_settings(configured(tmp_path, **limits).neon)
     time = here.time
     neon = Neon(config, clock=time.local, sleep=time.sleep, monotonic=time.monotonic)
     saved_budgets.Budgets(tmp_path, monotonic=time.monotonic).bind(neon, "main", sleep=time.sleep)
@@ -246,7 +246,7 @@ def test_accounts_have_budgets_of_their_own(here: World, tmp_path: Path):
 def test_a_configured_limit_of_one_a_minute_is_a_burst_of_one(tmp_path: Path, here: World):
     neon = client(tmp_path, here, history_requests_per_minute=1)
     assert neon.history_budget.burst == 1
-    assert NeonConfig().history_requests_per_minute == 30
+    assert Settings().history_requests_per_minute == 30
 
 
 def test_a_kill_in_the_middle_leaves_a_journal_that_opens(here: World, tmp_path: Path):

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.config.models import NeonConfig
 from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
 from metering.core.quotas import QUOTAS
 from metering.core.secrets import Secret
-from metering.neon.client import Neon
+from metering.neon.client import Neon, Settings
 from metering.provisioning import quotas
 from metering.provisioning.drift import Change, drift, remaining, to_send
 from metering.store import database
@@ -171,7 +170,7 @@ class Desk:
             return quotas.plan(found, self.config, NOW)
 
     def neon(self, ledger):
-        config = NeonConfig(base_url="http://127.0.0.1/api/v2", max_retries=2)
+        config = Settings(base_url="http://127.0.0.1/api/v2", max_retries=2)
         return Neon(config, clock=ledger.clock, transport=httpx.MockTransport(self.fake), sleep=at_once)
 
     def apply(self, *, force=False, key="napi_secret"):
@@ -394,7 +393,7 @@ def changed(answers, **config):
 
     async def run():
         neon = Neon(
-            NeonConfig(base_url="http://127.0.0.1/api/v2", max_retries=2, **config),
+            Settings(base_url="http://127.0.0.1/api/v2", max_retries=2, **config),
             clock=lambda: NOW,
             transport=httpx.MockTransport(handler),
             sleep=at_once,

@@ -23,6 +23,7 @@ from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
 from metering.sandbox.gate import UNLIMITED, Clock
 from metering.service import tick
+from metering.service.clients import client_settings
 from metering.store import database
 
 NOW = datetime(2026, 10, 15, 9, 30, 17, 250000, tzinfo=UTC)
@@ -105,7 +106,7 @@ class Desk:
                 return await wire(request)
 
         settings = self.config.neon.model_copy(update={"base_url": "http://127.0.0.1/api/v2", "max_retries": 1})
-        return lambda _account: Neon(settings, clock=books.clock, transport=Wire(), sleep=at_once)
+        return lambda _account: Neon(client_settings(settings), clock=books.clock, transport=Wire(), sleep=at_once)
 
     def project(self, organization):
         """A project that lives in the organization."""

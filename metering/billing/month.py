@@ -4,7 +4,7 @@ Everything is computed as it was known at one journal record (`as_of_seq`), so t
 again to the same bytes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,10 +21,6 @@ from metering.core.dated_tax import changes
 from metering.core.frames import Moment
 from metering.core.period import HOUR, Period, without
 from metering.core.plans import Price
-from metering.invoicing import lines as invoice
-from metering.invoicing import tax
-from metering.invoicing.rates import Rates
-from metering.invoicing.rates import rates as rates_rates
 from metering.rating import columns, pools
 from metering.rating import segments as ratecard
 from metering.store.database import Store
@@ -33,8 +29,6 @@ from metering.usage.coverage import Certified, Coverage, certified_of, selection
 from metering.usage.known import Unseen
 
 LATEST = 2**63
-NO_LINES: Mapping[str, Sequence[dict[str, Any]]] = {}
-NO_CURRENCIES: Mapping[str, str] = {}
 Json = dict[str, Any]
 
 _HOURS: dict[str, pl.DataType] = {"organization": pl.String(), "start": Moment, "end": Moment}
@@ -60,7 +54,7 @@ class Month:
     @cached_property
     def certified(self) -> dict[str, Certified]:
         """Per organization, with those that were never read."""
-        known = certified_of(self.store, self.as_of_seq)
+        known = certified_of(self.store.query("coverage_of", as_of_seq=self.as_of_seq, after=0))
         return {**{org.id: Certified() for org in self.terms.organizations}, **known}
 
     @cached_property
@@ -293,6 +287,11 @@ class Month:
         return attribution.used(self.placed, self.pieces, self.terms.card.meters)
 
     @cached_property
+    def pool_members(self) -> Mapping[pools.Pool, pools.Members]:
+        """The projects that share an allowance, and what each has of it."""
+        return pools.pools(self.pieces, self._used[0], self.prices)
+
+    @cached_property
     def charges(self) -> pl.DataFrame:
         """rating.CHARGES."""
         has_markup = any(price.model == "cost_plus" for price in self.prices.values())
@@ -360,62 +359,6 @@ class Month:
             "complete": coverage.is_complete(),
             "grain": coverage.grain(),
         }
-
-    @cached_property
-    def rates(self) -> Rates:
-        """The rate card as lines are made from it."""
-        return rates_rates(
-            self.terms.card.plans,
-            self.prices,
-            self.terms.card.meters,
-            rounding=self.terms.card.rounding,
-            prorate=self.terms.card.prorate,
-            discounts=self.terms.discounts,
-            customers=self.terms.customers,
-            pools=pools.pools(self.pieces, self._used[0], self.prices),
-        )
-
-    def conflicts(self, currencies: Mapping[str, str] = NO_CURRENCIES) -> dict[str, str]:
-        """Customers whose invoice would be in two currencies, and which; `currencies` are those of corrections."""
-        return invoice.conflicts(self.segments, self.rates, currencies)
-
-    def tax_conflicts(self, drafts: Iterable[Json]) -> dict[str, str]:
-        """Customers whose draft cannot be issued because of its taxes, and why."""
-        known = self.rates.customers
-        found = {
-            customer: tax.conflicts(draft["lines"], known.get(customer))
-            for draft in drafts
-            if (customer := draft["customer"]["id"])
-        }
-        return {customer: why for customer, why in found.items() if why}
-
-    def drafts(
-        self,
-        corrections: Mapping[str, Sequence[Json]] = NO_LINES,
-        currencies: Mapping[str, str] = NO_CURRENCIES,
-        billed: Mapping[str, Sequence[Json]] = NO_LINES,
-    ) -> list[Json]:
-        """The month's invoices as drafts, in the contract's shape, less those in conflict.
-
-        By customer: `corrections` are adjustment lines of closed months, `currencies` theirs; `billed` what supplements
-        of this month have billed already.
-        """
-        conflicts = self.conflicts(currencies)
-        is_sound = ~pl.col("customer").is_in(sorted(conflicts))
-        coverage = self.coverage_json()
-        customers = {*self.segments["customer"].unique(), *corrections}
-        return invoice.invoices(
-            self.period,
-            self.segments.filter(is_sound),
-            self.charges.filter(is_sound),
-            self.rates,
-            as_of=self.now,
-            coverage=dict.fromkeys(customers, coverage),
-            rate_card_sha256=self.terms_sha256,
-            corrections={customer: lines for customer, lines in corrections.items() if customer not in conflicts},
-            currencies={customer: code for customer, code in currencies.items() if customer not in conflicts},
-            billed=billed,
-        )
 
     def names(self) -> dict[str, str | None]:
         """Each project's last name."""

@@ -27,6 +27,7 @@ from metering.explain.steps import Run, Stretch
 from metering.explain.time import is_same_group, of_group
 from metering.invoicing import close, closed, corrections, discount, supplement, tax_cuts
 from metering.invoicing import lines as invoice
+from metering.invoicing.drafts import line_rates
 from metering.invoicing.remainder import billed_of, remainder
 from metering.invoicing.supplement import Supplement
 from metering.store.database import Store
@@ -229,7 +230,7 @@ def _adjustment(month: Month, document: Json, line: Json) -> Json | None:
         return None
     billed_lines, then, rated = known
     billed = [one for one in billed_lines if _is_corrected(one, line)]
-    every = invoice.lines(rated.period, then.segments, rated.charges, rated.rates).get(customer, [])
+    every = invoice.lines(rated.period, then.segments, rated.charges, line_rates(rated)).get(customer, [])
     rerated = [
         _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one, then.segments)
         for one in sorted(every, key=lambda one: str(one["key"]))
@@ -275,7 +276,7 @@ def _billed_beside(month: Month, customer: str) -> list[Json]:
 def _rest(month: Month, document: Json, line: Json, billed: Sequence[Json], held: pl.DataFrame) -> Json:
     """A line of an invoice beside others of its customer's month: rated whole, less what those have billed of it."""
     customer, currency = document["customer"]["id"], document["currency"]
-    every = invoice.lines(month.period, held, month.charges, month.rates).get(customer, [])
+    every = invoice.lines(month.period, held, month.charges, line_rates(month)).get(customer, [])
     whole = {"customer": document["customer"], "lines": every, "currency": currency}
     was, now = billed_of(billed, line), billed_of(every, line)
     rerated = [_rerated(month, whole, one, held) for one in now]
@@ -343,7 +344,7 @@ def _usage(month: Month, customer: str, line: Json) -> Json:
     stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
     told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
     pool = (customer, line["plan"], line["meter"], versions[-1]["price_no"][0], stretches[-1].start)
-    members = month.rates.pools.get(pool, ()) if line["project_id"] is None else ()
+    members = line_rates(month).pools.get(pool, ()) if line["project_id"] is None else ()
     arithmetic = steps.usage_line(run, line)
     if run.price.model == "cost_plus":
         numbers = pl.Series([stretch_of[number] for number in pieces.frame["piece_no"]], dtype=pl.Int64)

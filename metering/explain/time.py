@@ -17,6 +17,7 @@ from metering.explain import evidence, steps
 from metering.explain.bounds import Version
 from metering.explain.steps import FeeSpan
 from metering.invoicing import tax_cuts
+from metering.invoicing.drafts import line_rates
 from metering.invoicing.fee_lines import held_seconds
 from metering.rating import bounds, pools
 from metering.rating import segments as ratecard
@@ -46,7 +47,7 @@ def base_fee(month: Month, customer: str, line: Json) -> Json:
     else:
         rows = rows.filter(pl.col("project_id") == line["project_id"]).sort("start")
         spans = _spans(rows)
-    spans = _cut(spans, month.rates.customers)
+    spans = _cut(spans, line_rates(month).customers)
     return {
         "arithmetic": steps.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
         "ownership": evidence.ownership(month, rows["project_id"].unique().sort().to_list()),
@@ -111,11 +112,11 @@ def without_usage(month: Month, segments: pl.DataFrame, document: Mapping[str, A
         number = rows.filter(pl.col("start") == parse_time(line["from"]))["price_no"][0]
         version = Version(price=found.prices[number], seconds=held[number][0], whole=held[number][1])
         arithmetic = explain_bounds.idle_fee(plan, version, card.rounding)
-        members = pools.together(month.rates.pools, 4).get((customer, plan.id, line["meter"], number), ())
+        members = pools.together(line_rates(month).pools, 4).get((customer, plan.id, line["meter"], number), ())
     else:
         own = [one for one in document["lines"] if is_same_group(one, line) and one["kind"] in {"usage", "flat_fee"}]
         arithmetic = explain_bounds.bound(plan, versions, own, card.rounding)
-        members = pools.together(month.rates.pools, 3).get((customer, plan.id, line["meter"]), ())
+        members = pools.together(line_rates(month).pools, 3).get((customer, plan.id, line["meter"]), ())
     meter = next(meter for meter in card.meters if meter.id == line["meter"])
     _, seen = evidence.observations(month, frame, meter.metrics)
     rank = dict(frame.select("piece_no", "version_rank").iter_rows())
@@ -140,7 +141,7 @@ def plan_minimum(month: Month, segments: pl.DataFrame, document: Mapping[str, An
         for one in document["lines"]
         if one["plan"] == plan.id and not _is_of(line, one) and one["kind"] != "adjustment"
     ]
-    held = held_seconds(month.period, segments, [plan.id], month.rates)[document["customer"]["id"], plan.id]
+    held = held_seconds(month.period, segments, [plan.id], line_rates(month))[document["customer"]["id"], plan.id]
     rounding = month.terms.card.rounding
     return {
         "arithmetic": explain_bounds.plan_minimum(plan, held, month.period, own, rounding),

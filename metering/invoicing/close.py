@@ -19,6 +19,7 @@ from metering.core.period import Period, month_name, previous_month, rfc3339
 from metering.invoicing import alarms, blockers, corrections, holds, paper, readiness, unbilled
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.corrections import Corrections
+from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.holds import Issued, Unknown
 from metering.invoicing.issued import Json, issued_in, stands
 from metering.invoicing.supplement import Supplement, supplements
@@ -96,7 +97,7 @@ class _Decision:
     def drafts_and_parked(self) -> tuple[list[Json], dict[str, str]]:
         """The drafts to issue, and who waits with the reason."""
         due = corrections.due(self.month)
-        drafts = self.month.drafts(due.lines, due.currencies, due.billed)
+        drafts = draft_invoices(self.month, due.lines, due.currencies, due.billed)
         drafts = [draft for draft in drafts if self.pending is None or draft["customer"]["id"] in self.pending]
         parked = _to_park(self.month, drafts, due, self.pending, self.release)
         return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
@@ -286,8 +287,8 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
     parked: dict[str, str] = {}
     if waiting is None or waiting:
         due = corrections.shown(month)
-        drafts = month.drafts(due.lines, due.currencies, due.billed)
-        parked = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
+        drafts = draft_invoices(month, due.lines, due.currencies, due.billed)
+        parked = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     if waiting is None:
         shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
     else:
@@ -370,7 +371,7 @@ def _to_park(
 ) -> dict[str, str]:
     """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
     name = month_name(month.period)
-    conflicts = {**month.tax_conflicts(drafts), **month.conflicts(due.currencies), **due.conflicts}
+    conflicts = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     for customer in sorted(release.keys() & conflicts.keys()):
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
     earlier = month.store.query("usual_totals", month=name, most=holds.MOST_HISTORY)

@@ -20,6 +20,7 @@ from metering.core.period import Period, month_name, month_of, parse_time, previ
 from metering.invoicing import adjustment, closed, tax
 from metering.invoicing import lines as invoice
 from metering.invoicing.closed import NOTHING, Basis, StoredClosing
+from metering.invoicing.drafts import line_rates
 from metering.store.database import Store
 from metering.usage.coverage import Certified, certified_of, selection
 
@@ -196,7 +197,10 @@ def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> boo
     unread = [store.query("unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
     if not unread[0].equals(unread[1]):
         return True
-    then, known = certified_of(store, after), certified_of(store, as_of_seq)
+    then, known = (
+        certified_of(store.query("coverage_of", as_of_seq=after, after=0)),
+        certified_of(store.query("coverage_of", as_of_seq=as_of_seq, after=0)),
+    )
     return any(
         selection(then.get(organization, Certified()), period, is_open=False)
         != selection(certified, period, is_open=False)
@@ -247,5 +251,5 @@ def _rated_again(
 ) -> tuple[dict[str, list[Json]], Terms]:
     """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
     then, rated = closed.rerated(store, period, closing, now, as_of_seq)
-    lines = invoice.lines(period, then.segments, rated.charges, rated.rates)
+    lines = invoice.lines(period, then.segments, rated.charges, line_rates(rated))
     return lines, rated.terms

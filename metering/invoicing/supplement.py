@@ -25,6 +25,7 @@ from metering.core.period import Period, month_name, without
 from metering.invoicing import closed, corrections, tax
 from metering.invoicing import lines as invoice
 from metering.invoicing.closed import NOTHING, Billed, ClosedMonth, StoredClosing
+from metering.invoicing.drafts import line_rates
 from metering.rating import segments
 from metering.rating.segments import SEGMENTS, Card
 from metering.store.database import Store
@@ -74,18 +75,18 @@ class Supplement:
         mine = pl.col("customer").is_in(list(self.closing.gained))
         projects = self.held.filter(mine)["project_id"].unique().implode()
         held = self.held.filter(mine | pl.col("project_id").is_in(projects))
-        others = set(invoice.conflicts(held, self.month.rates)) - set(self.closing.gained)
+        others = set(invoice.conflicts(held, line_rates(self.month))) - set(self.closing.gained)
         is_wanted = pl.col("customer").is_in(sorted(set(held["customer"]) - others))
         return held.filter(is_wanted), self.month.charges.filter(is_wanted)
 
     def lines(self) -> dict[str, list[Json]]:
         """The whole month of each customer, with what was billed of it."""
-        found = invoice.lines(self.period, *self._frames, self.month.rates)
+        found = invoice.lines(self.period, *self._frames, line_rates(self.month))
         return {customer: lines for customer, lines in found.items() if customer in self.closing.gained}
 
     def conflicts(self) -> dict[str, str]:
         """Customers whose supplement cannot be issued, and why."""
-        rates = self.month.rates
+        rates = line_rates(self.month)
         one = {customer: min(found.bases)[0] for customer, found in self.billed.items() if len(found.bases) == 1}
         inclusive = {customer.id for customer in self.month.terms.customers if customer.tax_inclusive}
         bases = {
@@ -112,7 +113,7 @@ class Supplement:
         drafts: list[Json] = invoice.invoices(
             self.period,
             *self._frames,
-            self.month.rates,
+            line_rates(self.month),
             as_of=self.now,
             coverage=dict.fromkeys(self.closing.gained, coverage),
             rate_card_sha256=self.month.terms_sha256,

@@ -18,7 +18,6 @@ from datetime import datetime
 import httpx
 
 from metering import __version__
-from metering.config.models import NeonConfig
 from metering.core.errors import CredentialsError, NeonError, PageRefusedError, UnavailableError, UnreachableError
 from metering.core.http import http_date, retry_after
 from metering.core.secrets import Secret
@@ -127,29 +126,40 @@ class RateBudget:
         self._at = now
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the API is reached. Rates count per account and minute; the timeout is for a whole request."""
+
+    base_url: str = "https://console.neon.tech/api/v2"
+    history_requests_per_minute: int = 30
+    requests_per_minute: int = 300
+    timeout_seconds: int = 30
+    max_retries: int = 6
+
+
 class Neon:
     """The API as one account's key sees it. Both budgets belong to the account, not to a key or an organization."""
 
     def __init__(
         self,
-        config: NeonConfig,
+        settings: Settings,
         *,
         clock: Callable[[], datetime],
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.config = config
+        self.settings = settings
         self._clock, self._sleep = clock, sleep
-        self.history_budget = RateBudget(config.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
-        self.other_budget = RateBudget(config.requests_per_minute, monotonic=monotonic, sleep=sleep)
+        self.history_budget = RateBudget(settings.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
+        self.other_budget = RateBudget(settings.requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.requests = 0
         self._unanswered = 0
         # Not seeded: two hosts of one account would retry in step. It spreads retries, and guards nothing.
         self._jitter = random.Random()  # noqa: S311
         self._client = httpx.AsyncClient(
-            base_url=config.base_url.rstrip("/") + "/",
-            timeout=httpx.Timeout(config.timeout_seconds),
+            base_url=settings.base_url.rstrip("/") + "/",
+            timeout=httpx.Timeout(settings.timeout_seconds),
             follow_redirects=False,
             trust_env=False,
             transport=transport,
@@ -180,14 +190,14 @@ class Neon:
         if hopeless := self._hopeless(budget):
             raise UnreachableError(f"GET {path} was not asked: {hopeless}", hint=_LATER)
         is_answered = False
-        for attempt in range(self.config.max_retries + 1):
+        for attempt in range(self.settings.max_retries + 1):
             wait: float | None = None
             try:
                 async with budget.request():
                     self.requests += 1
                     count()
                     sent_at = self._clock()
-                    async with asyncio.timeout(self.config.timeout_seconds):
+                    async with asyncio.timeout(self.settings.timeout_seconds):
                         response, body = await self._send(path, params, key)
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
                 fault = _clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
@@ -205,11 +215,13 @@ class Neon:
                 wait = self._asked_to_wait(response) if status != 200 else None
                 if status == 429:
                     budget.slow_down()
-            if attempt < self.config.max_retries:
+            if attempt < self.settings.max_retries:
                 await self._sleep(self._backoff(attempt) if wait is None else wait)
         self._unanswered += not is_answered
         budget.failed_in_a_row += 1
-        raise UnreachableError(f"GET {path} failed {self.config.max_retries + 1} times, last with {fault}", hint=_LATER)
+        raise UnreachableError(
+            f"GET {path} failed {self.settings.max_retries + 1} times, last with {fault}", hint=_LATER
+        )
 
     def _hopeless(self, budget: RateBudget) -> str:
         """Why there is no sense in asking; empty as a rule."""
@@ -224,12 +236,12 @@ class Neon:
         answer came: then only a look at the project tells whether it happened.
         """
         fault = "never asked"
-        for attempt in range(self.config.max_retries + 1):
+        for attempt in range(self.settings.max_retries + 1):
             try:
                 async with self.other_budget.request():
                     self.requests += 1
                     sent_at = self._clock()
-                    async with asyncio.timeout(self.config.timeout_seconds):
+                    async with asyncio.timeout(self.settings.timeout_seconds):
                         content = json.dumps(body).encode()
                         response, answer = await self._send(path, {}, key, method=method, content=content)
             except (httpx.TransportError, TimeoutError, zlib.error, EOFError) as error:
@@ -243,11 +255,11 @@ class Neon:
             fault = f"{status} {_message(answer, key) or _clean(answer.decode(errors='replace'), key)}".strip()
             if status not in NOTHING_HAPPENED:
                 raise _refused(f"{method} {path} was answered {fault}", status)
-            if attempt < self.config.max_retries:
+            if attempt < self.settings.max_retries:
                 wait = self._asked_to_wait(response)
                 await self._sleep(self._backoff(attempt) if wait is None else wait)
         raise UnreachableError(
-            f"{method} {path} failed {self.config.max_retries + 1} times, last with {fault}",
+            f"{method} {path} failed {self.settings.max_retries + 1} times, last with {fault}",
             hint="nothing happened; run the command again later",
         )
 

@@ -28,7 +28,7 @@ class Budgets:
 
     def bind(self, neon: Neon, account: str, *, sleep: Sleep) -> None:
         """Gives a new client the account's buckets as they stand now."""
-        history, other = neon.config.history_requests_per_minute, neon.config.requests_per_minute
+        history, other = neon.settings.history_requests_per_minute, neon.settings.requests_per_minute
         neon.history_budget = self._bucket(f"{account}/history", history, sleep)
         neon.other_budget = self._bucket(f"{account}/other", other, sleep)
 

@@ -20,6 +20,7 @@ from metering.core.files import data_directory
 from metering.core.period import month_of, parse_time
 from metering.invoicing import corrections, supplement
 from metering.invoicing.close import frozen_invoice
+from metering.invoicing.drafts import draft_invoices
 from metering.invoicing.voiding import credit_note
 from metering.ledger import landing, ledger
 from metering.store import checkpoint, database, journal, lock
@@ -181,7 +182,7 @@ def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
         as_of_seq=closed["as_of_seq"],
     )
     due = corrections.due(month)
-    return month.drafts(due.lines, due.currencies, due.billed)
+    return draft_invoices(month, due.lines, due.currencies, due.billed)
 
 
 def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:

@@ -143,7 +143,7 @@ def read_of(store: Store, *, after: int = 0) -> dict[str, Certified]:
     for row in store.query("unread_hours", as_of_seq=2**63).iter_rows(named=True):
         hole = (row["grain"], Period(start=row["period_start"], end=row["period_end"]))
         holes.setdefault(row["organization"], []).append(hole)
-    found = certified_of(store, after=after)
+    found = certified_of(store.query("coverage_of", as_of_seq=2**63, after=after))
     return {name: certified.less(holes.get(name, ())) for name, certified in found.items()}
 
 

@@ -36,6 +36,7 @@ from metering.neon.endpoints import HISTORY, metric_lists
 from metering.operations import month_states
 from metering.service import check_parties, check_references
 from metering.service.check_references import Listed
+from metering.service.clients import client_settings
 from metering.store import database as door
 from metering.store import lock
 
@@ -205,7 +206,7 @@ async def _organizations(config: Config, keys: Keys, clock: Clock, out: Checked)
     """Accounts side by side, the organizations of one account in turn: they share its rate budget."""
     if not config.organizations:
         out.tell("configuration", "organizations", "note", "no organization is configured: a poll has nothing to read")
-    patient = config.neon.model_copy(update={"max_retries": min(MOST_RETRIES, config.neon.max_retries)})
+    patient = client_settings(config.neon, most_retries=MOST_RETRIES)
     accounts: dict[str, list[Organization]] = {}
     for organization in config.organizations:
         accounts.setdefault(organization.account, []).append(organization)

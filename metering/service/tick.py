@@ -26,6 +26,7 @@ from metering.polling.cycle import Cycle, Wants, wanted_by_backfill, wanted_by_p
 from metering.polling.intake import Report
 from metering.quotas import status
 from metering.service import check_references
+from metering.service.clients import client_settings
 
 Keys = Mapping[str, Secret | CredentialsError]
 MOST_REASONS = 10
@@ -119,7 +120,7 @@ def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], N
     budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
 
     def neon_of(account: str) -> Neon:
-        neon = Neon(config.neon, clock=ledger.clock, sleep=wiring.stop.sleep)
+        neon = Neon(client_settings(config.neon), clock=ledger.clock, sleep=wiring.stop.sleep)
         if budgets is not None:
             budgets.bind(neon, account, sleep=wiring.stop.sleep)
         return neon

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import polars as pl
+
 from metering.core.grain import GRAIN_NAMES
 from metering.core.period import (
     DAY,
@@ -23,7 +25,6 @@ from metering.core.period import (
     rfc3339,
     without,
 )
-from metering.store.database import Store
 
 HOURLY, DAILY, MONTHLY = 0, 1, 2
 REREAD_HOURS = 24
@@ -211,9 +212,9 @@ class Coverage:
         return GRAIN_NAMES[max(grains, default=HOURLY)]
 
 
-def certified_of(store: Store, as_of_seq: int = 2**63, *, after: int = 0) -> dict[str, Certified]:
-    """What is certified per organization, as known at a record; `after`: only by what was read since another."""
+def certified_of(rows: pl.DataFrame) -> dict[str, Certified]:
+    """What is certified per organization, from the rows of the query `coverage_of`."""
     found: dict[str, list[tuple[int, Period]]] = {}
-    for organization, grain, start, end in store.query("coverage_of", as_of_seq=as_of_seq, after=after).iter_rows():
+    for organization, grain, start, end in rows.iter_rows():
         found.setdefault(organization, []).append((grain, Period(start=start, end=end)))
     return {organization: Certified.of(periods) for organization, periods in found.items()}
