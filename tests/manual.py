@@ -18,7 +18,7 @@ from metering.sandbox.app import create_app
 from metering.sandbox.fleet import Fleet
 from metering.sandbox.gate import UNLIMITED, Clock
 from metering.sandbox.server import serve
-from tests.platform_desk import as_in_a_shell
+from tests.support.platform_desk import as_in_a_shell
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
@@ -38,16 +38,16 @@ ELSEWHERE = {
     "sudo": "changes a machine",
     "systemctl": "needs systemd",
     "${EDITOR:-vi}": "is the reader's",
-    "metering run": "does not end; tests/test_service.py runs it",
-    "metering sandbox": "does not end; tests/test_sandbox_server.py runs it",
-    "metering serve": "does not end, but with --link; tests/browser/ and tests/test_web_serve.py run it",
+    "metering run": "does not end; tests/service/test_service.py runs it",
+    "metering sandbox": "does not end; tests/sandbox/test_sandbox_server.py runs it",
+    "metering serve": "does not end, but with --link; tests/browser/ and tests/web/test_web_serve.py run it",
     "metering demo": "is what every block here runs on",
-    "metering acknowledge": "needs a review item, which the demo has not; tests/test_alarms.py makes one",
+    "metering acknowledge": "needs a review item, which the demo has not; tests/invoicing/test_alarms.py makes one",
 }
 """Programs that are not run here, each with the reason."""
 RUN_BY_OTHERS = {
     "README.md": "commands for the reader's own account, without output",
-    "exports.md": "tests/test_demo.py writes and reads every file of it on a smaller demo",
+    "exports.md": "tests/cli/test_demo.py writes and reads every file of it on a smaller demo",
 }
 """Pages whose commands are not run here, each with the reason."""
 CHANGING = ("poll", "backfill", "tick", "close", "void", "quotas apply", "upgrade", "alerts test")

@@ -36,10 +36,10 @@ from metering.operations import verify
 from metering.sandbox.faults import Mishaps
 from metering.service import tick
 from tests.faults.transport import Faulty
-from tests.oracle_month import Bill, Facts, Tax, bills
 from tests.simulate import FAULTS, MONTH, Machine, World, poll_in_a_storm, world
-from tests.simulated_platform import Names, Plot, as_shown, drawn, late_usage, true_hours
-from tests.simulated_scenery import Retold, Scenery
+from tests.support.oracle_month import Bill, Facts, Tax, bills
+from tests.support.simulated_platform import Names, Plot, as_shown, drawn, late_usage, true_hours
+from tests.support.simulated_scenery import Retold, Scenery
 
 Json = dict[str, Any]
 BEGIN = MONTH.start - 2 * HOUR

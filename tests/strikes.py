@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metering.core.errors import DISK_HINT
-from tests.inbox import Inbox, receiving
-from tests.plain_neon import PlainNeon, served
-from tests.platform_desk import Desk, Ran
+from tests.support.inbox import Inbox, receiving
+from tests.support.plain_neon import PlainNeon, served
+from tests.support.platform_desk import Desk, Ran
 
 SOURCE = Path(__file__).parent / "faults" / "strike.c"
 SECRET = "whsec_" + "c2VjcmV0LW9mLXR3ZW50eS1mb3VyLWJ5dGVz"

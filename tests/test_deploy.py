@@ -11,7 +11,7 @@ import pytest
 from metering.cli import cli
 from metering.config import read
 from metering.operations import metrics
-from tests.scribe import Memory, Scribe, inventory_body
+from tests.support.scribe import Memory, Scribe, inventory_body
 
 TOP = Path(__file__).parents[1]
 DEPLOY = TOP / "deploy"

@@ -332,7 +332,7 @@ def test_the_node_sample_takes_a_signed_delivery_and_nothing_else(tmp_path):
 
 
 def test_every_test_that_the_faults_name_exists():
-    named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", page("faults.md"))
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page("faults.md"))
     assert len(named) > 150
     missing = [f"{file}::{name}" for file, name in named if f"\ndef {name}(" not in (TOP / file).read_text()]
     assert missing == []

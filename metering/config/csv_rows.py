@@ -20,9 +20,7 @@ from metering.core.ids import respelled
 from metering.core.money import MINOR_UNITS
 from metering.core.parties import MAY_DIFFER, Customer, DatedTax, Subscription, tax_columns
 from metering.core.period import rfc3339
-from metering.core.values import (
-    closest,
-)
+from metering.core.values import closest
 
 Row = TypeVar("Row", Customer, Subscription)
 

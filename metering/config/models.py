@@ -11,27 +11,13 @@ from pydantic import BaseModel, Field
 
 from metering.config.dashboard import DashboardConfig
 from metering.config.exports import ExportsConfig, StripeConfig
-from metering.config.patterns import (
-    BaseUrl,
-    ListenAddress,
-    NamePattern,
-    NumberPattern,
-    Thresholds,
-)
+from metering.config.patterns import BaseUrl, ListenAddress, NamePattern, NumberPattern, Thresholds
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import Fault
 from metering.core.meters import Meter
 from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.plans import Plan
-from metering.core.values import (
-    EnvironmentName,
-    FilePath,
-    Flag,
-    FreeText,
-    LocaleName,
-    MonthName,
-    Whole,
-)
+from metering.core.values import EnvironmentName, FilePath, Flag, FreeText, LocaleName, MonthName, Whole
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):

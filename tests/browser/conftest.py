@@ -13,7 +13,7 @@ from metering.web.desk import Desk
 from metering.web.edition import Editions
 from metering.web.guard import Access
 from metering.web.server import Listener
-from tests import web_world
+from tests.support import web_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import web_world
-from tests.web_world import DESKTOP, PHONE
+from tests.support import web_world
+from tests.support.web_world import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")

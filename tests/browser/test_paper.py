@@ -8,8 +8,8 @@ import pytest
 
 from metering.reporting.build import build
 from metering.reporting.write import write
-from tests.sample_month import facts
-from tests.test_report import around, poisoned
+from tests.reporting.test_report import around, poisoned
+from tests.support.sample_month import facts
 
 pytestmark = pytest.mark.browser
 PAGES = ("report.html", "invoices/INV-2026-000009.html", "poison/report.html")

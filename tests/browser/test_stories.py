@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web_world import PHONE
+from tests.support.web_world import PHONE
 
 pytestmark = pytest.mark.browser
 

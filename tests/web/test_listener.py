@@ -1,0 +1,139 @@
+"""/metrics and /healthz say what the snapshot says, and end with the service."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from metering.config import read
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.period import parse_time
+from metering.ledger import ledger
+from metering.operations import metrics
+from metering.store import database
+from metering.web import server
+from tests.support.scribe import Scribe, inventory_body
+
+CYCLE = datetime(2026, 10, 5, 12, tzinfo=UTC)
+CONFIG = """
+[schedule]
+poll_minutes = 15
+[[organizations]]
+id = "org-a"
+api_key_env = "KEY"
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return read.read(path, environ={})
+
+
+def polled(configured: Config) -> None:
+    """A complete cycle at 12:00, published."""
+    with ledger.open_ledger(configured.store.directory, lambda: CYCLE) as books:
+        scribe = Scribe(record=books.record)
+        scribe.inventory(inventory_body({"id": "a"}))
+        scribe.cycle()
+
+
+def at(text: str) -> datetime:
+    return parse_time(f"2026-10-05T{text}Z")
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "said"),
+    [("12:00:00", 200, "ok"), ("13:45:00", 200, "ok"), ("13:45:01", 503, "stale")],
+)
+def test_three_slots_and_an_hour_after_the_last_complete_cycle_it_is_stale(configured, now, status, said):
+    polled(configured)
+    found, told = server.health(configured, CYCLE - timedelta(days=1), at(now))
+    assert (found, told["status"]) == (status, said)
+    assert told["last_complete_cycle_at"] == "2026-10-05T12:00:00Z"
+    assert told["stale_after"] == "2026-10-05T13:45:00Z"
+
+
+@pytest.mark.parametrize(("now", "status", "said"), [("13:45:00", 200, "starting"), ("13:45:01", 503, "stale")])
+def test_a_service_that_was_never_complete_has_as_long_from_its_start(configured, now, status, said):
+    found, told = server.health(configured, CYCLE, at(now))
+    assert (found, told["status"], told["last_complete_cycle_at"]) == (status, said, None)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database", b"DUCK" * 4096])
+def test_a_snapshot_that_cannot_be_read_is_unavailable(configured, damage):
+    polled(configured)
+    (configured.store.directory / database.SNAPSHOT).write_bytes(damage)
+    status, told = server.health(configured, CYCLE, CYCLE)
+    assert (status, told["status"]) == (503, "unreadable")
+    assert told["error"]
+
+
+def state(configured: Config, now: datetime) -> Starlette:
+    return Starlette(routes=server.routes(lambda: configured, lambda: now))
+
+
+@pytest.fixture
+def pages(configured: Config) -> Iterator[str]:
+    polled(configured)
+    with server.Listener(state(configured, at("12:20:00")), "127.0.0.1:0") as found:
+        yield f"http://{found.address}"
+
+
+def asked(url: str, method: str = "GET") -> tuple[int, str, bytes]:
+    """(status, type, body)."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+            return answer.status, answer.headers["content-type"], answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["content-type"], error.read()
+
+
+def test_the_metrics_are_those_of_the_command(pages, configured):
+    status, kind, body = asked(f"{pages}/metrics")
+    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    with database.open_reader(configured.store.directory) as found:
+        assert body == metrics.exposition(found, configured, at("12:20:00"))
+
+
+def test_health_is_json_and_not_kept(pages):
+    status, kind, body = asked(f"{pages}/healthz")
+    told: dict[str, Any] = json.loads(body)
+    assert (status, kind, told["status"]) == (200, "application/json", "ok")
+
+
+def test_a_damaged_snapshot_makes_both_pages_unavailable(pages, configured):
+    (configured.store.directory / database.SNAPSHOT).write_bytes(b"not a database")
+    assert asked(f"{pages}/metrics")[0] == 503
+    assert asked(f"{pages}/healthz")[0] == 503
+
+
+def test_there_is_nothing_else_and_nothing_to_change(pages):
+    assert asked(f"{pages}/")[0] == 404
+    assert asked(f"{pages}/metrics", "POST")[0] == 405
+
+
+def test_an_address_that_is_taken_is_an_error_that_names_it(configured):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(MeteringError, match=f"cannot listen on {address}: "):
+            server.Listener(state(configured, CYCLE), address)
+
+
+def test_after_its_end_nobody_answers(configured):
+    with server.Listener(state(configured, CYCLE), "127.0.0.1:0") as found:
+        address = found.address
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://{address}/healthz", timeout=5)
