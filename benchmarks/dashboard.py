@@ -69,8 +69,8 @@ def land(directory: Path) -> None:
     hour = NOW.replace(minute=0, second=0)
     while True:
         with open_ledger(directory, lambda: NOW) as books:
-            walk = int(books.store.query("next_walk").item())
-            projects = books.store.query("project_keys")["project_id"].sort().to_list()
+            walk = int(books.store.query("polling/next_walk").item())
+            projects = books.store.query("billing/project_keys")["project_id"].sort().to_list()
             for first in range(0, len(projects), fleet.PROJECTS_PER_PAGE):
                 books.record(
                     "page", _page(walk, hour), body=_body(projects[first : first + fleet.PROJECTS_PER_PAGE], hour)

@@ -187,7 +187,7 @@ class Freshness:
     def look(self, books: Ledger, began: datetime) -> None:
         """At the end of a slot that began then."""
         now, hour = self.fleet.clock.now(), (began - EPOCH) // HOUR
-        reads = books.store.query("project_reads").select("project_id", "history_read_at").rows()
+        reads = books.store.query("billing/project_reads").select("project_id", "history_read_at").rows()
         if any(read_at is None for _, read_at in reads):
             return
         self.whole_since = self.whole_since or now
@@ -222,7 +222,7 @@ def poll_all(
         freshness.look(books, began)
         end = "" if sys.stderr.isatty() else "\n"
         print(f"\r{slot + 1} of {slots} slots, {seconds[-1]:.1f} s", end=end, file=sys.stderr, flush=True)
-    certified = books.store.query("freshness")["certified_until"].item()
+    certified = books.store.query("billing/freshness")["certified_until"].item()
     print(f"certified until {rfc3339(certified) if certified else 'never'}, now {rfc3339(clock.now())}")
     books.close()
     return freshness, seconds

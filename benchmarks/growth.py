@@ -79,7 +79,7 @@ def days(directory: Path, projects: int, moments: Iterator[datetime], *, is_quie
     """Polls at each of the moments."""
     clock = [START]
     with open_ledger(directory, lambda: clock[0]) as ledger:
-        for walk, now in enumerate(moments, start=int(ledger.store.query("next_walk").item())):
+        for walk, now in enumerate(moments, start=int(ledger.store.query("polling/next_walk").item())):
             clock[0] = now
             poll(ledger, walk, projects, now, is_quiet=is_quiet)
 

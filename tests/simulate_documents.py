@@ -112,7 +112,7 @@ class Platform:
 
     def documents(self) -> list[str]:
         """The month's documents as they are stored."""
-        return list(self.machine.books.store.query("month_invoices", month="2026-10")["document"])
+        return list(self.machine.books.store.query("invoicing/month_invoices", month="2026-10")["document"])
 
     def exports(self) -> dict[str, bytes]:
         """The month in formats that need no address."""

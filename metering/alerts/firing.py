@@ -52,7 +52,7 @@ def resolve(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) 
 def _told(store: Store, endpoints: list[str]) -> list[Told]:
     if not endpoints:
         return []
-    return list(store.query("alerts_firing", endpoints=endpoints).iter_rows(named=True))
+    return list(store.query("alerts/alerts_firing", endpoints=endpoints).iter_rows(named=True))
 
 
 def _lasts(told: Told, quotas: QuotaOf) -> bool:

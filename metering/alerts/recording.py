@@ -120,7 +120,7 @@ def _recorded(store: Store, since: datetime) -> set[CrossingKey]:
             limit=int(row["quota_limit"]),
             threshold_percent=row["threshold_percent"],
         )
-        for row in store.query("alert_keys", since=since).iter_rows(named=True)
+        for row in store.query("alerts/alert_keys", since=since).iter_rows(named=True)
     }
 
 
@@ -178,7 +178,7 @@ def record_events(ledger: Ledger, alerts: Sequence[Mapping[str, Any]]) -> None:
 
 def is_recorded(store: Store, alert_id: str) -> bool:
     """Whether the alert exists."""
-    return not store.query("alert_known", alert_id=alert_id).is_empty()
+    return not store.query("alerts/alert_known", alert_id=alert_id).is_empty()
 
 
 def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
@@ -186,7 +186,7 @@ def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list
 
     An endpoint that had answered 410 is told again from here on. Raises MeteringError where there is no such alert.
     """
-    known = ledger.store.query("alert_known", alert_id=alert_id)
+    known = ledger.store.query("alerts/alert_known", alert_id=alert_id)
     if known.is_empty():
         raise MeteringError(f"there is no alert {alert_id}", hint="`metering alerts list` shows the ids")
     wanted = recipients.subscribers(config, known.get_column("event_type").item())
@@ -216,7 +216,7 @@ def deliver_due(
     Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
     """
     ready, faults = recipients.ready(config, secrets)
-    due = ledger.store.query("outbox_due", now=now, most=MOST_PER_ENDPOINT)
+    due = ledger.store.query("alerts/outbox_due", now=now, most=MOST_PER_ENDPOINT)
     made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
     outcomes: Counter[str] = Counter()
 

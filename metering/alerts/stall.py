@@ -30,7 +30,7 @@ def is_stalled(since: datetime, now: datetime, poll_minutes: int, *, is_tried: b
 
 def announce(ledger: Ledger, config: Config, now: datetime, *, is_tried: bool) -> None:
     """Records the event that is due: a stall that nobody was told of, or the end of one. `is_tried`: after a poll."""
-    found = ledger.store.query("poll_record").row(0, named=True)
+    found = ledger.store.query("alerts/poll_record").row(0, named=True)
     since: datetime | None = found["last_complete_at"] or found["first_at"]
     if since is None:
         return
@@ -55,7 +55,7 @@ def _stall(since: datetime, last_complete_at: datetime | None, faults: list[str]
 
 def _recover(ledger: Ledger, config: Config, complete_at: datetime, now: datetime) -> None:
     """Announces the end of the last stall, where it ended and nobody was told."""
-    stalls = ledger.store.query("last_stall")
+    stalls = ledger.store.query("alerts/last_stall")
     if stalls.is_empty():
         return
     since = json.loads(stalls.item())["data"]["since"]

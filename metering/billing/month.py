@@ -54,7 +54,7 @@ class Month:
     @cached_property
     def certified(self) -> dict[str, Certified]:
         """Per organization, with those that were never read."""
-        known = certified_of(self.store.query("coverage_of", as_of_seq=self.as_of_seq, after=0))
+        known = certified_of(self.store.query("billing/coverage_of", as_of_seq=self.as_of_seq, after=0))
         return {**{org.id: Certified() for org in self.terms.organizations}, **known}
 
     @cached_property
@@ -62,7 +62,7 @@ class Month:
         """Over the configured organizations, less the sponsored ones."""
         counted = {org.id: self.certified[org.id] for org in self.terms.organizations if not org.sponsored}
         reasons: dict[str, str] = {}
-        for organization, kind, reason in self.store.query("gap_reasons", as_of_seq=self.as_of_seq).iter_rows():
+        for organization, kind, reason in self.store.query("billing/gap_reasons", as_of_seq=self.as_of_seq).iter_rows():
             reasons[organization] = f"{kind}: {reason}" if reason else kind
         unread: dict[str, list[tuple[Period, str]]] = {}
         for organization, project, start, end, fault in self.unread.iter_rows():
@@ -74,7 +74,7 @@ class Month:
     @cached_property
     def unread(self) -> pl.DataFrame:
         """Hours of the month that are certified for an organization but not for one of its projects, and why."""
-        found = self.store.query("unread_hours", as_of_seq=self.as_of_seq)
+        found = self.store.query("billing/unread_hours", as_of_seq=self.as_of_seq)
         return found.select(
             "organization",
             "project_id",
@@ -86,14 +86,14 @@ class Month:
     @cached_property
     def _reads(self) -> dict[str, Json]:
         """Organization -> when its last complete inventory reads began."""
-        found = self.store.query("inventory_reads", as_of_seq=self.as_of_seq)
+        found = self.store.query("billing/inventory_reads", as_of_seq=self.as_of_seq)
         return {row["organization"]: row for row in found.iter_rows(named=True)}
 
     @cached_property
     def _unseen(self) -> list[Unseen]:
         """Projects that history reports and inventory never showed."""
         return known.unseen(
-            self.store.query("unseen_projects", as_of_seq=self.as_of_seq),
+            self.store.query("billing/unseen_projects", as_of_seq=self.as_of_seq),
             {organization: row["whole_at"] for organization, row in self._reads.items()},
             [row.id for row in self.terms.organizations if not row.sponsored],
         )
@@ -164,9 +164,9 @@ class Month:
         """When each project existed."""
         if self.inventory is not None:
             return self.inventory[0]
-        known = self.store.query("project_facts", as_of_seq=self.as_of_seq)
+        known = self.store.query("billing/project_facts", as_of_seq=self.as_of_seq)
         outside = self.store.query(
-            "used_outside", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
+            "billing/used_outside", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
         )
         facts = (
             known.join(self.usage.spans, on="project_id", how="full", coalesce=True)
@@ -181,7 +181,7 @@ class Month:
         """Names and organizations, as inventory showed them; without a name, projects gone before anybody looked."""
         if self.inventory is not None:
             return self.inventory[1]
-        shown = self.store.query("sightings", as_of_seq=self.as_of_seq)
+        shown = self.store.query("billing/sightings", as_of_seq=self.as_of_seq)
         gone = known.gone(self._unseen).with_columns(
             seen_at=pl.lit(self.period.start, dtype=Moment), name=pl.lit(None, dtype=pl.String)
         )

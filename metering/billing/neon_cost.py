@@ -89,7 +89,7 @@ class NeonCost:
 
     def _periods(self, organization: Organization) -> pl.DataFrame:
         found = self.store.query(
-            "neon_periods",
+            "billing/neon_periods",
             organization=organization.id,
             period_start=self.period.start,
             period_end=self.period.end,

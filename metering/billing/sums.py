@@ -73,13 +73,14 @@ class MonthUsage:
 
     @cached_property
     def _projects(self) -> pl.DataFrame:
-        return self.store.query("project_keys")
+        return self.store.query("billing/project_keys")
 
     @cached_property
     def _summed(self) -> pl.DataFrame:
-        rolled = int(self.store.query("last_rollup", as_of_seq=self.as_of_seq).item(0, "seq"))
+        rolled = int(self.store.query("billing/last_rollup", as_of_seq=self.as_of_seq).item(0, "seq"))
         found = [
-            self._query("usage_sums", slice_, rolled_seq=rolled if _is_of_days(slice_) else 0) for slice_ in self.slices
+            self._query("billing/usage_sums", slice_, rolled_seq=rolled if _is_of_days(slice_) else 0)
+            for slice_ in self.slices
         ]
         return self._named(pl.concat(found))
 
@@ -115,7 +116,7 @@ class MonthUsage:
         is_cut = inner.select("project_id").unique()
         whole = self.sums.join(is_cut, on="project_id", how="anti")
         with self.store.frames(stretch=self._stretches(inner)):
-            found = self._query("usage_stretches", self.period) if inner.height else None
+            found = self._query("billing/usage_stretches", self.period) if inner.height else None
         rows = [whole] if found is None else [whole, self._counting(self._named(found))]
         # A bucket that two organizations report is one: its values are added before they are looked at.
         is_shared = self._projects.filter(pl.col("project_id").is_duplicated()).select("project_id").unique()
@@ -138,7 +139,7 @@ class MonthUsage:
         found = [pl.DataFrame(schema=USAGE)]
         for metric, keys in self._by_metric(wanted):
             with self.store.frames(wanted=keys):
-                rows = pl.concat(self._query("usage_alike", slice_, metric=metric) for slice_ in self.slices)
+                rows = pl.concat(self._query("billing/usage_alike", slice_, metric=metric) for slice_ in self.slices)
             found.append(self._counting(self._named(rows.with_columns(metric=pl.lit(metric)))))
         return pl.concat(found)
 
@@ -197,11 +198,11 @@ class MonthUsage:
         length = (HOUR if is_dated else every) // timedelta(microseconds=1)
         with self.store.frames(wanted=keys):
             found = pl.concat(
-                self._query("usage_buckets", slice_, metric=metric, length=length, with_unchanged=is_dated)
+                self._query("billing/usage_buckets", slice_, metric=metric, length=length, with_unchanged=is_dated)
                 for slice_ in (self.slices if every > HOUR else [self.period])
             )
         if is_dated:
-            pages = self.store.query("page_times", as_of_seq=self.as_of_seq)
+            pages = self.store.query("billing/page_times", as_of_seq=self.as_of_seq)
             found = found.join(pages.rename({"received_at": "read_at"}), on="seq", how="left")
         return self._counting(self._named(found.with_columns(metric=pl.lit(metric))))
 

@@ -120,7 +120,7 @@ def sha256(terms: Terms) -> str:
 def months(store: Store, first: Period | None, last: Period, now: datetime) -> list[Period]:
     """The calendar months from `first`, or else the first one with any coverage, to `last`."""
     if first is None:
-        known = store.query("first_coverage", before=now)["period_start"]
+        known = store.query("billing/first_coverage", before=now)["period_start"]
         start = known.min()
         first = month_of(start) if isinstance(start, datetime) and start < last.start else last
     if first.start > last.start:

@@ -55,7 +55,7 @@ def _changes(month: Month, projects: pl.Series, metrics: tuple[str, ...]) -> pl.
     wanted = pl.DataFrame({"project_id": projects}).join(pl.DataFrame({"metric": list(metrics)}), how="cross")
     with month.store.frames(part=month.parts, wanted=wanted):
         return month.store.query(
-            "bucket_changes",
+            "explain/bucket_changes",
             period_start=month.period.start,
             period_end=month.period.end,
             as_of_seq=month.as_of_seq,
@@ -135,7 +135,7 @@ def _page(page: Json) -> Json:
 def ownership(month: Month, projects: list[str]) -> Json:
     """Why these projects are whose they are: their segments of the month, inventory's words and subscriptions."""
     with month.store.frames(wanted=pl.DataFrame({"project_id": projects}, schema={"project_id": pl.String})):
-        seen = month.store.query("sightings_of", as_of_seq=month.as_of_seq)
+        seen = month.store.query("explain/sightings_of", as_of_seq=month.as_of_seq)
     mine = month.segments.filter(pl.col("project_id").is_in(projects)).sort("project_id", "start")
     subscriptions = [row for row in month.terms.subscriptions if row.project_id in projects]
     return {

@@ -40,7 +40,7 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
 
     Raises MeteringError for an unknown number or line.
     """
-    found = store.query("issued_invoice", number=number)
+    found = store.query("explain/issued_invoice", number=number)
     if found.is_empty():
         raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
     row = found.row(0, named=True)

@@ -74,7 +74,7 @@ def stripe_customers(known: Papers) -> dict[str, str]:
 
 def issued(month: Month) -> list[Json]:
     """What the month was closed with: invoices, void ones too, and credit notes."""
-    rows = month.store.query("month_invoices", month=month_name(month.period)).iter_rows(named=True)
+    rows = month.store.query("invoicing/month_invoices", month=month_name(month.period)).iter_rows(named=True)
     return [{**json.loads(row["document"]), "status": row["status"]} for row in rows]
 
 

@@ -142,7 +142,7 @@ def _counted(month: Month, known: Papers, wanted: Wanted) -> list[Json]:
     """The month's events, each of whom its bucket was billed to: by the terms of that customer's closing."""
     if not known.closings:
         return events.counted(month, wanted.by)
-    waiting = set(month.store.query("pending_customers", month=month_name(month.period))["customer"])
+    waiting = set(month.store.query("invoicing/pending_customers", month=month_name(month.period))["customer"])
     out: dict[str, Json] = {}
     for seq, closed in known.closings.items():
         for row in events.counted(replace(month, terms=closed.terms), wanted.by):

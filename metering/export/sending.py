@@ -100,7 +100,7 @@ def send_events(ledger: Ledger, stripe: Stripe, events: Iterable[Json], now: dat
 
 
 def _known(ledger: Ledger) -> dict[str, Json]:
-    return {row["key"]: row for row in ledger.store.query("stripe_sends").iter_rows(named=True)}
+    return {row["key"]: row for row in ledger.store.query("export/stripe_sends").iter_rows(named=True)}
 
 
 def _is_sent(row: Json | None) -> bool:

@@ -40,7 +40,7 @@ def look(ledger: Ledger, config: Config, now: datetime) -> list[str]:
 
 def _new_metrics(ledger: Ledger, config: Config) -> list[str | None]:
     known = {metric for meter in meters.catalogue(config.meters) for metric in meter.metrics}
-    rows = ledger.store.query("other_metrics").iter_rows(named=True)
+    rows = ledger.store.query("invoicing/other_metrics").iter_rows(named=True)
     return [
         raise_once(
             ledger,
@@ -58,7 +58,7 @@ def _new_metrics(ledger: Ledger, config: Config) -> list[str | None]:
 def _doubled(ledger: Ledger, now: datetime) -> list[str | None]:
     since = previous_month(now).start
     out = []
-    for row in ledger.store.query("doubled_buckets", since=since).iter_rows(named=True):
+    for row in ledger.store.query("invoicing/doubled_buckets", since=since).iter_rows(named=True):
         month = month_name(month_of(row["first_start"]))
         both = f"{row['organization']} and {row['other']}"
         summary = (
@@ -125,7 +125,7 @@ def _take_off(ledger: Ledger, alarm: Json) -> None:
     side = alarm["other"] if alarm["counted"] == alarm["organization"] else alarm["organization"]
     ledger.flush()
     rows = ledger.store.query(
-        "doubled_on_one_side",
+        "invoicing/doubled_on_one_side",
         project_id=alarm["project_id"],
         organization=side,
         other=alarm["counted"],

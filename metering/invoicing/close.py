@@ -219,7 +219,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
 
 def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
     """The reasons given now, else those of the month's closings, the last ones first."""
-    for row in reversed(store.query("closing_facts", month=month_name(period)).to_dicts()):
+    for row in reversed(store.query("invoicing/closing_facts", month=month_name(period)).to_dicts()):
         waivers = Waivers(
             incomplete=waivers.incomplete or row["allow_incomplete"],
             unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
@@ -332,13 +332,13 @@ def _rehearsed(decision: _Decision) -> Closing:
 def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
     """The month as the store has it closed; `issued` are the numbers that are new."""
     name = month_name(month.period)
-    facts = month.store.query("closing_facts", month=name)
+    facts = month.store.query("invoicing/closing_facts", month=name)
     known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
     return Closing(
         month=month.period,
         invoices=issued_in(month.store, month.period),
         issued=issued or [],
-        parked=dict(month.store.query("parked", month=name).iter_rows()),
+        parked=dict(month.store.query("invoicing/parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
         not_billed=known.get("not_billed", []),
@@ -350,14 +350,14 @@ def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
 def _pending(store: Store, month: Month) -> set[str] | None:
     """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
     name = month_name(month.period)
-    if store.query("closing_facts", month=name).is_empty():
+    if store.query("invoicing/closing_facts", month=name).is_empty():
         return None
-    return set(store.query("pending_customers", month=name)["customer"])
+    return set(store.query("invoicing/pending_customers", month=name)["customer"])
 
 
 def _released(month: Month, release: Mapping[str, str]) -> set[str]:
     """The customers to release; each must be parked."""
-    parked = set(month.store.query("parked", month=month_name(month.period))["customer"])
+    parked = set(month.store.query("invoicing/parked", month=month_name(month.period))["customer"])
     for customer in sorted(set(release) - parked):
         raise MeteringError(
             f"{customer} is not parked in {month_name(month.period)}",
@@ -374,7 +374,7 @@ def _to_park(
     conflicts = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     for customer in sorted(release.keys() & conflicts.keys()):
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
-    earlier = month.store.query("usual_totals", month=name, most=holds.MOST_HISTORY)
+    earlier = month.store.query("invoicing/usual_totals", month=name, most=holds.MOST_HISTORY)
     history = [Issued(**row) for row in earlier.iter_rows(named=True)]
     settled = alarms.acknowledged_metrics(month.store)
     unknown = [Unknown(**row) for row in month.without_meter if row["metric"] not in settled]
@@ -388,14 +388,14 @@ def _to_park(
 
 def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bool:
     """Whether the customers that wait are parked for these reasons already."""
-    known = dict(month.store.query("parked", month=month_name(month.period)).iter_rows())
+    known = dict(month.store.query("invoicing/parked", month=month_name(month.period)).iter_rows())
     return {customer: known[customer] for customer in pending & known.keys()} == parked
 
 
 def _numbers(store: Store, config: Config, drafts: Collection[Json], now: datetime) -> tuple[str, list[int]]:
     """Turns drafts into final invoices, in place, numbered on from the last of the year's series."""
     series = f"invoice {now:%Y}"
-    last = int(store.query("last_position", series=series).item())
+    last = int(store.query("invoicing/last_position", series=series).item())
     due_at = rfc3339(now + timedelta(days=config.invoices.due_days))
     positions = list(range(last + 1, last + 1 + len(drafts)))
     for position, draft in zip(positions, drafts, strict=True):

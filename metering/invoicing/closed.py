@@ -64,7 +64,7 @@ NOTHING = Billed()
 def closings(store: Store, as_of_seq: int) -> list[StoredClosing]:
     """Every closing known at a record, in order."""
     out: dict[int, StoredClosing] = {}
-    for row in store.query("closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in store.query("invoicing/closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
         facts = json.loads(row.pop("document"))
         out[row["seq"]] = StoredClosing(
             **row,
@@ -90,7 +90,7 @@ def billed(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
     A customer whose invoice is void waits until it is issued anew; a void supplement is as if it had never been.
     """
     out: defaultdict[str, Billed] = defaultdict(Billed)
-    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in store.query("invoicing/billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
         found = out[row["customer"]]
         if row["month"] == name and not (row["is_supplement"] and row["is_void"]):
             found.is_waiting, found.closing = _after(found, row)
@@ -149,7 +149,7 @@ def _after(found: Billed, row: Json) -> tuple[bool, int | None]:
 def supplements(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
     """Customer -> what supplementary invoices of a month that stand have billed."""
     out: defaultdict[str, Billed] = defaultdict(Billed)
-    for row in store.query("supplements_standing", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in store.query("invoicing/supplements_standing", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
         document = json.loads(row["document"])
         found = out[row["customer"]]
         found.closing = row["seq"]
@@ -162,7 +162,7 @@ def rerated(store: Store, period: Period, closing: StoredClosing, now: datetime,
     """A closed month as its closing saw it; and with the closing's terms and names, but the usage known now."""
     facts = _Rating(store=store, terms=terms.from_document(json.loads(closing.terms)), period=period, now=now)
     then = facts.as_closed(closing)
-    spans = store.query("usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
+    spans = store.query("invoicing/usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
     return then, facts.going_on(then, attribution.widened(then.existence, spans), as_of_seq)
 
 

@@ -14,7 +14,7 @@ def first_month(store: Store, schedule: ScheduleConfig) -> Period | None:
     """
     if schedule.first_month is not None:
         return month_of(parse_time(f"{schedule.first_month}-01T00:00:00Z"))
-    polled_at: datetime | None = store.query("first_complete_poll")["started_at"].item()
+    polled_at: datetime | None = store.query("invoicing/first_complete_poll")["started_at"].item()
     return None if polled_at is None else month_of(month_of(polled_at).end)
 
 

@@ -156,7 +156,7 @@ def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str
 def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
     """Customer -> the voided invoice of a month that nothing has taken the place of."""
     out: dict[str, Json] = {}
-    for row in store.query("billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in store.query("invoicing/billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
         if row["month"] == name:
             out.pop(row["customer"], None)
             out |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
@@ -179,7 +179,7 @@ def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_
     It must have parked nobody, and no closing of the month itself and no void may have come after it.
     """
     own = [closing.as_of_seq for closing in closings if closing.month == name]
-    last = max([int(store.query("last_void", as_of_seq=as_of_seq).item()), *own])
+    last = max([int(store.query("invoicing/last_void", as_of_seq=as_of_seq).item()), *own])
     first: dict[str, StoredClosing] = {}
     for closing in closings:
         first.setdefault(closing.month, closing)
@@ -192,14 +192,14 @@ def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> boo
     if after >= as_of_seq:
         return False
     span = {"period_start": period.start, "period_end": period.end}
-    if store.query("is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
+    if store.query("invoicing/is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
         return True
-    unread = [store.query("unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
+    unread = [store.query("billing/unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
     if not unread[0].equals(unread[1]):
         return True
     then, known = (
-        certified_of(store.query("coverage_of", as_of_seq=after, after=0)),
-        certified_of(store.query("coverage_of", as_of_seq=as_of_seq, after=0)),
+        certified_of(store.query("billing/coverage_of", as_of_seq=after, after=0)),
+        certified_of(store.query("billing/coverage_of", as_of_seq=as_of_seq, after=0)),
     )
     return any(
         selection(then.get(organization, Certified()), period, is_open=False)

@@ -40,7 +40,7 @@ class Documents(Sequence[Json]):
 
 def invoice(store: Store, number: str) -> Json:
     """One issued invoice, or credit note, by its number."""
-    found = store.query("invoice_by_number", number=number)
+    found = store.query("invoicing/invoice_by_number", number=number)
     if found.is_empty():
         raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
     return _shown(found.row(0, named=True))
@@ -48,7 +48,7 @@ def invoice(store: Store, number: str) -> Json:
 
 def issued_in(store: Store, period: Period) -> Documents:
     """What was issued for a month, void ones and credit notes too, by customer and number."""
-    return Documents(store.query("month_invoices", month=month_name(period)))
+    return Documents(store.query("invoicing/month_invoices", month=month_name(period)))
 
 
 def _shown(row: Json) -> Json:

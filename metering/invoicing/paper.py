@@ -124,7 +124,7 @@ def frozen(config: Config) -> Json:
 def papers(store: Store, config: Config, period: Period) -> Papers:
     """Those of a month."""
     name, now = month_name(period), today(config)
-    issued = store.query("closings_of_invoices", month=name)
+    issued = store.query("invoicing/closings_of_invoices", month=name)
     return Papers(
         today=now,
         closings={
@@ -137,7 +137,7 @@ def papers(store: Store, config: Config, period: Period) -> Papers:
                 today=now,
                 last_day=period.end - DAY,
             )
-            for row in store.query("closings_of_month", month=name).iter_rows(named=True)
+            for row in store.query("invoicing/closings_of_month", month=name).iter_rows(named=True)
         },
         closing_of=dict(issued.select("number", "seq").iter_rows()),
         home_of=dict(issued.filter(status="final").select("customer", "seq").iter_rows()),

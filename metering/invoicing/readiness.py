@@ -38,7 +38,9 @@ def reasons(
         unassigned=() if is_closed else _of_nobody(month),
         asked=() if is_closed else asked_plans(month),
         examples=_examples(month),
-        alarms=[(row["alarm_id"], row["summary"]) for row in month.store.query("alarms_that_stop").to_dicts()],
+        alarms=[
+            (row["alarm_id"], row["summary"]) for row in month.store.query("invoicing/alarms_that_stop").to_dicts()
+        ],
         is_first_by_itself=is_by_itself and not is_typed(month.store),
     )
     return blockers.reasons(facts, waivers)
@@ -66,7 +68,7 @@ def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:
 
 def is_typed(store: Store) -> bool:
     """Whether a person has typed the first close of this store: one that has any closing counts."""
-    return not store.query("closed_months").is_empty()
+    return not store.query("invoicing/closed_months").is_empty()
 
 
 def asked_plans(month: Month) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
     Raises MeteringError for a number that is unknown, void already, or a credit note's.
     """
     store = ledger.store
-    found = store.query("invoice_by_number", number=number)
+    found = store.query("invoicing/invoice_by_number", number=number)
     if found.is_empty():
         raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
     row = found.row(0, named=True)
@@ -29,7 +29,7 @@ def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
         month = row["month"]
         raise MeteringError(f"{number} is void already", hint=f"`metering close {month}` issues that customer anew")
     series = f"credit_note {now:%Y}"
-    position = int(store.query("last_position", series=series).item()) + 1
+    position = int(store.query("invoicing/last_position", series=series).item()) + 1
     note_number = CREDIT_NOTE.format(year=now.year, number=position)
     note = credit_note(original, number=note_number, reason=reason, issued_at=rfc3339(now))
     ledger.record(

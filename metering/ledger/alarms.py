@@ -18,7 +18,7 @@ def raise_once(
     `facts` are summary and, where there are such, project_id, metric, other (an organization) and month.
     """
     alarm_id = "alarm_" + hashlib.sha256(json.dumps([kind, *identity]).encode()).hexdigest()[:12]
-    if not ledger.store.query("alarm_known", alarm_id=alarm_id).is_empty():
+    if not ledger.store.query("ledger/alarm_known", alarm_id=alarm_id).is_empty():
         return None
     data = {"project_id": None, "metric": None, **facts}
     ledger.record("alarm", {"alarm_id": alarm_id, "kind": kind, "organization": organization, **data})
@@ -29,5 +29,5 @@ def listed(store: Store) -> list[Json]:
     """Every alarm, the open ones first, then by age."""
     return [
         {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
-        for row in store.query("alarms").iter_rows(named=True)
+        for row in store.query("ledger/alarms").iter_rows(named=True)
     ]

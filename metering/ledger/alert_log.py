@@ -11,7 +11,7 @@ from metering.store.database import Store
 
 def next_retry(store: Store, since: datetime) -> datetime | None:
     """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
-    found: datetime | None = store.query("next_retry", since=since)["due_at"].item()
+    found: datetime | None = store.query("ledger/next_retry", since=since)["due_at"].item()
     return found
 
 
@@ -21,10 +21,13 @@ def next_retry(store: Store, since: datetime) -> datetime | None:
 def log(store: Store) -> list[dict[str, Any]]:
     """Every alert in the order recorded, with what its message said and where it stands at each endpoint."""
     deliveries: dict[str, list[dict[str, Any]]] = {}
-    for row in store.query("alert_deliveries").iter_rows(named=True):
+    for row in store.query("ledger/alert_deliveries").iter_rows(named=True):
         shown = {name: _shown(value) for name, value in row.items() if name != "alert_id"}
         deliveries.setdefault(row["alert_id"], []).append(shown)
-    return [_logged(row, deliveries.get(row["alert_id"], [])) for row in store.query("alert_log").iter_rows(named=True)]
+    return [
+        _logged(row, deliveries.get(row["alert_id"], []))
+        for row in store.query("ledger/alert_log").iter_rows(named=True)
+    ]
 
 
 _FROM_BODY = ("plan", "quota", "threshold_percent", "percent", "used", "limit", "unit", "period", "observed_at")
@@ -56,7 +59,7 @@ def attempts(store: Store) -> list[dict[str, Any]]:
     """Every delivery attempt, by alert and in order."""
     return [
         {name: _shown(value) for name, value in row.items()}
-        for row in store.query("alert_attempts").iter_rows(named=True)
+        for row in store.query("ledger/alert_attempts").iter_rows(named=True)
     ]
 
 
@@ -64,5 +67,5 @@ def outbox_depth(store: Store) -> list[dict[str, Any]]:
     """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
     return [
         {name: _shown(value) for name, value in row.items()}
-        for row in store.query("outbox_depth").iter_rows(named=True)
+        for row in store.query("ledger/outbox_depth").iter_rows(named=True)
     ]

@@ -53,7 +53,7 @@ class Landing:
         self.store = store
         self._history = HistoryRows(store)
         self._inventory = InventoryRows(store)
-        self._landed = int(store.query("position").item(0, "seq"))
+        self._landed = int(store.query("store/position").item(0, "seq"))
         self._taken: Record | None = None
         self.is_broken = False
 
@@ -149,7 +149,7 @@ class Landing:
     def _walk(self, record: Record) -> None:
         """The walk's row, and what follows from its having reached its end, or not."""
         data = record.data
-        facts = self.store.query("walk_pages", walk=data["walk"]).row(0, named=True)
+        facts = self.store.query("ledger/walk_pages", walk=data["walk"]).row(0, named=True)
         metrics, grains = list(facts["metrics"] or ()), list(facts["grains"] or ())
         is_history = data["endpoint"] in HISTORY_ENDPOINTS
         kind, reason = data["kind"], data["reason"]

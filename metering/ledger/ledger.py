@@ -74,7 +74,7 @@ class Ledger:
 
     def _catch_up(self) -> None:
         """Takes from the journal what the store lacks, once it is sure that the store was made from this journal."""
-        seq, digest = self.store.query("position").row(0)
+        seq, digest = self.store.query("store/position").row(0)
         if seq > self.journal.seq:
             raise StoreDamagedError(
                 f"the store holds record {seq}, the journal ends at {self.journal.seq}",
@@ -94,7 +94,7 @@ def open_store(directory: Path, of: Path) -> Store:
     newest, mended = max((found.seq for found in checkpoint.checkpoints(of)), default=0), ""
     if (directory / door.DATABASE).exists():
         opened = door.open_writer(directory)
-        if opened.query("position").item(0, "seq") >= newest:
+        if opened.query("store/position").item(0, "seq") >= newest:
             return opened
         opened.connection.close()
         mended = opened.mended
@@ -107,7 +107,7 @@ def open_store(directory: Path, of: Path) -> Store:
 
 def lacking(store: Store, directory: Path) -> Iterator[Record]:
     """The records that a store lacks, once it is sure that what it has is from this journal."""
-    seq, digest = store.query("position").row(0)
+    seq, digest = store.query("store/position").row(0)
     records = read(directory, after=max(0, seq - 1))
     _refuse_stranger(digest, next(records).hash if seq else GENESIS)
     return records
@@ -135,5 +135,5 @@ def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledg
 def replay(directory: Path, target: Store) -> tuple[int, str]:
     """Lands in a store all that it lacks of a journal; returns the last record's (seq, hash)."""
     Landing(target).apply_all(lacking(target, directory / JOURNAL))
-    seq, digest = target.query("position").row(0)
+    seq, digest = target.query("store/position").row(0)
     return int(seq), str(digest)

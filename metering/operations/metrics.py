@@ -39,7 +39,7 @@ class _Totals(Collector):
     """The counters, as the ledger has them."""
 
     def __init__(self, store: Store) -> None:
-        self._row = store.query("totals").row(0, named=True)
+        self._row = store.query("operations/totals").row(0, named=True)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """One counter per total."""
@@ -69,7 +69,7 @@ def write(store: Store, config: Config, now: datetime) -> Path:
 
 
 def _freshness(registry: CollectorRegistry, store: Store) -> None:
-    last = store.query("last_complete_poll")["started_at"].item()
+    last = store.query("operations/last_complete_poll")["started_at"].item()
     polled = Gauge(
         "metering_last_success_timestamp_seconds", "When the last complete polling cycle began.", registry=registry
     )
@@ -81,10 +81,10 @@ def _freshness(registry: CollectorRegistry, store: Store) -> None:
         registry=registry,
     )
     projects = Gauge("metering_projects", "Projects that inventory lists.", ["organization"], registry=registry)
-    for row in store.query("freshness").iter_rows(named=True):
+    for row in store.query("billing/freshness").iter_rows(named=True):
         if row["certified_until"] is not None:
             certified.labels(row["organization"]).set(int(row["certified_until"].timestamp()))
-    for organization, count in store.query("listed_counts").iter_rows():
+    for organization, count in store.query("polling/listed_counts").iter_rows():
         projects.labels(organization).set(count)
 
 
@@ -114,7 +114,7 @@ def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: date
 
 def _outbox(registry: CollectorRegistry, store: Store) -> None:
     depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
-    for row in store.query("outbox_depth").iter_rows(named=True):
+    for row in store.query("ledger/outbox_depth").iter_rows(named=True):
         depth.labels(_shown(row["endpoint"])).inc(row["pending"])
 
 

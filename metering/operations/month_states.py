@@ -77,8 +77,8 @@ def _parts(month: Mapping[str, Any]) -> Iterator[str]:
 
 def states(store: Store, config: Config, now: datetime) -> list[MonthState]:
     """Every month from the first with coverage or a closing to the running one."""
-    closings = {row["month"]: row for row in store.query("closed_months").iter_rows(named=True)}
-    covered = store.query("first_coverage", before=now)["period_start"].min()
+    closings = {row["month"]: row for row in store.query("invoicing/closed_months").iter_rows(named=True)}
+    covered = store.query("billing/first_coverage", before=now)["period_start"].min()
     starts = [month_of(now).start, *(parse_time(f"{name}-01T00:00:00Z") for name in closings)]
     if isinstance(covered, datetime):
         starts.append(month_of(covered).start)
@@ -98,7 +98,7 @@ def _state(store: Store, config: Config, period: Period, now: datetime, closing:
             closable_from=settled_at,
             closed_at=closing["closed_at"],
             closed_by=closing["closed_by"],
-            waiting=store.query("pending_customers", month=month_name(period)).height,
+            waiting=store.query("invoicing/pending_customers", month=month_name(period)).height,
         )
     by_hand = _by_hand(store, config, period, now)
     blocked_by = _blocked_by(store, config, period, now) if now >= settled_at else ()
@@ -159,7 +159,7 @@ def _next_by_itself(store: Store, config: Config, now: datetime) -> Iterator[str
     if first is None:
         yield "no month closes by itself yet: the first one is the first that begins after the first complete poll"
         return
-    closed = set(store.query("closed_months")["month"])
+    closed = set(store.query("invoicing/closed_months")["month"])
     month = max(first, previous_month(now), key=lambda one: one.start)
     while month_name(month) in closed:
         month = month_of(month.end)

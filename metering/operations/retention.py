@@ -59,7 +59,7 @@ def tend(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop, *, is_n
 
 
 def _is_checkpoint_due(books: Ledger, now: datetime) -> bool:
-    since: datetime | None = books.store.query("checkpoint_facts")["since"].item()
+    since: datetime | None = books.store.query("operations/checkpoint_facts")["since"].item()
     return since is not None and now - since >= timedelta(days=CHECKPOINT_DAYS)
 
 
@@ -70,7 +70,7 @@ def _proof_is_level(books: Ledger, stop: Stop) -> bool:
     second = ledger.open_store(proof, kept)
     with closing(second.connection):
         Landing(second).apply_all(_portion(ledger.lacking(second, kept), stop))
-        return bool(second.query("position").row(0) == books.store.query("position").row(0))
+        return bool(second.query("store/position").row(0) == books.store.query("store/position").row(0))
 
 
 def _portion(records: Iterator[Record], stop: Stop) -> Iterator[Record]:
@@ -107,7 +107,7 @@ def _check_point(books: Ledger) -> None:
 
 
 def _is_named(books: Ledger, seq: int) -> bool:
-    return not books.store.query("checkpoint_of", seq=seq).is_empty()
+    return not books.store.query("operations/checkpoint_of", seq=seq).is_empty()
 
 
 def _drop(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop) -> None:
@@ -121,7 +121,7 @@ def _drop(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop) -> Non
 def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
     """(first, last) of the records whose pages' bodies may go, in order."""
     kept = books.directory / JOURNAL
-    recent = books.store.query("first_page_since", since=before)["seq"].item()
+    recent = books.store.query("operations/first_page_since", since=before)["seq"].item()
     old = [segment for segment in journal.sealed(kept) if recent is None or segment.last < recent]
     if not old or (months := settled_months(books, now)) == []:
         return []
@@ -129,20 +129,20 @@ def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
     covered = [segment.last for segment in old if newest is not None and segment.last <= newest.seq]
     if not covered:
         return []
-    found = books.store.query("pages_to_drop", before=before, settled=months, until_seq=covered[-1])
+    found = books.store.query("operations/pages_to_drop", before=before, settled=months, until_seq=covered[-1])
     return [(int(first), int(last)) for first, last in found.select("first_seq", "last_seq").iter_rows()]
 
 
 def settled_months(books: Ledger, now: datetime) -> list[str]:
     """The months that are closed for every customer, and that no adjustment is known for which is not billed yet."""
-    closed = books.store.query("settled_months")["month"].to_list()
+    closed = books.store.query("operations/settled_months")["month"].to_list()
     unsettled = corrections.months_to_correct(books.store, now, books.journal.seq) if closed else set()
     return [month for month in closed if month not in unsettled]
 
 
 def _last_drop(books: Ledger) -> list[Range]:
     """What was announced last: an earlier process may not have come to it."""
-    return [(int(first), int(last)) for first, last in books.store.query("last_drop").iter_rows()]
+    return [(int(first), int(last)) for first, last in books.store.query("operations/last_drop").iter_rows()]
 
 
 def _rewrite(kept: Path, ranges: list[Range], stop: Stop) -> None:

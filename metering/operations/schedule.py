@@ -44,8 +44,8 @@ def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
     Nothing closes by itself, nor is drafted, before the first month that may.
     """
     month = previous_month(now)
-    is_closed = not store.query("closing_facts", month=month_name(month)).is_empty()
-    has_untold = is_closed and not store.query("untold_invoices", month=month_name(month)).is_empty()
+    is_closed = not store.query("invoicing/closing_facts", month=month_name(month)).is_empty()
+    has_untold = is_closed and not store.query("operations/untold_invoices", month=month_name(month)).is_empty()
     is_ours = not is_closed and may_close_by_itself(first_month(store, schedule), month)
     return Due(
         poll=_is_poll_due(store, schedule, now),
@@ -58,11 +58,11 @@ def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
 
 def _is_new_day(store: Store, now: datetime) -> bool:
     """Whether no cycle began on this day yet, and there was one before."""
-    last = store.query("last_cycle")["started_at"]
+    last = store.query("operations/last_cycle")["started_at"]
     return not last.is_empty() and last.item().date() != now.date()
 
 
 def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
     """A poll that a wrong clock dated into the future is not this slot's."""
-    last: datetime | None = store.query("last_complete_poll")["started_at"].item()
+    last: datetime | None = store.query("operations/last_complete_poll")["started_at"].item()
     return last is None or not slot_start(now, schedule.poll_minutes) <= last <= now

@@ -24,7 +24,7 @@ MOST_CYCLES = 500
 
 def status(store: Store, config: Config, now: datetime) -> Json:
     """Everything that `status` prints."""
-    last = store.query("last_cycle").to_dicts()
+    last = store.query("operations/last_cycle").to_dicts()
     slot = slot_start(now, config.schedule.poll_minutes)
     month = previous_month(now)
     return {
@@ -33,36 +33,36 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
         "close_due_from": rfc3339(closes_from(config.schedule, month)),
         "months": [state.document() for state in month_states.states(store, config, now)],
-        "organizations": [_shown(row) for row in store.query("freshness").iter_rows(named=True)],
+        "organizations": [_shown(row) for row in store.query("billing/freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
-        "unreadable": [_shown(row) for row in store.query("unreadable_now").iter_rows(named=True)],
-        "outbox": [_shown(row) for row in store.query("outbox_depth").iter_rows(named=True)],
+        "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],
+        "outbox": [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)],
         "alarms": listed(store),
         "closed_under_older_rules": _closed_by_older_rules(store),
-        "revised_to_zero": [_shown(row) for row in store.query("revised_to_zero").iter_rows(named=True)],
+        "revised_to_zero": [_shown(row) for row in store.query("operations/revised_to_zero").iter_rows(named=True)],
         "size_bytes": _sizes(config.store.directory),
     }
 
 
 def _closed_by_older_rules(store: Store) -> list[Json]:
     """Months that stay as they were issued: no adjustments are made for them until they are voided and closed anew."""
-    found = store.query("closed_by_older_rules", rules=terms.RULES)
+    found = store.query("operations/closed_by_older_rules", rules=terms.RULES)
     return [_shown(row) for row in found.iter_rows(named=True)]
 
 
 def projects(store: Store) -> list[Json]:
     """When the history of each project that inventory lists was last read; null where it never was."""
-    return [_shown(row) for row in store.query("project_reads").iter_rows(named=True)]
+    return [_shown(row) for row in store.query("billing/project_reads").iter_rows(named=True)]
 
 
 def cycles(store: Store) -> list[Json]:
     """The last runs of poll, backfill and tick, the latest first, with what each asked for and what was wrong."""
-    return [_shown(row) for row in store.query("cycles", most=MOST_CYCLES).iter_rows(named=True)]
+    return [_shown(row) for row in store.query("operations/cycles", most=MOST_CYCLES).iter_rows(named=True)]
 
 
 def budget(store: Store, config: Config, now: datetime) -> list[Json]:
     """Per account {requests, most, percent}: of the history requests that the last 24 hours allowed, those made."""
-    asked = dict(store.query("history_requests", since=now - DAY, now=now).iter_rows())
+    asked = dict(store.query("polling/history_requests", since=now - DAY, now=now).iter_rows())
     most = config.neon.history_requests_per_minute * (DAY // timedelta(minutes=1))
     accounts: dict[str, int] = {}
     for row in config.organizations:

@@ -126,7 +126,7 @@ def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
         orient="row",
     )
     with live.frames(headers=headers):
-        strange = live.query("pages_unlike_headers")["seq"].to_list()
+        strange = live.query("operations/pages_unlike_headers")["seq"].to_list()
     return [f"table page: record {strange[0]} is another page in the journal"] if strange else []
 
 
@@ -151,18 +151,18 @@ def difference(live: Store, fresh: Store, table: str) -> str:
 
 def _verify_invoices(live: Store, found: Findings) -> None:
     """Rates every closing again, with its own terms and as it was known then, and compares the bytes."""
-    for closed in live.query("all_closings").iter_rows(named=True):
+    for closed in live.query("operations/all_closings").iter_rows(named=True):
         if closed["rules"] != terms.RULES:
             _verify_kept(live, closed, found)
             continue
         drafts = {draft["customer"]["id"]: draft for draft in _rated_again(live, closed)}
-        for row in live.query("invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
+        for row in live.query("operations/invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
             found.invoices += 1
             issued: dict[str, Any] = json.loads(row["document"])
             again = frozen_invoice(drafts.get(row["customer"]), issued)
             if again != row["document"]:
                 found.faults.append(f"invoice {row['number']}: rated again it differs")
-    for row in live.query("credit_notes").iter_rows(named=True):
+    for row in live.query("operations/credit_notes").iter_rows(named=True):
         found.invoices += 1
         note, original = json.loads(row["document"]), json.loads(row["original"])
         if not (_cancels(note, original) if row["rules"] == terms.RULES else _takes_back(note, original)):
@@ -192,7 +192,7 @@ def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
     """
     text = json.dumps(json.loads(closed["terms"]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    issued = live.query("invoices_of_closing", seq=closed["seq"])
+    issued = live.query("operations/invoices_of_closing", seq=closed["seq"])
     for row in issued.iter_rows(named=True):
         if json.loads(row["document"])["rate_card_sha256"] != sha256:
             found.faults.append(f"invoice {row['number']}: it names another rate card than its closing's")

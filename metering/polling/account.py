@@ -117,7 +117,7 @@ class Account:
 
     def _means(self, walks: Mapping[str, int]) -> dict[str, Means]:
         """What organizations that are owed so many walks may spend in this slot; empty where all of it fits."""
-        listed = dict(self.intake.ledger.store.query("listed_counts").iter_rows())
+        listed = dict(self.intake.ledger.store.query("polling/listed_counts").iter_rows())
         pages = {name: requests_for(listed.get(name, 0)) for name in walks}
         schedule, per_minute = self.config.schedule, self.config.neon.history_requests_per_minute
         if sum(pages[name] * count for name, count in walks.items()) <= per_minute * schedule.poll_minutes:
@@ -138,7 +138,7 @@ class Account:
         """Requests for history that the account has until the next slot begins."""
         minutes = self.config.schedule.poll_minutes
         slot = slot_start(self.now, minutes)
-        requests = self.intake.ledger.store.query("history_requests", since=slot, now=self.now)
+        requests = self.intake.ledger.store.query("polling/history_requests", since=slot, now=self.now)
         spent: dict[str, int] = dict(requests.iter_rows())
         by_count = per_minute * minutes - sum(spent.get(name, 0) for name in organizations)
         time_left = slot + timedelta(minutes=minutes) - self.intake.ledger.clock()
@@ -189,7 +189,7 @@ class Account:
 
     def _candidates(self, organization: Organization) -> pl.DataFrame:
         since = floor_month(self.now)
-        return self.intake.ledger.store.query("counter_candidates", organization=organization.id, since=since)
+        return self.intake.ledger.store.query("polling/counter_candidates", organization=organization.id, since=since)
 
     def _limits(self) -> dict[str, int]:
         return counters.smallest_limits(plan.quota for plan in self.config.plans)

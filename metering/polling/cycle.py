@@ -66,11 +66,11 @@ class Cycle:
         accounts: dict[str, list[Organization]] = {}
         for organization in self.config.organizations:
             accounts.setdefault(organization.account, []).append(organization)
-        before = int(self.ledger.store.query("change_count").item())
+        before = int(self.ledger.store.query("polling/change_count").item())
         await together(*(self._account(account, found, wants) for account, found in accounts.items()))
         self.ledger.flush()
         report = self.report
-        report.changes = int(self.ledger.store.query("change_count").item()) - before
+        report.changes = int(self.ledger.store.query("polling/change_count").item()) - before
         report.organizations.sort(key=lambda row: str(row["organization"]))
         self.ledger.record(
             "cycle",
@@ -140,10 +140,10 @@ def _reading(file: Path | None) -> Callable[[], Secret] | None:
 def read_of(store: Store, *, after: int = 0) -> dict[str, Certified]:
     """What is certified per organization and for each of its projects: what need not be read again."""
     holes: dict[str, list[tuple[int, Period]]] = {}
-    for row in store.query("unread_hours", as_of_seq=2**63).iter_rows(named=True):
+    for row in store.query("billing/unread_hours", as_of_seq=2**63).iter_rows(named=True):
         hole = (row["grain"], Period(start=row["period_start"], end=row["period_end"]))
         holes.setdefault(row["organization"], []).append(hole)
-    found = certified_of(store.query("coverage_of", as_of_seq=2**63, after=after))
+    found = certified_of(store.query("billing/coverage_of", as_of_seq=2**63, after=after))
     return {name: certified.less(holes.get(name, ())) for name, certified in found.items()}
 
 
@@ -154,7 +154,7 @@ def wanted_by_poll(store: Store, schedule: ScheduleConfig, now: datetime) -> Wan
 
     def wanted(organization: Organization, certified: Certified) -> Wanted:
         known = [period.start for period in (*certified.hourly, *certified.daily, *certified.monthly)]
-        swept_at = store.query("last_sweep", organization=organization.id, hours=hours).item()
+        swept_at = store.query("polling/last_sweep", organization=organization.id, hours=hours).item()
         return Wanted(
             since=min([floor_month(now), *known]),
             sweep=swept_at is None or not floor_day(now) <= swept_at <= now,
@@ -169,7 +169,7 @@ def wanted_by_backfill(store: Store, start: datetime, end: datetime | None, now:
 
     What was read since the last one that was complete, it does not read again: one that was interrupted goes on.
     """
-    fresh = read_of(store, after=int(store.query("last_backfill").item()))
+    fresh = read_of(store, after=int(store.query("polling/last_backfill").item()))
 
     def wanted(organization: Organization, certified: Certified) -> Wanted:
         known = not_to_renew(certified, fresh.get(organization.id, Certified()), now)

@@ -123,7 +123,7 @@ class Intake:
     _ahead: timedelta | None = None
 
     def __post_init__(self) -> None:
-        self._next_walk = int(self.ledger.store.query("next_walk").item())
+        self._next_walk = int(self.ledger.store.query("polling/next_walk").item())
 
     def next_walk(self) -> int:
         """A number that no list has had."""
@@ -293,12 +293,12 @@ class Intake:
         )
 
     def _tell(self, asked: Asked, number: int, pages: int, error: MeteringError | None, row: dict[str, Any]) -> None:
-        ended = self.ledger.store.query("walk_end", walk=number).row(0, named=True)
+        ended = self.ledger.store.query("polling/walk_end", walk=number).row(0, named=True)
         told = {"what": asked.name, **asked.span(), "pages": pages, "complete": ended["is_complete"]}
         if not ended["is_complete"]:
             told["reason"] = ended["reason"]
         row["walks"].append(told)
-        for project_id, fault in self.ledger.store.query("unreadable_of_walk", walk=number).iter_rows():
+        for project_id, fault in self.ledger.store.query("ledger/unreadable_of_walk", walk=number).iter_rows():
             self.report.faults.append(f"{asked.where}: project {project_id} was refused: {fault}")
         if ended["is_complete"] or isinstance(error, CredentialsError | StoppedError):
             return

@@ -52,9 +52,9 @@ class OpenSweep:
 def open_sweeps(store: Store, organization: str) -> list[OpenSweep]:
     """The organization's open sweeps, the newest first; the store has landed all that is known of them."""
     found = []
-    for row in store.query("open_sweeps", organization=organization).iter_rows(named=True):
-        cursors = store.query("sweep_cursors", walk=row["walk"])["cursor"].to_list()
-        items = set(store.query("sweep_items", walk=row["walk"])["project_id"])
+    for row in store.query("polling/open_sweeps", organization=organization).iter_rows(named=True):
+        cursors = store.query("polling/sweep_cursors", walk=row["walk"])["cursor"].to_list()
+        items = set(store.query("polling/sweep_items", walk=row["walk"])["project_id"])
         seen = Seen(cursor=cursors[-1], cursors={cursor for cursor in cursors if cursor}, items=items)
         begun = Begun(walk=row["walk"], first_sent_at=row["first_sent_at"], pages=len(cursors), seen=seen)
         window = Window(grain=row["grain"], period=Period(start=row["period_start"], end=row["period_end"]))
@@ -118,8 +118,8 @@ class Thrift:
         if not self._hourly:
             return 0
         means, sweep = self._means, self._open({HOURLY})
-        before = self._store.query("last_full_walk", organization=self.organization)["sent_at"].to_list()
-        mine = self._store.query("pages_sent", walk=sweep.begun.walk)["sent_at"].to_list() if sweep else []
+        before = self._store.query("polling/last_full_walk", organization=self.organization)["sent_at"].to_list()
+        mine = self._store.query("polling/pages_sent", walk=sweep.begun.walk)["sent_at"].to_list() if sweep else []
         due = shares.deadlines(mine, means.pages, before, means.now, means.sweep_most)
         return min(means.most, shares.sweep_share(due, means.now, means.slot))
 
@@ -191,19 +191,19 @@ class Thrift:
 
 def _in_turn(store: Store, organization: str, windows: Sequence[Window]) -> list[Window]:
     """The grain whose walk ended the longest ago comes first, the finer of equals."""
-    ended = dict(store.query("last_walks", organization=organization).iter_rows())
+    ended = dict(store.query("polling/last_walks", organization=organization).iter_rows())
     return sorted(windows, key=lambda window: (ended.get(window.grain, 0), window.grain))
 
 
 def _unread(store: Store, organization: str, near: Iterable[str], means: Means) -> list[tuple[str, datetime | None]]:
     """(project, when it was read): who was active, then who is near a quota and was not read for a while."""
     since = means.now - means.lasting - 3 * HOUR
-    active = store.query("active_projects", organization=organization, now=means.now, moved_since=since).rows()
+    active = store.query("polling/active_projects", organization=organization, now=means.now, moved_since=since).rows()
     known = {project_id for project_id, _ in active}
     wanted = [project_id for project_id in near if project_id not in known]
     if not wanted:
         return active
-    reads = store.query("project_reads").filter(organization=organization)
+    reads = store.query("billing/project_reads").filter(organization=organization)
     read_at = dict(reads.select("project_id", "history_read_at").iter_rows())
     rested = [(name, read_at.get(name)) for name in wanted]
     return [*active, *(row for row in rested if row[1] is None or means.now - row[1] >= NEAR_REST)]

@@ -87,7 +87,7 @@ class _Check:
         if window is None:
             return
         sample = self.ledger.store.query(
-            "unit_sample",
+            "polling/unit_sample",
             organization=organization.id,
             start=window.start,
             end=window.end,
@@ -135,7 +135,7 @@ class _Check:
 
 def compared_hours(store: Store, organization: str, now: datetime) -> Period | None:
     """The last certified hours of an organization, at most HOURS; None where they are not of the last day."""
-    certified = certified_of(store.query("coverage_of", as_of_seq=2**63, after=0)).get(organization)
+    certified = certified_of(store.query("billing/coverage_of", as_of_seq=2**63, after=0)).get(organization)
     if certified is None or not certified.hourly or certified.hourly[-1].end < now - OLDEST:
         return None
     last = certified.hourly[-1]
@@ -143,7 +143,7 @@ def compared_hours(store: Store, organization: str, now: datetime) -> Period | N
 
 
 def _last(store: Store, organization: str) -> Json:
-    return store.query("last_unit_check", organization=organization).row(0, named=True)
+    return store.query("polling/last_unit_check", organization=organization).row(0, named=True)
 
 
 def _sentence(organization: str, window: Period, judged: Sequence[Json], found: str) -> str:

@@ -63,7 +63,7 @@ def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
         used.setdefault(row["project_id"], {})[row["quota"]] = None if row["used"] is None else int(row["used"])
     plans = {plan.id: plan for plan in config.plans}
     out = []
-    for found in store.query("quota_counters").iter_rows(named=True):
+    for found in store.query("quotas/quota_counters").iter_rows(named=True):
         row = facts[found["project_id"]]
         out.append(
             Standing(

@@ -108,7 +108,7 @@ def _told(  # noqa: PLR0913, PLR0917 - a row, what is expected of it, and when
 def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     window = settled_weeks(month)
     counted = {organization: _counting(certified, window) for organization, certified in month.certified.items()}
-    keys = month.store.query("project_keys")
+    keys = month.store.query("billing/project_keys")
     # Where which buckets of each project count: in its whole weeks.
     stretches = (
         weeks.join(keys, on="project_id")
@@ -117,8 +117,8 @@ def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
     )
     span = {"period_start": window.start, "period_end": floor_hour(month.now)}
     with month.store.frames(counted=stretches):
-        profile = month.store.query("usage_profile", **span)
-        days = month.store.query("usage_spread", **span)
+        profile = month.store.query("quotas/usage_profile", **span)
+        days = month.store.query("quotas/usage_spread", **span)
     names = keys.select("project_key", "project_id")
     profile, days = (frame.join(names, on="project_key") for frame in (profile, days))
     return forecast.slots_of(profile), forecast.spread_of(days, weeks.select("project_id", "weeks"))

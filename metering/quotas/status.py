@@ -70,7 +70,7 @@ def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now:
 def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
     """`quota.evaluated` of everything in the store, with `partial`: whether uncertified hours are in what was used."""
     now = month.now
-    found = month.store.query("quota_counters")
+    found = month.store.query("quotas/quota_counters")
     counters = counters_long(found.drop("logical_size_bytes"))
     history = _history(month, counters, now)
     readings = Readings(
@@ -110,7 +110,7 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
 def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """quota.HISTORY since each project's billing period began; `is_partial`: with uncertified hours."""
     began = billing_periods(counters, now).select("project_id", "period_start")
-    observed = month.store.query("history_read_at")
+    observed = month.store.query("quotas/history_read_at")
     return (
         pl.concat(_since(one, began, month.period.start) for one in _months(month, began))
         .with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))

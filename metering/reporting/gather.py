@@ -91,7 +91,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         organizations=inventory.organizations(month),
         reconciliation=_reconciliation(config, period),
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
-        is_closed=not store.query("closing_facts", month=month_name(period)).is_empty(),
+        is_closed=not store.query("invoicing/closing_facts", month=month_name(period)).is_empty(),
         accepted=_accepted(close.given(store, period)),
     )
 

@@ -25,7 +25,7 @@ def rows(store: Store, report: Row, quotas: Iterable[Row]) -> Table:
     used = grouped(report["usage"], lambda row: str(row["project_id"]))
     fullest = _fullest(quotas)
     table: Table = []
-    for known in store.query("project_list").iter_rows(named=True):
+    for known in store.query("reporting/project_list").iter_rows(named=True):
         project = known["project_id"]
         shown = {name: _shown(value) for name, value in known.items() if name != "name"}
         found = money.get(project) or ([{}] if known["is_listed"] or project in used else [])

@@ -432,7 +432,7 @@ def _listed(config: Config, out: Checked) -> list[Listed]:
     try:
         with door.open_reader(config.store.directory) as store:
             for organization in config.organizations:
-                rows = store.query("latest_sightings", organization=organization.id)
+                rows = store.query("ledger/latest_sightings", organization=organization.id)
                 rows = rows.select("project_id", "name", "is_listed")
                 found += [Listed(organization=organization.id, **row) for row in rows.iter_rows(named=True)]
     except Exception as error:  # whatever the engine says of a damaged copy is a finding here

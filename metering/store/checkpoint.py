@@ -91,7 +91,7 @@ def write(of: Store, directory: Path) -> Checkpoint:
 
     Raises JournalDamagedError where what was written is not what the store holds, OSError.
     """
-    seq, digest = of.query("position").row(0)
+    seq, digest = of.query("store/position").row(0)
     final = directory / f"checkpoint-{seq:010d}"
     building = final.with_suffix(".tmp")
     for leftover in (building, final):

@@ -148,7 +148,9 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         path.chmod(0o600)
         _prepare(connection)
         migrate(connection)
-        connection.execute(_text("queries", "position")).fetchall()  # a block that is missing is missed when it is read
+        connection.execute(
+            _text("queries", "store/position")
+        ).fetchall()  # a block that is missing is missed when it is read
         opened.pop_all()
     return connection
 

@@ -42,7 +42,7 @@ def health(config: Config, started_at: datetime, now: datetime) -> tuple[int, Js
     told: Json = {"status": "ok", "as_of": rfc3339(now), "last_complete_cycle_at": None, "error": None}
     try:
         with door.open_reader(config.store.directory) as found:
-            last: datetime | None = found.query("last_complete_poll")["started_at"].item()
+            last: datetime | None = found.query("operations/last_complete_poll")["started_at"].item()
     except Exception as error:  # whatever the engine says of a damaged copy is an answer here
         return UNAVAILABLE, {**told, "status": "unreadable", "error": str(error).partition("\n")[0]}
     told["last_complete_cycle_at"] = last and rfc3339(last)

@@ -86,13 +86,13 @@ def ledger():
 
 
 def bodies(ledger) -> list[dict]:
-    return [json.loads(text) for text in ledger.store.query("alert_log").get_column("body")]
+    return [json.loads(text) for text in ledger.store.query("ledger/alert_log").get_column("body")]
 
 
 def states(ledger) -> list[tuple]:
     return [
         (one["endpoint"], one["state"], one["attempts"])
-        for one in ledger.store.query("alert_deliveries").iter_rows(named=True)
+        for one in ledger.store.query("ledger/alert_deliveries").iter_rows(named=True)
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_project_without_customer_plan_or_name_is_told_with_nulls(ledger):
 @pytest.mark.parametrize("text", ["x" * 5000, "😀" * 400, '"\\' * 400, "\x00\x07" * 300, "\ud800" * 300, "<script>"])
 def test_names_of_any_kind_give_a_valid_message_of_less_than_20_kb(ledger, text):
     recording.evaluate(ledger, [row(project_name=text, customer=text, plan=text)], config(customers=[]), NOW)
-    (stored,) = ledger.store.query("alert_log").get_column("body")
+    (stored,) = ledger.store.query("ledger/alert_log").get_column("body")
     assert len(stored.encode()) < 20_000
     assert len(json.loads(stored)["data"]["project"]["name"]) <= 300
 
@@ -274,7 +274,7 @@ def tell(ledger, outcome, made=1, url=URL, **kwargs):
 
 
 def due(ledger, now) -> list[tuple]:
-    found = ledger.store.query("outbox_due", now=now, most=100)
+    found = ledger.store.query("alerts/outbox_due", now=now, most=100)
     return [(one["endpoint"], one["attempts"]) for one in found.iter_rows(named=True)]
 
 

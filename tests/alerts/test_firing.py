@@ -64,7 +64,7 @@ def ends(book) -> list[dict]:
 
 
 def body_of(book, alert_id: str) -> dict:
-    frame = book.store.query("alert_log")
+    frame = book.store.query("ledger/alert_log")
     return json.loads(dict(zip(frame["alert_id"], frame["body"], strict=True))[alert_id])
 
 
@@ -146,7 +146,7 @@ def test_a_rebuild_knows_what_lasts_and_what_is_over(book):
     for record in book.records:
         apply(again, record)
     names = recipients.with_incidents(config())
-    lasting = [found.query("alerts_firing", endpoints=names) for found in (book.store, again)]
+    lasting = [found.query("alerts/alerts_firing", endpoints=names) for found in (book.store, again)]
     assert lasting[0].equals(lasting[1])
     assert lasting[0].get_column("project_id").to_list() == ["another", "another"]
 

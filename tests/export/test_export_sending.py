@@ -255,7 +255,7 @@ def test_the_command_sends_and_says_so(desk: Desk, stripe: PlainStripe) -> None:
         item["metadata"]["metering_key"] for item in stripe.items
     )
     with database.open_reader(desk.directory / "var") as found:
-        assert found.query("stripe_sends")["state"].to_list() == ["sent"] * 4
+        assert found.query("export/stripe_sends")["state"].to_list() == ["sent"] * 4
         kept = found.connection.execute("select sha256 from stripe_send").fetchall()
     assert {digest for (digest,) in kept} == {
         hashlib.sha256(urlencode(stripe_form(item["params"])).encode()).hexdigest() for item in filed

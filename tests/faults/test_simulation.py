@@ -66,7 +66,7 @@ def test_a_page_that_fails_for_good_keeps_the_pages_before_it_and_the_next_cycle
         paid = next(row for row in report.organizations if row["organization"] == PAID_ORGANIZATION)
         walks = [walk for walk in paid["walks"] if walk["what"] == "hourly history"]
         assert [(walk["pages"], walk["complete"]) for walk in walks] == [(6, False)]
-        certified = certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))
+        certified = certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))
         assert hours(certified) == ()
         assert hours(certified, SPONSORED_ORGANIZATION) != ()  # the others go on
         assert {key[1] for key in machine.usage() if key[0] == PAID_ORGANIZATION}  # and what came is kept
@@ -99,7 +99,9 @@ def test_an_outage_of_nine_days_loses_the_hours_and_keeps_the_days_and_says_so(t
         assert machine.poll().outcome == "complete"
         wait(here, 24 * HOUR)
         assert machine.poll().outcome == "complete"
-        certified = certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))[PAID_ORGANIZATION]
+        certified = certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))[
+            PAID_ORGANIZATION
+        ]
         assert not certified.covers(Period(start=at("06T00:00"), end=at("07T00:00")), 0)
         assert certified.covers(Period(start=at("05T00:00"), end=at("07T00:00")), 1)
         assert machine.coverage()["grain"] == "daily"
@@ -111,12 +113,12 @@ def test_a_clock_that_jumps_certifies_nothing_and_heals_when_it_is_right_again(s
     here = world(start=START, projects=8, exact_hours=True)
     with here.machine(tmp_path) as machine:
         machine.poll()
-        before = hours(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0)))
+        before = hours(certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0)))
         wait(here, 2 * HOUR)
         here.time.skew = skew
         report = machine.poll()
         assert report.outcome == "partial"
-        assert hours(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))) == before
+        assert hours(certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))) == before
         assert len(report.faults) == 2  # one for each organization
         side = "ahead of" if skew > timedelta() else "behind"
         minutes = abs(skew) // timedelta(minutes=1)

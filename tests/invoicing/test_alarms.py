@@ -71,7 +71,7 @@ def test_a_new_metric_is_an_alarm_that_parks_until_it_is_acknowledged(desk: Desk
 def test_a_metric_of_the_users_own_meter_is_none():
     book = Memory()
     Scribe(record=book.record).history({"a": [("2026-10-05T03", {"compute_unit_seconds": BIG, "wizard": 0})]})
-    assert book.store.query("other_metrics").rows() == [("compute_unit_seconds", "org-a")]
+    assert book.store.query("invoicing/other_metrics").rows() == [("compute_unit_seconds", "org-a")]
 
 
 # -- one bucket, two organizations
@@ -228,13 +228,13 @@ def test_only_this_month_and_the_one_before_are_looked_at():
     both = (first, first.of(organization="org-b"))
     for scribe in both:
         scribe.history({"a": [("2026-08-31T23", {"compute_unit_seconds": 5})]})
-    assert book.store.query("doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC)).rows() == []
+    assert book.store.query("invoicing/doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC)).rows() == []
     for scribe in both:
         scribe.history({"a": [("2026-08-31T23", {"compute_unit_seconds": 5}), ("2026-09-01T00", {"wizard": 1})]})
-    assert book.store.query("doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC)).rows() == []
+    assert book.store.query("invoicing/doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC)).rows() == []
     for scribe in both:
         scribe.history({"a": [("2026-08-31T23", {"compute_unit_seconds": 5}), ("2026-09-01T00", {CPU: 5})]})
-    assert len(book.store.query("doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC))) == 1
+    assert len(book.store.query("invoicing/doubled_buckets", since=datetime(2026, 9, 1, tzinfo=UTC))) == 1
 
 
 def test_transfers_of_the_sandbox_raise_none(tmp_path: Path):
@@ -263,10 +263,10 @@ def test_acknowledging_again_keeps_the_first_reason():
     book = Memory()
     raise_once(book, "unit", ("x",), "org-a", summary="odd")
     (alarm,) = listed(book.store)
-    assert book.store.query("alarms_that_stop").rows() == [(alarm["alarm_id"], "odd")]
+    assert book.store.query("invoicing/alarms_that_stop").rows() == [(alarm["alarm_id"], "odd")]
     assert alarms.acknowledge(book, alarm["alarm_id"], "first")["reason"] == "first"
     assert alarms.acknowledge(book, alarm["alarm_id"], "second")["reason"] == "first"
-    assert book.store.query("alarms_that_stop").is_empty()
+    assert book.store.query("invoicing/alarms_that_stop").is_empty()
     assert raise_once(book, "unit", ("x",), "org-a", summary="odd") is None
     with pytest.raises(MeteringError, match="there is no alarm"):
         alarms.acknowledge(book, "alarm_0", "why")

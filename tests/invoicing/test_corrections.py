@@ -250,11 +250,11 @@ def test_a_minimum_shrinks_by_what_usage_adds(desk):
 
 def test_a_void_leaves_the_bytes_and_issues_a_credit_note(desk):
     number = desk.close("2026-09").issued[0]
-    was = desk.ledger.store.query("invoice_by_number", number=number)["document"].item()
+    was = desk.ledger.store.query("invoicing/invoice_by_number", number=number)["document"].item()
 
     note = desk.void(number, "the price was wrong")
 
-    assert desk.ledger.store.query("invoice_by_number", number=number)["document"].item() == was
+    assert desk.ledger.store.query("invoicing/invoice_by_number", number=number)["document"].item() == was
     assert note == {
         **{name: json.loads(was)[name] for name in ("customer", "currency", "period", "coverage", "as_of")},
         "rate_card_sha256": json.loads(was)["rate_card_sha256"],

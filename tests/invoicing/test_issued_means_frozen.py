@@ -195,7 +195,7 @@ def test_a_project_that_is_renamed_later_keeps_its_name_on_what_was_issued(
     project["name"] = "renamed since"
     desk.good("poll")
     with store.open_reader(reading.read(desk.write(), environ={}).store.directory) as found:
-        assert "renamed since" in found.query("latest_sightings", organization="org-a")["name"].to_list()
+        assert "renamed since" in found.query("ledger/latest_sightings", organization="org-a")["name"].to_list()
     assert b"shop of ant" in issued["focus"]
     assert differing(issued, rendered(desk, tmp_path)) == []
 

@@ -207,7 +207,7 @@ def test_every_threshold_ever_reached_is_recorded_exactly_once_whatever_flaps_or
             ]
             assert len(sent) == len(set(sent))
             reached.update(*(keys_reached(*reading) for reading in poll))
-    found = ledger.store.query("alert_keys", since=datetime(2026, 1, 1, tzinfo=UTC))
+    found = ledger.store.query("alerts/alert_keys", since=datetime(2026, 1, 1, tzinfo=UTC))
     keys = [
         (row["project_id"], int(row["quota_limit"]), rfc3339(row["period_start"]), row["threshold_percent"])
         for row in found.iter_rows(named=True)
@@ -232,7 +232,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
     recording.evaluate(ledger, [reading_row("p1", 80, 100, "2026-10-01T00:00:00Z")], CONFIG, NOW)
     now, bodies, waiting = NOW, set(), [*failures, "delivered"]
     while waiting:
-        due = ledger.store.query("outbox_due", now=now, most=10)
+        due = ledger.store.query("alerts/outbox_due", now=now, most=10)
         if due.is_empty():
             break
         (message,) = due.iter_rows(named=True)
@@ -245,7 +245,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
         data = recording.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
         ledger.record("delivery", data)
         now = datetime.fromisoformat(data["next_attempt_at"]) if data["next_attempt_at"] else now + timedelta(days=9)
-    (state,) = ledger.store.query("alert_deliveries").get_column("state")
+    (state,) = ledger.store.query("ledger/alert_deliveries").get_column("state")
     made = sum(outcome != "crash" for outcome in failures)
     assert state == ("delivered" if made < 10 else "failed")
     assert len(bodies) == 1

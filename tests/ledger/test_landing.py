@@ -117,7 +117,7 @@ def test_what_a_complete_walk_omits_in_a_certified_hour_is_zero_and_listed(book,
     scribe.history({"a": [("2026-10-05T03", {CPU: 5}), ("2026-10-05T04", {CPU: 7})]})
     scribe.history({"a": [("2026-10-05T04", {CPU: 7})]})
     assert values(book.store) == {("a", "2026-10-05T04"): 7}
-    listed = book.store.query("revised_to_zero").select("project_id", "metric", "value").rows()
+    listed = book.store.query("operations/revised_to_zero").select("project_id", "metric", "value").rows()
     assert [(project, metric, int(value)) for project, metric, value in listed] == [("a", CPU, 5)]
 
 
@@ -508,7 +508,7 @@ def test_a_store_that_failed_to_take_a_record_takes_nothing_behind_it(book, scri
     book.store.connection.execute("alter table hidden rename to page")
     with pytest.raises(StoreDamagedError):
         scribe.cycle()
-    assert book.store.query("position").item(0, "seq") == 1
+    assert book.store.query("store/position").item(0, "seq") == 1
 
 
 def test_a_cycle_forgets_the_omissions_of_walks_that_never_ended(book, scribe):

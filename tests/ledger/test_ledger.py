@@ -33,7 +33,7 @@ def opened(directory: Path) -> Iterator[Ledger]:
 def live(directory: Path, *, cycles: int, seed: int = 1) -> None:
     with opened(directory) as ledger:
         for number in range(cycles):
-            first = int(ledger.store.query("next_walk").item())
+            first = int(ledger.store.query("polling/next_walk").item())
             lived.a_cycle(ledger.record, first, seed=seed * 1000 + number)
 
 
@@ -289,7 +289,7 @@ def survive(directory: Path, kills: int, chance: random.Random) -> str:
         acknowledged = killed(directory, until_death=until_death, seconds=chance.random() / 5)
         with opened(directory) as ledger:
             lost += max(0, acknowledged - ledger.journal.seq)
-            held = ledger.store.query("position").item(0, "seq")
+            held = ledger.store.query("store/position").item(0, "seq")
             contradicted += held != ledger.journal.seq
             if number % 10 == 9 or number == kills - 1:
                 contradicted += bool(verify.verify(directory, ledger.store).faults)

@@ -16,7 +16,7 @@ KEYS = ["project_key", "grain", "metric"]
 
 def sums(memory: Memory, period: Period, as_of_seq: int, rolled_seq: int) -> pl.DataFrame:
     found = memory.store.query(
-        "usage_sums",
+        "billing/usage_sums",
         period_start=period.start,
         period_end=period.end,
         as_of_seq=as_of_seq,
@@ -26,14 +26,14 @@ def sums(memory: Memory, period: Period, as_of_seq: int, rolled_seq: int) -> pl.
 
 
 def rollup(memory: Memory, as_of_seq: int) -> int:
-    return int(memory.store.query("last_rollup", as_of_seq=as_of_seq).item(0, "seq"))
+    return int(memory.store.query("billing/last_rollup", as_of_seq=as_of_seq).item(0, "seq"))
 
 
 @pytest.fixture(scope="module")
 def memory():
     memory = Memory()
     for seed in range(8):
-        lived.a_cycle(memory.record, int(memory.store.query("next_walk").item()), seed)
+        lived.a_cycle(memory.record, int(memory.store.query("polling/next_walk").item()), seed)
         Scribe(record=memory.record, sent=f"2026-10-{6 + seed:02d}T00:10").cycle()
     yield memory
     memory.store.connection.close()
@@ -84,7 +84,7 @@ def test_a_value_that_a_walk_over_several_days_leaves_out_goes_when_the_walk_end
             found = sums(memory, MONTH, seq, rolled).filter(pl.col("metric") == CPU)
             assert found["value"].sum() == expected
     changed = memory.store.query(
-        "is_changed_since",
+        "invoicing/is_changed_since",
         after=closed_at,
         as_of_seq=len(memory.records),
         period_start=MONTH.start,

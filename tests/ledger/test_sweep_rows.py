@@ -136,7 +136,7 @@ def test_freshness_names_the_median_and_the_worst_project(book: tuple[Memory, Sc
     scribe.inventory(inventory_body(*listed))
     scribe.history({name: [] for name in "abc"})
     scribe.of(sent="2026-10-05T14:00").batch({"a": []})
-    (row,) = memory.store.query("freshness").filter(organization=ORGANIZATION).to_dicts()
+    (row,) = memory.store.query("billing/freshness").filter(organization=ORGANIZATION).to_dicts()
     assert (row["projects"], row["projects_never_read"]) == (4, 1)
     assert row["median_project_read_at"] == row["worst_project_read_at"]
     assert row["worst_project_read_at"].hour == 12

@@ -104,7 +104,9 @@ def test_requests_of_one_account_overlap_and_never_more_than_its_places(tmp_path
         took = fleet.time.monotonic() - began
         assert (report.outcome, report.faults) == ("complete", [])
         assert report.requests == len(fleet.keys) == 10 * (2 + 1 + 2 + 110)
-        assert set(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))) == set(sizes)
+        assert set(certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))) == set(
+            sizes
+        )
         assert fleet.most_under_way <= 2 * IN_FLIGHT  # places of history, and of everything else
         ratio = fleet.waited / took
         print(f"one after the other {fleet.waited:.0f} s, side by side {took:.0f} s: {ratio:.1f} times as fast")
@@ -175,7 +177,9 @@ def test_a_token_that_somebody_rewrites_within_a_cycle_is_obeyed(tmp_path: Path,
         assert set(fleet.keys) == {"token-1", "token-2"}
         first_new = fleet.keys.index("token-2")
         assert fleet.keys[first_new:].count("token-1") <= IN_FLIGHT  # those under way at the time
-        assert set(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))) == {"org-a-1"}
+        assert set(certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))) == {
+            "org-a-1"
+        }
 
 
 def test_a_file_that_still_holds_the_refused_key_is_read_and_the_account_stopped(tmp_path: Path):

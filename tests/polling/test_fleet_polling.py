@@ -73,7 +73,7 @@ def walks(report: Report, organization: str = ORGANIZATION) -> dict[str, dict[st
 
 
 def reads(machine: Machine) -> dict[str, datetime | None]:
-    return dict(machine.books.store.query("project_reads").select("project_id", "history_read_at").iter_rows())
+    return dict(machine.books.store.query("billing/project_reads").select("project_id", "history_read_at").iter_rows())
 
 
 def rows(machine: Machine, sql: str) -> list[tuple[object, ...]]:
@@ -81,7 +81,7 @@ def rows(machine: Machine, sql: str) -> list[tuple[object, ...]]:
 
 
 def certified_until(machine: Machine, organization: str = ORGANIZATION) -> datetime | None:
-    hourly = certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0)).get(organization)
+    hourly = certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0)).get(organization)
     return hourly.hourly[-1].end if hourly else None
 
 
@@ -124,7 +124,7 @@ def test_a_fleet_beyond_its_budget_is_read_in_parts_and_comes_out_exactly(tmp_pa
         poll(machine, cycles=8)
         until = floor_hour(machine.world.time.server() - 4 * HOUR)
         first = (
-            certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
+            certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
             .hourly[0]
             .start
         )
@@ -149,7 +149,7 @@ def test_days_that_hours_no_longer_tell_are_healed_by_what_active_projects_leave
                 worst_idle = max(worst_idle, now - read_at)
         assert worst_active <= SLOT
         assert worst_idle <= HOUR
-        found = certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
+        found = certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
         assert found.daily[0].start == datetime(2026, 10, 1, tzinfo=UTC)
         assert found.daily[-1].end >= found.hourly[0].start
         assert rows(machine, "select walk, reason from walk where not is_complete") == []
@@ -221,7 +221,7 @@ def test_projects_created_and_deleted_during_a_sweep_are_read(tmp_path: Path):
         poll(machine, cycles=8)
         until = floor_hour(machine.world.time.server() - 4 * HOUR)
         first = (
-            certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
+            certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0))[ORGANIZATION]
             .hourly[0]
             .start
         )

@@ -38,7 +38,7 @@ def in_accounts(machine: Machine, **accounts: str) -> None:
 
 
 def polled(machine: Machine) -> set[str]:
-    return set(certified_of(machine.books.store.query("coverage_of", as_of_seq=2**63, after=0)))
+    return set(certified_of(machine.books.store.query("billing/coverage_of", as_of_seq=2**63, after=0)))
 
 
 def test_a_refused_key_stops_its_account_alone(here: World, tmp_path: Path):

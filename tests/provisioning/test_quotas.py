@@ -254,7 +254,7 @@ def test_the_zero_dates_of_a_change_are_not_believed(tmp_path):
     desk.apply()
 
     with database.open_reader(desk.config.store.directory) as found:
-        [row] = found.query("quota_counters").to_dicts()
+        [row] = found.query("quotas/quota_counters").to_dicts()
     assert stamp(row["period_start"]) == "2026-09-01T00:00:00Z"
     assert row["compute_time_seconds"] == 10
     assert json.loads(row["limits"]) == LIMITED

@@ -111,7 +111,7 @@ class Desk:
     def project(self, organization):
         """A project that lives in the organization."""
         with database.open_reader(self.config.store.directory) as found:
-            rows = found.query("quota_counters").filter(organization=organization)
+            rows = found.query("quotas/quota_counters").filter(organization=organization)
             return rows.sort("project_id")["project_id"][0]
 
     def upgrade(self, project, plan, **more):

@@ -42,7 +42,7 @@ def test_a_backup_restores_to_an_equal_store(tmp_path):
     assert made.records == 5
     with ledger.open_ledger(restored, lambda: NOW) as books:
         assert verify.verify(restored, books.store).faults == []
-        assert books.store.query("last_cycle")["requests"].item() == 4
+        assert books.store.query("operations/last_cycle")["requests"].item() == 4
 
 
 def test_a_backup_is_made_while_a_writer_holds_the_store(tmp_path):
@@ -56,7 +56,7 @@ def test_a_backup_is_made_while_a_writer_holds_the_store(tmp_path):
 
         assert made.records == 2
         with database.open_reader(made.path) as copied:
-            assert copied.query("last_cycle")["requests"].item() == 1
+            assert copied.query("operations/last_cycle")["requests"].item() == 1
 
 
 def test_a_record_that_is_being_written_is_left_out(tmp_path):

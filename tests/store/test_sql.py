@@ -19,7 +19,7 @@ from tests.support import lived
 from tests.support.scribe import Memory, Scribe, frame, moment
 
 SQL = data_directory("sql")
-QUERIES = sorted(path.stem for path in (SQL / "queries").glob("*.sql"))
+QUERIES = sorted(f"{path.parent.name}/{path.stem}" for path in (SQL / "queries").rglob("*.sql"))
 CHECKS = sorted(path.stem for path in (SQL / "checks").glob("*.sql"))
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 CPU = "compute_unit_seconds"
@@ -71,7 +71,7 @@ PARAMETERS: dict[str, Any] = {
 def lived_in() -> Iterator[Store]:
     memory = Memory()
     for seed in range(6):
-        lived.a_cycle(memory.record, int(memory.store.query("next_walk").item()), seed)
+        lived.a_cycle(memory.record, int(memory.store.query("polling/next_walk").item()), seed)
     yield memory.store
     memory.store.connection.close()
 
@@ -222,7 +222,7 @@ def test_the_days_of_the_view_count_in_the_grain_that_the_months_selection_takes
     for grain, start, end in windows:
         scribe.of(grain=grain, window=(start, end), sent="2026-11-20").history({"a": []})
     shown = dict(frame(book.store, "select day_start, grain from coverage_day").rows())
-    certified = certified_of(book.store.query("coverage_of", as_of_seq=2**63, after=0))["org-a"]
+    certified = certified_of(book.store.query("billing/coverage_of", as_of_seq=2**63, after=0))["org-a"]
     for name in ("2026-06-01", "2026-07-01", "2026-08-01", "2026-09-01", "2026-10-01", "2026-11-01"):
         month = month_of(moment(name))
         expected = dict.fromkeys(days(month))

@@ -87,7 +87,7 @@ def test_a_snapshot_that_was_left_half_written_is_overwritten(tmp_path):
     (tmp_path / "snapshot.duckdb.tmp").write_bytes(b"x" * 10_000_000)
     database.publish(database.open_writer(tmp_path), tmp_path)
     with database.open_reader(tmp_path) as found:
-        assert found.query("position").rows() == [(0, "0" * 64)]
+        assert found.query("store/position").rows() == [(0, "0" * 64)]
 
 
 def test_readers_read_while_a_writer_writes_and_see_what_was_published(tmp_path):
@@ -95,9 +95,11 @@ def test_readers_read_while_a_writer_writes_and_see_what_was_published(tmp_path)
     with closing(database.open_writer(tmp_path).connection) as writing:
         writing.execute("update position set seq = 7")
         with database.open_reader(tmp_path) as reading:
-            assert reading.query("position").item(0, "seq") == 0
+            assert reading.query("store/position").item(0, "seq") == 0
         script = "import sys; from pathlib import Path; from metering.store import database as store, lock\n"
-        script += "with store.open_reader(Path(sys.argv[1])) as found: print(found.query('position').item(0, 'seq'))"
+        script += (
+            "with store.open_reader(Path(sys.argv[1])) as found: print(found.query('store/position').item(0, 'seq'))"
+        )
         command = [sys.executable, "-c", script, str(tmp_path)]
         assert subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout == "0\n"
 
@@ -108,29 +110,29 @@ def test_a_reader_keeps_what_it_opened_while_the_next_snapshot_takes_its_place(t
         again = database.open_writer(tmp_path)
         again.connection.execute("update position set seq = 7")
         database.publish(again, tmp_path)
-        assert reading.query("position").item(0, "seq") == 0
+        assert reading.query("store/position").item(0, "seq") == 0
     with database.open_reader(tmp_path) as reading:
-        assert reading.query("position").item(0, "seq") == 7
+        assert reading.query("store/position").item(0, "seq") == 7
 
 
 def test_a_held_snapshot_stays_what_it_was_and_one_taken_later_beside_it_is_the_next(tmp_path):
-    assert database.hold(tmp_path).query("freshness").is_empty()
+    assert database.hold(tmp_path).query("billing/freshness").is_empty()
     database.publish(database.open_writer(tmp_path), tmp_path)
     first = database.hold(tmp_path)
     again = database.open_writer(tmp_path)
     again.connection.execute("update position set seq = 7")
     database.publish(again, tmp_path)
     second = database.hold(tmp_path)
-    assert (first.query("position").item(0, "seq"), second.query("position").item(0, "seq")) == (0, 7)
+    assert (first.query("store/position").item(0, "seq"), second.query("store/position").item(0, "seq")) == (0, 7)
     (tmp_path / database.SNAPSHOT).write_bytes(b"not a database")
     with pytest.raises(StoreDamagedError):
         database.hold(tmp_path)
-    assert second.query("position").item(0, "seq") == 7
+    assert second.query("store/position").item(0, "seq") == 7
 
 
 def test_before_anything_was_published_a_reader_finds_an_empty_store(tmp_path):
     with database.open_reader(tmp_path) as found:
-        assert found.query("freshness").is_empty()
+        assert found.query("billing/freshness").is_empty()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,7 +240,7 @@ def test_what_fails_in_a_transaction_is_told_and_leaves_nothing():
 
     with pytest.raises(duckdb.ConstraintException, match="duplicate key"):
         failing()
-    assert found.query("position").item(0, "seq") == 0
+    assert found.query("store/position").item(0, "seq") == 0
     with found.transaction():
         found.insert("project", keys.head(1))
     assert frame(found, "select * from project").height == 1
@@ -255,7 +257,7 @@ def test_a_transaction_within_another_ends_with_the_outer_one():
 
     with pytest.raises(ZeroDivisionError):
         failing()
-    assert found.query("position").item(0, "seq") == 0
+    assert found.query("store/position").item(0, "seq") == 0
 
 
 def test_the_session_is_in_utc_whatever_the_machine_says(monkeypatch):

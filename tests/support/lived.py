@@ -89,7 +89,7 @@ def main(directory: Path, until_death: int | None) -> None:
 
         print(ledger.journal.seq, flush=True)
         while True:
-            a_cycle(record, int(ledger.store.query("next_walk").item()), seed=ledger.journal.seq)
+            a_cycle(record, int(ledger.store.query("polling/next_walk").item()), seed=ledger.journal.seq)
 
 
 if __name__ == "__main__":

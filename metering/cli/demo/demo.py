@@ -209,9 +209,9 @@ def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
         for row in month.sums.group_by("organization", "project_id", "metric").sum().iter_rows(named=True)
     }
     return Outcome(
-        projects=int(store.query("project_count").item()),
+        projects=int(store.query("cli/project_count").item()),
         requests=stage.requests,
-        observations=int(store.query("change_count").item()),
+        observations=int(store.query("polling/change_count").item()),
         above_80=sum(1 for row in quotas if _percent(row) >= 80),
         above_95=sum(1 for row in quotas if _percent(row) >= 95),
         alerts=sum(1 for event in received.events.values() if event["type"].startswith("quota.")),

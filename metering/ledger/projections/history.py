@@ -209,8 +209,8 @@ class HistoryRows:
         answered = set(wide["grain"].unique()) | set(range(batch.grain, MONTHLY + 1))
         window = {"period_start": batch.start, "period_end": batch.end, "grains": sorted(answered)}
         with self._store.frames(batch_projects=listed):
-            seen = self._store.query("seen_values", **window)
-            seen_others = self._store.query("seen_others", **window).cast({"value": pl.Int128})
+            seen = self._store.query("ledger/seen_values", **window)
+            seen_others = self._store.query("ledger/seen_others", **window).cast({"value": pl.Int128})
         seen = seen.clear() if batch.is_legacy else seen
         seen_others = seen_others.filter(pl.col("metric").str.starts_with(PREFIX) == batch.is_legacy)
         changes, omitted = wide_changes(wide, seen)
@@ -257,7 +257,7 @@ class HistoryRows:
         """Keeps what the walk left out so far. Of a project that stands on two pages, only what both leave out."""
         walk = {"walk": batch.walk}
         with self._store.frames(batch_projects=listed):
-            again = self._store.query("walk_projects", **walk)
+            again = self._store.query("ledger/walk_projects", **walk)
         if again.height:
             omitted = omitted.join(again, on="project_key", how="anti")
             with self._store.frames(reported=_values(wide.join(again, on="project_key", how="semi"), long)):
@@ -335,7 +335,9 @@ class HistoryRows:
 
         Its pages may be older than a closing or a rollup, whose sums must stay what they were.
         """
-        proven = self._store.query("proven_omissions", walk=walk["walk"], seq=walk["seq"]).cast({"value": pl.Int128})
+        proven = self._store.query("ledger/proven_omissions", walk=walk["walk"], seq=walk["seq"]).cast(
+            {"value": pl.Int128}
+        )
         if proven.is_empty():
             return
         is_wide = pl.col("metric").is_in(KNOWN_METRICS) & (
@@ -350,13 +352,13 @@ class HistoryRows:
 
     def _unproven_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """Metrics of which a batch proves nothing: those missing already, and those that it shows of no project."""
-        known = set(self._store.query("missing_metrics", organization=walk["organization"])["metric"])
-        omitted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        known = set(self._store.query("ledger/missing_metrics", organization=walk["organization"])["metric"])
+        omitted = set(self._store.query("ledger/omitted_metrics", walk=walk["walk"])["metric"])
         return sorted(known | (omitted - set(metrics)))
 
     def _missing_legacy(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """The same of the legacy endpoint, of which a walk that shows any bucket shows every metric."""
-        omitted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        omitted = set(self._store.query("ledger/omitted_metrics", walk=walk["walk"])["metric"])
         return sorted(omitted - set(metrics))
 
     def _missing_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
@@ -374,9 +376,9 @@ class HistoryRows:
         absent = [metric for metric in KNOWN_METRICS if metric not in metrics]
         if not absent:
             return []
-        contradicted = set(self._store.query("omitted_metrics", walk=walk["walk"])["metric"])
+        contradicted = set(self._store.query("ledger/omitted_metrics", walk=walk["walk"])["metric"])
         reporters = self._store.query(
-            "metric_reporters",
+            "ledger/metric_reporters",
             **organization,
             before=walk["period_start"],
             since=walk["period_start"] - timedelta(hours=24),
@@ -387,7 +389,7 @@ class HistoryRows:
                     "insert or ignore into missing_metric values ($organization, $metric, $since, $walk)",
                     {**organization, "metric": metric, "since": walk["first_sent_at"], "walk": walk["walk"]},
                 )
-        return sorted(self._store.query("missing_metrics", **organization)["metric"])
+        return sorted(self._store.query("ledger/missing_metrics", **organization)["metric"])
 
 
 def grain_fault(asked: int, answered: list[int]) -> str:

@@ -127,7 +127,7 @@ class InventoryRows:
             "delete from listed where organization = $organization and walk <> $walk",
             {"organization": organization, "walk": walk},
         )
-        listed = set(self._store.query("listed_projects", organization=organization)["project_id"])
+        listed = set(self._store.query("ledger/listed_projects", organization=organization)["project_id"])
         rows = []
         for project_id, shown in self._known_sightings(organization).items():
             row = dict(zip(_SHOWN, shown, strict=True))
@@ -183,7 +183,7 @@ class InventoryRows:
 
     def _known_sightings(self, organization: str) -> dict[str, tuple[Any, ...]]:
         if organization not in self._sightings:
-            latest = self._store.query("latest_sightings", organization=organization)
+            latest = self._store.query("ledger/latest_sightings", organization=organization)
             self._sightings[organization] = {
                 row[0]: row[1:] for row in latest.select("project_id", *_SHOWN).iter_rows()
             }
@@ -218,7 +218,9 @@ class InventoryRows:
         """What the pages before have shown, landed or not."""
         if waiting := self._branches.get((organization, project_id)):
             return waiting
-        rows = self._store.query("branch_size", organization=organization, project_id=project_id).iter_rows(named=True)
+        rows = self._store.query("ledger/branch_size", organization=organization, project_id=project_id).iter_rows(
+            named=True
+        )
         return next(rows, None)
 
 

@@ -34,11 +34,11 @@ class RowKeys:
         # As frames: DuckDB's own rows need one more package for a time with a zone.
         self._projects: dict[str, dict[str, int]] = {}
         self._last_project = 0
-        for organization, project_id, key in store.query("known_projects").iter_rows():
+        for organization, project_id, key in store.query("ledger/known_projects").iter_rows():
             self._projects.setdefault(organization, {})[project_id] = key
             self._last_project = max(self._last_project, key)
         self._periods: dict[tuple[str, str, str, datetime | None], tuple[int, datetime | None]] = {
-            row[:4]: (row[4], row[5]) for row in store.query("known_neon_periods").iter_rows()
+            row[:4]: (row[4], row[5]) for row in store.query("ledger/known_neon_periods").iter_rows()
         }
         self._new_projects: list[tuple[int, str, str]] = []
         self._new_periods: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []

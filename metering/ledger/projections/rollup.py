@@ -12,12 +12,12 @@ from metering.store.database import Store
 
 def roll_daily(store: Store, seq: int, at: datetime) -> None:
     """Sums what came since the last rollup, where that was on an earlier day."""
-    last = store.query("last_rollup", as_of_seq=seq).row(0, named=True)
+    last = store.query("billing/last_rollup", as_of_seq=seq).row(0, named=True)
     if last["rolled_at"] is None or floor_day(last["rolled_at"]) < floor_day(at):
         roll(store, seq, at, after=last["seq"])
 
 
 def roll(store: Store, seq: int, at: datetime, *, after: int) -> None:
     """Sums the observations of the records behind `after`, up to `seq`."""
-    store.insert_from("observation_day", "observations_by_day", after=after, seq=seq)
+    store.insert_from("observation_day", "ledger/observations_by_day", after=after, seq=seq)
     store.connection.execute("insert into rollup values ($seq, $at)", {"seq": seq, "at": at})

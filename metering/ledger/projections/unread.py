@@ -74,13 +74,13 @@ def certify(store: Store, walk: dict[str, Any], grain: int, window: Period) -> N
     Hours that an earlier walk certified for them stay known. Call it before the walk's own coverage is written.
     """
     organization = walk["organization"]
-    faults = list(store.query("unreadable_of_walk", walk=walk["walk"]).iter_rows())
+    faults = list(store.query("ledger/unreadable_of_walk", walk=walk["walk"]).iter_rows())
     older = [row for row in _open(store) if row["organization"] == organization and row["grain"] >= grain]
     if not faults and not older:
         return
     known = [
         Period(start=row["period_start"], end=row["period_end"])
-        for row in store.query("coverage_of", as_of_seq=LATEST, after=0).iter_rows(named=True)
+        for row in store.query("billing/coverage_of", as_of_seq=LATEST, after=0).iter_rows(named=True)
         if row["organization"] == organization and row["grain"] <= grain
     ]
     rows = []
@@ -98,7 +98,7 @@ def certify(store: Store, walk: dict[str, Any], grain: int, window: Period) -> N
 
 
 def _open(store: Store) -> Iterable[dict[str, Any]]:
-    return store.query("unread_hours", as_of_seq=LATEST).iter_rows(named=True)
+    return store.query("billing/unread_hours", as_of_seq=LATEST).iter_rows(named=True)
 
 
 def _period(row: dict[str, Any]) -> Period:
