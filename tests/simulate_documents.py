@@ -31,6 +31,7 @@ from metering.export.rendering import Wanted, render
 from metering.invoicing import close
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.close import BlockedError
+from metering.invoicing.closing import Closing, month_invoices
 from metering.invoicing.issued import invoice
 from metering.operations import verify
 from metering.sandbox.faults import Mishaps
@@ -94,7 +95,7 @@ class Platform:
         self.moments.append(self.now)
         return self.machine.poll().outcome
 
-    def close(self, waivers: Waivers = Waivers()) -> close.Closing:  # noqa: B008 - a constant
+    def close(self, waivers: Waivers = Waivers()) -> Closing:  # noqa: B008 - a constant
         return tick.close_typed(self.machine.books, self.machine.config, MONTH, self.now, waivers=waivers)
 
     def refusal(self, waivers: Waivers) -> dict[str, str]:
@@ -338,10 +339,10 @@ def nothing_changes(one: Platform, hours: dict, shown: Names, outcome: Outcome) 
     outcome.expect("exports", one.exports() == exports, True)
     finals = [{**json.loads(text), "status": "final"} for text in before]
     outcome.expect("invoice NUMBER", [invoice(store, number) for number in numbers] == finals, True)
-    listed = close.month_invoices(store, config, MONTH, one.now)["invoices"]
+    listed = month_invoices(store, config, MONTH, one.now)["invoices"]
     outcome.expect("invoices MONTH", listed == finals, True)
-    drafts = close.month_invoices(store, config, NOVEMBER, one.now)
-    outcome.expect("drafts made twice", close.month_invoices(store, config, NOVEMBER, one.now) == drafts, True)
+    drafts = month_invoices(store, config, NOVEMBER, one.now)
+    outcome.expect("drafts made twice", month_invoices(store, config, NOVEMBER, one.now) == drafts, True)
     adjusted = _adjusted(drafts["invoices"], billed, outcome)
     right = bills(one.plot.facts(later, shown))
     for customer in sorted(adjusted | right):

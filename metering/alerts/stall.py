@@ -11,9 +11,9 @@ from typing import Any
 
 from metering.alerts import recording
 from metering.config.models import Config
+from metering.core.patience import SLOTS
 from metering.core.period import HOUR, parse_time, rfc3339, slot_start
 from metering.ledger.ledger import Ledger
-from metering.polling.cycle import SLOTS
 
 Json = dict[str, Any]
 MOST_FAULTS = 5

@@ -8,9 +8,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metering.config.models import Config
 from metering.core.errors import UsageError
 from metering.core.meters import catalogue
 from metering.core.parties import Customer, Discount, Organization, Subscription
@@ -19,6 +18,9 @@ from metering.core.plans import Plan
 from metering.rating import segments
 from metering.rating.segments import Card
 from metering.store.database import Store
+
+if TYPE_CHECKING:
+    from metering.config.models import Config
 
 RULES = 2
 """The number of the rules that this version closes months by: what its figures mean. Documents closed under other rules
@@ -41,7 +43,7 @@ class Terms:
         return next(plan for plan in self.card.plans if plan.id == plan_id)
 
 
-def of(config: Config) -> Terms:
+def of(config: "Config") -> Terms:
     """The terms in force by a configuration."""
     return Terms(
         card=Card(

@@ -35,7 +35,7 @@ def quotas_plan(config_path: Path, form: str | None) -> None:
 @with_format
 def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form: str | None) -> None:
     """Makes Neon's quotas what the plans say; looks at each project before and after."""
-    from metering.cli.collecting import wiring
+    from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.provisioning import quotas as changing
     from metering.service import tick
@@ -73,7 +73,7 @@ def upgrade(  # noqa: PLR0913, PLR0917 - click hands over what was typed
     project: str, plan_id: str, transfer_to: str | None, force: bool, config_path: Path, form: str | None
 ) -> None:
     """Another plan for a project: transfer, then quotas, then its line in subscriptions.csv."""
-    from metering.cli.collecting import wiring
+    from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.provisioning import upgrade as upgrading
     from metering.service import tick as cycle

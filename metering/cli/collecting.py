@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from metering.core.stop import Stop
     from metering.polling.intake import Report
     from metering.service.logs import Log
-    from metering.service.tick import Tick, Wiring
+    from metering.service.tick import Tick
 
 
 @contextmanager
@@ -61,6 +61,7 @@ def shown_progress() -> Iterator[Callable[[str, int], None]]:
 def poll(config_path: Path, form: str | None) -> None:
     """One polling cycle now: inventory, history, quota counters."""
     config, clock = config_for_writing(config_path), business_clock()
+    from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.service import tick as cycle
 
@@ -77,6 +78,7 @@ def poll(config_path: Path, form: str | None) -> None:
 def backfill(start: str | None, end: str | None, config_path: Path, form: str | None) -> None:
     """Reads as far back as the API allows: hourly where it still can, daily and monthly beyond."""
     config, clock = config_for_writing(config_path), business_clock()
+    from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.service import tick as cycle
 
@@ -108,17 +110,10 @@ def tick(config_path: Path) -> None:
     finish(_tick_code(done))
 
 
-def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: "Stop | None" = None) -> "Wiring":
-    """The world around a cycle: in earnest, or a rehearsal by METERING_NOW."""
-    from metering.core.stop import Stop
-    from metering.service.tick import Wiring
-
-    return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)
-
-
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
     """A tick in a ledger of its own, its metrics written, and whoever waits for complete ticks told."""
     from metering.cli.money import report_formats, write_report
+    from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.operations import metrics
     from metering.reporting.write import FinalReportError

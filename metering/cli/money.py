@@ -15,7 +15,7 @@ from metering.core.period import Period, month_name, parse_month, rfc3339
 if TYPE_CHECKING:
     from metering.config.models import Config
     from metering.invoicing.blockers import Waivers
-    from metering.invoicing.close import Closing
+    from metering.invoicing.closing import Closing
     from metering.store.database import Store
 
 DEFAULT_FORMATS = {"html", "csv", "json"}

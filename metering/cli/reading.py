@@ -101,12 +101,12 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
 @with_format
 def invoices(month: str, config_path: Path, form: str | None) -> None:
     """The invoices of a month; drafts are computed for a month that is not closed."""
-    from metering.invoicing import close
+    from metering.invoicing.closing import month_invoices
     from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
-        document = close.month_invoices(found, config, parse_month(month, now), now)
+        document = month_invoices(found, config, parse_month(month, now), now)
     emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
 
 
@@ -141,7 +141,7 @@ def _write_invoice(
 ) -> None:
     from metering.core.files import write_whole
     from metering.invoicing.documents import invoice_pdf, page_writer
-    from metering.invoicing.printing import printable
+    from metering.invoicing.printable import printable
     from metering.rendering.typeset import Typesetter
 
     document, background = printable(found, config, number, business_clock()())

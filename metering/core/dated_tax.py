@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from metering.core.parties import Customer, DatedTax
+from metering.core.period import parse_time
 
 Json = dict[str, object]
 
@@ -61,3 +62,9 @@ def changes(customer: Customer | None, start: datetime, end: datetime) -> list[d
 def _key_at(customer: Customer, moment: datetime) -> Key | None:
     found = customer.tax_at(moment)
     return None if found is None else key_of(found)
+
+
+def last_instant(line: Line) -> datetime:
+    """The last instant of a line's period, which is half-open."""
+    start, end = parse_time(str(line["from"])), parse_time(str(line["to"]))
+    return max(start, end - INSTANT)

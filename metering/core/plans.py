@@ -1,12 +1,36 @@
 """Plans and their dated prices, as the configuration and the frozen pricing terms hold them. Pure."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, PlainValidator, model_validator
 
-from metering.core.quotas import QuotaName
-from metering.core.values import Count, Currency, Flag, Identifier, Markup, Moment, NotNegative, Positive, Text, named
+from metering.core.quotas import QUOTAS
+from metering.core.values import (
+    Count,
+    Currency,
+    Flag,
+    Identifier,
+    Markup,
+    Moment,
+    NotNegative,
+    Positive,
+    Text,
+    closest,
+    named,
+    one_line,
+    refuse,
+)
+
+
+def _quota_name(value: object) -> str:
+    name = one_line(value)
+    if name not in QUOTAS:
+        refuse("is not a known key", closest(name, tuple(QUOTAS)))
+    return name
+
+
+QuotaName = Annotated[str, PlainValidator(_quota_name)]
 
 
 class Tier(BaseModel, frozen=True, extra="forbid"):

@@ -2,22 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import PlainValidator
-
-from metering.core.values import closest, one_line, refuse
-
-
-def _quota_name(value: object) -> str:
-    name = one_line(value)
-    if name not in QUOTAS:
-        refuse("is not a known key", closest(name, tuple(QUOTAS)))
-    return name
-
-
-QuotaName = Annotated[str, PlainValidator(_quota_name)]
-
 
 EXCEEDED_PERCENT = 100
 

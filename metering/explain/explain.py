@@ -25,8 +25,9 @@ from metering.core.period import Period, month_name, month_of, parse_time, rfc33
 from metering.explain import cost, evidence, steps, text, time
 from metering.explain.steps import Run, Stretch
 from metering.explain.time import is_same_group, of_group
-from metering.invoicing import close, closed, corrections, discount, supplement, tax_cuts
+from metering.invoicing import closed, corrections, discount, supplement, tax_cuts
 from metering.invoicing import lines as invoice
+from metering.invoicing.closing import month_invoices
 from metering.invoicing.drafts import line_rates
 from metering.invoicing.remainder import billed_of, remainder
 from metering.invoicing.supplement import Supplement
@@ -66,7 +67,7 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
     store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
 ) -> Json:
     """The same of a customer's draft, by what is known now and the configuration as it stands."""
-    drafts = (one for one in close.month_invoices(store, config, period, now)["invoices"] if one["number"] is None)
+    drafts = (one for one in month_invoices(store, config, period, now)["invoices"] if one["number"] is None)
     document = next((one for one in drafts if one["customer"]["id"] == customer), None)
     if document is None:
         name = month_name(period)

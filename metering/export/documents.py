@@ -15,7 +15,7 @@ from metering.config.models import Config, SellerConfig
 from metering.core.errors import MeteringError
 from metering.core.parties import Customer
 from metering.core.period import month_name
-from metering.invoicing import close
+from metering.invoicing.closing import month_invoices
 from metering.invoicing.paper import Papers, papers
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ def book(
     """
     found = issued(month)
     if with_drafts:
-        found = close.month_invoices(month.store, config, month.period, month.now)["invoices"]
+        found = month_invoices(month.store, config, month.period, month.now)["invoices"]
     documents = [document for document in found if number in {None, document["number"]}]
     if number is not None and not documents:
         raise MeteringError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")

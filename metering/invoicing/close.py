@@ -5,9 +5,8 @@ A closing that would have to guess, or would leave out what somebody should be b
 others close.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -18,40 +17,17 @@ from metering.core.errors import IncompleteError, MeteringError
 from metering.core.period import Period, month_name, previous_month, rfc3339
 from metering.invoicing import alarms, blockers, corrections, holds, paper, readiness, unbilled
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
+from metering.invoicing.closing import Closing, by_customer, closing_of, given, pending_customers
 from metering.invoicing.corrections import Corrections
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.holds import Issued, Unknown
-from metering.invoicing.issued import Json, issued_in, stands
+from metering.invoicing.issued import Json, issued_in, stands, written
 from metering.invoicing.supplement import Supplement, supplements
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
 NOBODY: Mapping[str, str] = {}
 NOTHING_WAIVED = {"allow_incomplete": None, "allow_unassigned": None, "closed_by": "typed"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Closing:
-    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
-
-    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything;
-    `gone_unseen` counts projects billed under their own ids because they were gone before anybody looked. Of a
-    rehearsal only: `differences`, totals beside those of the
-    month before, and `blocked_by`, why it would not close.
-    """
-
-    month: Period
-    invoices: Sequence[Json]
-    issued: list[str]
-    parked: dict[str, str]
-    unassigned: list[Json]
-    unpriced: list[Json]
-    not_billed: list[Json] = field(default_factory=list)
-    gone_unseen: int = 0
-    waivers: Waivers = NO_WAIVERS
-    is_new: bool = False
-    differences: list[Json] = field(default_factory=list)
-    blocked_by: list[Reason] = field(default_factory=list)
 
 
 class BlockedError(IncompleteError):
@@ -122,14 +98,14 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     decision = _decide(ledger.store, config, period, now, seq, waivers, release, is_by_itself=is_by_itself)
     month, pending = decision.month, decision.pending
     if decision.is_done:
-        return _closing_of(month)
+        return closing_of(month)
     if decision.reasons:
         raise BlockedError(period, decision.reasons)
     drafts, parked = decision.drafts_and_parked
     if pending is not None and not drafts and _is_as_parked(month, pending, parked):
-        return _closing_of(month)
+        return closing_of(month)
     numbers = _record(ledger, decision)
-    return replace(_closing_of(month, numbers), is_new=True)
+    return replace(closing_of(month, numbers), is_new=True)
 
 
 def supplement(ledger: Ledger, config: Config, period: Period, now: datetime) -> Closing:
@@ -140,15 +116,15 @@ def supplement(ledger: Ledger, config: Config, period: Period, now: datetime) ->
     """
     found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
     numbers = [number for one in found for number in _record_supplement(ledger, config, one)]
-    return replace(_closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
+    return replace(closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
 
 
 def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
     """What `supplement` would issue; writes nothing."""
     found = _supplements(store, config, period, now, LATEST)
-    stored = _closing_of(_today(store, config, period, now))
+    stored = closing_of(_today(store, config, period, now))
     drafts = [draft for one in found for draft in one.drafts]
-    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=_customer))
+    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=by_customer))
 
 
 def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
@@ -192,7 +168,7 @@ def rehearse(  # noqa: PLR0913 - the same choices as of a closing
 ) -> Closing:
     """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
     decision = _decide(store, config, period, now, as_of_seq, waivers, release)
-    return _closing_of(decision.month) if decision.is_done else _rehearsed(decision)
+    return closing_of(decision.month) if decision.is_done else _rehearsed(decision)
 
 
 def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
@@ -212,19 +188,9 @@ def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
         config=config,
         waivers=given(store, period, waivers),
         release=release,
-        pending=_released(month, release) if release else _pending(store, month),
+        pending=_released(month, release) if release else pending_customers(store, month),
         is_by_itself=is_by_itself,
     )
-
-
-def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
-    """The reasons given now, else those of the month's closings, the last ones first."""
-    for row in reversed(store.query("invoicing/closing_facts", month=month_name(period)).to_dicts()):
-        waivers = Waivers(
-            incomplete=waivers.incomplete or row["allow_incomplete"],
-            unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
-        )
-    return waivers
 
 
 def _record(ledger: Ledger, decision: _Decision) -> list[str]:
@@ -255,9 +221,9 @@ def _journal(  # noqa: PLR0913 - what a record is made of
     facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
     facts["gone_unseen"] = str(len(month.gone_unseen))
     told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
-    head = _text({**told, "facts": facts, "invoices": []})
+    head = written({**told, "facts": facts, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
-    texts = [_text(drafts.pop()) for _ in numbers]
+    texts = [written(drafts.pop()) for _ in numbers]
     ledger.record(
         "close",
         {
@@ -275,44 +241,11 @@ def _journal(  # noqa: PLR0913 - what a record is made of
     return numbers
 
 
-def _text(document: Json) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
-    """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
-    waiting = _pending(store, month)
-    drafts: list[Json] = []
-    parked: dict[str, str] = {}
-    if waiting is None or waiting:
-        due = corrections.shown(month)
-        drafts = draft_invoices(month, due.lines, due.currencies, due.billed)
-        parked = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
-    if waiting is None:
-        shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
-    else:
-        closing = _closing_of(month)
-        parked = closing.parked
-        drafts = [draft for draft in drafts if draft["customer"]["id"] in waiting]
-        shown = {
-            "invoices": sorted([*closing.invoices, *drafts], key=_customer),
-            "unassigned": closing.unassigned,
-            "unpriced": closing.unpriced,
-        }
-    listed = [{"customer": name, "reason": reason} for name, reason in sorted(parked.items())]
-    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
-
-
-def _customer(document: Json) -> tuple[str, str]:
-    return document["customer"]["id"], document["number"] or ""
-
-
 def _rehearsed(decision: _Decision) -> Closing:
     """What a closing would do, beside the month before."""
     month = decision.month
     drafts, parked = decision.drafts_and_parked
-    would_be = sorted([*_closing_of(month).invoices, *drafts], key=_customer)
+    would_be = sorted([*closing_of(month).invoices, *drafts], key=by_customer)
     before = issued_in(month.store, previous_month(month.period.start))
     return Closing(
         month=month.period,
@@ -327,32 +260,6 @@ def _rehearsed(decision: _Decision) -> Closing:
         differences=holds.differences([row for row in would_be if stands(row)], [row for row in before if stands(row)]),
         blocked_by=decision.reasons,
     )
-
-
-def _closing_of(month: Month, issued: list[str] | None = None) -> Closing:
-    """The month as the store has it closed; `issued` are the numbers that are new."""
-    name = month_name(month.period)
-    facts = month.store.query("invoicing/closing_facts", month=name)
-    known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
-    return Closing(
-        month=month.period,
-        invoices=issued_in(month.store, month.period),
-        issued=issued or [],
-        parked=dict(month.store.query("invoicing/parked", month=name).iter_rows()),
-        unassigned=known["unassigned"],
-        unpriced=known["unpriced"],
-        not_billed=known.get("not_billed", []),
-        gone_unseen=int(known.get("gone_unseen", 0)),
-        waivers=given(month.store, month.period),
-    )
-
-
-def _pending(store: Store, month: Month) -> set[str] | None:
-    """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
-    name = month_name(month.period)
-    if store.query("invoicing/closing_facts", month=name).is_empty():
-        return None
-    return set(store.query("invoicing/pending_customers", month=name)["customer"])
 
 
 def _released(month: Month, release: Mapping[str, str]) -> set[str]:
@@ -403,11 +310,3 @@ def _numbers(store: Store, config: Config, drafts: Collection[Json], now: dateti
         draft["status"] = "final"
         draft["issued_at"], draft["due_at"] = rfc3339(now), due_at
     return series, positions
-
-
-def frozen_invoice(draft: Json | None, issued: Json) -> str:
-    """The document that a draft becomes when it is issued as `issued` was; what `verify` compares byte by byte."""
-    if draft is None:
-        return ""
-    given = {name: issued[name] for name in ("number", "status", "issued_at", "due_at")}
-    return _text({**draft, **given}).decode()

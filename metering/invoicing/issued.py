@@ -76,3 +76,16 @@ def lines_of(invoices: Iterable[Row]) -> Iterator[dict[str, Any]]:
     for invoice in counted(invoices):
         for line in tax.lines_before_tax(invoice):
             yield {**line, "customer": invoice["customer"]["id"], "currency": invoice["currency"]}
+
+
+def written(document: Json) -> bytes:
+    """A document as it is frozen."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def frozen_invoice(draft: Json | None, issued: Json) -> str:
+    """The document that a draft becomes when it is issued as `issued` was; what `verify` compares byte by byte."""
+    if draft is None:
+        return ""
+    given = {name: issued[name] for name in ("number", "status", "issued_at", "due_at")}
+    return written({**draft, **given}).decode()

@@ -7,29 +7,18 @@ from functools import cache
 
 import polars as pl
 
-from metering.billing import profile, terms
+from metering.billing import profile
 from metering.billing.month import Month
 from metering.billing.usage_document import usage_json
 from metering.config.models import Config
 from metering.core.money import quantity_text
-from metering.core.period import DAY, Period, parse_time
-from metering.core.rows import Json, Row, Table, every_day
-from metering.invoicing import close, tax
-from metering.invoicing.issued import invoice
+from metering.core.period import DAY
+from metering.core.rows import Row, Table, every_day
+from metering.invoicing import tax
 from metering.invoicing.paper import Paper, Papers, papers
 from metering.invoicing.sheet import Background, own_usage
-from metering.store.database import Store
 
 _OWNED = ("project_id", "metric", "customer", "meter")
-
-
-def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:
-    """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
-    found = invoice(store, number)
-    start, end = (parse_time(found["period"][name]) for name in ("start", "end"))
-    period = Period(start=start, end=end)
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
-    return found, background(month, config, close.month_invoices(store, config, period, now)["invoices"])
 
 
 def background(month: Month, config: Config, invoices: Sequence[Row], known: Papers | None = None) -> Background:

@@ -6,13 +6,11 @@ whether a tax is due at all: that is the customer's row to say.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from fractions import Fraction
 
-from metering.core.dated_tax import COLUMNS, INSTANT, Json, Key, Line, columns_of, key
+from metering.core.dated_tax import COLUMNS, Json, Key, Line, columns_of, key, last_instant
 from metering.core.money import Rounding, amount_text, apportioned, minor_units, parse_amount, round_amount
 from metering.core.parties import Customer, DatedTax
-from metering.core.period import parse_time
 
 UNTAXED = {
     "E": "Exempt from tax",
@@ -42,12 +40,6 @@ def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
     if customer is None:
         return None
     return customer.tax_at(last_instant(line)) if customer.dated else customer.taxes[0]
-
-
-def last_instant(line: Line) -> datetime:
-    """The last instant of a line's period, which is half-open."""
-    start, end = parse_time(str(line["from"])), parse_time(str(line["to"]))
-    return max(start, end - INSTANT)
 
 
 def said(line: Line) -> Json:

@@ -10,11 +10,10 @@ from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 
-from metering.core.dated_tax import changes
+from metering.core.dated_tax import changes, last_instant
 from metering.core.money import amount_text, largest_remainder, parse_amount, quantity_text
 from metering.core.parties import Customer
 from metering.core.period import parse_time, rfc3339
-from metering.invoicing.tax import last_instant
 
 Json = dict[str, object]
 Line = Mapping[str, object]

@@ -19,8 +19,8 @@ from metering.core.errors import JournalDamagedError
 from metering.core.files import data_directory
 from metering.core.period import month_of, parse_time
 from metering.invoicing import corrections, supplement
-from metering.invoicing.close import frozen_invoice
 from metering.invoicing.drafts import draft_invoices
+from metering.invoicing.issued import frozen_invoice
 from metering.invoicing.voiding import credit_note
 from metering.ledger import landing, ledger
 from metering.store import checkpoint, database, journal, lock

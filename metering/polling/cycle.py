@@ -6,13 +6,13 @@ again.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from metering.config.models import Config, ScheduleConfig
 from metering.core.errors import CredentialsError
 from metering.core.parties import Organization
-from metering.core.period import HOUR, Period, floor_day, floor_month, rfc3339
+from metering.core.period import Period, floor_day, floor_month, rfc3339
 from metering.core.secrets import Secret
 from metering.core.secrets import secret as key_of
 from metering.core.stop import Stop
@@ -24,10 +24,6 @@ from metering.polling.intake import Intake, Report
 from metering.store.database import Store
 from metering.usage.coverage import Certified, certified_of
 from metering.usage.windows import HOURLY_REACH_HOURS, Wanted, Window, not_to_renew, windows
-
-SLOTS = 3
-"""So many slots without a complete cycle are a stall, where they last an hour or more."""
-
 
 Wants = Callable[[Organization, Certified], Wanted]
 
@@ -176,8 +172,3 @@ def wanted_by_backfill(store: Store, start: datetime, end: datetime | None, now:
         return Wanted(since=start, until=end, sweep=end is None, known=known)
 
     return wanted
-
-
-def patience(poll_minutes: int) -> timedelta:
-    """How old the last complete cycle of a healthy service may be."""
-    return SLOTS * timedelta(minutes=poll_minutes) + HOUR

@@ -14,8 +14,9 @@ from metering.core.files import write_whole
 from metering.core.money import quantity_text
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
 from metering.core.rows import Json
-from metering.invoicing import close, outlook, unbilled
+from metering.invoicing import closing, outlook, unbilled
 from metering.invoicing.blockers import Waivers
+from metering.invoicing.closing import month_invoices
 from metering.invoicing.paper import papers
 from metering.invoicing.printing import background
 from metering.invoicing.rated_month import RatedMonth
@@ -61,11 +62,11 @@ def _reconciliation_file(config: Config, period: Period) -> Path:
 
 
 def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
-    """All that the report is made from; `shown` is what `close.month_invoices` gives, where it is known already."""
+    """All that the report is made from; `shown` is what `month_invoices` gives, where it is known already."""
     month = RatedMonth(store=store, config=config, period=period, now=now).whole
     earlier = previous_month(period.start)
     before = RatedMonth(store=store, config=config, period=earlier, now=now).whole
-    shown = shown or close.month_invoices(store, config, period, now)
+    shown = shown or month_invoices(store, config, period, now)
     used = usage_json(month)
     is_running = month_of(now) == period
     return Facts(
@@ -73,7 +74,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         as_of=now,
         seller=papers(store, config, period).seller.model_dump(),
         invoices=shown["invoices"],
-        previous_invoices=close.month_invoices(store, config, earlier, now)["invoices"],
+        previous_invoices=month_invoices(store, config, earlier, now)["invoices"],
         usage=used["usage"],
         previous_usage=usage_json(before)["usage"],
         coverage=used["coverage"],
@@ -92,7 +93,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         reconciliation=_reconciliation(config, period),
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
         is_closed=not store.query("invoicing/closing_facts", month=month_name(period)).is_empty(),
-        accepted=_accepted(close.given(store, period)),
+        accepted=_accepted(closing.given(store, period)),
     )
 
 

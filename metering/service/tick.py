@@ -16,6 +16,7 @@ from metering.core.secrets import Secret
 from metering.core.stop import Stop
 from metering.invoicing import alarms, close
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
+from metering.invoicing.closing import Closing
 from metering.invoicing.issued import issued_in
 from metering.ledger.ledger import Ledger
 from metering.neon.client import Neon
@@ -185,14 +186,14 @@ def close_typed(  # noqa: PLR0913 - the options of the command
     *,
     waivers: Waivers = NO_WAIVERS,
     release: Mapping[str, str] = close.NOBODY,
-) -> close.Closing:
+) -> Closing:
     """What `close MONTH` does: closes the month and queues the news of its invoices."""
     closing = close.close(ledger, config, month, now, waivers=waivers, release=release)
     announce_invoices(ledger, config, closing.invoices, now)
     return closing
 
 
-def supplement_typed(ledger: Ledger, config: Config, month: Period, now: datetime) -> close.Closing:
+def supplement_typed(ledger: Ledger, config: Config, month: Period, now: datetime) -> Closing:
     """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
     closing = close.supplement(ledger, config, month, now)
     announce_invoices(ledger, config, closing.invoices, now)

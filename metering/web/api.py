@@ -19,9 +19,9 @@ from metering.core.text import visible
 from metering.invoicing.issued import invoice as issued_invoice
 from metering.rating import segments
 from metering.web import openapi
-from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, NotFoundError, status_of
-from metering.web.edition import Edition, MonthFigures
-from metering.web.pages import draft_explanation, explanation
+from metering.web.asked import draft_explanation, explanation
+from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, status_of
+from metering.web.edition import Edition, MonthFigures, NotFoundError
 
 Document = Mapping[str, Any]
 REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")

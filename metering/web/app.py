@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 
 from metering.core.errors import MeteringError
 from metering.web import api, pages, pages_own, pages_state
-from metering.web.desk import ASSETS, Desk, NotFoundError, asset
+from metering.web.desk import ASSETS, Desk, asset
+from metering.web.edition import NotFoundError
 from metering.web.guard import Guard
 
 Page = Callable[[Desk, Request], Response]

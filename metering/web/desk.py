@@ -16,14 +16,14 @@ from starlette.responses import HTMLResponse, Response
 
 from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError, UsageError
 from metering.core.files import data_directory
+from metering.core.patience import patience
 from metering.core.period import parse_time
 from metering.core.secrets import Secret
-from metering.polling.cycle import patience
 from metering.rendering import charts
 from metering.rendering.figures import printed_moment
 from metering.rendering.templates import environment
 from metering.web import download, tables
-from metering.web.edition import Edition, Editions
+from metering.web.edition import Edition, Editions, NotFoundError
 from metering.web.guard import Access
 from metering.web.listing import Listing, Sheet, listing
 
@@ -49,10 +49,6 @@ MENU = (
 
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}|current|previous")
-
-
-class NotFoundError(MeteringError):
-    """What an address names does not exist: a 404."""
 
 
 @cache

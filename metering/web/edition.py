@@ -22,8 +22,8 @@ from metering.core.errors import MeteringError
 from metering.core.ids import canonical
 from metering.core.period import Period, month_name, month_of, parse_month, rfc3339
 from metering.core.rows import Row, Table, grouped
-from metering.invoicing import close
 from metering.invoicing import outlook as month_outlook
+from metering.invoicing.closing import month_invoices
 from metering.invoicing.rated_month import RatedMonth
 from metering.ledger.alert_log import attempts as alert_log_attempts
 from metering.ledger.alert_log import log
@@ -74,6 +74,10 @@ def _in_background(work: Callable[[], Found], name: str) -> "Future[Found]":
 
     threading.Thread(target=run, daemon=True, name=name).start()
     return future
+
+
+class NotFoundError(MeteringError):
+    """What an address names does not exist: a 404."""
 
 
 class Once(Generic[Found]):
@@ -305,7 +309,7 @@ class MonthFigures:
     @Once
     def invoices(self) -> Row:
         """What `invoices` prints."""
-        return close.month_invoices(self.edition.store, self.edition.config, self.period, self.edition.now)
+        return month_invoices(self.edition.store, self.edition.config, self.period, self.edition.now)
 
     @Once
     def projects(self) -> Table:

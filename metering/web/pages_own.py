@@ -11,8 +11,8 @@ from starlette.responses import Response
 from metering.core.errors import MeteringError
 from metering.core.rows import Row
 from metering.web import links, rows
+from metering.web.asked import customer_name, month_of, usage
 from metering.web.desk import Desk
-from metering.web.pages import customer_name, month_of, usage
 
 OVER = "This link is not valid, or no longer."
 

@@ -19,8 +19,8 @@ from metering.core.rows import Row
 from metering.store import journal
 from metering.store.journal import JOURNAL
 from metering.web import tables
-from metering.web.desk import Desk, NotFoundError
-from metering.web.edition import Edition
+from metering.web.desk import Desk
+from metering.web.edition import Edition, NotFoundError
 from metering.web.listing import Sheet
 
 LONGEST_PAGE = 200_000

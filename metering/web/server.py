@@ -21,9 +21,9 @@ from starlette.types import ASGIApp
 from metering.config.models import Config
 from metering.core.addresses import listen_parts
 from metering.core.errors import MeteringError
+from metering.core.patience import patience as cycle_patience
 from metering.core.period import rfc3339
 from metering.operations import metrics
-from metering.polling.cycle import patience as cycle_patience
 from metering.store import database as door
 
 Json = dict[str, Any]

@@ -25,6 +25,7 @@ from metering.explain import explain
 from metering.export import rendering
 from metering.invoicing import close, outlook
 from metering.invoicing.blockers import Waivers
+from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import issued_in
 from metering.invoicing.rated_month import RatedMonth
 from metering.invoicing.voiding import void
@@ -74,7 +75,7 @@ def costs(found):
 def amounts(found):
     """(customer, amount) of every line of September's drafts."""
     with database.open_reader(found.store.directory) as reader:
-        drafts = close.month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
+        drafts = month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
     return [(draft["customer"]["id"], line["amount"]) for draft in drafts for line in draft["lines"]]
 
 
@@ -139,7 +140,7 @@ def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began
     found = september(tmp_path, {"a": {"2026-09-10T14": TEN_HOURS}}, plans=(MARKED_UP,), created="2026-09-10T14:30")
     with database.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
-        [draft] = close.month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
+        [draft] = month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
         [line] = [line for line in draft["lines"] if line["kind"] == "usage"]
         told = explain.of_draft(month, draft, line["key"])
 

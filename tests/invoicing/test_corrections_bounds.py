@@ -8,7 +8,7 @@ import pytest
 from metering.explain import explain
 from metering.invoicing import sheet as invoice_sheet
 from metering.invoicing.blockers import Waivers
-from metering.invoicing.printing import printable
+from metering.invoicing.printable import printable
 from tests.support.card import plan, price, subscription
 from tests.support.pages_of import Books, books, moment
 

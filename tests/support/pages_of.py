@@ -18,7 +18,7 @@ from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.period import Period, month_of, parse_month, rfc3339
 from metering.core.plans import Plan
 from metering.invoicing import close
-from metering.invoicing.close import Closing
+from metering.invoicing.closing import Closing, month_invoices
 from metering.invoicing.voiding import void as voiding_void
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.operations import verify
@@ -123,7 +123,7 @@ class Books:
         none = {"grain": None, "period_start": None, "period_end": None}
         self.ledger.record("walk", {**none, **head, "first_sent_at": sent_at, "kind": "", "reason": ""})
 
-    def rehearse(self, name: str) -> close.Closing:
+    def rehearse(self, name: str) -> Closing:
         """What `close MONTH --dry-run` does."""
         return close.rehearse(self.ledger.store, self.config, month(name), self.now)
 
@@ -145,7 +145,7 @@ class Books:
 
     def shown(self, name: str) -> Json:
         """What `invoices MONTH` prints."""
-        return close.month_invoices(self.ledger.store, self.config, month(name), self.now)
+        return month_invoices(self.ledger.store, self.config, month(name), self.now)
 
     def invoice(self, name: str, customer: str) -> Json:
         """The customer's one invoice or draft of the month that stands."""

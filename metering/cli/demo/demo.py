@@ -31,7 +31,7 @@ from metering.core.period import previous_month, rfc3339
 from metering.core.plans import Plan, Price
 from metering.core.secrets import Secret
 from metering.core.secrets import secret as secrets_secret
-from metering.invoicing import close
+from metering.invoicing.closing import month_invoices
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.quotas import status
 from metering.rating import segments
@@ -195,7 +195,7 @@ def _whole(report: Any) -> Any:
 
 def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
     found, store, period, received = stage.config, month.store, month.period, stage.received
-    invoices = close.month_invoices(store, found, period, month.now)["invoices"]
+    invoices = month_invoices(store, found, period, month.now)["invoices"]
     quotas = status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
     metered = truth_table(stage.served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}

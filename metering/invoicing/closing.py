@@ -1,0 +1,109 @@
+"""A month as it is closed: its documents, who is parked, what was left out and by whose leave.
+
+Drafts where it is not closed, or not for everybody. Reads the store, writes nothing; must not decide a closing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from metering.billing import terms as terms_of_month
+from metering.billing.month import Month
+from metering.config.models import Config
+from metering.core.period import Period, month_name, rfc3339
+from metering.invoicing import corrections
+from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
+from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
+from metering.invoicing.issued import Json, issued_in
+from metering.store.database import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
+
+    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything;
+    `gone_unseen` counts projects billed under their own ids because they were gone before anybody looked. Of a
+    rehearsal only: `differences`, totals beside those of the
+    month before, and `blocked_by`, why it would not close.
+    """
+
+    month: Period
+    invoices: Sequence[Json]
+    issued: list[str]
+    parked: dict[str, str]
+    unassigned: list[Json]
+    unpriced: list[Json]
+    not_billed: list[Json] = field(default_factory=list)
+    gone_unseen: int = 0
+    waivers: Waivers = NO_WAIVERS
+    is_new: bool = False
+    differences: list[Json] = field(default_factory=list)
+    blocked_by: list[Reason] = field(default_factory=list)
+
+
+def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
+    """The reasons given now, else those of the month's closings, the last ones first."""
+    for row in reversed(store.query("invoicing/closing_facts", month=month_name(period)).to_dicts()):
+        waivers = Waivers(
+            incomplete=waivers.incomplete or row["allow_incomplete"],
+            unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
+        )
+    return waivers
+
+
+def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
+    """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
+    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+    waiting = pending_customers(store, month)
+    drafts: list[Json] = []
+    parked: dict[str, str] = {}
+    if waiting is None or waiting:
+        due = corrections.shown(month)
+        drafts = draft_invoices(month, due.lines, due.currencies, due.billed)
+        parked = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
+    if waiting is None:
+        shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
+    else:
+        closing = closing_of(month)
+        parked = closing.parked
+        drafts = [draft for draft in drafts if draft["customer"]["id"] in waiting]
+        shown = {
+            "invoices": sorted([*closing.invoices, *drafts], key=by_customer),
+            "unassigned": closing.unassigned,
+            "unpriced": closing.unpriced,
+        }
+    listed = [{"customer": name, "reason": reason} for name, reason in sorted(parked.items())]
+    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
+
+
+def by_customer(document: Json) -> tuple[str, str]:
+    """What a month's documents are sorted by."""
+    return document["customer"]["id"], document["number"] or ""
+
+
+def closing_of(month: Month, issued: list[str] | None = None) -> Closing:
+    """The month as the store has it closed; `issued` are the numbers that are new."""
+    name = month_name(month.period)
+    facts = month.store.query("invoicing/closing_facts", month=name)
+    known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
+    return Closing(
+        month=month.period,
+        invoices=issued_in(month.store, month.period),
+        issued=issued or [],
+        parked=dict(month.store.query("invoicing/parked", month=name).iter_rows()),
+        unassigned=known["unassigned"],
+        unpriced=known["unpriced"],
+        not_billed=known.get("not_billed", []),
+        gone_unseen=int(known.get("gone_unseen", 0)),
+        waivers=given(month.store, month.period),
+    )
+
+
+def pending_customers(store: Store, month: Month) -> set[str] | None:
+    """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
+    name = month_name(month.period)
+    if store.query("invoicing/closing_facts", month=name).is_empty():
+        return None
+    return set(store.query("invoicing/pending_customers", month=name)["customer"])

@@ -1,0 +1,105 @@
+"""What an address asks an edition for: a month, a customer's name, usage by day or hour, a draft, an explanation.
+
+Knows the words of addresses. Must not know how anything looks.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from starlette.requests import Request
+
+from metering.billing import profile as month_profile
+from metering.billing.month import Month
+from metering.core.errors import MeteringError, UsageError
+from metering.core.period import DAY, Period, floor_day, parse_time
+from metering.core.rows import Row, Table
+from metering.explain import explain
+from metering.store.database import Store
+from metering.web.edition import Edition, MonthFigures, NotFoundError
+
+
+def month_of(request: Request, edition: Edition) -> MonthFigures:
+    """The month that the address names, else the running one. Raises NotFoundError where nothing is known of it."""
+    text = request.query_params.get("month") or "current"
+    try:
+        found = edition.month(text)
+    except UsageError as error:
+        raise NotFoundError(f"{error}.", hint="Choose a month from the list.") from None
+    if found.name not in edition.months:
+        raise NotFoundError(f"Nothing is known of {found.name}.", hint="Choose a month from the list.")
+    return found
+
+
+def customer_name(edition: Edition, documents: Sequence[Row], customer: str) -> str:
+    """What the customer is called."""
+    return documents[0]["customer"]["name"] if documents else edition.customer_names.get(customer, customer)
+
+
+def usage(request: Request, edition: Edition, month: MonthFigures, projects: list[str]) -> dict[str, Any]:
+    """`profile` by day, or with `day` in the address by the hours of it; and the days to go to."""
+    gaps = month.report["coverage"]["gaps"]
+    day = _day(request, month)
+    key = ("usage", month.name, tuple(projects), day)
+
+    def work(_: object) -> Table:
+        if day is None:
+            return month_profile.by_day(month.month, projects, gaps)
+        return month_profile.by_hour(month.month, projects, day, gaps)
+
+    first, last = month.period.start, floor_day(min(month.period.end, edition.now) - timedelta(microseconds=1))
+    profile = edition.ask(key, work)
+    return {
+        "profile": [{**row, "days": [{**slot, "day": slot["start"][:10]} for slot in row["slots"]]} for row in profile],
+        "first_day": f"{first:%Y-%m-%d}",
+        "last_day": f"{last:%Y-%m-%d}",
+        "day": day and f"{day.start:%Y-%m-%d}",
+        "day_before": f"{day.start - DAY:%Y-%m-%d}" if day and day.start > first else None,
+        "day_after": f"{day.end:%Y-%m-%d}" if day and day.start < last else None,
+        "days_in_month": month.report["report"]["days"],
+    }
+
+
+def _day(request: Request, month: MonthFigures) -> Period | None:
+    text = request.query_params.get("day")
+    if not text:
+        return None
+    try:
+        start = parse_time(f"{text}T00:00:00Z")
+    except ValueError:
+        raise NotFoundError(f"{text[:40]!r} is not a day.", hint="Write it as 2026-10-05.") from None
+    if not month.period.contains(start):
+        raise NotFoundError(f"{text[:40]} is not in {month.name}.", hint="Choose its month first.")
+    return Period(start=start, end=start + DAY)
+
+
+def explanation(edition: Edition, number: str, line: str | None) -> Row:
+    """What `explain` prints. Raises NotFoundError for what was never issued."""
+    try:
+        return edition.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
+    except MeteringError as error:
+        raise NotFoundError(f"{error}.", hint=error.hint) from None
+
+
+def draft_explanation(edition: Edition, month: MonthFigures, customer: str, line: str | None) -> Row:
+    """What `explain --month` prints. Raises NotFoundError for a draft or a line that there is not."""
+    document = draft(month, customer)
+
+    def work(store: Store) -> Row:
+        fresh = Month(store=store, terms=edition.terms, period=month.period, now=edition.now)
+        return explain.of_draft(fresh, dict(document), line)
+
+    try:
+        return edition.ask(("explain", month.name, customer, line), work)
+    except MeteringError as error:
+        raise NotFoundError(f"{error}.", hint=error.hint) from None
+
+
+def draft(month: MonthFigures, customer: str) -> Row:
+    """A customer's draft. Raises NotFoundError where there is none."""
+    found = next((row for row in month.documents.get(customer, []) if row["number"] is None), None)
+    if found is None:
+        raise NotFoundError(
+            f"There is no draft for {customer[:100]!r} in {month.name}.", hint="See the list of invoices."
+        )
+    return found
