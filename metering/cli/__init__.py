@@ -24,6 +24,9 @@ from metering.cli import (
 )
 from metering.core.errors import DISK_HINT, MeteringError
 
+__all__ = ["main"]
+
+
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 

@@ -3,3 +3,5 @@
 `documents` reads what is exported and `shares` splits it to the cent; the formats turn that into text or bytes and open
 nothing. Only `sending` writes: to Stripe, and to the ledger.
 """
+
+__all__ = ["rendering", "sending", "stripe_api"]

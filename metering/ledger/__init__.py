@@ -1,1 +1,6 @@
-"""Package docstring missing."""
+"""Keeps journal and store equal: appends a record, then projects it into rows, live and in a rebuild alike.
+
+Every record kind has one projection. Must not know prices or what is done with the rows.
+"""
+
+__all__ = ["alarms", "alert_log", "landing", "ledger", "projections"]

@@ -1,1 +1,6 @@
-"""Package docstring missing."""
+"""What is due at a moment, one job after another: poll, backfill, tick, run, check.
+
+Puts packages together. Must not compute figures.
+"""
+
+__all__ = ["check", "check_references", "logs", "run", "tick"]

@@ -3,3 +3,5 @@
 `app` puts it together, `guard` says who may look, `edition` computes each figure once per snapshot, `tables` says which
 columns a list has and `listing` what of it is shown, `pages` and `api` answer. Nothing here adds anything up.
 """
+
+__all__ = ["app", "desk", "edition", "guard", "links", "server"]
