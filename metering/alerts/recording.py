@@ -66,7 +66,7 @@ def body(kind: str, data: Mapping[str, Any], now: datetime) -> str:
 
 
 def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[str, Any]:
-    """Write the `data` of a quota event (contract 5.5), with names of any length clipped."""
+    """Write the `data` of a quota event, with names of any length clipped."""
     row, key = crossing.row, crossing.key
     customer = row["customer"]
     name = None if customer is None else customer_names.get(str(customer), str(customer))

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
-    """What `usage` prints: contract section 3. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
+    """What `usage` prints. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
     rows, keys = month.sums, ["organization", "project_id"]
     if project is not None:
         rows = rows.filter(pl.col("project_id") == project)

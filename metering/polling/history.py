@@ -88,7 +88,7 @@ class History:
         window: Window,
         forgiven: frozenset[int],
     ) -> MeteringError | None:
-        """Asks for all metrics; where Neon refuses the list, for fewer (facts 12)."""
+        """Asks for all metrics; where Neon refuses the list, for fewer."""
         error: MeteringError | None = None
         for number, metrics in enumerate(self.lists, start=1):
             asked = Asked(

@@ -22,7 +22,7 @@ _HISTORY_OF = {
     "public_network_transfer_bytes": "data_transfer_bytes",
     "private_network_transfer_bytes": "data_transfer_bytes",
 }
-"""Metric -> the quota that counts the same thing (facts 6)."""
+"""Metric -> the quota that counts the same thing."""
 
 
 def quota_rows(  # noqa: PLR0913 - what is shown is two choices

@@ -2,7 +2,7 @@
 
 A row of usage is a stretch [start, end) with a value: one bucket, or many summed where nothing inside them makes a
 difference. It belongs to what is in force at its start, and where nothing is, to the first that begins inside it
-(contract 5.3). Pure: frames in, frames out.
+. Pure: frames in, frames out.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Which hours are certified, which timeframes therefore count, what is still owed, and what to ask Neon for next.
 
-Pure: periods in, periods out; `now` is a parameter. The rules are contract 5.2: a day counts from its hourly buckets
+Pure: periods in, periods out; `now` is a parameter. A day counts from its hourly buckets
 where all its hours are certified hourly, else from its daily bucket where that is certified; a month whose days are
 not all known that way counts from its monthly bucket where that is certified.
 """

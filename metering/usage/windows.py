@@ -65,7 +65,7 @@ def _reaches(now: datetime) -> tuple[datetime, datetime, datetime]:
 
 
 def windows(certified: Certified, wanted: Wanted, now: datetime) -> list[Window]:
-    """The walks that heal what can still be healed, the finest grain first (facts 4.1: 168 h, 60 days, a year)."""
+    """The walks that heal what can still be healed, the finest grain first (168 h, 60 days, a year)."""
     out = []
     certified = certified if wanted.known is None else wanted.known
     earliest_hour, earliest_day, earliest_month = _reaches(now)
