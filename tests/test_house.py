@@ -311,8 +311,8 @@ def test_the_longest_way_down_becomes_no_longer():
 
 def test_a_month_is_rated_without_the_network_and_without_the_configuration():
     modules = sorted(name for name in PATH_OF if package_of(name) in {"billing", "rating", "usage"})
-    tell = "import sys; print(*sorted({'httpx'} & sys.modules.keys()), *(m for m in sys.modules if 'metering.config' in m))"
-    code = f"import {', '.join(modules)}; {tell}"
+    unwanted = "name for name in sys.modules if name.startswith(('httpx', 'metering.config'))"
+    code = f"import sys, {', '.join(modules)}\nprint(*({unwanted}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP).stdout
     assert loaded.split() == [], "who rates a month loads neither the poller nor the files"
 

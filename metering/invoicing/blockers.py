@@ -71,7 +71,7 @@ class Facts:
     """What is known of a month on the way to its close.
 
     `gaps` as usage/coverage.py gives them; `projects_of`: organization -> its projects with usage; `unassigned`:
-    projects with usage that nobody pays for; `asked`: (project, name, plan) where a name asks for a plan that does not exist;
+    projects with usage that nobody pays for; `asked`: (project, name, plan) where a name asks for a missing plan;
     `examples`: plan -> projects on it, of plans that are still the examples of `init`; `alarms`: (id, summary).
     """
 

@@ -1,7 +1,8 @@
 """What of a list page can be read where some of its rows cannot: the sound rows, and the others by id with the reason.
 
 Pure: bytes in, parsed pages out. Takes a page apart into the bytes of its rows; what a row means is known to
-parse_history.py alone, whose parser reads the sound rows together. A row that cannot be read is never guessed at, not even in part.
+parse_history.py alone, whose parser reads the sound rows together. A row that cannot be read is never guessed at, in no
+part.
 """
 
 import json

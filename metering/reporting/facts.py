@@ -23,7 +23,8 @@ class Facts:
     organization, project_id, customer, plan, meter, quantity, unit, amount, currency. `days`: day, meter, quantity.
     `cost_notes` are sentences about costs that could not be known; `previous_costs` are of the month before.
     `inventory` and `organizations` are as billing/inventory.py gives them, `base_fees` plan -> its base fee.
-    `unassigned` and `unpriced` are valued by rating/unbilled.py. `outlook` is what `forecast` prints, of the running month alone.
+    `unassigned` and `unpriced` are valued by rating/unbilled.py. `outlook` is what `forecast` prints, of the running
+    month alone.
     `reconciliation` is what the month's last `reconcile` printed. `is_closed`: whether the month has a closing, and
     `accepted` are the reasons that a person gave for closing it all the same, as (what was accepted, reason).
     """
