@@ -45,8 +45,8 @@ def margin_columns(revenue: Fraction, currency: str | None, cost: Fraction | Non
 
 
 def cost_is_known(facts: Facts) -> bool:
-    """No usage costs nothing; usage without any cost row was never priced."""
-    return bool(facts.costs) or not facts.usage
+    """Usage without any cost row costs nothing (Neon's allowances cover it), unless some could not be priced."""
+    return bool(facts.costs) or not (facts.usage and facts.cost_notes)
 
 
 def margin_before(facts: Facts, revenue: Fraction | None, currency: str, cost: Fraction) -> dict[str, str | None]:

@@ -156,9 +156,12 @@ def test_without_a_dollar_of_revenue_there_is_no_margin_but_the_cost_is_known():
     assert report["costs"]["total"] == "3.00"
 
 
-def test_usage_without_any_cost_row_has_an_unknown_cost_and_no_usage_costs_nothing():
+def test_usage_that_could_not_be_priced_has_an_unknown_cost_and_usage_within_neons_allowances_costs_nothing():
     paid = [invoice("ann", [line("10.00")], subtotal="10.00")]
-    unknown = build(month(invoices=paid, usage=[used("p-1", "1")]))
+    free = build(month(invoices=paid, usage=[used("p-1", "1")]))
+    assert (free["costs"]["total"], free["margin"]["margin"]) == ("0.00", "10.00")
+    note = ("org-a: the plan v9 has no price list",)
+    unknown = build(month(invoices=paid, usage=[used("p-1", "1")], cost_notes=note))
     assert unknown["costs"]["total"] is None
     assert unknown["margin"]["margin"] is None
     assert unknown["customers"][0]["neon_cost"] is None
