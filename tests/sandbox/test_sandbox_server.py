@@ -18,7 +18,8 @@ from tests.support.sandbox_world import NOW
 
 MAIN = """
 from datetime import UTC, datetime
-from metering.sandbox import Clock, main
+from metering.sandbox.gate import Clock
+from metering.sandbox.server import main
 main(port=0, projects=6, seed=2, clock=Clock.at(datetime(2026, 11, 15, 12, 7, tzinfo=UTC)), faults=["429:0.01"])
 """
 
