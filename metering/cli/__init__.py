@@ -1,27 +1,18 @@
 """The command line: the only place that reads argv, the environment and the wall clock, and sets exit codes.
 
-One short function per command; what a command needs is imported inside it, so that `metering --help` is quick.
+One short function per command. A command's module is imported when the command is asked for, and what the command
+needs is imported inside it: `metering usage` loads no other command, and `metering --help` is quick.
 """
 
 import errno
+import importlib
 import os
 import sys
+from collections.abc import Iterator, Mapping
 
 import click
 
 from metering import __version__
-from metering.cli import (
-    changing,
-    collecting,
-    correcting,
-    explaining,
-    exporting,
-    money,
-    operations,
-    reading,
-    serving,
-    tools,
-)
 from metering.core.errors import DISK_HINT, MeteringError
 
 __all__ = ["main"]
@@ -30,15 +21,41 @@ __all__ = ["main"]
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_MODULES = {
+    "tools": ("init", "check", "demo", "sandbox", "verify", "rebuild"),
+    "collecting": ("poll", "backfill", "tick", "run"),
+    "reading": ("status", "usage", "quota", "alerts", "invoices", "invoice"),
+    "money": ("price", "close", "report"),
+    "exporting": ("export",),
+    "correcting": ("void",),
+    "explaining": ("explain", "reconcile", "backtest", "advice", "forecast"),
+    "changing": ("quotas", "upgrade"),
+    "operations": ("backup", "metrics", "acknowledge"),
+    "serving": ("serve",),
+}
+"""Module of this package -> its commands: each module lists them as COMMANDS."""
+_MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
+
+
+class _Commands(Mapping[str, click.Command]):
+    """Name -> command; imports a command's module when the command is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = importlib.import_module(f"metering.cli.{_MODULE_OF[name]}")
+        commands: list[click.Command] = module.COMMANDS
+        return next(command for command in commands if command.name == name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULE_OF)
+
+    def __len__(self) -> int:
+        return len(_MODULE_OF)
+
+
+@click.group(commands=_Commands(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="metering")
 def cli() -> None:
     """Usage metering and billing for platforms that give each of their customers a Neon Postgres project."""
-
-
-for _module in (tools, collecting, reading, money, exporting, correcting, explaining, changing, operations, serving):
-    for _command in _module.COMMANDS:
-        cli.add_command(_command)
 
 
 def main() -> None:
