@@ -52,7 +52,7 @@ def _acts_on(line: Line, one: Line) -> bool:
 
 
 def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], currency: str) -> list[Json]:
-    """The line's parts between the moments; one that nothing falls to is left out."""
+    """The line's parts between the moments; one of no amount and no quantity is left out."""
     start, end = _span(line)
     spans = list(pairwise([start, *moments, end]))
     sums = [0] * len(spans)
@@ -71,7 +71,7 @@ def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], cur
         whole = {**{name: line[name] for name in names}, "weights": weights, "place": str(place)}
         found = part({**line, "shared": whole}, currency)
         out.append({**found, **time, "key": str(line["key"]).replace(f"/{line['from']}/", f"/{time['from']}/")})
-    return [one for one in out if parse_amount(str(one["amount"]), currency)]
+    return [one for one in out if parse_amount(str(one["amount"]), currency) or Fraction(str(one["quantity"]))]
 
 
 def part(line: Line, currency: str) -> Json:

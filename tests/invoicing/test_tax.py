@@ -625,6 +625,19 @@ def test_a_flat_fee_due_without_usage_is_shared_by_time_and_over_a_customers_pro
         ]
 
 
+def test_a_part_that_comes_to_nothing_stays_with_its_quantity(tmp_path):
+    """0.01 for ten days and twenty: the larger part has the cent, the smaller one its third of the fee."""
+    tiers = [{"unit_price": "1.00", "flat_fee": "0.01"}]
+    flat = plan("flat", price(model="graduated", tiers=tiers, flat_fee_at_zero=True, scope="customer"))
+    change = dated((None, "2026-09-11", "19"), ("2026-09-11", None, "16"))
+    with september(tmp_path, flat, customers=(change,)) as desk:
+        desk.read("2026-09")
+        assert billed(desk) == [
+            ("01", "11", "flat_fee", "0.333333333333", "0.00", "19"),
+            ("11", "01", "flat_fee", "0.666666666667", "0.01", "16"),
+        ]
+
+
 @pytest.mark.parametrize("prorate", ["second", "day", "none"])
 def test_a_base_fee_is_shared_by_time_however_it_is_prorated(tmp_path, prorate):
     flat = plan("flat", base_fee="10")
