@@ -76,7 +76,7 @@ def _choices(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, ...]]
 
 
 def _coarse(rest: int, bounds: Bounds) -> int:
-    """What of the rest coarse buckets explain, where rounding alone does not."""
+    """The part of the rest that coarse buckets explain, where rounding alone does not explain it."""
     low, high = bounds.granularity
     return 0 if abs(rest) <= bounds.rounding else min(max(rest, low), high)
 

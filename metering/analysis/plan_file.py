@@ -36,7 +36,7 @@ def read(path: Path, plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[Pl
 
 
 def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: str = "the text") -> tuple[Plan, ...]:
-    """The same of a text; `name` is what faults call it."""
+    """The plans of a TOML text; `name` is what faults call it. Raises ConfigError with every fault."""
     data = with_canonical_ids(_data(text, name))
     faults = [
         Fault(where=f"{name}: {key}", what="is not a known key", right=closest(key, ["plans"]))

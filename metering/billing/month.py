@@ -335,7 +335,7 @@ class Month:
 
     @property
     def without_meter(self) -> list[Json]:
-        """Whose usage no meter knows: [{customer, project_id, metric}]."""
+        """Usage that no meter counts, by whose it is: [{customer, project_id, metric}]."""
         keys = ["project_id", "segment_no"]
         owned = self._used[1].join(self.segments.select(*keys, "customer"), on=keys)
         rows = attribution.by_metric(owned, ["customer", "project_id"])

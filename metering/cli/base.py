@@ -159,7 +159,7 @@ def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None, col
 
 
 def in_words(value: Any) -> Any:
-    """The same with every whole number as a decimal string, as all that counts something is printed."""
+    """The value with every whole number in it as a decimal string, as every count is printed."""
     if isinstance(value, Mapping):
         return {name: in_words(inner) for name, inner in value.items()}
     if isinstance(value, list):

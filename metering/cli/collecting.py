@@ -203,7 +203,7 @@ def _tell(report: "Report", now: datetime, form: str | None) -> None:
 @click.command()
 @with_config
 def run(config_path: Path) -> None:
-    """The same as a service: ticks when polls are due; SIGTERM ends it within 10 seconds."""
+    """Runs as a service: ticks whenever a poll is due; SIGTERM ends it within 10 seconds."""
     from metering.alerts import recording
     from metering.ledger import ledger
     from metering.ledger.alert_log import next_retry

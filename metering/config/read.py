@@ -172,7 +172,7 @@ def _plan_ids(data: Mapping[str, object]) -> set[str]:
 
 
 def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Config, dict[str, list[int]]]:
-    """What of the data is sound in itself, as a Config, and at which position each of its list entries stands."""
+    """The sound part of the data as a Config, and the position of each of its list entries."""
     values: dict[str, object] = {}
     positions: dict[str, list[int]] = {}
     for name in data:

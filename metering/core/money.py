@@ -83,7 +83,7 @@ def _rounded(numerator: int, denominator: int, mode: Rounding) -> int:
 
 
 def rounded_amounts(numerator: pl.Expr, denominator: pl.Expr, mode: Rounding) -> pl.Expr:
-    """The same rounding for Int128 columns of any sign, in minor units; the caller guards numerator * 2 < 2**126."""
+    """Rounds quotients of Int128 columns of any sign to minor units; the caller guards numerator * 2 < 2**126."""
     whole = numerator // denominator  # floor, also below zero
     twice_rest = (numerator - whole * denominator) * 2
     at_half = (numerator >= 0) if mode == "half_up" else (whole % 2 != 0)

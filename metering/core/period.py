@@ -140,7 +140,7 @@ def merged(periods: Iterable[Period]) -> list[Period]:
 
 
 def without(whole: Period, holes: Iterable[Period]) -> list[Period]:
-    """What of the whole no hole covers, sorted."""
+    """The parts of the whole that no hole covers, sorted."""
     out: list[Period] = []
     start = whole.start
     for hole in merged(holes):

@@ -66,7 +66,7 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
 def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
     store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
 ) -> Json:
-    """The same of a customer's draft, by what is known now and the configuration as it stands."""
+    """Explains a line of a customer's draft, or all in short, by what is known now and today's configuration."""
     drafts = (one for one in month_invoices(store, config, period, now)["invoices"] if one["number"] is None)
     document = next((one for one in drafts if one["customer"]["id"] == customer), None)
     if document is None:
@@ -77,7 +77,7 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
 
 
 def of_draft(month: Month, document: Json, line: str | None = None) -> Json:
-    """The same of a draft that is known already.
+    """Explains a line of a draft that is at hand, or all in short.
 
     `month` must be fresh: while it is read, the store shows one customer's observations alone.
     """

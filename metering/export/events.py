@@ -50,7 +50,7 @@ def counted(month: Month, by: str) -> list[Json]:
 
 
 def event_id(row: Json) -> str:
-    """The same for the same project, metric and bucket, whatever its value."""
+    """An id that a project, a metric and a bucket always have, whatever the bucket's value."""
     facts = [row[name] for name in ("organization", "project_id", "metric", "start", "end")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 

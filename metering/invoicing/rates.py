@@ -43,7 +43,7 @@ class Rates:
     customers: Mapping[str, Customer] = field(default_factory=dict)
     """By id: whose taxes the lines have. A customer that is not there has none."""
     pools: Mapping[Pool, Members] = field(default_factory=dict)
-    """Whose usage a customer's charge is (rating/pools.py); where it is not given, lines stay whole."""
+    """The projects whose usage a customer's charge holds (rating/pools.py); without them lines stay whole."""
 
 
 def rates(  # noqa: PLR0913 - what a rate card is made of

@@ -91,7 +91,7 @@ _SAID = ("price_no", "kind", "tier", "share_num", "share_den")
 
 
 def _members(row: Row, card: Rates, by_price: Mapping[tuple[object, ...], Members]) -> Members:
-    """Whose usage a customer's charge is: of its piece, or of its price where it is due without usage."""
+    """The projects whose usage a customer's charge holds: of its piece, or of its price where none was used."""
     if row["project_id"] is not None:
         return ()
     of_price = (row["customer"], row["plan"], row["meter"], row["price_no"])

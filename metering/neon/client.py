@@ -37,7 +37,7 @@ IN_FLIGHT = 8
 SILENT_AFTER = 3
 """Requests in a row that nobody answered, retries and all, before a client asks no more: a cycle has one of its own."""
 FAILING_AFTER = 2 * IN_FLIGHT
-"""The same of requests of one budget that were answered, and not once with anything but "later"."""
+"""Requests of one budget in a row that were all answered with "later", before a client asks no more of it."""
 _LATER = "what was read stays; the next poll asks again"
 
 

@@ -244,7 +244,7 @@ def branch_sizes(body: bytes) -> list[int | None]:
 
 
 def root_sizes(body: bytes) -> list[int | None]:
-    """The same of those branches that have no parent."""
+    """The sizes of the branches that have no parent, None where Neon has not measured it yet."""
     sizes = branch_sizes(body)
     return [size for branch, size in zip(_decode(_branches, body).branches, sizes, strict=True) if not branch.parent_id]
 

@@ -1,4 +1,4 @@
-"""What of a list page can be read where some of its rows cannot: the sound rows, and the others by id with the reason.
+"""Reads a list page although some of its rows cannot be read: the sound rows, and the others by id with the reason.
 
 Pure: bytes in, parsed pages out. Takes a page apart into the bytes of its rows; what a row means is known to
 parse_history.py alone, whose parser reads the sound rows together. A row that cannot be read is never guessed at, in no

@@ -66,7 +66,7 @@ class History:
     async def resume(
         self, window: Window, params: dict[str, str], begun: Begun, most: int
     ) -> tuple[bool, MeteringError | None]:
-        """The same of a walk that was begun, with the parameters that it began with."""
+        """Goes on with a walk that was begun, with the parameters that it began with."""
         return await self.intake.sweep(self.caller, self._begun(window, params), self.row, begun=begun, most=most)
 
     def leave(self, window: Window, params: dict[str, str], begun: Begun, reason: str) -> None:

@@ -82,7 +82,7 @@ def counters_frame(readings: Iterable[Counter]) -> pl.DataFrame:
 
 
 def counters_long(wide: pl.DataFrame) -> pl.DataFrame:
-    """The same from a frame with one row per project, without a loop over projects.
+    """COUNTERS from a frame with one row per project, without a loop over projects.
 
     Columns: project_id, observed_at, period_start, period_end, a column of any exact integer type per counter that Neon
     has, and `limits`, the project's `settings.quota` as JSON text (null = none). Of several rows of a project (it moved

@@ -395,7 +395,7 @@ def _counted(quantity: pl.Expr) -> pl.Expr:
 
 
 def _one_by_one(rows: pl.DataFrame, prices: Mapping[int, Price], costs: Mapping[int, Fraction]) -> pl.DataFrame:
-    """The same rows in Python integers of any size."""
+    """Rates the rows in Python integers of any size."""
     out: list[tuple[object, ...]] = []
     spent: dict[tuple[object, ...], Fraction] = {}
     for row in rows.sort("project_id", "segment_no", "customer", "plan", "meter", "version_rank", "start").iter_rows(

@@ -73,7 +73,7 @@ def daily_bars(chart_id: str, meter: str, unit: str, days: Sequence[Row], days_i
 
 
 def hourly_bars(chart_id: str, meter: str, unit: str, hours: Sequence[Row]) -> Markup:
-    """The same for the hours {start, quantity, has_gap} of a day."""
+    """Bars of the hours {start, quantity, has_gap} of a day."""
     bars = [_Bar(f"{parse_time(row['start']):%H:%M} UTC", row["quantity"], bool(row["has_gap"])) for row in hours]
     return _bars((chart_id, f"{meter} per hour, in {unit}"), "hour", unit, bars, HOURS_OF_A_DAY)
 

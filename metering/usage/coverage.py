@@ -139,7 +139,7 @@ def periods_by_grain(certified: Certified) -> tuple[tuple[Period, ...], ...]:
 
 
 def _until(periods: Iterable[Period], until: datetime) -> list[Period]:
-    """What of the periods lies in hours that have ended by `until`."""
+    """The parts of the periods that lie in hours which have ended by `until`."""
     end = floor_hour(until)
     return [Period(start=period.start, end=min(period.end, end)) for period in periods if period.start < end]
 

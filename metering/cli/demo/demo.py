@@ -242,7 +242,7 @@ def _billed(invoices: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
 
 
 def _usage_times_price(month: Month, truth: dict[tuple[str, str, str], int]) -> dict[tuple[str, str], int]:
-    """The same from what the sandbox metered and the price list, in plain fractions: none of the rating code."""
+    """Cents of usage per project and meter, by what the sandbox metered and the price list, without any rating code."""
     owners = month.owners()
     amounts: dict[tuple[str, str], int] = {}
     plans = {plan.id: plan for plan in month.terms.card.plans}
