@@ -65,7 +65,6 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
     from metering.invoicing import close as closing
-    from metering.invoicing.blockers import NO_WAIVERS
     from metering.ledger import ledger
     from metering.service import tick
     from metering.store import database
@@ -76,11 +75,13 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     waivers = _waivers(allow_incomplete, allow_unassigned)
     if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
         raise click.UsageError("write --release CUSTOMER --reason TEXT")
-    if supplement and (release or waivers != NO_WAIVERS):
-        raise click.UsageError("--supplement goes with --dry-run alone")
+    if supplement and release:
+        raise click.UsageError(
+            "--supplement bills whom the close left out; --release is of parked customers: run them one by one"
+        )
     released = {release: reason.strip()} if release is not None and reason is not None else {}
     if supplement:
-        done = _supplemented(config, clock, period, now, dry_run=dry_run)
+        done = _supplemented(config, clock, period, now, waivers, dry_run=dry_run)
     elif dry_run:
         with database.open_reader(config.store.directory) as found:
             done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
@@ -102,8 +103,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     finish(3 if done.parked or done.blocked_by or not is_reported else 0)
 
 
-def _supplemented(
-    config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, *, dry_run: bool
+def _supplemented(  # noqa: PLR0913 - the options of the command
+    config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, waivers: "Waivers", *, dry_run: bool
 ) -> "Closing":
     """What a supplement did, or would do."""
     from metering.invoicing import close as closing
@@ -115,7 +116,7 @@ def _supplemented(
         with store.open_reader(config.store.directory) as found:
             return closing.rehearse_supplement(found, config, period, now)
     with ledger.open_ledger(config.store.directory, clock) as books:
-        return cycle.supplement_typed(books, config, period, now)
+        return cycle.supplement_typed(books, config, period, now, waivers=waivers)
 
 
 def _tell(done: "Closing", document: Json, period: Period) -> None:

@@ -27,7 +27,6 @@ from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
 NOBODY: Mapping[str, str] = {}
-NOTHING_WAIVED = {"allow_incomplete": None, "allow_unassigned": None, "closed_by": "typed"}
 
 
 class BlockedError(IncompleteError):
@@ -108,14 +107,17 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     return replace(closing_of(month, numbers), is_new=True)
 
 
-def supplement(ledger: Ledger, config: Config, period: Period, now: datetime) -> Closing:
+def supplement(
+    ledger: Ledger, config: Config, period: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
+) -> Closing:
     """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
 
     Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
-    be issued. What is billed is not billed again: running it twice changes nothing.
+    be issued. What is billed is not billed again: running it twice changes nothing. `waivers` are recorded with what is
+    issued, for what it leaves out once more.
     """
     found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
-    numbers = [number for one in found for number in _record_supplement(ledger, config, one)]
+    numbers = [number for one in found for number in _record_supplement(ledger, config, one, waivers)]
     return replace(closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
 
 
@@ -142,7 +144,7 @@ def _supplements(store: Store, config: Config, period: Period, now: datetime, se
     return [one for one in found if one.drafts]
 
 
-def _record_supplement(ledger: Ledger, config: Config, found: Supplement) -> list[str]:
+def _record_supplement(ledger: Ledger, config: Config, found: Supplement, waivers: Waivers) -> list[str]:
     """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
     month, base, drafts = found.month, found.closing.base, [*found.drafts]
     assert base is not None, "a supplement has a base"
@@ -152,7 +154,7 @@ def _record_supplement(ledger: Ledger, config: Config, found: Supplement) -> lis
         month,
         drafts,
         facts={"supplements": base.seq, "gained": list(found.closing.gained)},
-        said={"parked": {}, "settled": [], "released": {}, **NOTHING_WAIVED},
+        said={"parked": {}, "settled": [], "released": {}, **_said(waivers, is_by_itself=False)},
     )
 
 
@@ -201,11 +203,18 @@ def _record(ledger: Ledger, decision: _Decision) -> list[str]:
         "parked": parked,
         "settled": settled,
         "released": dict(decision.release),
-        "allow_incomplete": decision.waivers.incomplete,
-        "allow_unassigned": decision.waivers.unassigned,
-        "closed_by": "tick" if decision.is_by_itself else "typed",
+        **_said(decision.waivers, is_by_itself=decision.is_by_itself),
     }
     return _journal(ledger, decision.config, decision.month, drafts, facts={}, said=said)
+
+
+def _said(waivers: Waivers, *, is_by_itself: bool) -> Json:
+    """By whom a closing is, and by whose leave."""
+    return {
+        "allow_incomplete": waivers.incomplete,
+        "allow_unassigned": waivers.unassigned,
+        "closed_by": "tick" if is_by_itself else "typed",
+    }
 
 
 def _journal(  # noqa: PLR0913 - what a record is made of

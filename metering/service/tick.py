@@ -193,9 +193,11 @@ def close_typed(  # noqa: PLR0913 - the options of the command
     return closing
 
 
-def supplement_typed(ledger: Ledger, config: Config, month: Period, now: datetime) -> Closing:
+def supplement_typed(
+    ledger: Ledger, config: Config, month: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
+) -> Closing:
     """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
-    closing = close.supplement(ledger, config, month, now)
+    closing = close.supplement(ledger, config, month, now, waivers=waivers)
     announce_invoices(ledger, config, closing.invoices, now)
     return closing
 

@@ -287,8 +287,19 @@ def test_a_month_that_is_not_closed_has_no_supplement(desk: Desk) -> None:
     assert "2026-09 is not closed" in ran.err and "metering close 2026-09" in ran.err
 
 
-def test_a_supplement_takes_no_waiver(desk: Desk) -> None:
-    assert desk.run("close", "2026-09", "--supplement", "--allow-unassigned", "x").code == 2
+def test_a_supplement_takes_no_release(desk: Desk) -> None:
+    ran = desk.run("close", "2026-09", "--supplement", "--release", "ant", "--reason", "x")
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_a_reason_given_with_a_supplement_is_recorded_and_one_without_keeps_the_closes(desk: Desk) -> None:
+    desk.neon.fleet("org-a").project("more-1")
+    desk.neon.fleet("org-a").use("more-1", "2026-09-10", grain="daily", compute_unit_seconds=HOUR)
+    close_september(desk)
+    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    assert desk.good("close", "2026-09", "--supplement")["allow_unassigned"] == "not sold yet"
+    desk.subscriptions += "more-1,cat,pro,2026-09-16,\n"
+    assert desk.good("close", "2026-09", "--supplement", "--allow-unassigned", "half")["allow_unassigned"] == "half"
 
 
 def test_a_project_of_our_own_that_is_sold_later_is_billed_by_a_supplement(desk: Desk) -> None:
