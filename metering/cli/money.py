@@ -76,9 +76,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
         raise click.UsageError("write --release CUSTOMER --reason TEXT")
     if supplement and release:
-        raise click.UsageError(
-            "--supplement bills whom the close left out; --release is of parked customers: run them one by one"
-        )
+        raise click.UsageError("--supplement and --release do not go together")
     released = {release: reason.strip()} if release is not None and reason is not None else {}
     if supplement:
         done = _supplemented(config, clock, period, now, waivers, dry_run=dry_run)
@@ -107,14 +105,14 @@ def _supplemented(  # noqa: PLR0913 - the options of the command
     config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, waivers: "Waivers", *, dry_run: bool
 ) -> "Closing":
     """What a supplement did, or would do."""
-    from metering.invoicing import close as closing
+    from metering.invoicing import supplementing
     from metering.ledger import ledger
     from metering.service import tick as cycle
     from metering.store import database as store
 
     if dry_run:
         with store.open_reader(config.store.directory) as found:
-            return closing.rehearse_supplement(found, config, period, now)
+            return supplementing.rehearse_supplement(found, config, period, now)
     with ledger.open_ledger(config.store.directory, clock) as books:
         return cycle.supplement_typed(books, config, period, now, waivers=waivers)
 

@@ -27,6 +27,7 @@ __all__ = [
     "remainder",
     "sheet",
     "supplement",
+    "supplementing",
     "tax",
     "tax_cuts",
     "unbilled",

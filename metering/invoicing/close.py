@@ -5,24 +5,24 @@ A closing that would have to guess, or would leave out what somebody should be b
 others close.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import LATEST, Month
 from metering.config.models import Config
 from metering.core.errors import IncompleteError, MeteringError
-from metering.core.period import Period, month_name, previous_month, rfc3339
-from metering.invoicing import alarms, blockers, corrections, holds, paper, readiness, unbilled
+from metering.core.period import Period, month_name, previous_month
+from metering.invoicing import alarms, blockers, corrections, holds, readiness, unbilled
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing, by_customer, closing_of, given, pending_customers
 from metering.invoicing.corrections import Corrections
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
+from metering.invoicing.freezing import freeze, said_of
 from metering.invoicing.holds import Issued, Unknown
-from metering.invoicing.issued import Json, issued_in, stands, written
-from metering.invoicing.supplement import Supplement, supplements
+from metering.invoicing.issued import Json, issued_in, stands
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
@@ -107,57 +107,6 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     return replace(closing_of(month, numbers), is_new=True)
 
 
-def supplement(
-    ledger: Ledger, config: Config, period: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
-) -> Closing:
-    """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
-
-    Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
-    be issued. What is billed is not billed again: running it twice changes nothing. `waivers` are recorded with what is
-    issued, for what it leaves out once more.
-    """
-    found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
-    numbers = [number for one in found for number in _record_supplement(ledger, config, one, waivers)]
-    return replace(closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
-
-
-def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
-    """What `supplement` would issue; writes nothing."""
-    found = _supplements(store, config, period, now, LATEST)
-    stored = closing_of(_today(store, config, period, now))
-    drafts = [draft for one in found for draft in one.drafts]
-    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=by_customer))
-
-
-def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
-    return Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
-
-
-def _supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
-    """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
-    found = supplements(store, config, period, now, seq)
-    conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
-    if conflicts:
-        said = "; ".join(f"{customer}: {why}" for customer, why in sorted(conflicts.items()))
-        hint = "correct their rows, or void what they were billed and close the month anew for them"
-        raise MeteringError(f"no supplement of {month_name(period)} was issued: {said}", hint=hint)
-    return [one for one in found if one.drafts]
-
-
-def _record_supplement(ledger: Ledger, config: Config, found: Supplement, waivers: Waivers) -> list[str]:
-    """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
-    month, base, drafts = found.month, found.closing.base, [*found.drafts]
-    assert base is not None, "a supplement has a base"
-    return _journal(
-        ledger,
-        config,
-        month,
-        drafts,
-        facts={"supplements": base.seq, "gained": list(found.closing.gained)},
-        said={"parked": {}, "settled": [], "released": {}, **_said(waivers, is_by_itself=False)},
-    )
-
-
 def rehearse(  # noqa: PLR0913 - the same choices as of a closing
     store: Store,
     config: Config,
@@ -203,51 +152,9 @@ def _record(ledger: Ledger, decision: _Decision) -> list[str]:
         "parked": parked,
         "settled": settled,
         "released": dict(decision.release),
-        **_said(decision.waivers, is_by_itself=decision.is_by_itself),
+        **said_of(decision.waivers, is_by_itself=decision.is_by_itself),
     }
-    return _journal(ledger, decision.config, decision.month, drafts, facts={}, said=said)
-
-
-def _said(waivers: Waivers, *, is_by_itself: bool) -> Json:
-    """By whom a closing is, and by whose leave."""
-    return {
-        "allow_incomplete": waivers.incomplete,
-        "allow_unassigned": waivers.unassigned,
-        "closed_by": "tick" if is_by_itself else "typed",
-    }
-
-
-def _journal(  # noqa: PLR0913 - what a record is made of
-    ledger: Ledger, config: Config, month: Month, drafts: list[Json], *, facts: Json, said: Json
-) -> list[str]:
-    """Numbers the drafts, uses them up, and journals a closing with all that it takes to rate it again.
-
-    `facts` stand in its body alone, `said` in its head too.
-    """
-    series, positions = _numbers(ledger.store, config, drafts, month.now)
-    numbers = [draft["number"] for draft in drafts]
-    known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
-    facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
-    facts["gone_unseen"] = str(len(month.gone_unseen))
-    told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
-    head = written({**told, "facts": facts, "invoices": []})
-    drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
-    texts = [written(drafts.pop()) for _ in numbers]
-    ledger.record(
-        "close",
-        {
-            "month": month_name(month.period),
-            "as_of": rfc3339(month.now),
-            "as_of_seq": month.as_of_seq,
-            "terms_sha256": month.terms_sha256,
-            "rules": terms_of_month.RULES,
-            **said,
-            "series": series,
-            "positions": positions,
-        },
-        body=b"".join([head.removesuffix(b"]}"), b",".join(texts), b"]}"]),
-    )
-    return numbers
+    return freeze(ledger, decision.config, decision.month, drafts, facts={}, said=said)
 
 
 def _rehearsed(decision: _Decision) -> Closing:
@@ -306,16 +213,3 @@ def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bo
     """Whether the customers that wait are parked for these reasons already."""
     known = dict(month.store.query("invoicing/parked", month=month_name(month.period)).iter_rows())
     return {customer: known[customer] for customer in pending & known.keys()} == parked
-
-
-def _numbers(store: Store, config: Config, drafts: Collection[Json], now: datetime) -> tuple[str, list[int]]:
-    """Turns drafts into final invoices, in place, numbered on from the last of the year's series."""
-    series = f"invoice {now:%Y}"
-    last = int(store.query("invoicing/last_position", series=series).item())
-    due_at = rfc3339(now + timedelta(days=config.invoices.due_days))
-    positions = list(range(last + 1, last + 1 + len(drafts)))
-    for position, draft in zip(positions, drafts, strict=True):
-        draft["number"] = config.invoices.number.format(year=now.year, number=position)
-        draft["status"] = "final"
-        draft["issued_at"], draft["due_at"] = rfc3339(now), due_at
-    return series, positions

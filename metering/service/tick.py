@@ -14,7 +14,7 @@ from metering.core.ids import canonical
 from metering.core.period import HOUR, Period, floor_hour, month_name
 from metering.core.secrets import Secret
 from metering.core.stop import Stop
-from metering.invoicing import alarms, close
+from metering.invoicing import alarms, close, supplementing
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing
 from metering.invoicing.issued import issued_in
@@ -197,7 +197,7 @@ def supplement_typed(
     ledger: Ledger, config: Config, month: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
 ) -> Closing:
     """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
-    closing = close.supplement(ledger, config, month, now, waivers=waivers)
+    closing = supplementing.supplement(ledger, config, month, now, waivers=waivers)
     announce_invoices(ledger, config, closing.invoices, now)
     return closing
 

@@ -1,0 +1,70 @@
+"""Issues supplements: bills what a closed month left to nobody and that has a customer now.
+
+Running it twice changes nothing. supplement.py knows what a supplement holds, freezing.py how it is numbered.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from metering.billing import terms as terms_of_month
+from metering.billing.month import LATEST, Month
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.period import Period, month_name
+from metering.invoicing.blockers import NO_WAIVERS, Waivers
+from metering.invoicing.closing import Closing, by_customer, closing_of
+from metering.invoicing.freezing import freeze, said_of
+from metering.invoicing.supplement import Supplement, supplements
+from metering.ledger.ledger import Ledger
+from metering.store.database import Store
+
+
+def supplement(
+    ledger: Ledger, config: Config, period: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
+) -> Closing:
+    """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
+
+    Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
+    be issued. What is billed is not billed again: running it twice changes nothing. `waivers` are recorded with what is
+    issued, for what it leaves out once more.
+    """
+    found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
+    numbers = [number for one in found for number in _record_supplement(ledger, config, one, waivers)]
+    return replace(closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
+
+
+def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
+    """What `supplement` would issue; writes nothing."""
+    found = _supplements(store, config, period, now, LATEST)
+    stored = closing_of(_today(store, config, period, now))
+    drafts = [draft for one in found for draft in one.drafts]
+    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=by_customer))
+
+
+def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
+    return Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
+
+
+def _supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
+    """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
+    found = supplements(store, config, period, now, seq)
+    conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
+    if conflicts:
+        said = "; ".join(f"{customer}: {why}" for customer, why in sorted(conflicts.items()))
+        hint = "correct their rows, or void what they were billed and close the month anew for them"
+        raise MeteringError(f"no supplement of {month_name(period)} was issued: {said}", hint=hint)
+    return [one for one in found if one.drafts]
+
+
+def _record_supplement(ledger: Ledger, config: Config, found: Supplement, waivers: Waivers) -> list[str]:
+    """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
+    month, base, drafts = found.month, found.closing.base, [*found.drafts]
+    assert base is not None, "a supplement has a base"
+    return freeze(
+        ledger,
+        config,
+        month,
+        drafts,
+        facts={"supplements": base.seq, "gained": list(found.closing.gained)},
+        said={"parked": {}, "settled": [], "released": {}, **said_of(waivers, is_by_itself=False)},
+    )
