@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from metering.cli.base import Clock, business_clock, emit, finish, in_words, note, read_config, real_time, with_config
 from metering.core.errors import MeteringError, UsageError
@@ -17,11 +18,33 @@ if TYPE_CHECKING:
     from metering.config.models import Config
     from metering.export.rendering import Wanted
 
-FORMATS = ("focus", "stripe", "xero", "quickbooks", "beancount", "hledger", "ubl", "facturx", "cloudevents", "lago")
+
+class _Format(click.ParamType[str]):
+    """A name in the list of formats. That list is imported when a name is checked, so that `--help` stays quick."""
+
+    name = "choice"
+
+    @staticmethod
+    def _choice() -> click.Choice[str]:
+        from metering.export.rendering import FORMATS
+
+        return click.Choice(tuple(FORMATS))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself; a usage error that lists the formats for any other."""
+        return self._choice().convert(value, param, ctx)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """The formats, where none is named."""
+        return self._choice().get_missing_message(param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The formats that begin so."""
+        return self._choice().shell_complete(ctx, param, incomplete)
 
 
 @click.command()
-@click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument("form", metavar="FORMAT", type=_Format())
 @click.argument("month")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: standard output.")
 @click.option("--number", metavar="NUMBER", help="Only this document.")
@@ -113,10 +136,11 @@ def _refuse_leftovers(output: Path, count: int) -> None:
 
 
 def _refuse_misplaced(form: str, given: set[str]) -> None:
-    from metering.export.rendering import OPTIONS
+    from metering.export.rendering import FORMATS
 
-    for name in sorted(given - OPTIONS[form]):
-        takes = ", ".join(f"--{option}" for option in sorted(OPTIONS[form]))
+    options = FORMATS[form].options
+    for name in sorted(given - options):
+        takes = ", ".join(f"--{option}" for option in sorted(options))
         raise UsageError(f"{form} takes no --{name}", hint=f"it takes: {takes}")
 
 

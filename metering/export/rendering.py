@@ -1,6 +1,7 @@
 """One export, whole: reads what the format needs from the store and the configuration, and gives its bytes.
 
-A verb that writes nothing. Which options a format takes stands here as data, so that one that does not belong is told.
+A verb that writes nothing. FORMATS is the one list of formats: what each takes, what writes it, and what it cannot
+express.
 """
 
 import io
@@ -32,26 +33,13 @@ from metering.export.documents import Book, Json
 from metering.invoicing.paper import Papers, papers
 from metering.invoicing.rated_month import RatedMonth
 
-OPTIONS: Mapping[str, frozenset[str]] = {
-    "focus": frozenset({"drafts", "cost", "number"}),
-    "stripe": frozenset({"events", "by", "send", "number"}),
-    "xero": frozenset({"number", "only"}),
-    "quickbooks": frozenset({"number", "only"}),
-    "beancount": frozenset({"accounts", "number"}),
-    "hledger": frozenset({"accounts", "number"}),
-    "ubl": frozenset({"number"}),
-    "facturx": frozenset({"number"}),
-    "cloudevents": frozenset({"by"}),
-    "lago": frozenset({"by"}),
-}
-"""Format -> the options that it takes."""
 _ORDER = ("organization", "project_id", "start", "end", "metric")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be exported: `form` is a key of OPTIONS, `suffix` the file's ending: `.parquet`, `.zip`, `.pdf`."""
+    """What is to be exported: `form` is a key of FORMATS, `suffix` the file's ending: `.parquet`, `.zip`, `.pdf`."""
 
     form: str
     suffix: str = ""
@@ -84,25 +72,18 @@ class Rendered:
     parts: Sequence[bytes] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format: the options that it takes, what writes it, and what it cannot express of a document."""
+
+    options: frozenset[str]
+    write: Callable[[Month, Config, Wanted], Rendered]
+    faults: Callable[[Book, Json], Iterable[Fault]] | None = None
+
+
 def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
     """The export; equal facts give equal bytes. A document that the format cannot express never stops the others."""
-    if wanted.form == "stripe" and wanted.is_events:
-        return Rendered(content=stripe.lines(meter_events(month, config, wanted)).encode())
-    if wanted.form == "focus" and wanted.is_cost:
-        rated = RatedMonth(store=month.store, config=config, period=month.period, now=month.now)
-        return Rendered(content=_focus(wanted, neon_costs(rated.whole)))
-    if wanted.form in {"cloudevents", "lago"}:
-        write = events.cloudevents if wanted.form == "cloudevents" else events.lago
-        return Rendered(content=write(_counted(month, papers(month.store, config, month.period), wanted)).encode())
-    found, refused = sifted(book(month, config, wanted), wanted.form)
-    if wanted.form in {"ubl", "facturx"}:
-        _refuse_many(found.documents, len(refused), wanted.suffix)
-        files, failed = _einvoices(found, month, config, wanted)
-        refused += failed
-        return Rendered(content=_one_or_zip(files, wanted.suffix) if files or not refused else b"", refused=refused)
-    if wanted.form == "focus":
-        return Rendered(content=_focus(wanted, focus.charges(found, _names(month, found))))
-    return _in_parts([text.encode() for text in _TEXTS[wanted.form](found, wanted)], refused, wanted)
+    return FORMATS[wanted.form].write(month, config, wanted)
 
 
 def book(month: Month, config: Config, wanted: Wanted) -> Book:
@@ -110,17 +91,9 @@ def book(month: Month, config: Config, wanted: Wanted) -> Book:
     return documents.book(month, config, with_drafts=wanted.with_drafts, number=wanted.number, only=wanted.only)
 
 
-_FAULTS: Mapping[str, Callable[[Book, Json], Iterable[Fault]]] = {
-    "stripe": stripe.faults,
-    "ubl": einvoice.faults,
-    "facturx": einvoice.faults,
-}
-"""What a format cannot express of a document; the others can express all."""
-
-
 def sifted(found: Book, form: str) -> tuple[Book, list[Refused]]:
     """The book without the documents that the format cannot express, and those."""
-    faults_of = _FAULTS.get(form)
+    faults_of = FORMATS[form].faults
     if faults_of is None:
         return found, []
     sound, refused = [], []
@@ -168,16 +141,6 @@ def _names(month: Month, found: Book) -> Callable[[Json], Mapping[str, str | Non
     return names
 
 
-_TEXTS: Mapping[str, Callable[[Book, Wanted], list[str]]] = {
-    "stripe": lambda book, _: [stripe.lines(stripe.items(book))],
-    "xero": lambda book, _: [xero.file(book)],
-    "quickbooks": lambda book, _: quickbooks.files(book),
-    "beancount": lambda book, wanted: [beancount.file(book, with_accounts=wanted.with_accounts)],
-    "hledger": lambda book, wanted: [hledger.file(book, with_accounts=wanted.with_accounts)],
-}
-"""The files that a format comes in: most in one, whatever the month has."""
-
-
 def neon_costs(month: Month) -> list[focus_columns.Row]:
     """What Neon charges us for the month, as FOCUS rows."""
     prices: dict[str, set[Decimal]] = {}
@@ -190,8 +153,34 @@ def neon_costs(month: Month) -> list[focus_columns.Row]:
     return focus.costs(month.cost.rows, prices, period, month.names(), status)
 
 
-def _focus(wanted: Wanted, rows: list[focus_columns.Row]) -> bytes:
-    return focus_columns.parquet_bytes(rows) if wanted.suffix == ".parquet" else focus_columns.csv_text(rows).encode()
+def _focus(month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """FOCUS: the documents' lines, or with `is_cost` what Neon charges."""
+    if wanted.is_cost:
+        rated = RatedMonth(store=month.store, config=config, period=month.period, now=month.now)
+        rows = neon_costs(rated.whole)
+    else:
+        found = book(month, config, wanted)
+        rows = focus.charges(found, _names(month, found))
+    is_parquet = wanted.suffix == ".parquet"
+    return Rendered(content=focus_columns.parquet_bytes(rows) if is_parquet else focus_columns.csv_text(rows).encode())
+
+
+def _stripe(month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """Stripe's invoice items, or with `is_events` its meter events."""
+    if wanted.is_events:
+        return Rendered(content=stripe.lines(meter_events(month, config, wanted)).encode())
+    return _texts(lambda found, _: [stripe.lines(stripe.items(found))], month, config, wanted)
+
+
+def _events(write: Callable[[list[Json]], str], month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """The month's usage as events."""
+    return Rendered(content=write(_counted(month, papers(month.store, config, month.period), wanted)).encode())
+
+
+def _texts(files: Callable[[Book, Wanted], list[str]], month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """The documents as text: most formats come in one file, whatever the month has."""
+    found, refused = sifted(book(month, config, wanted), wanted.form)
+    return _in_parts([text.encode() for text in files(found, wanted)], refused, wanted)
 
 
 def _in_parts(parts: list[bytes], refused: Sequence[Refused], wanted: Wanted) -> Rendered:
@@ -211,7 +200,16 @@ def _refuse_many(found: Sequence[Json], refused: int, suffix: str) -> None:
         raise UsageError(f"the month has {len(found) + refused} documents, one file each", hint=hint)
 
 
-def _einvoices(
+def _einvoices(month: Month, config: Config, wanted: Wanted) -> Rendered:
+    """A file per document; several go into a ZIP."""
+    found, refused = sifted(book(month, config, wanted), wanted.form)
+    _refuse_many(found.documents, len(refused), wanted.suffix)
+    files, failed = _einvoice_files(found, month, config, wanted)
+    refused += failed
+    return Rendered(content=_one_or_zip(files, wanted.suffix) if files or not refused else b"", refused=refused)
+
+
+def _einvoice_files(
     found: Book, month: Month, config: Config, wanted: Wanted
 ) -> tuple[list[tuple[str, bytes]], list[Refused]]:
     """(file name, content) of each; a document's number is letters, digits, dots, dashes and underscores."""
@@ -242,3 +240,25 @@ def _one_or_zip(found: Sequence[tuple[str, bytes]], suffix: str) -> bytes:
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
             archive.writestr(entry, content)
     return out.getvalue()
+
+
+_NUMBER = frozenset({"number"})
+FORMATS: Mapping[str, Format] = {
+    "focus": Format(options=_NUMBER | {"drafts", "cost"}, write=_focus),
+    "stripe": Format(options=_NUMBER | {"events", "by", "send"}, write=_stripe, faults=stripe.faults),
+    "xero": Format(options=_NUMBER | {"only"}, write=partial(_texts, lambda found, _: [xero.file(found)])),
+    "quickbooks": Format(options=_NUMBER | {"only"}, write=partial(_texts, lambda found, _: quickbooks.files(found))),
+    "beancount": Format(
+        options=_NUMBER | {"accounts"},
+        write=partial(_texts, lambda found, wanted: [beancount.file(found, with_accounts=wanted.with_accounts)]),
+    ),
+    "hledger": Format(
+        options=_NUMBER | {"accounts"},
+        write=partial(_texts, lambda found, wanted: [hledger.file(found, with_accounts=wanted.with_accounts)]),
+    ),
+    "ubl": Format(options=_NUMBER, write=_einvoices, faults=einvoice.faults),
+    "facturx": Format(options=_NUMBER, write=_einvoices, faults=einvoice.faults),
+    "cloudevents": Format(options=frozenset({"by"}), write=partial(_events, events.cloudevents)),
+    "lago": Format(options=frozenset({"by"}), write=partial(_events, events.lago)),
+}
+"""Name -> format. A new format is its own module and one entry here; the command line reads the names from here."""

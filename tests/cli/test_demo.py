@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from metering.cli import cli
 from metering.cli.demo import demo as rehearse
-from metering.cli.exporting import FORMATS
+from metering.export.rendering import FORMATS
 
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"

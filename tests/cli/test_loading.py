@@ -42,6 +42,12 @@ def test_a_command_loads_no_module_of_other_commands():
     assert not modules & {"polars", "duckdb", "pydantic", "httpx"}
 
 
+def test_the_help_of_the_exports_loads_no_format():
+    modules = loaded('from metering.cli import cli\ncli.main(["export", "--help"], standalone_mode=False)')
+    assert not {name for name in modules if name.startswith("metering.export")}
+    assert not modules & {"polars", "duckdb", "pydantic", "httpx"}
+
+
 def test_a_name_that_is_no_command_is_told_with_the_nearest():
     done = subprocess.run([sys.executable, "-m", "metering", "clos"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metering.cli import cli
-from metering.cli.exporting import FORMATS, _refuse_leftovers
+from metering.cli.exporting import _refuse_leftovers
 from metering.core.errors import MeteringError, UsageError
-from metering.export.rendering import OPTIONS
+from metering.export.rendering import FORMATS
 from tests.support.books import Books, configured
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import PRO, Desk
@@ -324,7 +324,32 @@ def test_invoices_and_credit_notes_come_apart_where_an_importer_wants_them_so(de
 def test_an_option_of_another_format_is_refused(desk: Desk) -> None:
     ran = desk.run("export", "xero", "2026-09", "--cost")
     assert (ran.code, "xero takes no --cost" in ran.err) == (2, True)
-    assert set(OPTIONS) == set(FORMATS)
+
+
+FORMAT_NAMES = [
+    "focus",
+    "stripe",
+    "xero",
+    "quickbooks",
+    "beancount",
+    "hledger",
+    "ubl",
+    "facturx",
+    "cloudevents",
+    "lago",
+]
+
+
+def test_an_unknown_format_is_refused_with_those_that_there_are(desk: Desk) -> None:
+    ran = desk.run("export", "sap", "2026-09")
+    assert ran.code == 2
+    assert f"'sap' is not one of {', '.join(map(repr, FORMAT_NAMES))}" in ran.err
+
+
+def test_a_missing_format_is_told_with_those_that_there_are(desk: Desk) -> None:
+    ran = desk.run("export")
+    assert ran.code == 2
+    assert [name.strip(", ") for name in ran.err.split("Choose from:")[1].split()] == FORMAT_NAMES
 
 
 def test_the_same_export_twice_is_the_same_bytes(desk: Desk) -> None:

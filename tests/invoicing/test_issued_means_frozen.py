@@ -20,7 +20,7 @@ from metering.config import read as reading
 from metering.config.models import Config
 from metering.core.period import month_of
 from metering.export import rendering
-from metering.export.rendering import OPTIONS, Wanted
+from metering.export.rendering import FORMATS, Wanted
 from metering.invoicing.documents import invoice_pdf, page_writer
 from metering.invoicing.printable import printable
 from metering.rendering.typeset import Typesetter
@@ -94,7 +94,7 @@ NUMBERS = ("CN-2026-000001", "INV-2026-000001", "INV-2026-000002", "INV-2026-000
 def rendered(desk: Desk, directory: Path) -> dict[str, bytes]:
     """Every export, page and PDF of the month, by the command line."""
     out: dict[str, bytes] = {}
-    for form in OPTIONS:
+    for form in FORMATS:
         file = directory / f"{form}{'.zip' if form in {'ubl', 'facturx'} else '.txt'}"
         assert desk.run("export", form, "2026-09", "-o", str(file)).code == 0, form
         if file.suffix == ".zip":
@@ -212,7 +212,7 @@ class Renderings:
     def texts(self, config: Config, now: datetime) -> dict[str, bytes]:
         month = Month(store=self.store, terms=terms.of(config), period=SEPTEMBER, now=now)
         out = {}
-        for form in OPTIONS:
+        for form in FORMATS:
             suffix = ".zip" if form == "ubl" else ""
             forms = Wanted(form=form, suffix=suffix, number="INV-2026-000003" if form == "facturx" else None)
             done = rendering.render(month, config, forms)
