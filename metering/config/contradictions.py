@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic_core import PydanticCustomError
 
+from metering.config.recipients import CHANNEL_KINDS
 from metering.core.addresses import is_loopback, listen_parts
 from metering.core.errors import Fault
 from metering.core.period import rfc3339
@@ -48,22 +49,15 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
             yield Fault(where=f"{where}.metrics", what=f"{metric!r} stands there twice", right="once is right")
 
 
-_CHANNELS: Mapping[str, tuple[set[str], set[str]]] = {
-    "slack": ({"secret"}, set()),
-    "pagerduty": ({"secret"}, {"url"}),
-    "email": ({"url", "sender", "to"}, {"user", "secret"}),
-    "alertmanager": ({"url"}, {"secret"}),
-}
-"""Kind -> the keys that it must have, and those that it may have, beside what all have."""
 _CHANNEL_KEYS = ("url", "user", "sender", "to")
 
 
 def _channel(channel: Mapping[str, object], where: str) -> Iterator[Fault]:
     """What a channel of its kind lacks, has in vain, or would send in the clear."""
     kind = channel.get("kind")
-    if not isinstance(kind, str) or kind not in _CHANNELS:
+    if not isinstance(kind, str) or kind not in CHANNEL_KINDS:
         return
-    required, allowed = _CHANNELS[kind]
+    required, allowed = CHANNEL_KINDS[kind]
     for name in _CHANNEL_KEYS:
         if name in required and not channel.get(name):
             yield Fault(where=f"{where}.{name}", what="is missing", right=f"a channel of kind {kind} needs it")

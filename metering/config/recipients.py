@@ -1,11 +1,21 @@
 """Webhooks and channels: the endpoints that alerts are sent to."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel
 
 from metering.config.patterns import ChannelUrl, EventPattern, MailAddress, WebhookUrl
 from metering.core.values import EnvironmentName, FilePath, Flag, Identifier, Some, Text
+
+ChannelKind = Literal["slack", "pagerduty", "email", "alertmanager"]
+CHANNEL_KINDS: Mapping[str, tuple[set[str], set[str]]] = {
+    "slack": ({"secret"}, set()),
+    "pagerduty": ({"secret"}, {"url"}),
+    "email": ({"url", "sender", "to"}, {"user", "secret"}),
+    "alertmanager": ({"url"}, {"secret"}),
+}
+"""Kind -> the keys that it must have, and those that it may have, beside what all have."""
 
 
 class Webhook(BaseModel, frozen=True, extra="forbid"):
@@ -30,7 +40,7 @@ class Channel(BaseModel, frozen=True, extra="forbid"):
     """
 
     name: Identifier
-    kind: Literal["slack", "pagerduty", "email", "alertmanager"]
+    kind: ChannelKind
     url: ChannelUrl | None = None
     secret_env: EnvironmentName | None = None
     secret_file: FilePath | None = None
