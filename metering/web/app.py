@@ -39,6 +39,17 @@ PAGES: dict[str, Page] = {
     "/operations": pages_state.operations,
     "/as-of": pages_state.as_of,
 }
+MENU = (
+    ("/", "Overview"),
+    ("/customers", "Customers"),
+    ("/projects", "Projects"),
+    ("/quotas", "Quotas"),
+    ("/invoices", "Invoices"),
+    ("/plans", "Plans"),
+    ("/alerts", "Alerts"),
+    ("/operations", "Operations"),
+)
+"""Address -> its name in the menu, in the menu's order; other pages are reached by links."""
 FREE = ("/static/", "/usage/")
 """Addresses that ask nobody who they are: files that are no secret, and customers' links, which are keys themselves."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".LICENSE": "text/plain"}
@@ -55,11 +66,13 @@ def application(desk: Desk, state: Sequence[BaseRoute] = ()) -> Starlette:
         *(Route(f"/api{path}", _answering(desk, answer)) for path, answer in api.ANSWERS.items()),
     ]
     open_to_all = {route.path for route in state if isinstance(route, Route)}
-    return Starlette(
+    found = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, access=desk.access, free=FREE, unguarded=open_to_all)],
         exception_handlers={MeteringError: _failing(desk), HTTPException: _missing(desk)},
     )
+    found.state.menu = MENU
+    return found
 
 
 def _answering(desk: Desk, page: Page) -> Callable[[Request], Response]:

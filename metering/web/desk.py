@@ -36,17 +36,6 @@ ASSETS = {
     "favicon.svg": "web/static/favicon.svg",
 }
 """Name under /static/ -> place under reports/."""
-MENU = (
-    ("/", "Overview"),
-    ("/customers", "Customers"),
-    ("/projects", "Projects"),
-    ("/quotas", "Quotas"),
-    ("/invoices", "Invoices"),
-    ("/plans", "Plans"),
-    ("/alerts", "Alerts"),
-    ("/operations", "Operations"),
-)
-
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}|current|previous")
 
@@ -68,7 +57,7 @@ def _templates() -> Environment:
     """The environment of the dashboard's pages. A process makes it once, because it keeps what it compiled."""
     found = environment()
     found.filters.update(short_day=_short_day, short_moment=_short_moment)
-    found.globals.update(asset=asset_address, charts=charts, menu=MENU, tables=tables)
+    found.globals.update(asset=asset_address, charts=charts, tables=tables)
     return found
 
 
@@ -96,6 +85,7 @@ class Desk:
             .get_template(f"web/{template}.html.j2")
             .render(
                 path=request.url.path,
+                menu=request.app.state.menu,
                 parameters=dict(request.query_params),
                 edition=edition,
                 is_stale=edition is not None and _is_stale(edition),
