@@ -195,7 +195,7 @@ LONG_FILES = {
     "metering.explain.text": (328, "to be split"),
     "metering.export.einvoice": (309, "to be split"),
     "metering.invoicing.sheet": (320, "to be split"),
-    "metering.ledger.projections.history": (432, "batch, omissions and certification"),
+    "metering.ledger.projections.history": (405, "batch, omissions and certification"),
     "metering.neon.client": (412, "budget, walk and client"),
     "metering.neon.parse_history": (499, "wire types, history, projects and duplicate keys"),
     "metering.polling.intake": (353, "reading and recording"),
@@ -217,22 +217,8 @@ WIDE_CLASSES = {
     "metering.web.edition.MonthFigures": (17, "the month's figures and the editions"),
 }
 SQL_IN_PYTHON = {
-    "metering.explain.evidence": (2, "to be a query's parameter"),
-    "metering.ledger.landing": (2, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.alarms": (3, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.alerts": (8, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.history": (7, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.inventory": (1, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.invoices": (6, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.keys": (1, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.not_counted": (1, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.quota_changes": (2, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.retention": (2, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.rollup": (1, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.stripe": (2, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.sweeps": (3, "projections write; their statements belong in sql/writes"),
-    "metering.ledger.projections.unread": (2, "projections write; their statements belong in sql/writes"),
-    "metering.operations.verify": (1, "to be a query's parameter"),
+    "metering.explain.evidence": (2, "temporary tables before two of ours: their names are put together"),
+    "metering.operations.verify": (1, "a checkpoint of the database, which is no statement about rows"),
 }
 """Statements that are run outside the store, per module."""
 

@@ -30,13 +30,25 @@ def test_every_decision_stands_in_the_index_once():
     assert sorted(index) == sorted(entries)
 
 
-def test_the_wheel_tells_type_checkers_that_it_has_types(tmp_path):
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+@pytest.fixture(scope="module")
+def built_wheel(tmp_path_factory) -> list[str]:
+    """The names of the files in the wheel."""
+    directory = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory)]
     subprocess.run(build, cwd=TOP, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "metering/py.typed" in names
-    assert "metering/config.toml" in names
+    (wheel,) = directory.glob("*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_wheel_tells_type_checkers_that_it_has_types(built_wheel):
+    assert "metering/py.typed" in built_wheel
+    assert "metering/config.toml" in built_wheel
+
+
+def test_the_wheel_has_every_statement(built_wheel):
+    written = {f"metering/{path.relative_to(TOP)}" for path in (TOP / "sql").rglob("*.sql")}
+    assert "metering/sql/writes/move_position.sql" in written
+    assert {name for name in built_wheel if name.endswith(".sql")} == written
 
 
 def test_the_manual_builds_as_a_site_without_a_dead_link(tmp_path):

@@ -24,7 +24,7 @@ from metering.store.journal import Record
 RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""
 
-PROJECTIONS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
+PROJECTIONS: dict[str, Callable[[Store, dict[str, Any]], None]] = {
     **alarms.KINDS,
     **alerts.KINDS,
     **quota_changes.KINDS,
@@ -43,7 +43,7 @@ def is_small(kind: str, data: Mapping[str, Any]) -> bool:
 def land_promise(store: Store, record: Record) -> None:
     """Lands one record that comes from no page (an alert, an invoice, …) by itself; leaves out every other."""
     if record.kind in PROJECTIONS:
-        PROJECTIONS[record.kind](store.connection, _plain(record))
+        PROJECTIONS[record.kind](store, _plain(record))
 
 
 class Landing:
@@ -129,9 +129,7 @@ class Landing:
             )
 
     def _advance(self, record: Record) -> None:
-        self.store.connection.execute(
-            "update position set seq = $seq, hash = $hash", {"seq": record.seq, "hash": record.hash.hex()}
-        )
+        self.store.write("move_position", seq=record.seq, hash=record.hash.hex())
         self._landed, self._taken = record.seq, None
 
     def _write(self, record: Record) -> None:
@@ -142,7 +140,7 @@ class Landing:
         elif record.kind == "not_counted":
             self._history.take_off(record)
         elif record.kind in PROJECTIONS:
-            PROJECTIONS[record.kind](self.store.connection, _plain(record))
+            PROJECTIONS[record.kind](self.store, _plain(record))
         else:
             raise AssertionError(f"no rows are known for a record of kind {record.kind!r}")
 
@@ -181,20 +179,17 @@ class Landing:
     def _cycle(self, record: Record) -> None:
         data = record.data
         self._history.end_cycle()
-        self.store.connection.execute(
-            """insert into cycle values ($seq, $command, $started_at, $ended_at, $requests, $pages, $changes, $outcome,
-               $faults)""",
-            {
-                "seq": record.seq,
-                "command": data["command"],
-                "started_at": parse_time(data["started_at"]),
-                "ended_at": parse_time(data["ended_at"]),
-                "requests": data["requests"],
-                "pages": data["pages"],
-                "changes": data["changes"],
-                "outcome": data["outcome"],
-                "faults": json.dumps(data["faults"]),
-            },
+        self.store.write(
+            "insert_cycle",
+            seq=record.seq,
+            command=data["command"],
+            started_at=parse_time(data["started_at"]),
+            ended_at=parse_time(data["ended_at"]),
+            requests=data["requests"],
+            pages=data["pages"],
+            changes=data["changes"],
+            outcome=data["outcome"],
+            faults=json.dumps(data["faults"]),
         )
         roll_daily(self.store, record.seq, parse_time(data["ended_at"]))
 

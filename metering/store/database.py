@@ -1,4 +1,4 @@
-"""The door to DuckDB: migrate, query by file name, insert frames, one transaction, a snapshot for readers.
+"""The door to DuckDB: migrate, query and write by file name, insert frames, one transaction, a snapshot for readers.
 
 The database is an index of the journal: it may be deleted at any time and is built anew. The session zone is UTC.
 Only the holder of the lock file opens `metering.duckdb`; everybody else reads `snapshot.duckdb`, a copy that is
@@ -9,8 +9,9 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import takewhile
 from pathlib import Path
@@ -48,6 +49,14 @@ class Store:
         with _faults_told():
             frame: pl.DataFrame = self.connection.sql(_text("queries", name), params=parameters or None).pl()
         return frame
+
+    def write(self, name: str, **parameters: Any) -> None:
+        """Runs `sql/writes/NAME.sql` with named parameters."""
+        self.connection.execute(_text("writes", name), parameters or None)
+
+    def write_each(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs `sql/writes/NAME.sql` once for each row of parameters, of which there is at least one."""
+        self.connection.executemany(_text("writes", name), rows)
 
     def check(self, name: str) -> pl.DataFrame:
         """Runs `sql/checks/NAME.sql`; rows are faults."""
@@ -148,9 +157,7 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         path.chmod(0o600)
         _prepare(connection)
         migrate(connection)
-        connection.execute(
-            _text("queries", "store/position")
-        ).fetchall()  # a block that is missing is missed when it is read
+        connection.execute(_text("queries", "store/position")).fetchall()  # a missing block is missed when it is read
         opened.pop_all()
     return connection
 
@@ -210,10 +217,7 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _damaged(path: Path, error: duckdb.Error) -> StoreDamagedError:
-    return StoreDamagedError(
-        f"{path} cannot be opened: {str(error).splitlines()[0]}",
-        hint=_REBUILD,
-    )
+    return StoreDamagedError(f"{path} cannot be opened: {str(error).splitlines()[0]}", hint=_REBUILD)
 
 
 @contextmanager
@@ -433,11 +437,7 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-_TEXTS: dict[tuple[str, str], str] = {}
-
-
+@cache
 def _text(folder: str, name: str) -> str:
     """The statement in `sql/FOLDER/NAME.sql`, read once."""
-    if (folder, name) not in _TEXTS:
-        _TEXTS[folder, name] = (data_directory("sql") / folder / f"{name}.sql").read_text()
-    return _TEXTS[folder, name]
+    return (data_directory("sql") / folder / f"{name}.sql").read_text()

@@ -47,7 +47,7 @@ class MemoryLedger:
 
 def apply(target, record):
     with target.transaction():
-        alerts.KINDS[record["kind"]](target.connection, record)
+        alerts.KINDS[record["kind"]](target, record)
 
 
 def config(*webhooks, thresholds=(80, 95), customers=()) -> Config:

@@ -133,7 +133,7 @@ class MemoryLedger:
 
 def apply(target, record):
     with target.transaction():
-        alerts.KINDS[record["kind"]](target.connection, record)
+        alerts.KINDS[record["kind"]](target, record)
 
 
 TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")

@@ -1,5 +1,6 @@
 """Every statement in sql/ runs; checks hold on a lived-in store and fail on one that was tampered with; views agree."""
 
+import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from tests.support.scribe import Memory, Scribe, frame, moment
 
 SQL = data_directory("sql")
 QUERIES = sorted(f"{path.parent.name}/{path.stem}" for path in (SQL / "queries").rglob("*.sql"))
+WRITES = sorted(path.stem for path in (SQL / "writes").glob("*.sql"))
 CHECKS = sorted(path.stem for path in (SQL / "checks").glob("*.sql"))
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 CPU = "compute_unit_seconds"
@@ -164,6 +166,7 @@ MOMENT = pl.Datetime("us", "UTC")
 FRAMES = {
     # What callers register beside the tables, with every column that any of them gives.
     "batch_projects": pl.Schema({"project_key": pl.UInt32(), "page_seq": pl.UInt64()}),
+    "newly_read": pl.Schema({"project_key": pl.UInt32(), "read_at": MOMENT}),
     "only_project": pl.Schema({"project_id": pl.String()}),
     "headers": pl.Schema(
         {"seq": pl.UInt64(), "sha256": pl.String(), "request_id": pl.String(), "received_at": pl.String()}
@@ -202,6 +205,60 @@ def test_a_query_runs_on_an_empty_and_on_a_lived_in_store(lived_in, name):
         with found.frames(**frames):
             found.query(name, **given)
     empty.connection.close()
+
+
+# -- writes
+
+MODULES = sorted((SQL.parent / "metering").rglob("*.py"))
+REPORTED = pl.Schema(
+    {
+        "project_key": pl.UInt32(),
+        "neon_period_key": pl.UInt32(),
+        "grain": pl.UInt8(),
+        "timeframe_start": MOMENT,
+        "metric": pl.String(),
+    }
+)
+CHANGES = {duckdb.StatementType.INSERT, duckdb.StatementType.UPDATE, duckdb.StatementType.DELETE}
+
+
+def test_each_write_is_called_by_its_name_and_no_other_is():
+    calls = [
+        node
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _last_name(node.func) in {"write", "write_each"} and node.args
+    ]
+    called = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    assert sorted(name for name in called if isinstance(name, str) and name.isidentifier()) == WRITES
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_changes_rows_of_tables_and_columns_that_there_are(lived_in, name):
+    text = (SQL / "writes" / f"{name}.sql").read_text()
+    (statement,) = duckdb.extract_statements(text)
+    assert statement.type in CHANGES
+    frames = {frame_name: schema.to_frame() for frame_name, schema in {**FRAMES, "reported": REPORTED}.items()}
+    with lived_in.frames(**frames):  # `explain` finds every name, and changes nothing
+        lived_in.connection.execute(f"explain {statement.query}", dict.fromkeys(statement.named_parameters) or None)
+
+
+@pytest.mark.parametrize(("given", "named"), [({"seq": 7}, "hash"), ({"seq": 7, "hash": "h", "more": 1}, "more")])
+def test_a_write_takes_neither_fewer_nor_more_parameters_than_it_names(book, given, named):
+    with pytest.raises(duckdb.InvalidInputException, match=named):
+        book.store.write("move_position", **given)
+    assert book.store.query("store/position").rows() == [(0, "0" * 64)]
+
+
+def test_a_write_for_each_row_takes_them_in_their_order(book):
+    row = {"key": "k", "seq": 1, "kind": "item", "document": "{}", "at": MONTH.start, "sha256": "a"}
+    book.store.write_each("try_stripe_send", [row, {**row, "seq": 2, "sha256": "b"}, {**row, "key": "l", "seq": 3}])
+    rows = frame(book.store, "select key, seq, state, sha256 from stripe_send order by key").rows()
+    assert rows == [("k", 2, "tried", "b"), ("l", 3, "tried", "a")]
 
 
 # -- views against the pure functions

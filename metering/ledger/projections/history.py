@@ -243,31 +243,18 @@ class HistoryRows:
     def _outdate(self, batch: _Batch, listed: pl.DataFrame, window: dict[str, Any]) -> None:
         """What walks that are still open left out of these buckets no longer tells: this is the later sight."""
         with self._store.frames(batch_projects=listed):
-            self._store.connection.execute(
-                """delete from omission as o using batch_projects as b, sweep as s
-                   where o.walk = s.walk and s.walk <> $walk and not o.is_applied and o.project_key = b.project_key
-                     and o.timeframe_start >= $period_start and o.timeframe_start < $period_end
-                     and list_contains($grains, o.grain)""",
-                {"walk": batch.walk, **window},
-            )
+            self._store.write("outdate_omissions", walk=batch.walk, **window)
 
     def _stage(
         self, batch: _Batch, omitted: pl.DataFrame, listed: pl.DataFrame, wide: pl.DataFrame, long: pl.DataFrame
     ) -> None:
         """Keeps what the walk left out so far. Of a project that stands on two pages, only what both leave out."""
-        walk = {"walk": batch.walk}
         with self._store.frames(batch_projects=listed):
-            again = self._store.query("ledger/walk_projects", **walk)
+            again = self._store.query("ledger/walk_projects", walk=batch.walk)
         if again.height:
             omitted = omitted.join(again, on="project_key", how="anti")
             with self._store.frames(reported=_values(wide.join(again, on="project_key", how="semi"), long)):
-                self._store.connection.execute(
-                    """delete from omission as o using reported as r
-                       where o.walk = $walk and o.project_key = r.project_key and o.grain = r.grain
-                         and o.neon_period_key = r.neon_period_key and o.timeframe_start = r.timeframe_start
-                         and o.metric = r.metric""",
-                    walk,
-                )
+                self._store.write("delete_reported_omissions", walk=batch.walk)
         staged = omitted.join(listed, on="project_key", how="inner").select(
             pl.lit(batch.walk, dtype=pl.UInt32).alias("walk"),
             pl.col("page_seq").alias("seq"),
@@ -279,13 +266,12 @@ class HistoryRows:
 
     def end_walk(self, walk: dict[str, Any], metrics: list[str], grains: list[int], *, is_legacy: bool) -> None:
         """Of a complete walk, applies the omissions and certifies the hours it has proven; `walk` is a row of WALK."""
-        number = {"walk": walk["walk"]}
         self._sweeps.end(walk["walk"])
-        self._store.connection.execute("delete from walk_project where walk = $walk", number)
+        self._store.write("delete_walk_projects", walk=walk["walk"])
         if walk["is_complete"]:
             self._conclude(walk, metrics, grains[0] if grains else walk["grain"], is_legacy=is_legacy)
         else:
-            self._store.connection.execute("delete from omission where walk = $walk", number)
+            self._store.write("delete_omissions", walk=walk["walk"])
 
     def take_off(self, record: Record) -> None:
         """What two organizations report goes off the side that does not count."""
@@ -293,41 +279,31 @@ class HistoryRows:
 
     def end_cycle(self) -> None:
         """Forgets what walks left behind that never ended (the process was killed); an open sweep goes on."""
-        is_over = "walk not in (select walk from sweep)"
-        self._store.connection.execute(f"delete from omission where not is_applied and {is_over}")  # noqa: S608
-        self._store.connection.execute(f"delete from walk_project where {is_over}")  # noqa: S608
+        self._store.write("delete_unfinished_omissions")
+        self._store.write("delete_unfinished_walk_projects")
 
     def _conclude(self, walk: dict[str, Any], metrics: list[str], grain: int, *, is_legacy: bool) -> None:
-        execute, number = self._store.connection.execute, {"walk": walk["walk"]}
+        write, number = self._store.write, walk["walk"]
         start = certified_from(grain, walk["period_start"])
         until = certified_until(grain, walk["first_sent_at"], walk["period_end"])
-        execute(
-            """delete from omission
-               where walk = $walk and (grain <> $grain or timeframe_start < $start or timeframe_start >= $until)""",
-            {**number, "grain": grain, "start": start, "until": until},
-        )
+        write("delete_unproven_omissions", walk=number, grain=grain, start=start, until=until)
         is_whole = walk["endpoint"] == "history"
         if is_whole:
             missing = self._missing_legacy(walk, metrics) if is_legacy else self._missing_metrics(walk, metrics)
         else:
             missing = self._unproven_metrics(walk, metrics)
-        execute(
-            "delete from omission where walk = $walk and list_contains($missing, metric)",
-            {**number, "missing": missing},
-        )
+        write("delete_missing_omissions", walk=number, missing=missing)
         self._apply_omissions(walk)
         if is_whole and start < until and not missing:
             unread.certify(self._store, walk, grain, Period(start=start, end=until))
-            execute(
-                "insert into coverage values ($seq, $organization, $grain, $start, $until, $walk)",
-                {
-                    "seq": walk["seq"],
-                    "organization": walk["organization"],
-                    "grain": grain,
-                    "start": start,
-                    "until": until,
-                    **number,
-                },
+            write(
+                "insert_coverage",
+                seq=walk["seq"],
+                organization=walk["organization"],
+                grain=grain,
+                start=start,
+                until=until,
+                walk=number,
             )
 
     def _apply_omissions(self, walk: dict[str, Any]) -> None:
@@ -346,9 +322,7 @@ class HistoryRows:
         self._store.insert("observation", cancelled(proven.filter(is_wide)))
         others = proven.filter(~is_wide)
         self._store.insert("observation_other", _for_duckdb(taken_off(others)))
-        self._store.connection.execute(
-            "update omission set is_applied = true where walk = $walk", {"walk": walk["walk"]}
-        )
+        self._store.write("apply_omissions", walk=walk["walk"])
 
     def _unproven_metrics(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
         """Metrics of which a batch proves nothing: those missing already, and those that it shows of no project."""
@@ -367,12 +341,8 @@ class HistoryRows:
         A metric is missing where the walk leaves out, everywhere, what was above zero in hours that it certifies, or
         where a whole fleet that reported it just before the window has fallen silent at once.
         """
-        execute = self._store.connection.execute
         organization = {"organization": walk["organization"]}
-        execute(
-            "delete from missing_metric where organization = $organization and list_contains($metrics, metric)",
-            {**organization, "metrics": metrics},
-        )
+        self._store.write("delete_missing_metrics", **organization, metrics=metrics)
         absent = [metric for metric in KNOWN_METRICS if metric not in metrics]
         if not absent:
             return []
@@ -385,9 +355,12 @@ class HistoryRows:
         ).row(0, named=True)
         for metric in absent:
             if metric in contradicted or (reporters[metric] or 0) >= FLEET_SUDDENLY_SILENT:
-                execute(
-                    "insert or ignore into missing_metric values ($organization, $metric, $since, $walk)",
-                    {**organization, "metric": metric, "since": walk["first_sent_at"], "walk": walk["walk"]},
+                self._store.write(
+                    "insert_missing_metric",
+                    **organization,
+                    metric=metric,
+                    since=walk["first_sent_at"],
+                    walk=walk["walk"],
                 )
         return sorted(self._store.query("ledger/missing_metrics", **organization)["metric"])
 

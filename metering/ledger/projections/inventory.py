@@ -123,10 +123,7 @@ class InventoryRows:
     def end_walk(self, record: Record) -> None:
         """Projects that a complete inventory no longer lists are marked so; only the latest list is kept."""
         organization, walk = record.data["organization"], record.data["walk"]
-        self._store.connection.execute(
-            "delete from listed where organization = $organization and walk <> $walk",
-            {"organization": organization, "walk": walk},
-        )
+        self._store.write("delete_older_lists", organization=organization, walk=walk)
         listed = set(self._store.query("ledger/listed_projects", organization=organization)["project_id"])
         rows = []
         for project_id, shown in self._known_sightings(organization).items():

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-import duckdb
 import msgspec
 import polars as pl
 
 from metering.core.ids import canonical
 from metering.core.period import parse_time
+from metering.store.database import Store
 
 Row = dict[str, Any]
 INVOICES_AT_ONCE = 10_000
@@ -46,44 +46,36 @@ class _Closing(msgspec.Struct):
 _head = msgspec.json.Decoder(_Head)
 
 
-def apply_close(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
+def apply_close(store: Store, record: Row) -> None:
     """One closing with all its invoices; the body holds them, the terms and what was unassigned or unpriced."""
     data, body = record["data"], msgspec.json.decode(record["body"], type=_Closing)
-    connection.execute(
-        "insert or ignore into terms values ($sha256, $seq, $document)",
-        {"sha256": data["terms_sha256"], "seq": record["seq"], "document": bytes(body.terms).decode()},
+    store.write("insert_terms", sha256=data["terms_sha256"], seq=record["seq"], document=bytes(body.terms).decode())
+    store.write(
+        "insert_closing",
+        seq=record["seq"],
+        month=data["month"],
+        as_of=parse_time(data["as_of"]),
+        as_of_seq=data["as_of_seq"],
+        sha256=data["terms_sha256"],
+        reason=data["allow_incomplete"],
+        document=bytes(body.facts).decode(),
+        rules=data.get("rules", _FIRST_RULES),
+        paper=None if bytes(body.paper) == b"null" else bytes(body.paper).decode(),
     )
-    connection.execute(
-        "insert into closing values ($seq, $month, $as_of, $as_of_seq, $sha256, $reason, $document, $rules, $paper)",
-        {
-            "seq": record["seq"],
-            "month": data["month"],
-            "as_of": parse_time(data["as_of"]),
-            "as_of_seq": data["as_of_seq"],
-            "sha256": data["terms_sha256"],
-            "reason": data["allow_incomplete"],
-            "document": bytes(body.facts).decode(),
-            "rules": data.get("rules", _FIRST_RULES),
-            "paper": None if bytes(body.paper) == b"null" else bytes(body.paper).decode(),
-        },
-    )
-    connection.execute(
-        "delete from parked where month = $month and list_contains($settled, customer)",
-        {"month": data["month"], "settled": [canonical(customer) for customer in data["settled"]]},
-    )
+    settled = [canonical(customer) for customer in data["settled"]]
+    store.write("delete_parked", month=data["month"], settled=settled)
     for customer, reason in sorted(data["parked"].items()):
-        connection.execute(
-            "insert or replace into parked values ($month, $customer, $seq, $reason)",
-            {"month": data["month"], "customer": canonical(customer), "seq": record["seq"], "reason": reason},
+        store.write(
+            "insert_parked", month=data["month"], customer=canonical(customer), seq=record["seq"], reason=reason
         )
-    _insert(connection, record["seq"], data, zip(data["positions"], body.invoices, strict=True))
+    _insert(store, record["seq"], data, zip(data["positions"], body.invoices, strict=True))
 
 
-def apply_void(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
+def apply_void(store: Store, record: Row) -> None:
     """The voided invoice keeps its bytes; the credit note stands beside it."""
     data = record["data"]
-    connection.execute("update invoice set status = 'void' where number = $number", {"number": data["number"]})
-    _insert(connection, record["seq"], data, [(data["position"], msgspec.Raw(record["body"]))])
+    store.write("void_invoice", number=data["number"])
+    _insert(store, record["seq"], data, [(data["position"], msgspec.Raw(record["body"]))])
 
 
 _INVOICE: dict[str, pl.DataType] = {
@@ -101,17 +93,11 @@ _INVOICE: dict[str, pl.DataType] = {
 }
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, seq: int, data: Row, issued: Iterable[tuple[int, msgspec.Raw]]
-) -> None:
+def _insert(store: Store, seq: int, data: Row, issued: Iterable[tuple[int, msgspec.Raw]]) -> None:
     """(position, document) each, many in one statement: a month may have hundreds of thousands."""
     waiting = iter(issued)
     while rows := [_row(seq, data, position, text) for position, text in islice(waiting, INVOICES_AT_ONCE)]:
-        connection.register("issued", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
-        try:
-            connection.execute("insert into invoice by name select * from issued")
-        finally:
-            connection.unregister("issued")
+        store.insert("invoice", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
 
 
 def _row(seq: int, data: Row, position: int, text: msgspec.Raw) -> Row:
@@ -131,5 +117,5 @@ def _row(seq: int, data: Row, position: int, text: msgspec.Raw) -> Row:
     }
 
 
-KINDS: dict[str, Callable[[duckdb.DuckDBPyConnection, Row], None]] = {"close": apply_close, "void": apply_void}
+KINDS: dict[str, Callable[[Store, Row], None]] = {"close": apply_close, "void": apply_void}
 """Record kind -> what it does to the store."""

@@ -78,7 +78,5 @@ class RowKeys:
         self._store.insert("project", pl.DataFrame(self._new_projects, schema=_PROJECT, orient="row"))
         self._store.insert("neon_period", pl.DataFrame(self._new_periods, schema=_NEON_PERIOD, orient="row"))
         for key, end in self._ended.items():
-            self._store.connection.execute(
-                "update neon_period set period_end = $end where neon_period_key = $key", {"end": end, "key": key}
-            )
+            self._store.write("end_neon_period", end=end, key=key)
         self._new_projects, self._new_periods, self._ended = [], [], {}

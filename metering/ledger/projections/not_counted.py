@@ -48,10 +48,7 @@ def take_off(store: Store, keys: RowKeys, record: Record) -> None:
     others = taken_off(values.filter(~is_wide)).with_columns(pl.col("value").cast(pl.Decimal(38, 0)))
     store.insert("observation_other", others)
     facts = {name: data[name] for name in ("alarm_id", "organization", "project_id", "page_seq")}
-    store.connection.execute(
-        "insert into not_counted values ($seq, $alarm_id, $organization, $project_id, $page_seq)",
-        {"seq": record.seq, **facts},
-    )
+    store.write("insert_not_counted", seq=record.seq, **facts)
 
 
 def _period(value: dict[str, Any]) -> NeonPeriod:

@@ -10,43 +10,37 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
-
 from metering.core.period import parse_time
+from metering.store.database import Store
 
 Row = dict[str, Any]
 
 
-def apply_quota_change(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
+def apply_quota_change(store: Store, record: Row) -> None:
     """One word about one project's quotas."""
     data = record["data"]
-    connection.execute(
-        """insert into quota_change values ($seq, $at, $organization, $project_id, $plan, $phase, $quotas, $reason,
-           $error)""",
-        {
-            "seq": record["seq"],
-            "at": parse_time(record["at"]),
-            **{name: data[name] for name in ("organization", "project_id", "plan", "phase", "reason", "error")},
-            "quotas": json.dumps(data["quotas"], sort_keys=True),
-        },
+    store.write(
+        "insert_quota_change",
+        seq=record["seq"],
+        at=parse_time(record["at"]),
+        quotas=json.dumps(data["quotas"], sort_keys=True),
+        **{name: data[name] for name in ("organization", "project_id", "plan", "phase", "reason", "error")},
     )
 
 
-def apply_upgrade_step(connection: duckdb.DuckDBPyConnection, record: Row) -> None:
+def apply_upgrade_step(store: Store, record: Row) -> None:
     """One word about one step of an upgrade."""
     data = record["data"]
-    connection.execute(
-        "insert into upgrade_step values ($seq, $at, $project_id, $plan, $step, $phase, $detail, $error)",
-        {
-            "seq": record["seq"],
-            "at": parse_time(record["at"]),
-            **{name: data[name] for name in ("project_id", "plan", "step", "phase", "error")},
-            "detail": json.dumps(data["detail"], sort_keys=True),
-        },
+    store.write(
+        "insert_upgrade_step",
+        seq=record["seq"],
+        at=parse_time(record["at"]),
+        detail=json.dumps(data["detail"], sort_keys=True),
+        **{name: data[name] for name in ("project_id", "plan", "step", "phase", "error")},
     )
 
 
-KINDS: dict[str, Callable[[duckdb.DuckDBPyConnection, Row], None]] = {
+KINDS: dict[str, Callable[[Store, Row], None]] = {
     "quota_change": apply_quota_change,
     "upgrade_step": apply_upgrade_step,
 }

@@ -20,4 +20,4 @@ def roll_daily(store: Store, seq: int, at: datetime) -> None:
 def roll(store: Store, seq: int, at: datetime, *, after: int) -> None:
     """Sums the observations of the records behind `after`, up to `seq`."""
     store.insert_from("observation_day", "ledger/observations_by_day", after=after, seq=seq)
-    store.connection.execute("insert into rollup values ($seq, $at)", {"seq": seq, "at": at})
+    store.write("insert_rollup", seq=seq, at=at)

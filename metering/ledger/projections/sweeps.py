@@ -44,33 +44,27 @@ class SweepRows:
             return
         frame = pl.DataFrame({"project_key": read_at.keys(), "read_at": read_at.values()}, schema=_READ)
         with self._store.frames(newly_read=frame):
-            self._store.connection.execute(
-                """insert into project_read select project_key, read_at from newly_read
-                   on conflict do update set read_at = excluded.read_at"""
-            )
+            self._store.write("insert_project_reads")
 
     def advance(self, found: Sequence[tuple[Record, str | None]]) -> None:
         """Pages of one sweep, in order, each with the cursor that it leads to."""
         if not found:
             return
         data = found[0][0].data
-        self._store.connection.execute(
-            """insert or ignore into sweep values
-               ($walk, $organization, $grain, $period_start, $period_end, $first_sent_at, $params)""",
-            {
-                "walk": data["walk"],
-                "organization": data["organization"],
-                "grain": data["grain"],
-                "period_start": parse_time(data["period_start"]),
-                "period_end": parse_time(data["period_end"]),
-                "first_sent_at": parse_time(data["sent_at"]),
-                "params": json.dumps({name: value for name, value in data["params"].items() if name != "cursor"}),
-            },
+        self._store.write(
+            "insert_sweep",
+            walk=data["walk"],
+            organization=data["organization"],
+            grain=data["grain"],
+            period_start=parse_time(data["period_start"]),
+            period_end=parse_time(data["period_end"]),
+            first_sent_at=parse_time(data["sent_at"]),
+            params=json.dumps({name: value for name, value in data["params"].items() if name != "cursor"}),
         )
         rows: list[Any] = [(data["walk"], record.seq, cursor) for record, cursor in found]
         self._store.insert("sweep_page", pl.DataFrame(rows, schema=_PAGE, orient="row"))
 
     def end(self, walk: int) -> None:
         """The walk has ended, whole or broken."""
-        for table in ("sweep", "sweep_page"):
-            self._store.connection.execute(f"delete from {table} where walk = $walk", {"walk": walk})  # noqa: S608
+        self._store.write("delete_sweep", walk=walk)
+        self._store.write("delete_sweep_pages", walk=walk)

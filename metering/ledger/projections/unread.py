@@ -59,13 +59,8 @@ def end(store: Store, walk: dict[str, Any]) -> None:
 
     What could not be read when single projects were asked for ends with the next walk over all of them.
     """
-    store.connection.execute(
-        """update unreadable set ended_seq = $seq
-           where organization = $organization and grain is not distinct from $grain and walk <> $walk
-             and ended_seq is null and (endpoint = $endpoint or (endpoint = 'batch' and $endpoint = 'history'))
-             and $endpoint <> 'batch'""",
-        {name: walk[name] for name in ("seq", "organization", "endpoint", "grain", "walk")},
-    )
+    names = ("seq", "organization", "endpoint", "grain", "walk")
+    store.write("end_unreadable", **{name: walk[name] for name in names})
 
 
 def certify(store: Store, walk: dict[str, Any], grain: int, window: Period) -> None:
@@ -121,9 +116,4 @@ def _hours(walk: dict[str, Any], what: tuple[str, int, str], hole: Period) -> di
 
 def _end_hours(store: Store, row: dict[str, Any], seq: int) -> None:
     names = ("organization", "project_id", "grain", "period_start", "period_end")
-    store.connection.execute(
-        """update unread_hours set ended_seq = $seq
-           where organization = $organization and project_id = $project_id and grain = $grain
-             and period_start = $period_start and period_end = $period_end and ended_seq is null""",
-        {"seq": seq, **{name: row[name] for name in names}},
-    )
+    store.write("end_unread_hours", seq=seq, **{name: row[name] for name in names})

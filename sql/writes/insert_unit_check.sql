@@ -1,0 +1,2 @@
+-- One comparison of an organization's storage with the sizes of its branches.
+insert into unit_check values ($seq, $at, $organization, $verdict, $projects)
