@@ -43,15 +43,6 @@ DOORS = {
     "apscheduler": ({"service"}, "the scheduler only wakes us"),
     "sqlite3": (set(), "DuckDB is the index, the journal the truth"),
 }
-DOOR_EXCEPTIONS = {
-    "metering/ledger/projections/alarms.py": "the type of a connection",
-    "metering/ledger/projections/alerts.py": "the type of a connection",
-    "metering/ledger/projections/invoices.py": "the type of a connection",
-    "metering/ledger/projections/quota_changes.py": "the type of a connection",
-    "metering/ledger/projections/retention.py": "the type of a connection",
-    "metering/ledger/projections/stripe.py": "the type of a connection",
-}
-"""Files with a door that is not theirs, and why."""
 
 WALL_CLOCK = {
     "datetime": {"now", "utcnow", "today"},
@@ -344,7 +335,7 @@ def test_only_doors_open_the_network_and_the_database(path):
     wrong = [
         f"{place(path, line)} imports {other}: {DOORS[other][1]}"
         for line, other in ((line, name.partition(".")[0]) for line, name in imports(path))
-        if other in DOORS and package(path) not in DOORS[other][0] and place(path) not in DOOR_EXCEPTIONS
+        if other in DOORS and package(path) not in DOORS[other][0]
     ]
     assert wrong == []
 
