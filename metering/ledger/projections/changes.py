@@ -75,7 +75,7 @@ def _left_out(metric: str, seen: str) -> pl.Expr:
 
 
 def long_changes(incoming: pl.DataFrame, seen: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The same for long rows; both frames are LONG (seen without seq)."""
+    """(rows that change something, values above zero that are left out less seq), all LONG; `seen` has no seq."""
     joined = incoming.join(seen, on=LONG_KEYS, how="left", suffix="_seen")
     difference = pl.col("value") - pl.col("value_seen").fill_null(0)
     changes = joined.select("seq", *LONG_KEYS, difference.alias("value")).filter(pl.col("value") != 0)
@@ -107,7 +107,7 @@ def taken_off(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def cancelled(values: pl.DataFrame) -> pl.DataFrame:
-    """The same of known metrics as WIDE, a row for each value."""
+    """WIDE rows that take values of known metrics off again, a row for each value."""
     less = pl.col("value").cast(pl.Int64)
     return taken_off(values).select(
         "seq", *KEYS, *(pl.when(pl.col("metric") == metric).then(less).alias(metric) for metric in KNOWN_METRICS)

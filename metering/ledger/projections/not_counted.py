@@ -1,4 +1,4 @@
-"""How a word on whose usage counts becomes rows: of what two organizations report, one side is taken off again.
+"""Rows of a decision on whose usage counts: of what two organizations report, one side is taken off again.
 
 Its values go off under billing periods of their own (NOT_COUNTED and Neon's id), so that the next page is compared with
 what pages have shown, while every sum of a bucket over its periods is what counts. Asks nothing, reads no clock; the
