@@ -331,7 +331,7 @@ class HistoryRows:
         return sorted(known | (omitted - set(metrics)))
 
     def _missing_legacy(self, walk: dict[str, Any], metrics: list[str]) -> list[str]:
-        """Metrics missing from a batch of the legacy endpoint, where a walk that shows any bucket shows every metric."""
+        """Metrics missing from a batch of the legacy endpoint, whose walks show every metric if any bucket."""
         omitted = set(self._store.query("ledger/omitted_metrics", walk=walk["walk"])["metric"])
         return sorted(omitted - set(metrics))
 
