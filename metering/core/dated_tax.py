@@ -36,7 +36,7 @@ Key = tuple[Fraction | None, str | None, str | None]
 
 
 def key(line: Line) -> Key:
-    """Which lines a line is taxed together with."""
+    """The key under which a line is summed for tax."""
     rate, name, category = (line.get(column) for column in COLUMNS[:3])
     return (
         None if rate is None else Fraction(str(rate)),
@@ -46,12 +46,12 @@ def key(line: Line) -> Key:
 
 
 def key_of(tax: DatedTax) -> Key:
-    """Which lines are taxed together under a tax."""
+    """The key under which lines of this tax are summed."""
     return key(columns_of(tax))
 
 
 def changes(customer: Customer | None, start: datetime, end: datetime) -> list[datetime]:
-    """The moments inside [start, end) from which on the customer's rate, name or category of tax is another."""
+    """The moments inside [start, end) at which the customer's tax rate, name or category changes."""
     if customer is None:
         return []
     bounds = {bound for tax in customer.dated for bound in (tax.tax_from, tax.tax_to) if bound is not None}

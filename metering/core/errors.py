@@ -3,7 +3,7 @@
     MeteringError                 1   the root: catch this to catch all of ours
     ├── ConfigError               4   config.toml or a CSV file is faulty; carries every fault at once
     ├── CredentialsError          5   a key was refused, or its file is readable by others
-    ├── IncompleteError           3   something owed could not be read, or a close was refused
+    ├── IncompleteError           3   something that had to be read could not be read, or a close was refused
     ├── StoppedError            130   a signal asked for an end; what was begun is finished
     ├── StoreBusyError           75   another process holds the store
     ├── JournalDamagedError       1   the journal's hash chain does not hold
@@ -65,7 +65,7 @@ class CredentialsError(MeteringError):
 
 
 class IncompleteError(MeteringError):
-    """What could be done was done; something owed is missing."""
+    """Everything possible was done, but something required is missing."""
 
     exit_code = 3
 
@@ -95,7 +95,7 @@ class StoreDamagedError(MeteringError):
 
 
 class PageRefusedError(MeteringError):
-    """A page holds a number that may not be trusted; nothing of it counts."""
+    """A page holds a number that cannot be trusted; the whole page is ignored."""
 
 
 class NeonError(MeteringError):
@@ -129,6 +129,6 @@ class ExactnessError(MeteringError):
 
 
 class UsageError(MeteringError):
-    """A command was called with arguments that cannot be."""
+    """Invalid arguments of a command."""
 
     exit_code = 2

@@ -45,7 +45,7 @@ def not_utf8(name: str, error: UnicodeDecodeError) -> Fault:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Puts a file in place whole and durable, readable by its owner alone: a reader sees the old one or the new one."""
+    """Replaces a file atomically and durably, readable by its owner alone: a reader sees the old or the new file."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Text in files that spreadsheets open and importers read: what would run as a formula gets an apostrophe before it.
+"""Guards text in CSV files against spreadsheets that would run it as a formula: it gets an apostrophe before it.
 
 Must not know any file. A spreadsheet shows what follows the apostrophe as text; an importer takes the apostrophe for a
 part of the name, so its files are guarded only where a formula could do something.
@@ -14,11 +14,11 @@ _RUNS = re.compile(r"[(|!\uff08\uff5c\uff01]")
 
 
 def opened(text: str) -> str:
-    """The text for a file that people open: guarded wherever it would begin a formula."""
+    """Text for a file that people open: guarded wherever it would begin a formula."""
     return f"'{text}" if _BEGINS.match(text) else text
 
 
 def imported(text: str) -> str:
-    """The text for a file that importers read: as it is, but for what a spreadsheet would run."""
+    """Text for a file that importers read: unchanged, except where a spreadsheet would run it."""
     is_formula = _BREAKS.match(text) or (_BEGINS.match(text) and _RUNS.search(text))
     return f"'{text}" if is_formula else text

@@ -1,4 +1,4 @@
-"""What both HTTP doors read out of headers. Pure."""
+"""Parsers of HTTP headers that every HTTP client here needs. Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ def retry_after(text: str | None, now: datetime) -> float | None:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The moment that an HTTP header names; None where it names none."""
+    """Parses the date in an HTTP header; None where it holds no date."""
     if not text:
         return None
     try:

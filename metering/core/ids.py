@@ -20,7 +20,7 @@ _MOST_COMPARED = 20_000
 
 
 def canonical(text: str) -> str:
-    """The id that a text means."""
+    """Returns the canonical form of an id."""
     return _OUTER_BLANKS.sub("", unicodedata.normalize("NFC", text))
 
 
@@ -38,7 +38,7 @@ def _with_canonical_ids(raw: object, key: str) -> object:
 
 
 def respelled(data: Mapping[str, object], where: str = "", joint: str = ".") -> Iterator[Fault]:
-    """Ids in raw data that are written in decomposed letters: nothing is wrong, but they look like they are read."""
+    """Ids in raw data that are written in decomposed letters: not faulty, but reading changes how they are stored."""
     for key, value in data.items():
         place = f"{where}{joint}{key}" if where else key
         for number, item in enumerate(value if isinstance(value, list) else [value]):

@@ -6,7 +6,7 @@ from babel import Locale, UnknownLocaleError
 
 
 def is_locale(name: str) -> bool:
-    """Whether CLDR knows it: `en`, `de-BE`, `pt_BR`."""
+    """Whether CLDR has this locale: `en`, `de-BE`, `pt_BR`."""
     try:
         return bool(cldr(name))
     except (UnknownLocaleError, ValueError):

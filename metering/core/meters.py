@@ -84,7 +84,7 @@ def denominator(meter: Meter) -> int:
 
 
 def scale(meter: Meter, read_at: datetime) -> int:
-    """What a raw value read at that moment is multiplied by: quantity = value * scale / denominator."""
+    """The factor for a raw value read at that moment: quantity = value * scale / denominator."""
     in_force = [entry for entry in meter.divisors if entry.valid_from <= read_at]
     first = min(meter.divisors, key=lambda entry: entry.valid_from)
     entry = max(in_force, key=lambda entry: entry.valid_from, default=first)
@@ -100,5 +100,5 @@ def meter_for(metric: str, priced: Collection[str], meters: Iterable[Meter]) -> 
 
 
 def quantity(value: int, meter: Meter, read_at: datetime) -> Fraction:
-    """A value as the API told it at that moment, in the meter's unit, exactly."""
+    """Converts a raw API value, read at that moment, into the meter's unit, exactly."""
     return Fraction(value * scale(meter, read_at), denominator(meter))

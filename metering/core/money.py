@@ -134,7 +134,8 @@ def exact_text(value: Fraction) -> str:
 def apportioned(total: int, exact: Sequence[Fraction]) -> list[int]:
     """Whole units that sum to `total`, each less than one from its exact part of it; parts may be below zero.
 
-    What rounding down leaves goes to the largest fractions, ties to the earlier. `total` is less than one from the sum.
+    The remainder after rounding down goes to the largest fractions, ties to the earlier. `total` differs from the sum
+    by less than one.
     """
     parts = [part.__floor__() for part in exact]
     left = total - sum(parts)

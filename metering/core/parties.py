@@ -54,7 +54,10 @@ TaxCategory = Literal["S", "Z", "E", "AE", "K", "G", "O"]
 
 
 class DatedTax(BaseModel, frozen=True, extra="forbid"):
-    """A customer's tax for [tax_from, tax_to), open where None: the columns that rows of one customer differ in."""
+    """A customer's tax for [tax_from, tax_to), unbounded where None.
+
+    Only these columns may differ between the rows of one customer.
+    """
 
     tax_from: Day | None = None
     tax_to: Day | None = None

@@ -30,7 +30,7 @@ class Period:
 
     @property
     def seconds(self) -> int:
-        """Whole seconds; sub-second bounds are a caller's error."""
+        """Its length in whole seconds; asserts that neither bound has a fraction of a second."""
         length = self.end - self.start
         assert length.microseconds == 0
         return length.days * 86400 + length.seconds

@@ -1,6 +1,6 @@
 """Secrets: read from the environment or from a private file, never shown.
 
-Knows how a key is kept safely; must not know what it opens.
+Knows how a key is kept safely; knows nothing of what it gives access to.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""The wish to stop, looked at between pages and during waits: what was begun is finished, nothing new is begun."""
+"""A request to stop, checked between pages and during waits: what was begun is finished, nothing new is begun."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ class Stop:
             raise StoppedError("stopped before everything was read", hint="the next poll goes on from here")
 
     async def sleep(self, seconds: float, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Waits, but not through a stop."""
+        """Waits; raises StoppedError as soon as a stop is asked for."""
         self.check()
         while seconds > 0:
             await sleep(min(seconds, _LOOK_SECONDS))

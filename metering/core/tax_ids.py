@@ -1,7 +1,7 @@
-"""What a tax identifier is: a VAT identifier by its country's pattern and check digits, or else a legal identifier.
+"""Classifies a tax identifier: a VAT identifier by its country's pattern and check digits, or else a legal identifier.
 
 Pure, by the library python-stdnum. Knows which countries' VAT identifiers have a pattern; must not know who has one,
-nor any document.
+and knows no document.
 """
 
 import re
@@ -62,7 +62,7 @@ def read(written: str, country: str | None) -> TaxId:
 
 
 def _candidates(written: str, home: str) -> list[tuple[str, str]]:
-    """(prefix, number) that the text may mean: by the prefix that it begins with, then by the country."""
+    """Possible (prefix, number) pairs for the text: by the prefix that it begins with, then by the country."""
     plain = clean(unicodedata.normalize("NFKC", written), " -.:,'\u00a0\u202f\t").upper()
     number = _LABEL.sub("", plain, count=1) if _LABEL.match(plain) else plain
     prefix = number[:2]

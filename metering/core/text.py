@@ -9,7 +9,7 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 def legible(text: str, *, also: str = "") -> str:
     """The text with every character that ends a line, hides or turns what follows shown as the replacement sign.
 
-    Of these, the characters in `also` stay.
+    Characters in `also` are kept as they are.
     """
     return "".join(c if c.isprintable() or c in also else "\N{REPLACEMENT CHARACTER}" for c in text)
 

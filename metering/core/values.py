@@ -47,7 +47,7 @@ class WrittenFloat:
 
 
 def refuse(what: str, right: str = "") -> NoReturn:
-    """Raises what pydantic collects: what is wrong with a value, and what would be right."""
+    """Raises the error that pydantic collects: what is wrong with a value, and what would be right."""
     raise PydanticCustomError("refused", "{what}", {"what": what, "right": right})
 
 
@@ -270,7 +270,7 @@ Count = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 
 
 def named(data: object) -> object:
-    """Raw data of a model with `id` and `name`: who has no name is called by the id."""
+    """Raw data of a model with `id` and `name`: a missing name becomes the id."""
     if isinstance(data, dict) and not data.get("name") and isinstance(data.get("id"), str):
         return {**data, "name": canonical(data["id"])}
     return data

@@ -1,5 +1,6 @@
 -- Each tax of a document is of its lines: those of its rate, name and category sum to its base (with the tax, where the
--- prices include it), and no line with a rate lacks its tax. Lines that say no tax are of documents of before.
+-- prices include it), and no line with a rate lacks its tax. Lines without tax keys belong to documents of older
+-- versions.
 with documents as (
     select number, document, coalesce((document ->> '$.tax_inclusive')::boolean, false) as is_inclusive
     from invoice

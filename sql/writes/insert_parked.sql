@@ -1,2 +1,2 @@
--- A customer whose invoice a closing parked, and why; the latest closing's reason counts.
+-- A customer whose invoice a closing held back, and why; the latest closing's reason counts.
 insert or replace into parked values ($month, $customer, $seq, $reason)

@@ -1,2 +1,2 @@
--- One word about one step of an upgrade.
+-- The start or the end of one step of an upgrade.
 insert into upgrade_step values ($seq, $at, $project_id, $plan, $step, $phase, $detail, $error)

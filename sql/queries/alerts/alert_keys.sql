@@ -1,4 +1,4 @@
--- What was alerted since a moment: a crossing with one of these keys is never told again.
+-- Keys of the crossings alerted since a moment: a crossing with one of these keys is never alerted again.
 select project_id, quota, period_start, quota_limit, threshold_percent
 from alert
 where quota is not null

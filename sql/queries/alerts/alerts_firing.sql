@@ -1,4 +1,4 @@
--- What these endpoints were told as begun and has not ended: crossings and stalls, in the order recorded.
+-- Crossings and stalls that these endpoints were told of and that have not ended, in the order recorded.
 with
     ended as (
         select body ->> '$.data.resolves' as alert_id

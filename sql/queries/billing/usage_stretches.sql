@@ -1,4 +1,5 @@
--- The same for the stretches of time in `stretch`, each of one project: where something of its own begins or ends.
+-- Usage of the stretches of time in `stretch`, each of one project, for projects whose own times begin or end inside a
+-- month: summed like usage_sums.
 with seen as (
     select *
     from observation

@@ -1,2 +1,2 @@
--- What is known of everything that was ever sent, or tried, to Stripe: a handful of rows per invoice, read before sending.
+-- Everything ever sent, or tried, to Stripe and how it ended: a handful of rows per invoice, read before sending.
 select key, document, state, first_tried_at from stripe_send order by key

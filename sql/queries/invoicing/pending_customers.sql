@@ -1,5 +1,5 @@
--- Customers that a closed month is still open for: the parked, and those whose only invoice was voided. A supplementary
--- invoice stands beside that one: a void one is issued anew by the next supplement.
+-- Customers for whom a closed month is still open: those whose invoice is held, and those whose only invoice was
+-- voided. A supplementary invoice stands beside that one: a void one is issued anew by the next supplement.
 select customer from parked where month = $month
 union
 select customer

@@ -1,4 +1,5 @@
--- The same for the long side table.
+-- What the long side table holds of the buckets that a batch of pages could have shown: the sum of each bucket's
+-- changes.
 select
     o.project_key,
     o.neon_period_key,

@@ -1,4 +1,4 @@
--- The ranges of records that the last look at retention took the bodies from, in order.
+-- The ranges of records whose bodies the last retention run dropped, in order.
 select first_seq, last_seq
 from dropped_pages
 where seq = (select max(seq) from dropped_pages)

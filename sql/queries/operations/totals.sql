@@ -1,4 +1,4 @@
--- What was done since the beginning.
+-- Counts of everything recorded since the first record.
 select
     coalesce((select sum(requests) from cycle), 0)::bigint                    as requests,
     (select count(*) from page)                                               as pages,

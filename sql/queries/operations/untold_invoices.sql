@@ -1,4 +1,4 @@
--- Final invoices of a month that no invoice.finalized was recorded for.
+-- Final invoices of a month for which no invoice.finalized event was recorded.
 select i.number
 from invoice as i
 where i.month = $month

@@ -1,4 +1,4 @@
--- When an organization's unit was looked at last, and what it was when that last could be said.
+-- When an organization's unit was last checked, and its last known result.
 select
     max(checked_at)                                                           as checked_at,
     coalesce(arg_max(verdict, seq) filter (where verdict <> 'unknown'), '') as verdict
