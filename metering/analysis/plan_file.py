@@ -22,7 +22,8 @@ from metering.core.meters import Meter
 from metering.core.period import rfc3339
 from metering.core.plans import Plan, Price, Tier
 from metering.core.values import WrittenFloat, closest
-from metering.rating import segments
+from metering.rating import validation
+from metering.rating.card import plain
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,12 +49,12 @@ def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: st
         faults.append(Fault(where=f"{name}: plans", what="is missing", right="write [[plans]] above each plan"))
         raise ConfigError(faults)
     own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
-    bases = [segments.plain(plan) for plan in plans if plan.id not in own]
+    bases = [plain(plan) for plan in plans if plan.id not in own]
     whole = extended({"plans": [*entries, *bases]}, faults)["plans"]
     assert isinstance(whole, list), "a list stays one"
     found = _sound(whole[: len(entries)], faults)
     if not faults:
-        faults += segments.faults(found, meters)
+        faults += validation.faults(found, meters)
         faults += [
             Fault(where=f"plans[{index}].id", what=f"{plan.id!r} stands there twice", right="name each plan once")
             for index, plan in enumerate(found)

@@ -16,8 +16,8 @@ from metering.core.plans import Price
 from metering.core.values import WrittenFloat
 from metering.rating.alone import Alone, alone
 from metering.rating.columns import billable
-from metering.rating.segments import price_faults
 from metering.rating.step import ends, packaged
+from metering.rating.validation import price_faults
 
 KEYS = ("price", "quantity", "hourly", "used_before", "share", "currency")
 

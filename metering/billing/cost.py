@@ -22,6 +22,7 @@ from metering.core.parties import Organization
 from metering.core.period import Period
 from metering.core.plans import Plan, Price
 from metering.rating import segments as ratecard
+from metering.rating.pieces import PIECES, priced_pieces
 
 Row = dict[str, object]
 
@@ -67,7 +68,7 @@ def pieces(
     `cuts`: project_id, cut_at; `cuts_of` makes them. Cut pieces go on with the same allowance (rating/columns.py takes
     them as steps of one run). Usage is counted by the built-in catalogue, whatever the user's meters are.
     """
-    whole, prices = ratecard.pieces(neon_segments, plans, meters.built_in())
+    whole, prices = priced_pieces(neon_segments, plans, meters.built_in())
     inner = (
         whole.select("piece_no", "project_id", "start", "end")
         .join(cuts.unique(), on="project_id")
@@ -80,7 +81,7 @@ def pieces(
         .sort("piece_no", "begin")
         .with_columns(start=pl.col("begin"), end=pl.coalesce(pl.col("begin").shift(-1).over("piece_no"), pl.col("end")))
         .with_columns(piece_no=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
-        .select(pl.col(name).cast(kind) for name, kind in ratecard.PIECES.items())
+        .select(pl.col(name).cast(kind) for name, kind in PIECES.items())
     )
     return cut, prices
 

@@ -21,8 +21,8 @@ from metering.core.dated_tax import changes
 from metering.core.frames import Moment
 from metering.core.period import HOUR, Period, without
 from metering.core.plans import Price
-from metering.rating import columns, pools
-from metering.rating import segments as ratecard
+from metering.rating import columns, pools, segments
+from metering.rating.pieces import priced_pieces
 from metering.store.database import Store
 from metering.usage import attribution, known
 from metering.usage.coverage import Certified, Coverage, certified_of, selection
@@ -189,8 +189,8 @@ class Month:
 
     @cached_property
     def segments(self) -> pl.DataFrame:
-        """ratecard.SEGMENTS."""
-        return ratecard.segments(
+        """segments.SEGMENTS."""
+        return segments.segments(
             self.period,
             self.existence,
             self.sightings,
@@ -210,11 +210,11 @@ class Month:
 
     @cached_property
     def _rated(self) -> tuple[pl.DataFrame, dict[int, Price]]:
-        return ratecard.pieces(self.segments, self.terms.card.plans, self.terms.card.meters, self.tax_changes)
+        return priced_pieces(self.segments, self.terms.card.plans, self.terms.card.meters, self.tax_changes)
 
     @property
     def pieces(self) -> pl.DataFrame:
-        """ratecard.PIECES."""
+        """The segments cut where their prices change, as rating.pieces.PIECES."""
         return self._rated[0]
 
     @property
@@ -300,8 +300,8 @@ class Month:
 
     @cached_property
     def own_time(self) -> pl.DataFrame:
-        """ratecard.OWN."""
-        return ratecard.own_time(self.period, self.terms.subscriptions)
+        """segments.OWN."""
+        return segments.own_time(self.period, self.terms.subscriptions)
 
     @cached_property
     def _of_nobody(self) -> pl.DataFrame:

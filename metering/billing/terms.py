@@ -15,8 +15,7 @@ from metering.core.meters import catalogue
 from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.period import Period, month_name, month_of
 from metering.core.plans import Plan
-from metering.rating import segments
-from metering.rating.segments import Card
+from metering.rating.card import Card, canonical, from_canonical, plain
 from metering.store.database import Store
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def subscription_order(row: Subscription) -> tuple[str, str, str]:
 def document(terms: Terms) -> dict[str, Any]:
     """The terms as JSON knows them; where a row stood in its file and how a key is found are no part of them."""
     return {
-        "card": json.loads(segments.canonical(terms.card)),
+        "card": json.loads(canonical(terms.card)),
         "customers": [_row(row) for row in terms.customers],
         "subscriptions": [_row(row) for row in terms.subscriptions],
         "organizations": [
@@ -77,7 +76,7 @@ def document(terms: Terms) -> dict[str, Any]:
         ],
         "pattern": terms.pattern,
         # Only where there are some: terms that were frozen before discounts existed keep their hash.
-        **({"discounts": [segments.plain(row) for row in terms.discounts]} if terms.discounts else {}),
+        **({"discounts": [plain(row) for row in terms.discounts]} if terms.discounts else {}),
     }
 
 
@@ -90,7 +89,7 @@ _ONLY_WHERE_GIVEN = {*_TAX, "street", "city", "postcode", "stripe_customer"}
 
 def _row(row: Customer | Subscription) -> dict[str, Any]:
     """A CSV row without the place where it stood."""
-    found = segments.plain(row)
+    found = plain(row)
     assert isinstance(found, dict)
     return {
         name: value
@@ -102,7 +101,7 @@ def _row(row: Customer | Subscription) -> dict[str, Any]:
 def from_document(found: dict[str, Any]) -> Terms:
     """The terms whose `document` this is."""
     return Terms(
-        card=segments.from_canonical(json.dumps(found["card"]).encode()),
+        card=from_canonical(json.dumps(found["card"]).encode()),
         customers=tuple(Customer.model_validate(row) for row in found["customers"]),
         subscriptions=tuple(Subscription.model_validate(row) for row in found["subscriptions"]),
         organizations=tuple(

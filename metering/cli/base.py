@@ -81,12 +81,12 @@ def read_config(path: Path) -> "Config":
     """The configuration with all of its faults found at once."""
     from metering.config import read
     from metering.core import meters
-    from metering.rating import segments
+    from metering.rating import validation
 
     return read.read(
         path,
         environ=os.environ,
-        card_faults=lambda found: segments.faults(found.plans, meters.catalogue(found.meters)),
+        card_faults=lambda found: validation.faults(found.plans, meters.catalogue(found.meters)),
     )
 
 

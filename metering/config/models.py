@@ -16,7 +16,7 @@ from metering.config.recipients import Channel, Webhook
 from metering.core.errors import Fault
 from metering.core.meters import Meter
 from metering.core.parties import Customer, Discount, Organization, Subscription
-from metering.core.plans import Plan
+from metering.core.plans import Plan, Prorate
 from metering.core.values import EnvironmentName, FilePath, Flag, FreeText, LocaleName, MonthName, Whole
 
 
@@ -77,7 +77,7 @@ class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
 
     number: NumberPattern = "INV-{year}-{number:06d}"
     rounding: Literal["half_up", "half_even"] = "half_up"
-    prorate: Literal["second", "day", "none"] = "second"
+    prorate: Prorate = "second"
     due_days: Annotated[Whole, Field(ge=0, le=3650)] = 30
     locale: LocaleName = "en"
     fonts: FilePath | None = None

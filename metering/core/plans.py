@@ -30,6 +30,9 @@ def _quota_name(value: object) -> str:
     return name
 
 
+Prorate = Literal["second", "day", "none"]
+"""How the time that a project has a plan becomes its share of a month."""
+
 QuotaName = Annotated[str, PlainValidator(_quota_name)]
 
 

@@ -15,7 +15,8 @@ from metering.core.meters import denominator, scale
 from metering.core.money import exact_text
 from metering.core.period import rfc3339
 from metering.core.plans import Price
-from metering.rating import columns, segments
+from metering.rating import columns
+from metering.rating.card import plain
 
 Json = dict[str, Any]
 _RUN = ["project_id", "segment_no", "plan", "meter"]
@@ -91,7 +92,7 @@ def _told(bill: Bill, row: Json, pool: Json | None) -> Json:
         "from": rfc3339(row["start"]),
         "to": rfc3339(row["end"]),
         "divisor": exact_text(Fraction(denominator(meter), scale(meter, row["end"]))),
-        "price": segments.plain(price),
+        "price": plain(price),
         "used": exact_text(Fraction(row["used"], unit)),
         **({"pool": charged} if pool else charged),
         "amount": exact_text(amount),

@@ -16,6 +16,7 @@ from metering.core.grain import GRAINS
 from metering.core.period import Period, rfc3339
 from metering.explain.steps import Bucket
 from metering.rating import segments as ratecard
+from metering.rating.card import plain
 from metering.store.database import Store
 from metering.usage import attribution
 
@@ -142,10 +143,7 @@ def ownership(month: Month, projects: list[str]) -> Json:
         "segments": [_plain(row) for row in mine.iter_rows(named=True)],
         "sightings": [_plain(row) for row in seen.iter_rows(named=True)],
         "subscriptions": [
-            {
-                name: ratecard.plain(getattr(row, name))
-                for name in ("project_id", "customer", "plan", "valid_from", "valid_to")
-            }
+            {name: plain(getattr(row, name)) for name in ("project_id", "customer", "plan", "valid_from", "valid_to")}
             for row in subscriptions
         ],
         "project_name_pattern": month.terms.pattern,

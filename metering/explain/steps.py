@@ -25,7 +25,8 @@ from metering.core.money import (
 from metering.core.parties import Discount
 from metering.core.period import HOUR, Period, rfc3339
 from metering.core.plans import Plan, Price
-from metering.rating import columns, pools, segments
+from metering.rating import columns, pools
+from metering.rating.card import plain
 from metering.rating.pools import Members
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
     out: Json = {
         "model": run.price.model,
         "unit": run.meter.unit,
-        "price": segments.plain(run.price),
+        "price": plain(run.price),
         "stretches": [told for told, _ in read],
         "used_before": exact_text(before),
         "used_after": exact_text(after),

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from metering.core.meters import Meter
 from metering.core.money import Rounding
 from metering.core.parties import Customer, Discount
-from metering.core.plans import Plan, Price
+from metering.core.plans import Plan, Price, Prorate
 from metering.rating.pools import Members, Pool
-from metering.rating.segments import Prorate
 
 NAMES = {
     "compute": "Compute",

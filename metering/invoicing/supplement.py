@@ -27,7 +27,8 @@ from metering.invoicing import lines as invoice
 from metering.invoicing.closed import NOTHING, Billed, ClosedMonth, StoredClosing
 from metering.invoicing.drafts import line_rates
 from metering.rating import segments
-from metering.rating.segments import SEGMENTS, Card
+from metering.rating.card import Card
+from metering.rating.segments import SEGMENTS
 from metering.store.database import Store
 
 Json = dict[str, Any]

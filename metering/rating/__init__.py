@@ -3,4 +3,15 @@
 Pure arithmetic on integers and fractions. Must not know invoices, the store or Neon.
 """
 
-__all__ = ["alone", "bounds", "columns", "pools", "segments", "step", "unbilled"]
+__all__ = [
+    "alone",
+    "bounds",
+    "card",
+    "columns",
+    "pieces",
+    "pools",
+    "segments",
+    "step",
+    "unbilled",
+    "validation",
+]

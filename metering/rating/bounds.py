@@ -21,9 +21,10 @@ from metering.core.grain import GRAINS
 from metering.core.meters import Meter
 from metering.core.money import INT128_SAFE, Rounding, minor_units, rounded_amounts
 from metering.core.period import Period
-from metering.core.plans import Plan, Price
+from metering.core.plans import Plan, Price, Prorate
 from metering.rating.columns import CHARGES, tiers_of
-from metering.rating.segments import Prorate, counted, pieces, versions
+from metering.rating.pieces import priced_pieces, versions
+from metering.rating.segments import counted
 
 Int128 = pl.Int128()
 _Number = TypeVar("_Number", int, Fraction)
@@ -62,7 +63,7 @@ def held(
     numbers = {number for _, group in dated.group_by("plan", "meter") for number in _bounded(group["price_no"], prices)}
     known = {number: price for number, price in prices.items() if number in numbers}
     table = dated.filter(pl.col("price_no").is_in(sorted(known)))
-    mine, _ = pieces(segments.filter(pl.col("plan").is_in(table["plan"].implode())), plans, meters)
+    mine, _ = priced_pieces(segments.filter(pl.col("plan").is_in(table["plan"].implode())), plans, meters)
     by_customer = [number for number, price in known.items() if price.scope == "customer"]
     keys = [*GROUP, "price_no"]
     rows = (

@@ -16,7 +16,7 @@ from metering.core.money import COST_CURRENCY, Rounding, amount_text, largest_re
 from metering.core.plans import Plan, Price
 from metering.core.rows import Row, Table, grouped
 from metering.rating.alone import alone
-from metering.rating.segments import Card
+from metering.rating.card import Card
 
 UNKNOWN: dict[str, Any] = {"worth": None, "currency": None, "priced_as": None}
 

@@ -17,7 +17,7 @@ from metering.core.period import parse_month, rfc3339
 from metering.core.rows import Row
 from metering.core.text import visible
 from metering.invoicing.issued import invoice as issued_invoice
-from metering.rating import segments
+from metering.rating.card import plain
 from metering.web import openapi
 from metering.web.asked import draft_explanation, explanation
 from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, status_of
@@ -125,7 +125,7 @@ def _counted(delivery: Row) -> Document:
 
 def plans(edition: Edition, _: Request) -> Document:
     """The plans on offer."""
-    return {"plans": [segments.plain(plan) for plan in edition.config.plans]}
+    return {"plans": [plain(plan) for plan in edition.config.plans]}
 
 
 def cycles(edition: Edition, _: Request) -> Document:

@@ -10,8 +10,8 @@ from metering.billing import cost
 from metering.core import meters, money
 from metering.core.frames import Moment
 from metering.core.period import month_of
-from metering.rating import columns
-from metering.rating import segments as ratecard
+from metering.rating import columns, validation
+from metering.rating.pieces import priced_pieces
 from tests.support.card import SEPTEMBER, at, existence, organization, plan, price, segments, subscription, used_frame
 
 PRICE_LIST = cost.price_list()
@@ -249,7 +249,7 @@ def test_cents_of_many_projects_sum_to_the_organizations_rounded_charge():
 def test_cost_plus_takes_the_cost_of_the_same_time_and_metrics():
     pro = plan("pro", price("storage", model="cost_plus", markup_percent="10"), price(unit_price="1"))
     ours = segments(existence(a=(None, None)), subscriptions=[subscription("a", "c", "pro", at(11))], plans=[pro])
-    our_pieces, prices = ratecard.pieces(ours, [pro], meters.built_in())
+    our_pieces, prices = priced_pieces(ours, [pro], meters.built_in())
     usage = {
         ("a", "storage_root", at(1)): 5 * 10**9,
         ("a", "storage_root", at(11)): 2 * 10**9,
@@ -265,7 +265,7 @@ def test_cost_plus_takes_the_cost_of_the_same_time_and_metrics():
 
 
 def test_the_price_list_is_a_sound_card_but_for_the_scope_that_neon_changed():
-    faults = [fault for fault in ratecard.faults(PRICE_LIST, meters.built_in()) if not fault.where.endswith(".scope")]
+    faults = [fault for fault in validation.faults(PRICE_LIST, meters.built_in()) if not fault.where.endswith(".scope")]
 
     assert faults == []
     assert {own.currency for own in PRICE_LIST} == {"USD"}

@@ -27,7 +27,7 @@ from metering.core.period import Period, floor_month, month_name, month_of, pars
 from metering.invoicing import close
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.voiding import void
-from metering.rating import segments
+from metering.rating import validation
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
@@ -286,7 +286,7 @@ def _closed_by_a_finer_clock(directory: Path, month: Period) -> None:
     found = read.read(
         directory / "config.toml",
         environ={},
-        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),
     )
     book = Books(found.store.directory, PAID_ORGANIZATION)
     names = {"calm-dawn-1": "acme-cust1-pro-1", "calm-dawn-2": "acme-cust2-business-1"}

@@ -8,7 +8,7 @@ import pytest
 from metering.core.period import month_of, parse_time
 from metering.invoicing import blockers
 from metering.invoicing.blockers import Facts, Waivers
-from metering.rating import segments
+from metering.rating.card import Card, canonical
 from tests.support.card import BUILT_IN, plan, price
 
 SEPTEMBER = month_of(parse_time("2026-09-01T00:00:00Z"))
@@ -98,5 +98,5 @@ def test_a_cost_that_is_not_known_is_not_nothing():
 
 def test_whether_a_plan_is_an_example_is_no_part_of_the_rate_card():
     ours, shipped = plan("pro", price(unit_price="1")), plan("pro", price(unit_price="1"), example=True)
-    cards = [segments.Card(plans=(one,), meters=BUILT_IN) for one in (ours, shipped)]
-    assert segments.canonical(cards[0]) == segments.canonical(cards[1])
+    cards = [Card(plans=(one,), meters=BUILT_IN) for one in (ours, shipped)]
+    assert canonical(cards[0]) == canonical(cards[1])

@@ -14,7 +14,7 @@ from metering.core.parties import Customer, Discount
 from metering.core.period import parse_month
 from metering.explain import explain
 from metering.invoicing import discount
-from metering.rating import segments
+from metering.rating import validation
 from tests.support.card import plan, price, subscription
 from tests.support.pages_of import Books, books, moment
 
@@ -183,7 +183,7 @@ def read(tmp_path: Path, text: str) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(text)
     return config.read(
-        path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
+        path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
     )
 
 

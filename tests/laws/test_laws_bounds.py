@@ -14,7 +14,7 @@ from metering.core.plans import Price
 from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
 from metering.rating import columns, pools
-from metering.rating import segments as ratecard
+from metering.rating.pieces import priced_pieces
 from tests.support import oracle
 from tests.support.card import SEPTEMBER, plan, segments, subscription, used_frame
 from tests.support.card import existence as existing
@@ -71,7 +71,7 @@ def month(found, owned, used, *, scope, prorate="second", rounding="half_up", **
     ]
     exists = existing(**dict.fromkeys(owned, (None, None)))
     held = segments(exists, subscriptions=rows, plans=[pro], prorate=prorate)
-    pieces, priced = ratecard.pieces(held, [pro], meters.built_in())
+    pieces, priced = priced_pieces(held, [pro], meters.built_in())
     by_piece: dict[int, int] = {}
     for (project, hour), value in used.items():
         moment = SEPTEMBER.start + timedelta(hours=hour)

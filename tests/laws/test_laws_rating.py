@@ -22,6 +22,7 @@ from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
 from metering.rating import columns
 from metering.rating import segments as ratecard
+from metering.rating.pieces import priced_pieces
 from tests.support import oracle
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
@@ -207,7 +208,7 @@ def frame_of(price_list, uses):
         schema={"project_id": pl.String, "organization": pl.String, "seen_at": Moment, "name": pl.String}
     )
     segments = ratecard.segments(SEPTEMBER, existence, nothing, rows, [], None, [plan])
-    pieces, priced = ratecard.pieces(segments, [plan], meters.built_in())
+    pieces, priced = priced_pieces(segments, [plan], meters.built_in())
     assert pieces.height == len(uses) * len(price_list)
     values = [value for use in uses for value in use]
     used = pl.DataFrame(

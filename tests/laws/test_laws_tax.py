@@ -14,7 +14,7 @@ from metering.core.period import parse_time
 from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
 from metering.rating import columns, pools
-from metering.rating import segments as ratecard
+from metering.rating.pieces import priced_pieces
 from tests.support.card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
@@ -72,7 +72,7 @@ def drafted(month: dict, payer: Customer) -> dict | None:
     exists = existence(a=(None, None), b=(None, None))
     owned = segments(exists, subscriptions=rows, plans=[pro], prorate=month["prorate"])
     cuts = dated_tax_changes(payer, SEPTEMBER.start, SEPTEMBER.end)
-    pieces, numbers = ratecard.pieces(owned, [pro], BUILT_IN, {"c": cuts} if cuts else {})
+    pieces, numbers = priced_pieces(owned, [pro], BUILT_IN, {"c": cuts} if cuts else {})
     used: dict[int, int] = {}
     for project, day, value in month["usage"]:
         for number, owner, start, end in pieces.select("piece_no", "project_id", "start", "end").iter_rows():

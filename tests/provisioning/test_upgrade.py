@@ -17,7 +17,7 @@ from metering.ledger import ledger
 from metering.neon.client import Neon
 from metering.provisioning import upgrade
 from metering.provisioning.subscription_file import Choice, switched
-from metering.rating import segments
+from metering.rating import validation
 from metering.sandbox.access import PERSONAL_KEY, SPONSORED_ORGANIZATION_KEY
 from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fleet
@@ -80,7 +80,7 @@ class Desk:
     @property
     def config(self):
         return read.read(
-            self.path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
+            self.path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
         )
 
     def keys(self):

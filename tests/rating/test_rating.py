@@ -6,7 +6,7 @@ import pytest
 from metering.core import meters
 from metering.core.errors import ExactnessError
 from metering.rating import columns as rating
-from metering.rating import segments as ratecard
+from metering.rating.pieces import priced_pieces
 from tests.support.card import at, charged, existence, plan, price, segments, subscription, used_frame
 
 HOUR = 3600
@@ -389,7 +389,7 @@ def test_near_the_edge_of_128_bits_a_charge_is_exact_or_refused(name):
 def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none():
     pro = plan("pro", price(unit_price="1"))
     owned = one_project(pro)
-    pieces, prices = ratecard.pieces(owned, [pro], meters.built_in())
+    pieces, prices = priced_pieces(owned, [pro], meters.built_in())
 
     assert rating.charges(pieces, used_frame({}), prices, owned).is_empty()
     assert rating.charges(pieces, used_frame({99: HOUR}), prices, owned).is_empty()

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from metering.core.meters import Divisor, Meter, built_in
-from metering.rating.segments import Card
+from metering.rating.card import Card
 from metering.rating.unbilled import valued
 from tests.support.card import plan, price
 

@@ -9,7 +9,7 @@ from metering.config import read
 from metering.config.models import Config
 from metering.core import meters
 from metering.ledger import ledger
-from metering.rating import segments
+from metering.rating import validation
 
 LENGTHS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRAINS = ("hourly", "daily", "monthly")
@@ -148,5 +148,5 @@ def configured(
     return read.read(
         directory / "config.toml",
         environ={},
-        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),
     )

@@ -13,6 +13,7 @@ from metering.core.plans import Plan, Price
 from metering.invoicing.rates import rates
 from metering.rating import columns
 from metering.rating import segments as ratecard
+from metering.rating.pieces import priced_pieces
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 BUILT_IN = meters.built_in()
@@ -71,7 +72,7 @@ def used_frame(values) -> pl.DataFrame:
 
 def charged(segment_rows, plans, values, costs=None, catalogue=BUILT_IN):
     """Charges and prices for usage given by (project, meter, start): values in the meter's 1/denominator."""
-    pieces, prices = ratecard.pieces(segment_rows, plans, catalogue)
+    pieces, prices = priced_pieces(segment_rows, plans, catalogue)
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in values.items()})
     by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}

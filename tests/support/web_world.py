@@ -13,7 +13,7 @@ from metering.core import meters
 from metering.core.period import month_of
 from metering.invoicing import close
 from metering.quotas import status
-from metering.rating import segments
+from metering.rating import validation
 from tests.support import books
 from tests.support.issued import POISON
 
@@ -91,7 +91,7 @@ def configured(directory: Path, more: str = "") -> Config:
     return read.read(
         path,
         environ={"KEY": "k", "HOOK": HOOK_SECRET},
-        card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters)),
+        card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),
     )
 
 

@@ -34,7 +34,7 @@ from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.quotas import status
-from metering.rating import segments
+from metering.rating import validation
 from metering.reporting import gather
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app
@@ -133,7 +133,7 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: F
     write_secret(directory / "webhook-secret", secret)
     write_secret(directory / "link-secret", secrets.token_urlsafe(32))
     return config.read(
-        path, environ={}, card_faults=lambda card: segments.faults(card.plans, meters.catalogue(card.meters))
+        path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
     )
 
 
