@@ -1,6 +1,6 @@
 """`backtest`: what history would have cost under other plans: who would pay less or more, revenue and margin.
 
-A plan of the file takes the place of the one of the same id; whose project it was when, its existence and its usage
+A plan of the file takes the place of the one of the same id; owners, existence and usage of projects
 stay as they were. Amounts are net of tax and after discounts. Reads the store, writes nothing.
 """
 
@@ -134,7 +134,7 @@ def _totals(found: Result) -> Iterator[Json]:
 
 
 def _cost_of_all(found: Result) -> int:
-    """Our Neon cost of everything that is not billed in another currency alone: what is nobody's costs too."""
+    """Our Neon cost of all usage except what is billed in another currency; unassigned usage costs too."""
     payers: dict[bool, set[str]] = {True: set(), False: set()}
     for customer, _, currency in found.before.keys() | found.after.keys():
         payers[currency == COST_CURRENCY].add(customer)

@@ -22,7 +22,7 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What one cause would change our amount by, and how it is said."""
+    """The change of our amount under one cause, and its words."""
 
     cause: str
     amount: int

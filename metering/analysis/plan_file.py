@@ -66,7 +66,7 @@ def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: st
 
 
 def written(plan: Plan) -> str:
-    """The plan as TOML that `parse` takes: what somebody changes who wants to try other prices."""
+    """The plan as TOML that `parse` reads: a start for trying other prices."""
     lines = ["[[plans]]", *_members(plan, {"quota", "prices"})]
     if plan.quota:
         lines += ["[plans.quota]", *(f"{name} = {limit}" for name, limit in plan.quota.items())]
@@ -80,7 +80,7 @@ def written(plan: Plan) -> str:
 
 
 def _members(model: Plan | Price | Tier, apart: set[str]) -> list[str]:
-    """`name = value` of everything that is not as it is by default."""
+    """`name = value` for every field that differs from its default."""
     fields = type(model).model_fields
     values = ((name, getattr(model, name)) for name in fields if name not in apart)
     return [f"{name} = {_value(value)}" for name, value in values if value != fields[name].default]
@@ -113,7 +113,7 @@ def _sound(tables: Sequence[object], faults: list[Fault]) -> list[Plan]:
 
 
 def backdated(plan: Plan) -> Plan:
-    """The plan with the first version of each price in force from ever."""
+    """The plan with the first version of each price in force since the beginning of time."""
     first: dict[str, datetime] = {}
     for price in plan.prices:
         first[price.meter] = min(first.get(price.meter, price.valid_from), price.valid_from)

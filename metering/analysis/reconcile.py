@@ -142,13 +142,13 @@ def _splits(whatifs: "_WhatIfs", lines: Sequence[InvoiceLine], grouping: "_Group
 
 @dataclass(frozen=True, kw_only=True)
 class _WhatIfs:
-    """The month's cost as we compute it, and as it would be if one thing were otherwise; rows of `cost.rows`."""
+    """The month's cost as we compute it, and under each alternative assumption; rows of `cost.rows`."""
 
     month: Month
 
     @cached_property
     def ours(self) -> list[Json]:
-        """What we say that Neon charges."""
+        """Neon's charge as we compute it."""
         return self.month.cost.rows
 
     def cents(self, rows: Iterable[Row], grouping: "_Grouping") -> dict[Key, int]:
@@ -160,7 +160,7 @@ class _WhatIfs:
         return out
 
     def candidates(self, grouping: "_Grouping") -> dict[Key, list[Candidate]]:
-        """What each cause would change, per key; what would change nothing is left out."""
+        """The change that each cause would make, per key; causes without a change are left out."""
         before = self.cents(self.ours, grouping)
         out: dict[Key, list[Candidate]] = {}
         for cause, what, rows in self._alternatives():
@@ -220,7 +220,7 @@ class _WhatIfs:
         return set(ended["project_id"])
 
     def bounds(self, grouping: "_Grouping") -> dict[Key, Bounds]:
-        """Per key what rounding may come to, and between which amounts coarse buckets leave the branches' cost."""
+        """Per key: the most that rounding can add up to, and the bounds that coarse buckets leave for branches."""
         rounded: dict[Key, set[tuple[str, str]]] = {}
         for row in self.ours:
             key = grouping(row["organization"], row["meter"])

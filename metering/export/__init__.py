@@ -1,4 +1,4 @@
-"""What was invoiced and used, in the shapes of other systems: one small module per format, its name the format's.
+"""Writes invoices and usage in the formats of other systems: one small module per format, named like it.
 
 `documents` reads what is exported and `shares` splits it to the cent; the formats turn that into text or bytes and open
 nothing. Only `sending` writes: to Stripe, and to the ledger.

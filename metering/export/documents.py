@@ -1,6 +1,6 @@
-"""What there is to export of a month: its issued documents, and who bought and sold.
+"""The exportable documents of a month: what was issued, with buyer and seller.
 
-Reads the store and the configuration, writes nothing. Only what is final leaves the house for accounting; drafts come
+Reads the store and the configuration, writes nothing. Accounting gets final documents only; drafts are included
 only where a caller asks for them.
 """
 
@@ -65,7 +65,7 @@ def book(
 
 
 def stripe_customers(known: Papers) -> dict[str, str]:
-    """Customer -> what Stripe calls it today; of those whose row of customers.csv is gone, what it did at the close."""
+    """Customer -> its Stripe id today; for those whose row of customers.csv is gone, its id at the close."""
     rows: dict[str, Customer] = {}
     for found in (*(closed.paper for closed in known.closings.values()), known.today):
         rows |= found.customers
@@ -73,7 +73,7 @@ def stripe_customers(known: Papers) -> dict[str, str]:
 
 
 def issued(month: Month) -> list[Json]:
-    """What the month was closed with: invoices, void ones too, and credit notes."""
+    """All documents issued for the month: invoices, void ones too, and credit notes."""
     rows = month.store.query("invoicing/month_invoices", month=month_name(month.period)).iter_rows(named=True)
     return [{**json.loads(row["document"]), "status": row["status"]} for row in rows]
 

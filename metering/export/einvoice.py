@@ -67,7 +67,7 @@ def generator(syntax: str) -> Callable[..., bytes]:
 
 
 def faults(book: Book, document: Json) -> Iterator[Fault]:
-    """What the standard or the law wants of the seller and the buyer, and is not there."""
+    """Data of seller and buyer that the standard or the law requires and that is missing."""
     seller, buyer = book.seller(document), book.customer(document)
     lines = _lines(book, document)
     categories = {line.category for line in lines}
@@ -136,7 +136,7 @@ class _Line:
 
 
 def _lines(book: Book, document: Json) -> list[_Line]:
-    """The lines in the document's order. Where documents of before do not say it, customers.csv has the category."""
+    """The lines in the document's order. Where documents of older versions lack the category, customers.csv has it."""
     buyer, sign = book.customer(document), -1 if is_credit_note(document) else 1
     is_said = all("tax_rate_percent" in line for line in document["lines"])
     return [
@@ -152,7 +152,7 @@ def _lines(book: Book, document: Json) -> list[_Line]:
 
 
 def _derived(share: Share) -> str:
-    """The category that nobody gave: S with a rate, Z at 0 %, E without a tax."""
+    """The category of a line without one: S with a rate, Z at 0 %, E without a tax."""
     return "S" if share.rate.strip("0.") else "E" if share.line["tax_rate_percent"] is None else "Z"
 
 
@@ -199,7 +199,7 @@ def _days(start: str, end: str) -> tuple[str, str]:
 
 
 def _preceding(document: Json) -> Json:
-    """What a credit note cancels, and why."""
+    """The document that a credit note cancels, and why."""
     if not is_credit_note(document):
         return {}
     return {"BG-1": [{"BT-22": _text(document["reason"])}], "BG-3": [{"BT-25": document["credits"]}]}

@@ -2,7 +2,7 @@
 
 An event is one project's usage of one metric in one bucket. Its id follows from what it counts and not from how
 much, so that sending a bucket again changes nothing; only hours that are certified make events, because a value that
-moves after it was sent would not be taken. Usage that is nobody's makes none.
+moves after it was sent would not be taken. Unassigned usage makes no event.
 
 `counted` reads a month; the rest is pure.
 """

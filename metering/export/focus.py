@@ -134,7 +134,7 @@ def _product(quantity: str, unit: str, price: str, cost: str) -> dict[str, str |
 
 
 def _costs(amount: str) -> dict[str, str | None]:
-    """The amount in every column that holds a cost."""
+    """Fills every cost column with the amount."""
     names = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "PricingCurrencyEffectiveCost")
     return dict.fromkeys(names, amount)
 

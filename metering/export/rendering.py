@@ -1,6 +1,6 @@
-"""One export, whole: reads what the format needs from the store and the configuration, and gives its bytes.
+"""Renders one export: reads what the format needs from the store and the configuration, returns its bytes.
 
-A verb that writes nothing. FORMATS is the one list of formats: what each takes, what writes it, and what it cannot
+Writes nothing. FORMATS is the one list of formats: what each takes, what writes it, and what it cannot
 express.
 """
 
@@ -39,7 +39,7 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be exported: `form` is a key of FORMATS, `suffix` the file's ending: `.parquet`, `.zip`, `.pdf`."""
+    """The request for an export: `form` is a key of FORMATS, `suffix` the file's ending: `.parquet`, `.zip`, `.pdf`."""
 
     form: str
     suffix: str = ""
@@ -112,7 +112,7 @@ def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
 
 
 def _counted(month: Month, known: Papers, wanted: Wanted) -> list[Json]:
-    """The month's events, each of whom its bucket was billed to: by the terms of that customer's closing."""
+    """The month's events, each for the customer that its bucket was billed to, by the terms of its closing."""
     if not known.closings:
         return events.counted(month, wanted.by)
     waiting = set(month.store.query("invoicing/pending_customers", month=month_name(month.period))["customer"])

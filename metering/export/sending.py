@@ -33,7 +33,7 @@ _PATHS = {"item": "/v1/invoiceitems", "event": "/v1/billing/meter_events"}
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a sending did: counts, and what is not done with the reason, sorted by key.
+    """The outcome of a sending: counts, and what is not done with the reason, sorted by key.
 
     `left` was not tried, because Stripe did not answer what came before it.
     """
@@ -148,7 +148,7 @@ def _is_doubtful(row: Json | None, now: datetime) -> bool:
 
 
 def _found_again(stripe: Stripe, doubtful: Sequence[_Parcel], known: Mapping[str, Json]) -> dict[str, Answer]:
-    """Those that Stripe has after all."""
+    """The items among doubtful ones that Stripe turns out to have."""
     out: dict[str, Answer] = {}
     for customer in sorted({one.customer for one in doubtful}):
         mine = [one for one in doubtful if one.customer == customer]
@@ -177,7 +177,7 @@ def _tried(ledger: Ledger, stripe: Stripe, kind: str, batch: Sequence[_Parcel], 
 
 
 def _record(ledger: Ledger, answers: Mapping[str, Answer]) -> None:
-    """What is known for sure; an unknown outcome stays `tried`."""
+    """Journals the known outcomes; an unknown outcome stays `tried`."""
     told = [
         {"key": key, "state": answer.state, "remote_id": answer.remote_id, "error": answer.error}
         for key, answer in sorted(answers.items())

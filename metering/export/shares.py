@@ -43,7 +43,7 @@ class Share:
 
     @property
     def said(self) -> str:
-        """What it is for: the invoice's words, its quantity, and the project's id."""
+        """Its description: the invoice's words, its quantity, and the project's id."""
         quantity = f": {self.quantity} {self.line['unit']}" if self.line["unit"] else ""
         project = f" ({self.project_id})" if self.project_id else ""
         return f"{self.line['description']}{quantity}{project}"

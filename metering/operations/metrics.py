@@ -1,6 +1,6 @@
 """The state as Prometheus metrics: what `metrics` prints, and a text file that each tick leaves in the store directory.
 
-Read from the store; a process that lives for seconds has nothing else to be scraped. Computes no usage and no price of
+Reads the store, since a process that lives for seconds cannot be scraped. Computes no usage and no price of
 its own, and shows no name of a project or customer: the number of series must not grow with the fleet.
 """
 
@@ -124,7 +124,7 @@ def _alarms(registry: CollectorRegistry, store: Store) -> None:
 
 
 def _shown(endpoint: str) -> str:
-    """Where messages go, without the query, which may hold a token; a channel by its kind and name."""
+    """A label for an endpoint: its address without the query, which may hold a token; a channel's kind and name."""
     parts = urlsplit(endpoint)
     if not parts.netloc:
         return endpoint

@@ -1,4 +1,4 @@
-"""How each month stands on the way to its close: open, closable, blocked or closed, since when, and by whom.
+"""The state of each month on the way to its close: open, closable, blocked or closed, since when, and by whom.
 
 Reads the store and the configuration, writes nothing; must not close anything.
 """
@@ -113,7 +113,7 @@ def _state(store: Store, config: Config, period: Period, now: datetime, closing:
 
 
 def _blocked_by(store: Store, config: Config, period: Period, now: datetime) -> tuple[Reason, ...]:
-    """What stops a typed close; of old months that nobody closed it is not asked, which would take long."""
+    """What stops a typed close; not computed for old months that nobody closed, which would take long."""
     first = first_month(store, config.schedule)
     if period != previous_month(now) and not may_close_by_itself(first, period):
         return ()

@@ -33,7 +33,7 @@ Range = tuple[int, int]
 
 
 def tend(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop, *, is_new_day: bool) -> list[str]:
-    """Goes on with what is under way; on a new day looks what is due. Returns what is wrong, as sentences.
+    """Continues the retention work under way; on a new day also starts what is due. Returns faults as sentences.
 
     Raises JournalDamagedError where the journal does not hold.
     """
@@ -141,7 +141,7 @@ def settled_months(books: Ledger, now: datetime) -> list[str]:
 
 
 def _last_drop(books: Ledger) -> list[Range]:
-    """What was announced last: an earlier process may not have come to it."""
+    """The ranges announced last: an earlier process may have stopped before it dropped them."""
     return [(int(first), int(last)) for first, last in books.store.query("operations/last_drop").iter_rows()]
 
 

@@ -1,4 +1,7 @@
-"""What is due at `now`, from the ledger alone: cron and the service may take turns. APScheduler only wakes us."""
+"""Decides what is due at `now` from the ledger alone, so that cron and the service may take turns.
+
+APScheduler only wakes the service; it decides nothing.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,6 +66,6 @@ def _is_new_day(store: Store, now: datetime) -> bool:
 
 
 def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
-    """A poll that a wrong clock dated into the future is not this slot's."""
+    """Whether no complete poll began in this slot; one that a wrong clock dated into the future does not count."""
     last: datetime | None = store.query("operations/last_complete_poll")["started_at"].item()
     return last is None or not slot_start(now, schedule.poll_minutes) <= last <= now

@@ -1,4 +1,4 @@
-"""How it stands: freshness per organization, gaps, outbox, alarms, the last cycle, what comes next, sizes on disk."""
+"""The `status` document: freshness per organization, gaps, outbox, alarms, last cycle, next jobs, sizes on disk."""
 
 import json
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def cycles(store: Store) -> list[Json]:
 
 
 def budget(store: Store, config: Config, now: datetime) -> list[Json]:
-    """Per account {requests, most, percent}: of the history requests that the last 24 hours allowed, those made."""
+    """Per account {requests, most, percent}: history requests made in the last 24 hours, against those allowed."""
     asked = dict(store.query("polling/history_requests", since=now - DAY, now=now).iter_rows())
     most = config.neon.history_requests_per_minute * (DAY // timedelta(minutes=1))
     accounts: dict[str, int] = {}

@@ -41,7 +41,7 @@ PROOF = "proof"
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What was looked at, and every fault as a sentence; `notes` say what could not be derived again, and why."""
+    """Counts of what was checked, and every fault as a sentence; `notes` say what could not be derived again."""
 
     records: int = 0
     tables: int = 0
@@ -77,9 +77,11 @@ def verify(directory: Path, live: Store) -> Findings:
 def _begin(
     kept: Path, live: Store, opened: ExitStack, found: Findings
 ) -> tuple[Callable[[Store], None] | None, Store | None]:
-    """What the replay begins with, and a store of what no page gave; two None: with nothing, for every body is there.
+    """The checkpoint that the replay begins with, and a store of all records that are not pages.
 
-    Where there are checkpoints, the whole chain is read for itself: what no page gave is landed in that store, which
+    Both are None where every body is there: the replay then begins with nothing.
+
+    Where there are checkpoints, the whole chain is read: records that are not pages land in that store, which
     `opened` closes, and the pages' headers are compared with the table that names them.
     """
     known = checkpoint.checkpoints(kept)
@@ -118,7 +120,7 @@ def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:
 
 
 def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
-    """What is wrong where the store's table of pages does not name these by their number, hash and request."""
+    """Faults where the store's table of pages does not name these pages by number, hash and request."""
     names = ("request_id", "received_at")
     headers = pl.DataFrame(
         [(page.seq, page.sha256, *(page.data[name] for name in names)) for page in pages],
@@ -140,7 +142,7 @@ def _compare(live: Store, fresh: Store, promised: Store | None, found: Findings)
 
 
 def difference(live: Store, fresh: Store, table: str) -> str:
-    """In which way a table of the store differs from the same by the journal; empty where it does not."""
+    """How a table of the store differs from the one replayed from the journal; empty where it does not."""
     mine, theirs = live.fingerprint(table), fresh.fingerprint(table)
     if mine == theirs:
         return ""
@@ -186,7 +188,7 @@ def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
-    """Of a closing under older rules, which is not rated again, that its documents name the terms it was made by.
+    """Checks a closing under older rules, which is not rated again: its documents name the terms it was made by.
 
     Their bytes were compared with the journal's, and their sums checked, as those of every document.
     """
@@ -210,7 +212,7 @@ def _cancels(note: dict[str, Any], original: dict[str, Any]) -> bool:
 
 
 def _takes_back(note: dict[str, Any], original: dict[str, Any]) -> bool:
-    """Whether every amount of the original is in it with the other sign; its form may be of other rules."""
+    """Whether it holds every amount of the original with the opposite sign; its form may follow other rules."""
 
     def amounts(of: dict[str, Any], sign: int) -> list[Decimal]:
         sums = [of["subtotal"], of["total"], *(tax["amount"] for tax in of["taxes"])]

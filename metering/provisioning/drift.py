@@ -1,4 +1,4 @@
-"""What a plan's quotas would have Neon hold, and what Neon holds: the difference, and where it would stop somebody.
+"""Compares a plan's quotas with those that Neon holds: the changes needed, and which would stop a project.
 
 Pure. At Neon a quota of 0 or none is unlimited; in a plan 0 says so on purpose, and a quota that the plan does not name
 is left as it is. Knows no project's name and asks nobody.
@@ -31,7 +31,7 @@ class Change:
 
     @property
     def warning(self) -> str | None:
-        """What would happen, where something would."""
+        """The effect of the change, where it has one."""
         if not self.is_below_usage:
             return None
         quota = QUOTAS[self.quota]
@@ -55,5 +55,5 @@ def to_send(held: Mapping[str, int], changes: Iterable[Change]) -> dict[str, int
 
 
 def remaining(held: Mapping[str, int], changes: Iterable[Change]) -> list[Change]:
-    """Those of the changes that Neon does not show."""
+    """The changes that Neon does not show yet."""
     return [change for change in changes if (held.get(change.quota) or 0) != change.wanted]

@@ -48,7 +48,7 @@ class Standing:
     used: Mapping[str, int | None]
 
     def changes(self) -> list[Change]:
-        """What the plan would have otherwise; nothing for a project without a plan."""
+        """The changes that the plan asks for; none for a project without a plan."""
         return drift(self.held, self.plan.quota, self.used) if self.plan else []
 
 
@@ -114,7 +114,7 @@ def _told(one: Standing, change: Change) -> Json:
 
 @dataclass(slots=True, kw_only=True)
 class Applied:
-    """What came of it: the rows of `plan` with `result` (applied, unchanged, refused, failed), and what went wrong."""
+    """The outcome: the rows of `plan` with `result` (applied, unchanged, refused, failed), and what went wrong."""
 
     rows: list[Json] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -187,7 +187,7 @@ class _Work:
             in_a_row = 0 if await self._project(neon, one) else in_a_row + 1
 
     async def _project(self, neon: Neon, one: Standing) -> bool:
-        """Whether Neon answered, whatever it said."""
+        """Applies the changes of one project; returns whether Neon answered at all."""
         key = self.keys[one.organization]
         if isinstance(key, CredentialsError):
             raise key
@@ -256,7 +256,7 @@ class _Work:
 
 
 def _larger(known: int | None, shown: int | None) -> int | None:
-    """What was used at least: counters lag and may be stuck, history lags too."""
+    """The larger of counter and history: both lag, and a counter may be stuck."""
     found = [number for number in (known, shown) if number is not None]
     return max(found) if found else None
 

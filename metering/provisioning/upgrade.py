@@ -34,7 +34,7 @@ ORGANIZATION_KEY = "api_key_org"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What was asked for."""
+    """The upgrade as requested."""
 
     project_id: str
     plan: str
@@ -51,7 +51,7 @@ class Upgraded:
 
 
 def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted: Wanted) -> Upgraded:
-    """Does what is left to do. Raises MeteringError for what is unknown, refused or fails."""
+    """Does the remaining steps. Raises MeteringError where something is unknown, refused or fails."""
     now = ledger.clock()
     plan = next((plan for plan in config.plans if plan.id == wanted.plan), None)
     if plan is None:
@@ -99,7 +99,7 @@ class _Work:
     done: Upgraded = field(default_factory=Upgraded)
 
     async def move(self) -> str:
-        """Refuses what must not be; transfers the project where that is wanted. Returns where it is then."""
+        """Refuses a forbidden upgrade; transfers the project where requested. Returns its organization afterwards."""
         accounts = {row.id: row.account for row in self.config.organizations}
         neon = self.neon_of(accounts[self.before.organization])
         try:
@@ -208,7 +208,7 @@ class _Work:
 
     @contextmanager
     def _journalled(self, step: str, detail: Mapping[str, Any]) -> Iterator[None]:
-        """Says what will be done, does it, and says what came of it."""
+        """Journals the intent, runs the step, and journals its outcome."""
 
         def say(phase: str, error: str = "") -> None:
             told = {"project_id": self.wanted.project_id, "plan": self.plan.id, "step": step, "phase": phase}

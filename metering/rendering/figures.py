@@ -1,4 +1,4 @@
-"""Figures on paper: sums and shares of decimal strings, and how a number or a time is printed.
+"""Prints numbers and times for people: sums and shares of decimal strings, dates, spans.
 
 Knows the public interface's texts (decimal strings, RFC 3339) and nothing of usage, prices or files. Sums are exact or
 raise; what is printed may be shortened, and only here. Money is rounded before it gets here, in core/money.py.

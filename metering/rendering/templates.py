@@ -68,7 +68,7 @@ def _amount(text: str, currency: str) -> str:
 
 
 def _label(row: Row) -> str:
-    """What a row of amounts is about: its meter, else its plan, else its kind of line."""
+    """The label of a row of amounts: its meter, else its plan, else its kind of line."""
     return words(row.get("meter") or row.get("plan") or row.get("kind") or "no plan")
 
 

@@ -203,6 +203,6 @@ def _width(heading: str, cells: Iterator[str | None]) -> int:
 
 
 def _letters(at: int) -> str:
-    """The column's name: 0 is A, 26 is AA."""
+    """The column's letters: 0 is A, 26 is AA."""
     first, second = divmod(at, 26)
     return (chr(64 + first) if first else "") + chr(65 + second)

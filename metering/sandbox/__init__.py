@@ -2,8 +2,8 @@
 
 `fleet` draws organizations and projects, `consumption` what they use and what of it is visible when, `state` holds
 changes and tells the truth, `query`, `history` and `inventory` make the bodies, `gate` and `app` serve them, `faults`
-spoils them on request. Imports nothing of the product but the ground: what a client of Neon does is tested against
-something that knows nothing of it.
+spoils them on request. Imports nothing of the product but `core`: a client of Neon is tested against a server that
+shares no code with it.
 """
 
 __all__ = ["access", "app", "fleet", "gate", "inventory", "server", "state"]

@@ -27,7 +27,7 @@ class Key:
 
     @property
     def auth_method(self) -> str:
-        """What `GET /auth` says of it."""
+        """The `auth_method` that `GET /auth` answers for this key."""
         return "api_key_user" if self.organization is None and self.project is None else "api_key_org"
 
     def check_organization(self, organization_id: str) -> None:

@@ -81,7 +81,7 @@ def create_app(  # noqa: PLR0913 - what a server is made of
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
-    """What no route of the API answers: an error in the API's form all the same."""
+    """Answers requests for unknown routes with an error in the API's form."""
     assert isinstance(error, HTTPException)
     return _plain({"code": "", "message": error.detail}, error.status_code)
 
@@ -223,7 +223,7 @@ def _auth(sandbox: Sandbox, call: Call) -> Reply:
 
 
 def _controls(sandbox: Sandbox) -> list[Route]:
-    """What a rehearsal steers and reads; no key, no budget, no faults, not counted."""
+    """Routes that steer and inspect a rehearsal: without key, budget or faults, and not counted."""
 
     async def move(request: Request) -> Response:
         try:

@@ -62,7 +62,7 @@ def moment_of(seconds: int) -> datetime:
 
 
 def children_on(project: Project, day: int) -> int:
-    """How many child branches it has on a day (days since 1970): one comes and goes."""
+    """Number of child branches on a day (days since 1970): one comes and goes."""
     return project.children + (draw(project.seed, project.number, day, "child")[0] & 1 if project.children else 0)
 
 
@@ -192,7 +192,7 @@ class Consumption:
 
 
 def _provisional(raw: Amounts, sixteenths: int) -> Amounts:
-    """What a revised hour shows first: too little, too much, or transfer that was none."""
+    """The first values of an hour that is revised later: too low, too high, or transfer that never happened."""
     shown = [amount * sixteenths // 16 for amount in raw]
     if sixteenths == 16 and raw[PUBLIC] == 0 and any(raw):
         shown[PUBLIC] = 1_048_576

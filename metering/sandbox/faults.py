@@ -1,4 +1,4 @@
-"""Faults on request: what the sandbox does wrong, how often, and the same way every time for a seed.
+"""Faults on request: what the sandbox does wrong and how often; the same seed gives the same faults.
 
 One text each, `KIND[:CHANCE[:ARGUMENT]]`, the chance a decimal in (0, 1] (1 where left out). A fault that is drawn by
 chance depends on (seed, fault, number of the request), so a retry is a new draw and the same calls in order meet the
@@ -83,7 +83,7 @@ class Mishaps:
         return next((one for one in statuses if self._strikes(one, request_number)), None)
 
     def names(self, kind: str) -> list[str]:
-        """What the faults of the kind name: metrics, or organizations."""
+        """The arguments of all faults of this kind: metrics, or organizations."""
         return [one.argument for one in self._all if one.kind == kind]
 
     def _strikes(self, one: Mishap, request_number: int) -> bool:

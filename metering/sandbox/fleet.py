@@ -1,4 +1,4 @@
-"""Who lives in the sandbox: organizations, their billing periods, and projects with names, sizes, lives and quotas.
+"""The sandbox's fleet: organizations, their billing periods, and projects with names, sizes, lives and quotas.
 
 Pure: everything is drawn from (seed, project number) by a hash, so the same seed gives the same fleet on every machine,
 and a larger fleet begins with the smaller one. Knows nothing of HTTP, of the clock or of what a client may see when.

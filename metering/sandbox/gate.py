@@ -32,7 +32,7 @@ _GATEWAY_PAGE = b"<html><head><title>Just a moment</title></head><body>checking<
 
 
 class Clock:
-    """The server's moment: what `read` says, or where it was moved to, standing still from then on."""
+    """The server's time: as `read` returns it, or, once moved, the moment it was moved to."""
 
     def __init__(self, read: Callable[[], datetime]) -> None:
         self._read = read
@@ -50,7 +50,7 @@ class Clock:
         return self._read().astimezone(UTC)
 
     def move(self, moment: datetime) -> None:
-        """Stands still at the moment."""
+        """Sets the clock to a moment, at which it stands still."""
         self._read = lambda: moment
         self.stands_still = True
 

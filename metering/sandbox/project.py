@@ -1,4 +1,4 @@
-"""What an organization, a billing period and a project of the sandbox are, and the hash that numbers are drawn from.
+"""The types of the sandbox: organization, billing period, project, and the hash that numbers are drawn from.
 
 Pure; knows nothing of HTTP or the clock, nor how a fleet is put together (`fleet`) or what it consumes (`consumption`).
 """

@@ -1,4 +1,4 @@
-"""What the sandbox holds while it serves: the fleet, what clients changed in it, and the true totals.
+"""The sandbox's data while it serves: the fleet, the changes that clients made, and the true totals.
 
 Changes replace a project by another (`put`); consumption before a change of home stays with the organization it was in.
 Knows no HTTP and no clock.
