@@ -78,13 +78,10 @@ def _mail_address(value: object) -> str:
 
 def _name_pattern(value: object) -> str:
     text = unicodedata.normalize("NFC", one_line(value))  # as the names are that it is laid over
-    try:
-        compiled = re.compile(text)
-    except re.error as error:
-        refuse(f"is not a regular expression: {error}", "write it in 'single quotes', as Python's re reads it")
-    for group in ("customer", "plan"):
-        if group not in compiled.groupindex:
-            refuse(f"has no group {group}", f"write (?P<{group}>…) around that part")
+    from metering.core import name_patterns  # noqa: PLC0415 - polars is only loaded where there is a pattern
+
+    if wrong := name_patterns.fault(text):
+        refuse(*wrong)
     return text
 
 

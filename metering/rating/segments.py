@@ -3,13 +3,12 @@
 Pure. Knows no price and no usage, and reads no clock.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from metering.core import ids
 from metering.core.frames import Moment
+from metering.core.name_patterns import matched
 from metering.core.parties import Organization, Subscription
 from metering.core.period import Period
 from metering.core.plans import Plan, Prorate
@@ -35,22 +34,7 @@ share_num / share_den (seconds of the month): its part of the month's allowance,
 def unknown_plans(names: Iterable[str | None], pattern: str | None, plans: Iterable[Plan]) -> list[tuple[str, str]]:
     """Project names whose pattern names a plan that does not exist, with that plan, sorted; `check` lists them."""
     known = {plan.id for plan in plans}
-    named = named_customers(names, pattern)
-    return sorted((name, plan) for name, (_, plan) in named.items() if plan not in known)
-
-
-def named_customers(names: Iterable[str | None], pattern: str | None) -> dict[str, tuple[str, str]]:
-    """Project name -> the customer and the plan that the pattern takes out of it, where it matches."""
-    whole = re.compile(pattern) if pattern else None
-    found = ((name, _named(name, whole)) for name in names if name)
-    return {name: match for name, match in found if match}
-
-
-def _named(name: str, pattern: re.Pattern[str] | None) -> tuple[str, str] | None:
-    """Customer and plan by the whole name, or None where the pattern does not match (or leaves one empty)."""
-    match = pattern.fullmatch(ids.canonical(name)) if pattern else None
-    found = tuple(ids.canonical(match[group] or "") for group in ("customer", "plan")) if match else ()
-    return (found[0], found[1]) if found and all(found) else None
+    return sorted((name, plan) for name, (_, plan) in matched(names, pattern).items() if plan not in known)
 
 
 def segments(  # noqa: PLR0913, PLR0917 - eight facts decide it, and each is one
@@ -125,9 +109,8 @@ def _seen(
     """Customer and plan of projects without a subscription, by name and organization, for as long as each was seen."""
     known = {plan.id for plan in plans}
     subscribed = pl.Series([row.project_id for row in subscriptions], dtype=pl.String).unique()
-    whole = re.compile(pattern) if pattern else None
-    matches = ((name, _named(name, whole)) for name in sightings["name"].unique() if name is not None)
-    by_name = [(name, match[0], match[1] if match[1] in known else None) for name, match in matches if match]
+    matches = matched(sightings["name"].unique(), pattern)
+    by_name = [(name, customer, plan if plan in known else None) for name, (customer, plan) in matches.items()]
     names = pl.DataFrame(
         by_name, schema={"name": pl.String, "named_customer": pl.String, "named_plan": pl.String}, orient="row"
     )

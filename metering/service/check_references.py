@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from metering.config.models import Config
+from metering.core import name_patterns
 from metering.core.ids import Neighbours
 from metering.core.values import closest
 from metering.rating import segments
@@ -82,7 +83,7 @@ def _payers(config: Config, projects: Sequence[Listed]) -> Mapping[str, Referenc
             out.setdefault(row.customer, found)
     subscribed = {row.project_id for row in config.subscription_rows}
     free = [one for one in projects if one.is_listed and one.project_id not in subscribed]
-    named = segments.named_customers((one.name for one in free), config.customers.project_name_pattern)
+    named = name_patterns.matched((one.name for one in free), config.customers.project_name_pattern)
     defaults = {row.id for row in config.organizations if row.default_plan}
     plans = {plan.id for plan in config.plans}
     for one in free:

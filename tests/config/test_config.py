@@ -243,7 +243,10 @@ PRICE = '[[plans]]\nid = "p"\ncurrency = "USD"\n[[plans.prices]]\nmeter = "compu
         ('[neon]\nbase_url = "ftp://neon.example"', "neon.base_url: is no https address; write https://host/path"),
         ('[neon]\nbase_url = "https://h/x?y=1"', "neon.base_url: has a query; leave out the ? and what follows"),
         ('[neon]\nbase_url = "http://127.0.0.1.evil.example"', "neon.base_url: would send the key in the clear"),
-        ('[customers]\nproject_name_pattern = "("', "customers.project_name_pattern: is not a regular expression"),
+        (
+            '[customers]\nproject_name_pattern = "("',
+            "customers.project_name_pattern: is not a regular expression that is used here: unclosed group",
+        ),
         (
             "[customers]\nproject_name_pattern = '(?P<plan>.+)'",
             "customers.project_name_pattern: has no group customer; write (?P<customer>…) around that part",
