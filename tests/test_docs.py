@@ -15,7 +15,8 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from metering.alerts import recording, send
+from metering.alerts import recording, retry_schedule, signing
+from metering.alerts.targets import Endpoint, Message
 from metering.analysis import price_lines
 from metering.cli import cli
 from metering.config import models as config_models
@@ -292,12 +293,12 @@ def anchors(text: str) -> set[str]:
 # -- the receivers of docs/alerts.md
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-ENDPOINT = send.Endpoint(url="https://receiver.example.com/", keys=send.keys(SECRET))
+ENDPOINT = Endpoint(url="https://receiver.example.com/", keys=signing.keys(SECRET))
 BODY = b'{"type": "quota.exceeded", "data": {"used": "90071992547409930"}}'
 
 
 def delivery() -> dict[str, str]:
-    return send.headers(ENDPOINT, send.Message(event_id="alert_1", body=BODY), datetime.now(tz=UTC))
+    return signing.headers(ENDPOINT, Message(event_id="alert_1", body=BODY), datetime.now(tz=UTC))
 
 
 @pytest.mark.parametrize("sample", blocks(DOCS / "alerts.md", "python"), ids=["library", "by hand"])
@@ -308,7 +309,7 @@ def test_the_python_samples_take_a_signed_delivery_and_nothing_else(sample):
     assert names["receive"](SECRET, headers, BODY) == json.loads(BODY)
     assert names["receive"](SECRET, headers, BODY + b" ") is None
     assert names["receive"](SECRET, {**headers, "webhook-id": "alert_2"}, BODY) is None
-    late = send.headers(ENDPOINT, send.Message(event_id="alert_1", body=BODY), datetime(2026, 1, 1, tzinfo=UTC))
+    late = signing.headers(ENDPOINT, Message(event_id="alert_1", body=BODY), datetime(2026, 1, 1, tzinfo=UTC))
     assert names["receive"](SECRET, late, BODY) is None
 
 
@@ -342,7 +343,7 @@ def test_the_retry_schedule_is_the_one_that_is_documented():
     table = rows(section(page("alerts.md"), "## Retries"))
     units = {"s": 1, "min": 60, "h": 3600}
     waits = [int(number) * units[unit] for number, unit in (cell.split() for cell in table[2][1:])]
-    assert waits == [int(wait.total_seconds()) for wait in send.RETRY_SCHEDULE]
+    assert waits == [int(wait.total_seconds()) for wait in retry_schedule.RETRY_SCHEDULE]
 
 
 def test_the_fields_of_a_quota_event_are_documented():

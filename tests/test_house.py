@@ -181,7 +181,6 @@ LONG_FUNCTIONS = {
 }
 MOST_LINES_OF_A_FILE = 300
 LONG_FILES = {
-    "metering.alerts.send": (430, "address guard, signing, retries and queues"),
     "metering.billing.month": (382, "the usage document leaves"),
     "metering.cli.demo.demo": (362, "the story and its parts"),
     "metering.explain.explain": (402, "usage, adjustments and evidence"),

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from metering.alerts import recipients, recording, send
-from metering.alerts.mail import Mailbox
-from metering.alerts.send import Attempt
+from metering.alerts import recipients, recording
+from metering.alerts.address_guard import is_public, resolve
+from metering.alerts.channels.kind import Recipient
+from metering.alerts.targets import Attempt, Endpoint, Mailbox
 from metering.config.models import Config
 from metering.config.recipients import Channel, Webhook
 from metering.core.secrets import Secret
@@ -66,7 +67,7 @@ def look(  # noqa: PLR0913 - what a delivery needs
     )
 
 
-def _looked(one: Webhook | Channel, recipient: recipients.Recipient | None, fault: str, tell: Tell) -> Json:
+def _looked(one: Webhook | Channel, recipient: Recipient | None, fault: str, tell: Tell) -> Json:
     subject = _subject(one)
     source = (
         f"environment {one.secret_env}" if one.secret_env else f"file {one.secret_file}" if one.secret_file else None
@@ -98,12 +99,12 @@ def _subject(one: Webhook | Channel) -> str:
 # -- addresses
 
 
-def _address_fault(one: Webhook | Channel, recipient: recipients.Recipient | None) -> str | None:
+def _address_fault(one: Webhook | Channel, recipient: Recipient | None) -> str | None:
     """Why nothing would be sent there, empty where it would; None where the address is a secret that is not there."""
     if recipient and isinstance(recipient.target, Mailbox):
         host, port = recipient.target.host, recipient.target.port
     else:
-        url = recipient.target.url if recipient and isinstance(recipient.target, send.Endpoint) else one.url
+        url = recipient.target.url if recipient and isinstance(recipient.target, Endpoint) else one.url
         if not url:
             return None
         parts = urlsplit(url)
@@ -114,12 +115,12 @@ def _address_fault(one: Webhook | Channel, recipient: recipients.Recipient | Non
 async def _place_fault(host: str, port: int, *, is_private_fine: bool) -> str:
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
-            addresses = await send.resolve(host, port)
+            addresses = await resolve(host, port)
     except TimeoutError:
         return f"the name was not resolved within {RESOLVE_SECONDS} s"
     except (OSError, UnicodeError):
         return "the name could not be resolved"
-    if not is_private_fine and not all(send.is_public(address) for address in addresses):
+    if not is_private_fine and not all(is_public(address) for address in addresses):
         return "the name leads to an address that is not public (allow_private_network = true would let it)"
     return ""
 

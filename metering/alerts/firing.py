@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from metering.alerts import recipients, recording, send
+from metering.alerts import recipients, recording
+from metering.alerts.queues import deliver_queues
+from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
 from metering.config.models import Config
 from metering.core.period import parse_time
@@ -92,11 +94,11 @@ def _reason(told: Told, data: Row, quotas: QuotaOf, now: datetime) -> str:
 def remind(
     ledger: Ledger, config: Config, secrets: Mapping[str, Secret], clock: Callable[[], datetime]
 ) -> tuple[str, ...]:
-    """Post all that lasts to each Alertmanager again, which forgets it otherwise; a sentence for each that failed.
+    """Post all that lasts again to the channels that forget it otherwise; a sentence for each that failed.
 
     What is in the outbox still is the outbox's. `clock` is the real time. Recorded nowhere: each tick does it again.
     """
-    told = _told(ledger.store, recipients.with_incidents(config, "alertmanager"))
+    told = _told(ledger.store, recipients.reminded(config))
     if not told:
         return ()
     ready, _ = recipients.ready(config, secrets)  # who is not ready was told of by the delivery
@@ -106,7 +108,7 @@ def remind(
             lasting.setdefault(one["endpoint"], []).append(one["body"])
     failures: dict[str, str] = {}
 
-    def keep(target: send.Target, _message: send.Message, attempt: send.Attempt) -> None:
+    def keep(target: Target, _message: Message, attempt: Attempt) -> None:
         if attempt.outcome != "delivered":
             failures.setdefault(target.name, attempt.error)
 
@@ -115,7 +117,7 @@ def remind(
         (ready[name].target, [recipients.reminder(ready[name], some, now) for some in _batches(bodies)])
         for name, bodies in lasting.items()
     ]
-    asyncio.run(send.deliver_queues(queues, clock, keep))
+    asyncio.run(deliver_queues(queues, clock, keep))
     return tuple(f"{name} was not reminded of what lasts: {error}" for name, error in sorted(failures.items()))
 
 

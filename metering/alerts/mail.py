@@ -10,29 +10,15 @@ import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
+
+from metering.alerts.targets import Mailbox
 
 DEADLINE_SECONDS = 60
 """For the whole session; a server that scans messages takes its time."""
 _TIMEOUT_SECONDS = 20
 """For one reply."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mailbox:
-    """Where to hand in mail, and for whom. `is_tls`: from the first byte (smtps), instead of STARTTLS."""
-
-    name: str
-    host: str
-    port: int
-    is_tls: bool
-    sender: str
-    recipients: tuple[str, ...]
-    user: str = ""
-    password: str = field(default="", repr=False)
-    allow_private_network: bool = False
 
 
 class InTheClearError(Exception):

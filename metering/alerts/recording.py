@@ -17,7 +17,11 @@ from typing import Any
 
 import polars as pl
 
-from metering.alerts import recipients, send
+from metering.alerts import recipients
+from metering.alerts.channels.kind import Recipient
+from metering.alerts.queues import deliver_queues
+from metering.alerts.retry_schedule import next_attempt
+from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
 from metering.config.models import Config
 from metering.core.errors import CredentialsError, MeteringError
@@ -220,21 +224,21 @@ def deliver_due(
     made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
     outcomes: Counter[str] = Counter()
 
-    def record(target: send.Target, message: send.Message, attempt: send.Attempt) -> None:
+    def record(target: Target, message: Message, attempt: Attempt) -> None:
         attempts = made[message.event_id, target.name] + 1
         data = delivery(message.event_id, target.name, attempts, attempt, now)
         ledger.record("delivery", data)
         outcomes[data["outcome"]] += 1
 
     if queues := _queues(due, ready, clock()):
-        asyncio.run(send.deliver_queues(queues, clock, record))
+        asyncio.run(deliver_queues(queues, clock, record))
     return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
 
 
 def _queues(
-    due: pl.DataFrame, ready: Mapping[str, recipients.Recipient], real_now: datetime
-) -> list[tuple[send.Target, list[send.Message]]]:
-    queues: dict[str, list[send.Message]] = {}
+    due: pl.DataFrame, ready: Mapping[str, Recipient], real_now: datetime
+) -> list[tuple[Target, list[Message]]]:
+    queues: dict[str, list[Message]] = {}
     for row in due.iter_rows(named=True):
         if recipient := ready.get(row["endpoint"]):
             message = recipients.message(recipient, row["alert_id"], row["body"], real_now, is_over=row["is_over"])
@@ -242,10 +246,10 @@ def _queues(
     return [(ready[name].target, messages) for name, messages in queues.items()]
 
 
-def delivery(alert_id: str, endpoint: str, attempts: int, attempt: send.Attempt, now: datetime) -> dict[str, Any]:
+def delivery(alert_id: str, endpoint: str, attempts: int, attempt: Attempt, now: datetime) -> dict[str, Any]:
     """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
     again = attempt.outcome in ("retry", "refused")
-    following = send.next_attempt(attempts, now, attempt.retry_after) if again else None
+    following = next_attempt(attempts, now, attempt.retry_after) if again else None
     is_last = attempt.outcome == "retry" and following is None
     return {
         "alert_id": alert_id,
@@ -260,7 +264,7 @@ def delivery(alert_id: str, endpoint: str, attempts: int, attempt: send.Attempt,
 
 def test_event(
     config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
-) -> list[tuple[str, send.Attempt]]:
+) -> list[tuple[str, Attempt]]:
     """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
 
     Returns what came of each by its name, sorted. Raises CredentialsError where one has no usable secret.
@@ -272,13 +276,13 @@ def test_event(
     alert_id = event_id("webhook.test", rfc3339(real_now))
     data = {"alert_id": alert_id, "summary": "A test of this endpoint: nothing happened."}
     text = body("webhook.test", data, now)
-    seen: dict[str, send.Attempt] = {}
+    seen: dict[str, Attempt] = {}
 
-    def keep(target: send.Target, _message: send.Message, attempt: send.Attempt) -> None:
+    def keep(target: Target, _message: Message, attempt: Attempt) -> None:
         # Of several the first that failed tells more than the last.
         if target.name not in seen or seen[target.name].outcome == "delivered":
             seen[target.name] = attempt
 
     queues = [(one.target, recipients.tests(one, alert_id, text, real_now)) for one in ready.values()]
-    asyncio.run(send.deliver_queues(queues, clock, keep))
+    asyncio.run(deliver_queues(queues, clock, keep))
     return sorted(seen.items())

@@ -77,16 +77,18 @@ def business_clock() -> Clock:
     return lambda: moment
 
 
-def read_config(path: Path) -> "Config":
+def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
     """The configuration with all of its faults found at once."""
+    from metering.alerts import channels
     from metering.config import read
     from metering.core import meters
     from metering.rating import validation
 
     return read.read(
         path,
-        environ=os.environ,
+        environ=environ,
         card_faults=lambda found: validation.faults(found.plans, meters.catalogue(found.meters)),
+        channel_keys=channels.keys_of,
     )
 
 

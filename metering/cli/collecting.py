@@ -145,13 +145,13 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
 
 def _ping(config: "Config") -> list[str]:
     """Tells the dead-man's switch; the reason where that failed."""
-    from metering.alerts import send
+    from metering.alerts import switch
     from metering.core.errors import CredentialsError
 
     url = ping_url(config)
     if url is None:
         return []
-    why = str(url) if isinstance(url, CredentialsError) else send.ping(url.reveal())
+    why = str(url) if isinstance(url, CredentialsError) else switch.ping(url.reveal())
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 

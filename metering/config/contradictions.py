@@ -3,11 +3,12 @@
 Pure: the raw data in, faults out, so that a fault elsewhere in a table hides nothing. Must not know files or layers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import get_args
 
 from pydantic_core import PydanticCustomError
 
-from metering.config.recipients import CHANNEL_KINDS
+from metering.config.recipients import ChannelKeys, ChannelKind
 from metering.core.addresses import is_loopback, listen_parts
 from metering.core.errors import Fault
 from metering.core.period import rfc3339
@@ -16,8 +17,12 @@ from metering.core.values import closest, moment
 _NAMED_BY = (("organizations", "id"), ("webhooks", "url"), ("channels", "name"), ("meters", "id"), ("plans", "id"))
 
 
-def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[Fault]:
-    """All faults between settings, in the file's order within each kind."""
+KeysOf = Callable[[str], ChannelKeys]
+"""Kind of a channel -> the keys that it takes."""
+
+
+def contradictions(data: Mapping[str, object], plan_ids: set[str], keys_of: KeysOf | None) -> Iterator[Fault]:
+    """All faults between settings, in the file's order within each kind; without `keys_of` not those of channels."""
     for name, attribute in _NAMED_BY:
         yield from _twice(_tables(data, name), attribute)
     for where, organization in _tables(data, "organizations"):
@@ -31,7 +36,8 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
             right = "write https://, or allow_private_network = true for a receiver of your own"
             yield Fault(where=f"{where}.url", what="is not encrypted", right=right)
     for where, channel in _tables(data, "channels"):
-        yield from _channel(channel, where)
+        if keys_of and channel.get("kind") in get_args(ChannelKind):
+            yield from _channel(channel, str(channel["kind"]), keys_of(str(channel["kind"])), where)
     yield from _open_to_others(data.get("service"))
     for what in ("token", "link_secret"):
         yield from _not_both(data.get("dashboard"), "dashboard", f"{what}_env", f"{what}_file")
@@ -52,36 +58,28 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str]) -> Iterator[F
 _CHANNEL_KEYS = ("url", "user", "sender", "to")
 
 
-def _channel(channel: Mapping[str, object], where: str) -> Iterator[Fault]:
-    """What a channel of its kind lacks, has in vain, or would send in the clear."""
-    kind = channel.get("kind")
-    if not isinstance(kind, str) or kind not in CHANNEL_KINDS:
-        return
-    required, allowed = CHANNEL_KINDS[kind]
+def _channel(channel: Mapping[str, object], kind: str, keys: ChannelKeys, where: str) -> Iterator[Fault]:
+    """Keys that a channel of a kind lacks or must not have, and an address that it cannot be reached at."""
     for name in _CHANNEL_KEYS:
-        if name in required and not channel.get(name):
+        if name in keys.required and not channel.get(name):
             yield Fault(where=f"{where}.{name}", what="is missing", right=f"a channel of kind {kind} needs it")
-        elif name in channel and name not in required | allowed:
-            is_secret = (kind, name) == ("slack", "url")
-            right = "it is a secret: hand it over by secret_env or secret_file" if is_secret else "leave it out"
+        elif name in channel and name not in keys.required | keys.optional:
+            right = keys.instead.get(name, "leave it out")
             yield Fault(where=f"{where}.{name}", what=f"means nothing to kind {kind}", right=right)
     has_secret = "secret_env" in channel or "secret_file" in channel
-    if "secret" in required or has_secret:
+    if "secret" in keys.required or has_secret:
         yield from _one_of(channel, where, "secret_env", "secret_file")
-    if kind == "email" and ("user" in channel) != has_secret:
-        right = "give user and its password (secret_env or secret_file), or neither"
-        yield Fault(where=f"{where}.user", what="and a secret belong together", right=right)
-    yield from _channel_url(str(channel["url"]) if "url" in channel else None, channel, where)
+    if keys.login and (keys.login in channel) != has_secret:
+        right = f"give {keys.login} and its password (secret_env or secret_file), or neither"
+        yield Fault(where=f"{where}.{keys.login}", what="and a secret belong together", right=right)
+    if "url" in channel:
+        yield from _channel_url(str(channel["url"]), channel, kind, keys, where)
 
 
-def _channel_url(url: str | None, channel: Mapping[str, object], where: str) -> Iterator[Fault]:
-    is_mail, kind = channel["kind"] == "email", channel["kind"]
-    if url is None:
-        return
-    if url.startswith(("smtp://", "smtps://")) != is_mail:
-        right = "write smtp://host:port or smtps://host:port" if is_mail else "write https://host/path"
-        yield Fault(where=f"{where}.url", what=f"is no address of kind {kind}", right=right)
-    elif kind == "alertmanager" and "?" in url:
+def _channel_url(url: str, channel: Mapping[str, object], kind: str, keys: ChannelKeys, where: str) -> Iterator[Fault]:
+    if not url.startswith(tuple(f"{scheme}://" for scheme in keys.schemes)):
+        yield Fault(where=f"{where}.url", what=f"is no address of kind {kind}", right=f"write {keys.address_form}")
+    elif "?" in url and not keys.allows_query:
         yield Fault(where=f"{where}.url", what="has a query", right="leave out the ? and what follows")
     elif url.startswith("http://") and channel.get("allow_private_network") is not True:
         right = "write https://, or allow_private_network = true for one of your own"

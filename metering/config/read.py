@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from metering.config.contradictions import contradictions
+from metering.config.contradictions import KeysOf, contradictions
 from metering.config.csv_rows import currency_faults, customer_rows, subscription_rows
 from metering.config.dashboard import DashboardConfig
 from metering.config.exports import ExportsConfig, StripeConfig
@@ -108,6 +108,7 @@ def read(
     environ: Mapping[str, str],
     overrides: Mapping[str, str] = _NO_OVERRIDES,
     card_faults: CardFaults | None = None,
+    channel_keys: KeysOf | None = None,
 ) -> Config:
     """The configuration of a file, with the environment and then `overrides` (dotted keys) laid over it.
 
@@ -121,7 +122,7 @@ def read(
     config, positions = _draft(path, extended(data, faults), faults)
     config = config.model_copy(update={"respelled": tuple(respelled(layers.data))})
     plan_ids = _plan_ids(data)
-    faults.extend(contradictions(data, plan_ids))
+    faults.extend(contradictions(data, plan_ids, channel_keys))
     config = _with_rows(config, data, plan_ids, faults)
     # A card names meters: where one of these is faulty, what the card says about it would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):

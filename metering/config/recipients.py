@@ -1,6 +1,7 @@
 """Webhooks and channels: the endpoints that alerts are sent to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import BaseModel
@@ -9,13 +10,22 @@ from metering.config.patterns import ChannelUrl, EventPattern, MailAddress, Webh
 from metering.core.values import EnvironmentName, FilePath, Flag, Identifier, Some, Text
 
 ChannelKind = Literal["slack", "pagerduty", "email", "alertmanager"]
-CHANNEL_KINDS: Mapping[str, tuple[set[str], set[str]]] = {
-    "slack": ({"secret"}, set()),
-    "pagerduty": ({"secret"}, {"url"}),
-    "email": ({"url", "sender", "to"}, {"user", "secret"}),
-    "alertmanager": ({"url"}, {"secret"}),
-}
-"""Kind -> the keys that it must have, and those that it may have, beside what all have."""
+"""Each kind is a module of alerts/channels/."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelKeys:
+    """The keys that a kind of channel takes beside those that all kinds have; `secret` is secret_env or secret_file."""
+
+    required: Set[str]
+    optional: Set[str] = frozenset()
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Key that the kind does not take -> what to write instead of it."""
+    login: str | None = None
+    """The key that comes with a secret, or not at all."""
+    schemes: tuple[str, ...] = ("https", "http")
+    address_form: str = "https://host/path"
+    allows_query: bool = True
 
 
 class Webhook(BaseModel, frozen=True, extra="forbid"):

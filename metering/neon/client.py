@@ -13,7 +13,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import httpx
 
@@ -299,9 +299,9 @@ class Neon:
         )
 
     def _asked_to_wait(self, response: httpx.Response) -> float | None:
-        # A date is meant by the server's clock; ours may be standing still for a rehearsal.
-        now = http_date(response.headers.get("date")) or self._clock()
-        return retry_after(response.headers.get("retry-after"), now)
+        now = http_date(response.headers.get("date")) or self._clock()  # our own may stand still for a rehearsal
+        wait = retry_after(response.headers.get("retry-after"), now, timedelta(minutes=15))
+        return None if wait is None else wait.total_seconds()
 
     def _backoff(self, attempt: int) -> float:
         return float(min(30.0, 0.5 * 2**attempt) * (0.5 + self._jitter.random() / 2))

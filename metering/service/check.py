@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metering.alerts import check as check_endpoints
-from metering.alerts import send
+from metering.alerts import switch
 from metering.config.models import Config
 from metering.core import meters
 from metering.core.errors import (
@@ -466,7 +466,7 @@ def _closing(config: Config, out: Checked) -> list[str]:
 
 def _service(config: Config, ping: Secret | CredentialsError | None, out: Checked) -> Json:
     """What `run` would show and whom ticks would tell; nothing of it stands in the way of a poll."""
-    why = str(ping) if isinstance(ping, CredentialsError) else send.ping_fault(ping.reveal()) if ping else ""
+    why = str(ping) if isinstance(ping, CredentialsError) else switch.ping_fault(ping.reveal()) if ping else ""
     if ping is not None:
         source = f"environment {config.service.ping_url_env}"
         out.tell("service", "ping", "note" if why else "ok", f"{source}: {why or 'usable'}")

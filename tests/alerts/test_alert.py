@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from metering.alerts import recording, send
+from metering.alerts import recording
+from metering.alerts.targets import Attempt
 from metering.config.models import Config
 from metering.config.recipients import Webhook
 from metering.core.errors import CredentialsError, MeteringError
@@ -239,7 +240,7 @@ def test_other_events_are_announced_once(ledger):
 
 
 def attempt_of(outcome="retry", made=1, **kwargs) -> dict:
-    return recording.delivery("alert_1", URL, made, send.Attempt(outcome=outcome, **kwargs), NOW)
+    return recording.delivery("alert_1", URL, made, Attempt(outcome=outcome, **kwargs), NOW)
 
 
 def test_a_failed_attempt_is_due_again_by_the_schedule_and_the_tenth_is_the_last():
@@ -270,7 +271,7 @@ def test_delivered_and_disabled_are_final():
 
 def tell(ledger, outcome, made=1, url=URL, **kwargs):
     alert_id = next(one["alert_id"] for one in log(ledger.store) if one["status"] == "send")
-    ledger.record("delivery", recording.delivery(alert_id, url, made, send.Attempt(outcome=outcome, **kwargs), NOW))
+    ledger.record("delivery", recording.delivery(alert_id, url, made, Attempt(outcome=outcome, **kwargs), NOW))
 
 
 def due(ledger, now) -> list[tuple]:

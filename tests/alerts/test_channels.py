@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from metering.alerts import channels, recording
+from metering.alerts import recording
+from metering.alerts.channels import alertmanager, pagerduty, slack
+from metering.alerts.channels import email as email_channel
+from metering.alerts.channels.kind import severity
 from metering.alerts.wording import plain, worded
 from metering.quotas.evaluation import Crossing, key_of
 
@@ -151,8 +154,8 @@ def test_a_blocked_month_is_told_with_each_reason_and_what_to_do_about_it():
         ("What to do", "write it"),
         ("Alert", "alert_1"),
     )
-    assert channels.severity(BLOCKED) == "warning"
-    [posted] = json.loads(channels.alertmanager([(BLOCKED, False)], NOW, HALF_HOUR))
+    assert severity(BLOCKED) == "warning"
+    [posted] = json.loads(alertmanager.message([(BLOCKED, False)], NOW, HALF_HOUR))
     assert (posted["labels"]["alertname"], posted["labels"]["month"]) == ("MeteringCloseBlocked", "2026-09")
     assert worded(REPORT).title == "The report of 2026-09 is ready, as a draft"
 
@@ -288,7 +291,7 @@ def slack_texts(message: dict) -> list[str]:
 
 @pytest.mark.parametrize("text", POISON.values(), ids=POISON)
 def test_in_slack_a_name_mentions_nobody_and_is_no_markup(text):
-    message = json.loads(channels.slack(event(customer_name=text, project_name=text, plan=text)))
+    message = json.loads(slack.message(event(customer_name=text, project_name=text, plan=text)))
     assert all(block["text"]["type"] == "plain_text" for block in message["blocks"])
     assert all(block["text"]["emoji"] is False for block in message["blocks"])
     assert (message["mrkdwn"], message["link_names"], message["unfurl_links"]) == (False, False, False)
@@ -303,7 +306,7 @@ def test_in_slack_a_name_mentions_nobody_and_is_no_markup(text):
 
 
 def test_slack_gets_the_title_and_every_fact():
-    message = json.loads(channels.slack(event()))
+    message = json.loads(slack.message(event()))
     header, section = (block["text"]["text"] for block in message["blocks"])
     assert header == worded(event()).title
     assert section.splitlines()[0] == "Used: 18.63 of 21.17 CU-hours (67096 of 76245 CU-seconds), 88.00 %"
@@ -314,7 +317,7 @@ def test_slack_gets_the_title_and_every_fact():
 def test_a_header_is_cut_at_150_characters(length, cut):
     base = len(worded(event(customer_name="")).title)
     name = "n" * (length - base - len(" of "))
-    header = json.loads(channels.slack(event(customer_name=name)))["blocks"][0]["text"]["text"]
+    header = json.loads(slack.message(event(customer_name=name)))["blocks"][0]["text"]["text"]
     assert len(header) == 150
     assert header.endswith("…") is cut
 
@@ -323,13 +326,13 @@ def test_a_header_is_cut_at_150_characters(length, cut):
 
 
 def test_pagerduty_opens_an_incident_and_ends_it_under_the_same_key():
-    begun = json.loads(channels.pagerduty(event(), "R" * 32, is_over=False))
+    begun = json.loads(pagerduty.message(event(), "R" * 32, is_over=False))
     alert_id = event()["data"]["alert_id"]
     assert (begun["routing_key"], begun["event_action"], begun["dedup_key"]) == ("R" * 32, "trigger", alert_id)
     assert begun["payload"]["source"] == "calm-frog-01056041"
     assert begun["payload"]["timestamp"] == "2026-10-15T09:05:00Z"
     assert begun["payload"]["custom_details"]["Used"].startswith("18.63 of 21.17")
-    assert json.loads(channels.pagerduty(OVER, "R" * 32, is_over=True)) == {
+    assert json.loads(pagerduty.message(OVER, "R" * 32, is_over=True)) == {
         "routing_key": "R" * 32,
         "event_action": "resolve",
         "dedup_key": alert_id,
@@ -347,12 +350,12 @@ def test_pagerduty_opens_an_incident_and_ends_it_under_the_same_key():
     ],
 )
 def test_severity_goes_by_the_level(told, severity):
-    assert json.loads(channels.pagerduty(told, "R", is_over=False))["payload"]["severity"] == severity
+    assert json.loads(pagerduty.message(told, "R", is_over=False))["payload"]["severity"] == severity
 
 
 @pytest.mark.parametrize("text", POISON.values(), ids=POISON)
 def test_a_summary_has_one_line_of_at_most_1024_characters(text):
-    sent = channels.pagerduty(event(customer_name=text, project_name=text), "R", is_over=False)
+    sent = pagerduty.message(event(customer_name=text, project_name=text), "R", is_over=False)
     summary = json.loads(sent)["payload"]["summary"]
     assert len(summary) <= 1024
     assert len(summary.splitlines()) == 1
@@ -361,7 +364,7 @@ def test_a_summary_has_one_line_of_at_most_1024_characters(text):
 def test_a_longer_summary_is_cut_at_1024_characters():
     for length in (1024, 1025):
         told = other("poll.recovered", since="2026-10-15T08:00:20Z", summary="s" * length)
-        summary = json.loads(channels.pagerduty(told, "R", is_over=False))["payload"]["summary"]
+        summary = json.loads(pagerduty.message(told, "R", is_over=False))["payload"]["summary"]
         assert len(summary) == 1024
         assert summary.endswith("…") is (length > 1024)
 
@@ -370,7 +373,7 @@ def test_a_longer_summary_is_cut_at_1024_characters():
 
 
 def posted(*told: tuple[dict, bool]) -> list[dict]:
-    found: list[dict] = json.loads(channels.alertmanager(told, NOW + HALF_HOUR, timedelta(minutes=45)))
+    found: list[dict] = json.loads(alertmanager.message(told, NOW + HALF_HOUR, timedelta(minutes=45)))
     return found
 
 
@@ -416,7 +419,9 @@ def test_a_test_lasts_a_minute():
 
 
 def mail(told: dict) -> email.message.EmailMessage:
-    return email.message_from_bytes(channels.email(told, "metering@example.com", ["a@example.com"]), policy=default)
+    return email.message_from_bytes(
+        email_channel.message(told, "metering@example.com", ["a@example.com"]), policy=default
+    )
 
 
 def test_a_message_has_the_words_and_the_alerts_id_and_time():
@@ -434,7 +439,7 @@ def test_a_message_has_the_words_and_the_alerts_id_and_time():
 
 
 def test_every_attempt_has_the_same_bytes():
-    assert channels.email(event(), "m@example.com", ["a@example.com"]) == channels.email(
+    assert email_channel.message(event(), "m@example.com", ["a@example.com"]) == email_channel.message(
         event(), "m@example.com", ["a@example.com"]
     )
 
@@ -442,7 +447,7 @@ def test_every_attempt_has_the_same_bytes():
 @pytest.mark.parametrize("text", POISON.values(), ids=POISON)
 def test_a_name_adds_no_header_and_is_read_back_as_it_was(text):
     told = event(customer_name=text, project_name=text, plan=text)
-    raw = channels.email(told, "metering@example.com", ["a@example.com"])
+    raw = email_channel.message(told, "metering@example.com", ["a@example.com"])
     message = email.message_from_bytes(raw, policy=default)
     names = "from to subject date message-id auto-submitted content-type content-transfer-encoding mime-version"
     assert sorted(name.lower() for name, _ in message.items()) == sorted(names.split())
@@ -456,8 +461,8 @@ def test_a_name_adds_no_header_and_is_read_back_as_it_was(text):
 @pytest.mark.parametrize("told", EVERY_EVENT, ids=lambda told: told["type"])
 def test_every_event_has_words_for_every_channel(told):
     assert worded(told).title
-    channels.slack(told)
-    channels.pagerduty(told, "R", is_over=False)
+    slack.message(told)
+    pagerduty.message(told, "R", is_over=False)
     if not told["type"].startswith("invoice."):
         assert posted((told, False))
     assert mail(told)["subject"]

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering.alerts import mail
-from metering.alerts import send as notify
+from metering.alerts import address_guard, mail
+from metering.alerts.send import deliver
+from metering.alerts.targets import Attempt, Mailbox, Message
 from tests.support.mail_server import Post, mail_server
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 MESSAGE = b"Subject: hello\r\n\r\none\r\n.two\r\n"
 
 
-def mailbox(post, **changes) -> mail.Mailbox:
+def mailbox(post, **changes) -> Mailbox:
     given = {"sender": "metering@example.com", "recipients": ("a@example.com", "b@example.com"), "is_tls": False}
-    return mail.Mailbox(name="email:ops", host="localhost", port=post.port, **{**given, **changes})
+    return Mailbox(name="email:ops", host="localhost", port=post.port, **{**given, **changes})
 
 
 def send(post, *, may_be_plain=True, tls=None, **changes):
@@ -124,16 +125,16 @@ def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_is_said(c
 # -- behind the address guard
 
 
-def delivered(box: mail.Mailbox, resolver=notify.resolve) -> notify.Attempt:
-    return asyncio.run(notify.deliver(box, notify.Message(event_id="alert_1", body=MESSAGE), NOW, resolver=resolver))
+def delivered(box: Mailbox, resolver=address_guard.resolve) -> Attempt:
+    return asyncio.run(deliver(box, Message(event_id="alert_1", body=MESSAGE), NOW, resolver=resolver))
 
 
 @pytest.mark.parametrize(
     ("replies", "attempt"),
     [
-        ({}, notify.Attempt(outcome="delivered", status=250)),
-        ({"MAIL": "451 x"}, notify.Attempt(outcome="retry", status=451, error="the mail server answered 451")),
-        ({"message": "554 x"}, notify.Attempt(outcome="retry", status=554, error="the mail server answered 554")),
+        ({}, Attempt(outcome="delivered", status=250)),
+        ({"MAIL": "451 x"}, Attempt(outcome="retry", status=451, error="the mail server answered 451")),
+        ({"message": "554 x"}, Attempt(outcome="retry", status=554, error="the mail server answered 554")),
     ],
 )
 def test_a_delivery_by_mail_is_judged_as_any_other(replies, attempt):
@@ -147,7 +148,7 @@ def test_a_stop_does_not_wait_for_a_server_that_says_nothing():
 
         async def stopped() -> None:
             async with asyncio.timeout(0.2):
-                await notify.deliver(box, notify.Message(event_id="alert_1", body=MESSAGE), NOW)
+                await deliver(box, Message(event_id="alert_1", body=MESSAGE), NOW)
 
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
@@ -178,5 +179,5 @@ def test_where_one_address_is_public_mail_never_goes_in_the_clear():
 
     with mail_server() as post:
         attempt = delivered(mailbox(post, allow_private_network=True), both)
-    assert attempt == notify.Attempt(outcome="refused", error="the mail server offers no STARTTLS")
+    assert attempt == Attempt(outcome="refused", error="the mail server offers no STARTTLS")
     assert post.messages == []

@@ -10,40 +10,41 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from metering.alerts import send
+from metering.alerts import address_guard, queues, retry_schedule, send, signing
+from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.core.errors import CredentialsError
-from metering.core.http import parse_retry_after
+from metering.core.http import retry_after
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 OTHER = bytes(range(32, 64))
-MESSAGE = send.Message(event_id="alert_1", body='{"type":"quota.exceeded","name":"Zoë"}'.encode())
+MESSAGE = Message(event_id="alert_1", body='{"type":"quota.exceeded","name":"Zoë"}'.encode())
 
 
-def endpoint(url="https://hooks.example.com/metering", **kwargs) -> send.Endpoint:
-    return send.Endpoint(url=url, keys=(KEY,), **kwargs)
+def endpoint(url="https://hooks.example.com/metering", **kwargs) -> Endpoint:
+    return Endpoint(url=url, keys=(KEY,), **kwargs)
 
 
 # -- signature
 
 
 def test_the_signature_is_the_one_of_the_published_test_vector():
-    keys = send.keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    signed = send.signature(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    keys = signing.keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signed = signing.signature(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_the_library_of_standard_webhooks_verifies_our_headers():
     now = datetime.now(tz=UTC)
-    headers = send.headers(endpoint(), MESSAGE, now)
+    headers = signing.headers(endpoint(), MESSAGE, now)
     assert Webhook(SECRET).verify(MESSAGE.body, headers) == {"type": "quota.exceeded", "name": "Zoë"}
 
 
 def test_while_a_secret_is_changed_both_keys_sign():
     now = datetime.now(tz=UTC)
-    both = send.Endpoint(url="https://hooks.example.com", keys=(OTHER, KEY))
-    headers = send.headers(both, MESSAGE, now)
+    both = Endpoint(url="https://hooks.example.com", keys=(OTHER, KEY))
+    headers = signing.headers(both, MESSAGE, now)
     assert len(headers["webhook-signature"].split(" ")) == 2
     for key in (KEY, OTHER):
         Webhook("whsec_" + base64.b64encode(key).decode()).verify(MESSAGE.body, headers)
@@ -51,30 +52,30 @@ def test_while_a_secret_is_changed_both_keys_sign():
 
 def test_the_timestamp_is_that_of_the_attempt_in_whole_seconds_and_any_zone():
     elsewhere = datetime.fromisoformat("2026-10-16T14:00:00.9+02:00")
-    assert send.headers(endpoint(), MESSAGE, elsewhere)["webhook-timestamp"] == "1792152000"
+    assert signing.headers(endpoint(), MESSAGE, elsewhere)["webhook-timestamp"] == "1792152000"
 
 
 @pytest.mark.parametrize(("size", "is_fine"), [(23, False), (24, True), (64, True), (65, False)])
 def test_a_secret_has_24_to_64_bytes(size, is_fine):
     text = "whsec_" + base64.b64encode(bytes(size)).decode()
     if is_fine:
-        assert send.keys(text) == (bytes(size),)
+        assert signing.keys(text) == (bytes(size),)
     else:
         with pytest.raises(CredentialsError):
-            send.keys(text)
+            signing.keys(text)
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "secret", "whpk_" + "A" * 44, "whsec_" + "?" * 44, SECRET + ",oops"])
 def test_a_malformed_secret_is_refused_and_not_repeated(text):
     with pytest.raises(CredentialsError) as error:
-        send.keys(text)
+        signing.keys(text)
     assert "oops" not in str(error.value)
     assert "?" not in str(error.value)
 
 
 def test_several_secrets_are_separated_by_commas_or_blanks():
     other = "whsec_" + base64.b64encode(OTHER).decode().rstrip("=")
-    assert send.keys(f"{SECRET},{other}") == send.keys(f"{SECRET} {other}\n") == (KEY, OTHER)
+    assert signing.keys(f"{SECRET},{other}") == signing.keys(f"{SECRET} {other}\n") == (KEY, OTHER)
 
 
 def test_a_key_is_never_in_an_endpoints_repr():
@@ -86,7 +87,7 @@ def test_a_key_is_never_in_an_endpoints_repr():
 
 
 def test_the_schedule_is_ten_attempts_over_75_hours():
-    waits = [send.next_attempt(made, NOW) - NOW for made in range(10)]
+    waits = [retry_schedule.next_attempt(made, NOW) - NOW for made in range(10)]
     assert waits == [
         timedelta(0),
         timedelta(seconds=5),
@@ -100,12 +101,12 @@ def test_the_schedule_is_ten_attempts_over_75_hours():
         timedelta(hours=24),
     ]
     assert sum(waits, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
-    assert send.next_attempt(10, NOW) is None
+    assert retry_schedule.next_attempt(10, NOW) is None
 
 
 def test_a_retry_is_never_before_what_the_receiver_asked_for_nor_before_the_schedule():
-    assert send.next_attempt(1, NOW, timedelta(seconds=90)) == NOW + timedelta(seconds=90)
-    assert send.next_attempt(1, NOW, timedelta(seconds=1)) == NOW + timedelta(seconds=5)
+    assert retry_schedule.next_attempt(1, NOW, timedelta(seconds=90)) == NOW + timedelta(seconds=90)
+    assert retry_schedule.next_attempt(1, NOW, timedelta(seconds=1)) == NOW + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_retry_is_never_before_what_the_receiver_asked_for_nor_before_the_sche
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date_and_clamped(text, wait):
-    assert parse_retry_after(text, NOW) == wait
+    assert retry_after(text, NOW, send.LONGEST_WAIT) == wait
 
 
 @pytest.mark.parametrize(
@@ -195,12 +196,12 @@ def test_only_2xx_is_success_a_redirect_is_a_failure_and_410_disables(status, ou
     ],
 )
 def test_addresses_that_are_not_on_the_open_internet_are_refused(text):
-    assert not send.is_public(ipaddress.ip_address(text))
+    assert not address_guard.is_public(ipaddress.ip_address(text))
 
 
 @pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "100.63.255.255", "2606:4700::1111", "::ffff:1.1.1.1"])
 def test_addresses_on_the_open_internet_are_allowed(text):
-    assert send.is_public(ipaddress.ip_address(text))
+    assert address_guard.is_public(ipaddress.ip_address(text))
 
 
 def resolver(*addresses):
@@ -210,7 +211,7 @@ def resolver(*addresses):
     return resolve
 
 
-def deliver(to: send.Endpoint, answer, resolve=None) -> tuple[send.Attempt, list[httpx.Request]]:
+def deliver(to: Endpoint, answer, resolve=None) -> tuple[Attempt, list[httpx.Request]]:
     """Deliver MESSAGE over a transport that answers with `answer(request)`."""
     sent: list[httpx.Request] = []
 
@@ -218,7 +219,7 @@ def deliver(to: send.Endpoint, answer, resolve=None) -> tuple[send.Attempt, list
         sent.append(request)
         return answer(request)
 
-    async def run() -> send.Attempt:
+    async def run() -> Attempt:
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
             return await send.deliver(to, MESSAGE, NOW, over=over, resolver=resolve or resolver("93.184.216.34"))
 
@@ -231,7 +232,7 @@ def ok(request):
 
 def test_the_request_goes_to_the_checked_address_under_the_endpoints_own_name():
     attempt, (request,) = deliver(endpoint("https://hooks.example.com:8443/a?b=c"), ok)
-    assert attempt == send.Attempt(outcome="delivered", status=200)
+    assert attempt == Attempt(outcome="delivered", status=200)
     assert str(request.url) == "https://93.184.216.34:8443/a?b=c"
     assert request.headers["host"] == "hooks.example.com:8443"
     assert request.extensions["sni_hostname"] == "hooks.example.com"
@@ -245,7 +246,7 @@ def test_an_ipv6_address_is_written_in_brackets():
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse():
     attempt, sent = deliver(endpoint(), ok, resolver("93.184.216.34", "127.0.0.1"))
-    assert attempt == send.Attempt(outcome="refused", error="the name leads to an address that is not public")
+    assert attempt == Attempt(outcome="refused", error="the name leads to an address that is not public")
     assert sent == []
 
 
@@ -253,7 +254,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse():
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::1]", "[::ffff:7f00:1]"]
 )
 def test_loopback_in_any_notation_is_refused_after_resolving(host):
-    attempt, sent = deliver(endpoint(f"https://{host}/"), ok, send.resolve)
+    attempt, sent = deliver(endpoint(f"https://{host}/"), ok, address_guard.resolve)
     assert (attempt.outcome, sent) == ("refused", [])
 
 
@@ -274,7 +275,7 @@ def test_a_name_that_cannot_be_resolved_is_tried_again():
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     attempt, _ = deliver(endpoint(), ok, nowhere)
-    assert attempt == send.Attempt(outcome="retry", error="the name could not be resolved")
+    assert attempt == Attempt(outcome="retry", error="the name could not be resolved")
 
 
 def test_the_next_address_is_tried_where_one_does_not_accept():
@@ -314,10 +315,10 @@ def test_the_receivers_text_is_never_kept():
 # -- over a real socket
 
 
-def over_socket(answer: bytes, messages: int = 1) -> tuple[list[send.Attempt], list[bytes]]:
+def over_socket(answer: bytes, messages: int = 1) -> tuple[list[Attempt], list[bytes]]:
     """Serve `answer` on a free loopback port and deliver to it."""
     received: list[bytes] = []
-    attempts: list[send.Attempt] = []
+    attempts: list[Attempt] = []
 
     async def handle(reader, writer):
         try:
@@ -335,9 +336,9 @@ def over_socket(answer: bytes, messages: int = 1) -> tuple[list[send.Attempt], l
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         local = endpoint(f"http://localhost:{port}/hook", allow_private_network=True)
-        queue = [send.Message(event_id=f"alert_{number}", body=b"{}") for number in range(messages)]
+        queue = [Message(event_id=f"alert_{number}", body=b"{}") for number in range(messages)]
         async with server:
-            await send.deliver_queues(
+            await queues.deliver_queues(
                 [(local, queue)], lambda: NOW, lambda _endpoint, _message, attempt: attempts.append(attempt)
             )
 
@@ -347,7 +348,7 @@ def over_socket(answer: bytes, messages: int = 1) -> tuple[list[send.Attempt], l
 
 def test_a_delivery_over_a_real_socket_carries_the_three_headers():
     attempts, (request,) = over_socket(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-    assert attempts == [send.Attempt(outcome="delivered", status=204)]
+    assert attempts == [Attempt(outcome="delivered", status=204)]
     assert b"webhook-id: alert_0\r\n" in request
     assert b"webhook-timestamp: 1792152000\r\n" in request
     assert b"webhook-signature: v1," in request
@@ -403,8 +404,8 @@ def test_a_dead_endpoint_does_not_hold_up_another():
             if len(order) == 2:
                 release.set()
 
-        queue = [send.Message(event_id="a", body=b"{}"), send.Message(event_id="b", body=b"{}")]
-        await send.deliver_queues([(one, queue) for one in endpoints], lambda: NOW, note)
+        queue = [Message(event_id="a", body=b"{}"), Message(event_id="b", body=b"{}")]
+        await queues.deliver_queues([(one, queue) for one in endpoints], lambda: NOW, note)
         for server in servers:
             server.close()
 
@@ -418,7 +419,7 @@ def test_an_error_while_recording_reaches_the_caller_as_itself():
 
     async def run():
         refused = endpoint("https://127.0.0.1/")
-        await send.deliver_queues([(refused, [MESSAGE])], lambda: NOW, refuse)
+        await queues.deliver_queues([(refused, [MESSAGE])], lambda: NOW, refuse)
 
     with pytest.raises(ValueError, match="the ledger is full"):
         asyncio.run(run())

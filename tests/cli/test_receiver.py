@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from metering.alerts import send as notify
+from metering.alerts import signing
+from metering.alerts.targets import Endpoint, Message
 from metering.cli.demo.receiver import Received, app
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-ENDPOINT = notify.Endpoint(url="https://receiver.example.com/", keys=notify.keys(SECRET))
+ENDPOINT = Endpoint(url="https://receiver.example.com/", keys=signing.keys(SECRET))
 
 
 def send(*deliveries: tuple[dict[str, str], bytes]) -> tuple[list[int], Received]:
@@ -29,8 +30,8 @@ def send(*deliveries: tuple[dict[str, str], bytes]) -> tuple[list[int], Received
 
 
 def signed(event_id: str, content: bytes) -> tuple[dict[str, str], bytes]:
-    message = notify.Message(event_id=event_id, body=content)
-    return notify.headers(ENDPOINT, message, datetime.now(tz=UTC)), content
+    message = Message(event_id=event_id, body=content)
+    return signing.headers(ENDPOINT, message, datetime.now(tz=UTC)), content
 
 
 def test_a_signed_delivery_is_verified_and_a_repeat_is_counted_once():

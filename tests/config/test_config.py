@@ -52,10 +52,16 @@ unit_price = "0.18"
 """
 
 
-def read(directory, text, *, environ=None, overrides=None, card_faults=None):
+def read(directory, text, *, environ=None, overrides=None, card_faults=None, channel_keys=None):
     path = directory / "config.toml"
     path.write_text(text, encoding="utf-8")
-    return config.read(path, environ=environ or {}, overrides=overrides or {}, card_faults=card_faults)
+    return config.read(
+        path,
+        environ=environ or {},
+        overrides=overrides or {},
+        card_faults=card_faults,
+        channel_keys=channel_keys,
+    )
 
 
 def faults(directory, text, **layers):

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering.alerts import recording, send
+from metering.alerts import address_guard, queues, recording, send
+from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.config.models import Config
 from metering.config.recipients import Webhook
 from metering.core.secrets import Secret
@@ -28,7 +29,7 @@ from tests.faults.server import answer, resets, sends, serving
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 SECRET = Secret("whsec_" + base64.b64encode(bytes(range(32))).decode())
 PUBLIC, PRIVATE = ipaddress.ip_address("93.184.216.34"), ipaddress.ip_address("10.0.0.7")
-MESSAGE = send.Message(event_id="alert_1", body=b"{}")
+MESSAGE = Message(event_id="alert_1", body=b"{}")
 ACCEPTED = sends(answer(b"", status="204 No Content"))
 
 
@@ -103,8 +104,8 @@ def test_an_internal_address_is_spoken_to_in_no_spelling(host: str) -> None:
         asked.append(str(request.url))
         return httpx.Response(204)
 
-    async def run() -> send.Attempt:
-        endpoint = send.Endpoint(url=f"https://{host}/hook", keys=(bytes(32),))
+    async def run() -> Attempt:
+        endpoint = Endpoint(url=f"https://{host}/hook", keys=(bytes(32),))
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
             return await send.deliver(endpoint, MESSAGE, NOW, over=over)
 
@@ -116,7 +117,7 @@ def test_a_name_is_resolved_once_for_each_attempt_and_the_address_that_was_check
     """DNS rebinding: public at the first question, private at the second. Nobody asks twice for one attempt."""
     questions, called = [], []
 
-    async def rebinding(host: str, port: int) -> list[send.Address]:
+    async def rebinding(host: str, port: int) -> list[address_guard.Address]:
         questions.append(host)
         return [PUBLIC if len(questions) % 2 else PRIVATE]
 
@@ -125,7 +126,7 @@ def test_a_name_is_resolved_once_for_each_attempt_and_the_address_that_was_check
         return httpx.Response(500)
 
     async def run() -> list[str]:
-        endpoint = send.Endpoint(url="https://hooks.example.com/", keys=(bytes(32),))
+        endpoint = Endpoint(url="https://hooks.example.com/", keys=(bytes(32),))
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as over:
             tries = [await send.deliver(endpoint, MESSAGE, NOW, over=over, resolver=rebinding) for _ in range(4)]
         return [attempt.outcome for attempt in tries]
@@ -252,10 +253,10 @@ def taking(crowd: Crowd) -> Iterator[str]:
 def test_many_endpoints_are_served_side_by_side_up_to_a_bound_and_each_in_order_one_by_one(ledger) -> None:
     crowd = Crowd(0.05)
     with taking(crowd) as base:
-        urls = [f"{base}/{number}" for number in range(send.AT_ONCE + 8)]
+        urls = [f"{base}/{number}" for number in range(queues.AT_ONCE + 8)]
         recording.evaluate(ledger, [row(), row(project_id="other")], config(*urls), NOW)
         assert delivered(ledger, *urls) == {"delivered": 2 * len(urls)}
-    assert 1 < crowd.most["all"] <= send.AT_ONCE
+    assert 1 < crowd.most["all"] <= queues.AT_ONCE
     assert {crowd.most[f"/{number}"] for number in range(len(urls))} == {1}
 
 
@@ -273,7 +274,7 @@ def cross_at_once(ledger: Ledger, fleet: int, recorded: Callable[[], None]) -> N
         runs = -(-fleet // recording.MOST_PER_ENDPOINT)
         outcomes = [delivered(ledger, *urls) for _ in range(runs)]
         assert sum(done["delivered"] for done in outcomes) == fleet
-        assert all(done["retry"] == send.FAILURES_THAT_PAUSE for done in outcomes)
+        assert all(done["retry"] == queues.FAILURES_THAT_PAUSE for done in outcomes)
         assert delivered(ledger, *urls).get("delivered", 0) == 0
     assert len(crowd.taken) == fleet
     assert set(crowd.taken.values()) == {1}

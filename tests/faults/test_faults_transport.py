@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering.alerts import send
+from metering.alerts import address_guard, send
+from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.core.errors import MeteringError, UnreachableError
 from metering.core.secrets import Secret
 from metering.neon.client import Neon, Settings
@@ -110,7 +111,7 @@ def test_whatever_comes_nothing_is_raised_but_errors_of_ours(seed: int) -> None:
 
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
-HOOK = send.Message(event_id="alert_1", body=b"{}")
+HOOK = Message(event_id="alert_1", body=b"{}")
 
 
 @contextmanager
@@ -176,13 +177,13 @@ def test_a_certificate_that_nobody_vouches_for_is_never_sent_a_key(tmp_path: Pat
 def test_a_webhook_goes_only_where_the_certificate_is_that_of_the_endpoints_name(
     name: str, is_trusted: bool, outcome: str, tmp_path: Path
 ) -> None:
-    async def resolver(host: str, port: int) -> list[send.Address]:
+    async def resolver(host: str, port: int) -> list[address_guard.Address]:
         return [ipaddress.ip_address("127.0.0.1")]
 
-    async def deliver(port: int, certificate: Path) -> send.Attempt:
+    async def deliver(port: int, certificate: Path) -> Attempt:
         trust = ssl.create_default_context(cafile=str(certificate)) if is_trusted else None
         url = f"https://{name}:{port}/hook"
-        endpoint = send.Endpoint(url=url, keys=(base64.b64decode("A" * 44),), allow_private_network=True)
+        endpoint = Endpoint(url=url, keys=(base64.b64decode("A" * 44),), allow_private_network=True)
         async with send.client(trust) as over:
             return await send.deliver(endpoint, HOOK, NOW, over=over, resolver=resolver)
 

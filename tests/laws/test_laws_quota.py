@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
-from metering.alerts import recording, send
+from metering.alerts import address_guard, recording, signing
+from metering.alerts.targets import Attempt
 from metering.config.models import Config
 from metering.config.recipients import Webhook
-from metering.core.http import parse_retry_after
+from metering.core.http import retry_after
 from metering.core.period import Period, rfc3339
 from metering.ledger.projections import alerts
 from metering.quotas import evaluation
@@ -241,7 +242,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
         if outcome == "crash":
             continue
         wait = timedelta(seconds=retry_after) if outcome == "retry" else None
-        attempt = send.Attempt(outcome=outcome, status=0, retry_after=wait)
+        attempt = Attempt(outcome=outcome, status=0, retry_after=wait)
         data = recording.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
         ledger.record("delivery", data)
         now = datetime.fromisoformat(data["next_attempt_at"]) if data["next_attempt_at"] else now + timedelta(days=9)
@@ -259,7 +260,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
     text=st.text() | st.integers().map(str) | st.datetimes().map(lambda one: one.strftime("%a, %d %b %Y %H:%M:%S GMT"))
 )
 def test_any_retry_after_is_a_wait_of_up_to_a_day_or_nothing(text):
-    wait = parse_retry_after(text, NOW)
+    wait = retry_after(text, NOW, timedelta(hours=24))
     assert wait is None or timedelta(0) <= wait <= timedelta(hours=24)
 
 
@@ -267,17 +268,17 @@ def test_any_retry_after_is_a_wait_of_up_to_a_day_or_nothing(text):
 @given(address=st.ip_addresses(v=4))
 def test_an_address_wrapped_in_ipv6_is_judged_as_itself_or_refused(address):
     mapped = ipaddress.IPv6Address(f"::ffff:{address}")
-    assert send.is_public(mapped) == send.is_public(address)
+    assert address_guard.is_public(mapped) == address_guard.is_public(address)
     for prefix in ("64:ff9b::", "::", "2002:"):
         number = int(address)
         text = f"2002:{number >> 16:x}:{number & 0xFFFF:x}::" if prefix == "2002:" else f"{prefix}{address}"
-        assert not send.is_public(ipaddress.IPv6Address(text))
+        assert not address_guard.is_public(ipaddress.IPv6Address(text))
 
 
 @UNTIMED
 @given(body=st.text(st.characters(exclude_categories=["Cs"])), key=st.binary(min_size=24, max_size=64))
 def test_our_signature_is_the_librarys_for_any_body_and_key(body, key):
     secret = "whsec_" + base64.b64encode(key).decode()
-    ours = send.signature(send.keys(secret), "alert_1", 1_792_152_000, body.encode())
+    ours = signing.signature(signing.keys(secret), "alert_1", 1_792_152_000, body.encode())
     theirs = Verifier(secret).sign("alert_1", datetime.fromtimestamp(1_792_152_000, tz=UTC), body)
     assert ours == theirs

@@ -19,12 +19,11 @@ from typing import Any
 from metering.alerts import recording
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.cli.base import read_config
 from metering.cli.demo import receiver
 from metering.cli.demo.customers import customers
 from metering.cli.demo.files import CONFIG, write_secret
-from metering.config import read as config
 from metering.config.models import Config
-from metering.core import meters
 from metering.core.errors import MeteringError
 from metering.core.money import parse_amount, round_amount
 from metering.core.period import previous_month, rfc3339
@@ -34,7 +33,6 @@ from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.quotas import status
-from metering.rating import validation
 from metering.reporting import gather
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app
@@ -132,9 +130,7 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: F
     write_secret(directory / "sandbox-key", PERSONAL_KEY)
     write_secret(directory / "webhook-secret", secret)
     write_secret(directory / "link-secret", secrets.token_urlsafe(32))
-    return config.read(
-        path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
-    )
+    return read_config(path, environ={})
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,10 +1,17 @@
 """[[channels]]: what each kind must have, may have and must not have, each fault with its key."""
 
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tests.config.test_config import faults, read
+from metering.alerts import channels
+from metering.config.recipients import ChannelKind
+from tests.config import test_config
+
+read = partial(test_config.read, channel_keys=channels.keys_of)
+faults = partial(test_config.faults, channel_keys=channels.keys_of)
 
 SLACK = '[[channels]]\nname = "ops"\nkind = "slack"\nsecret_env = "SLACK"\n'
 PAGERDUTY = '[[channels]]\nname = "duty"\nkind = "pagerduty"\nsecret_file = "routing-key"\n'
@@ -27,6 +34,12 @@ def test_every_kind_is_read_and_called_by_kind_and_name(tmp_path):
     assert found[1].secret_file == tmp_path / "routing-key"
     assert found[2].to == ("ops@example.com", "a+b@example.com")
     assert [channel.allow_private_network for channel in found] == [False] * 4
+
+
+def test_every_kind_of_the_configuration_is_a_module_and_every_module_a_kind():
+    kinds = get_args(ChannelKind)
+    modules = {path.stem for path in Path(channels.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "kind"} == set(kinds)
 
 
 def without(text: str, key: str) -> str:

@@ -1,0 +1,68 @@
+"""Decides which network addresses a message may be sent to: resolves a name and refuses private addresses.
+
+Must not know what is sent. The resolver is a parameter.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import httpx
+
+from metering.alerts.targets import Endpoint, Target
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
+
+_IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is assigned for the open internet; NAT64, site-local and IPv4-compatible addresses lie outside."""
+# What `is_global` lets through although it leads elsewhere: 6to4 and Teredo carry an IPv4 address inside, the others
+# are shared, special or for documentation.
+_REFUSED_NETWORKS = tuple(
+    ipaddress.ip_network(text)
+    for text in ("2001::/23", "2002::/16", "3fff::/20", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24")
+)
+
+
+def is_public(address: Address) -> bool:
+    """Whether packets to the address leave for the open internet: global unicast, and no wrapped private address."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address not in _IPV6_UNICAST:
+            return False
+    if any(address.version == network.version and address in network for network in _REFUSED_NETWORKS):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified
+
+
+async def resolve(host: str, port: int) -> Sequence[Address]:
+    """Look the name up once, in the system's order; raises OSError. Numbers in odd notations come out as addresses."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # A link-local address may carry a zone (`%eth0`), which does not change what it is.
+    texts = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return [ipaddress.ip_address(text) for text in dict.fromkeys(texts)]
+
+
+class RefusedError(Exception):
+    """The endpoint's address may not be spoken to."""
+
+
+async def addresses_of(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> Sequence[Address]:
+    """The addresses that the URL's name resolves to, all of them allowed. Raises RefusedError, OSError."""
+    if url.userinfo:
+        raise RefusedError("the URL carries a user name or password")
+    if url.scheme != "https" and not (url.scheme == "http" and endpoint.allow_private_network):
+        raise RefusedError("only https is allowed")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return await checked(endpoint, url.raw_host.decode("ascii").strip("[]"), port, resolver)
+
+
+async def checked(target: Target, host: str, port: int, resolver: Resolve) -> Sequence[Address]:
+    """The addresses of a host, all of them allowed. Raises RefusedError, OSError."""
+    found = await resolver(host, port)
+    # One private address among public ones is enough: a resolver that answers both is choosing for us.
+    if not target.allow_private_network and not all(is_public(address) for address in found):
+        raise RefusedError("the name leads to an address that is not public")
+    return found

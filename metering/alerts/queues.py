@@ -1,0 +1,53 @@
+"""Sends queues of messages to many endpoints side by side, each queue in order.
+
+Must not know the ledger: the caller records each attempt.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from metering.alerts.address_guard import Resolve, resolve
+from metering.alerts.send import client, deliver
+from metering.alerts.targets import Attempt, Message, Target
+
+AT_ONCE = 32
+FAILURES_THAT_PAUSE = 5
+"""After so many failures in a row an endpoint is left alone until the next run; what was not tried costs no attempt."""
+
+
+async def deliver_queues(
+    queues: Sequence[tuple[Target, Sequence[Message]]],
+    clock: Callable[[], datetime],
+    on_attempt: Callable[[Target, Message, Attempt], None],
+    *,
+    budget_seconds: int = 240,
+    resolver: Resolve = resolve,
+) -> None:
+    """Send every queue in order, at most AT_ONCE endpoints side by side; a slow endpoint delays only itself.
+
+    `clock` gives the real time of each attempt, for its timestamp. `on_attempt` is told of each before the next begins.
+    No attempt begins after `budget_seconds`; what is left stays due.
+    """
+    until = asyncio.get_running_loop().time() + budget_seconds
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def send(endpoint: Target, messages: Sequence[Message]) -> None:
+        failures = 0
+        async with places, client() as opened:
+            for message in messages:
+                if failures >= FAILURES_THAT_PAUSE or asyncio.get_running_loop().time() >= until:
+                    return
+                attempt = await deliver(endpoint, message, clock(), over=opened, resolver=resolver)
+                on_attempt(endpoint, message, attempt)
+                if attempt.outcome == "disabled" or attempt.retry_after:
+                    return
+                failures = 0 if attempt.outcome == "delivered" else failures + 1
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for endpoint, messages in queues:
+                group.create_task(send(endpoint, messages))
+    except BaseExceptionGroup as failures:
+        # Only `on_attempt` and `clock` raise in there: the caller knows their errors, not groups of them.
+        raise failures.exceptions[0] from None
