@@ -15,7 +15,7 @@ import click
 from metering.core.errors import UsageError
 from metering.core.formulas import opened
 from metering.core.ids import canonical
-from metering.core.period import parse_time, rfc3339, whole_second
+from metering.core.period import YEARS, parse_time, rfc3339, whole_second
 from metering.core.text import legible
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def business_clock() -> Clock:
         moment = whole_second(parse_time(text))
     except ValueError as error:
         raise UsageError(f"METERING_NOW is not a time: {error}", hint="write 2026-10-15T12:00:00Z") from None
+    if moment.year not in YEARS:
+        years = f"{YEARS.start} to {YEARS.stop - 1}"
+        raise UsageError(f"METERING_NOW is outside the years {years}", hint="write 2026-10-15T12:00:00Z")
     click.echo(f"metering: rehearsing at {rfc3339(moment)} (METERING_NOW)", err=True)
     return lambda: moment
 

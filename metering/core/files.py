@@ -3,12 +3,15 @@
 Beside the package in a checkout, inside it in an installed wheel.
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 from metering.core.errors import ConfigError, Fault, UsageError
 
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+"""How file systems say that a directory cannot be synced; EIO says that something was lost."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -62,10 +65,20 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the directory's names durable (a new file is not, until its directory is synced)."""
+def sync_directory(directory: Path) -> bool:
+    """Makes the directory's names durable (a new file is not, until its directory is synced).
+
+    Returns False where the file system cannot do that for directories, as some of FUSE and of the network; raises
+    OSError for anything else that goes wrong.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            error.filename = str(directory)
+            raise
+        return False
     finally:
         os.close(descriptor)
+    return True

@@ -13,6 +13,8 @@ from metering.core.errors import UsageError
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+YEARS = range(1970, 9999)
+"""Years whose months all have a month before and after them: dates end with the year 9999, clocks began in 1970."""
 _MICROSECOND = timedelta(microseconds=1)
 _MONTH_TEXT = re.compile(r"(\d{4})-(\d{2})")
 
@@ -116,7 +118,7 @@ def parse_month(text: str, now: datetime) -> Period:
     if text == "previous":
         return previous_month(now)
     match = _MONTH_TEXT.fullmatch(text)
-    if match and 1 <= int(match[2]) <= 12 and int(match[1]) >= 1970:
+    if match and 1 <= int(match[2]) <= 12 and int(match[1]) in YEARS:
         return month_of(datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC))
     raise UsageError(f"{text!r} is not a month", hint="write 2026-10, current or previous")
 

@@ -38,6 +38,8 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "a filter that meets nothing: `usage --project`": [("usage", "2026-09", "--project", "nothing")],
     "what is no month, number, date, address or format; options that do not go together": [
         ("usage", "2026-13"),
+        ("usage", "9999-12"),
+        ("report", "9999-12"),
         ("invoices", "x"),
         ("close", "2026-9"),
         ("report", "x"),

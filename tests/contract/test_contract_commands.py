@@ -133,6 +133,18 @@ def test_metering_now_is_announced_in_one_line_and_never_on_stdout(desk: Desk) -
     assert "METERING_NOW" in ran.err
 
 
+@pytest.mark.parametrize("command", [["usage", "current"], ["usage", "previous"], ["status"], ["quota"], ["forecast"]])
+def test_the_ends_of_the_calendar_are_years_like_others_or_refused(desk: Desk, command: list[str]) -> None:
+    for now in ("9998-12-31T23:59:59Z", "1970-01-01T00:00:00Z"):
+        desk.now = now
+        assert desk.run(*command).code == 0
+    for now in ("9999-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        desk.now = now
+        ran = desk.run(*command)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == ("metering: METERING_NOW is outside the years 1970 to 9998\n  write 2026-10-15T12:00:00Z\n")
+
+
 def test_a_quiet_success_leaves_stderr_empty(desk: Desk) -> None:
     desk.now = None
     for command in (("tick",), ("poll",), ("status",), ("usage", "current"), ("verify",)):
