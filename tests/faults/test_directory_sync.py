@@ -42,7 +42,7 @@ def test_commands_go_on_where_directories_cannot_be_synced(
 ) -> None:
     for command in commands:
         ran = desk.ran(command, env={"LD_PRELOAD": str(library), "NO_DIRECTORY_SYNC": str(number)})
-        assert (ran.code, ran.err.count("\n")) == (0, 1), ran  # the line is METERING_NOW's
+        assert ran.code == 0, ran
 
 
 def test_a_disk_that_fails_stops_the_command_and_is_named(desk: Desk, library: Path) -> None:
