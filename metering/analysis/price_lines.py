@@ -15,7 +15,7 @@ from metering.core.money import Rounding, amount_text, exact_text, minor_units, 
 from metering.core.plans import Price
 from metering.core.values import WrittenFloat
 from metering.rating.alone import Alone, alone
-from metering.rating.columns import billable
+from metering.rating.models import billable, follows_cost
 from metering.rating.step import ends, packaged
 from metering.rating.validation import price_faults
 
@@ -99,8 +99,8 @@ def _price(value: object) -> Price:
     faults = list(price_faults(price))
     if faults:
         raise ConfigError(faults)
-    if price.model == "cost_plus":
-        raise ValueError("price.model: cost_plus needs what Neon charges, which a line does not know")
+    if follows_cost(price):
+        raise ValueError(f"price.model: {price.model} needs what Neon charges, which a line does not know")
     return price
 
 

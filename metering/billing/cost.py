@@ -22,6 +22,7 @@ from metering.core.parties import Organization
 from metering.core.period import Period
 from metering.core.plans import Plan, Price
 from metering.rating import segments as ratecard
+from metering.rating.models import follows_cost
 from metering.rating.pieces import PIECES, priced_pieces
 
 Row = dict[str, object]
@@ -65,7 +66,7 @@ def pieces(
 ) -> tuple[pl.DataFrame, dict[int, Price]]:
     """PIECES of Neon's prices, cut at moments of ours, so that each lies within one of our segments and prices.
 
-    `cuts`: project_id, cut_at; `cuts_of` makes them. Cut pieces go on with the same allowance (rating/columns.py takes
+    `cuts`: project_id, cut_at; `cuts_of` makes them. Cut pieces go on with the same allowance (rating/charges.py takes
     them as steps of one run). Usage is counted by the built-in catalogue, whatever the user's meters are.
     """
     whole, prices = priced_pieces(neon_segments, plans, meters.built_in())
@@ -238,7 +239,7 @@ def for_cost_plus(
     catalogue: Iterable[Meter],
 ) -> dict[int, Fraction]:
     """piece_no of our cost_plus pieces -> what Neon charges for their time and metrics (`costs` of rating.charges)."""
-    marked_up = [number for number, price in prices.items() if price.model == "cost_plus"]
+    marked_up = [number for number, price in prices.items() if follows_cost(price)]
     metrics_of = {meter.id: set(meter.metrics) for meter in catalogue}
     neon_metrics = {meter.id: set(meter.metrics) for meter in meters.built_in()}
     ours = our_pieces.filter(pl.col("price_no").is_in(marked_up)).select(

@@ -21,7 +21,7 @@ from metering.core.dated_tax import changes
 from metering.core.frames import Moment
 from metering.core.period import HOUR, Period, without
 from metering.core.plans import Price
-from metering.rating import columns, pools, segments
+from metering.rating import charges, models, pools, segments
 from metering.rating.pieces import priced_pieces
 from metering.store.database import Store
 from metering.usage import attribution, known
@@ -294,9 +294,9 @@ class Month:
     @cached_property
     def charges(self) -> pl.DataFrame:
         """rating.CHARGES."""
-        has_markup = any(price.model == "cost_plus" for price in self.prices.values())
+        has_markup = any(models.follows_cost(price) for price in self.prices.values())
         costs = dict(self.cost.marked_up()) if has_markup else None
-        return columns.charges(self.pieces, self._used[0], self.prices, self.segments, costs)
+        return charges.charges(self.pieces, self._used[0], self.prices, self.segments, costs)
 
     @cached_property
     def own_time(self) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from metering.core.frames import Moment
 from metering.core.parties import Organization
 from metering.core.period import HOUR, Period
 from metering.core.plans import Plan, Price
-from metering.rating import columns
+from metering.rating import charges
 from metering.store.database import Store
 from metering.usage import attribution as usage
 
@@ -72,7 +72,7 @@ class NeonCost:
             pieces=pieces,
             prices=prices,
             used=used,
-            billed=cost.by_piece(columns.charges(pieces, used, prices, segments), pieces, used),
+            billed=cost.by_piece(charges.charges(pieces, used, prices, segments), pieces, used),
             notes=notes,
         )
 

@@ -30,6 +30,9 @@ def _quota_name(value: object) -> str:
     return name
 
 
+ModelName = Literal["per_unit", "graduated", "volume", "package", "cost_plus"]
+"""The price models: rating/models.py says what each is."""
+
 Prorate = Literal["second", "day", "none"]
 """How the time that a project has a plan becomes its share of a month."""
 
@@ -49,7 +52,7 @@ class Price(BaseModel, frozen=True, extra="forbid"):
 
     meter: Identifier
     valid_from: Moment
-    model: Literal["per_unit", "graduated", "volume", "package", "cost_plus"]
+    model: ModelName
     scope: Literal["project", "customer"] = "project"
     included: NotNegative = Decimal(0)
     included_per_hour: NotNegative | None = None

@@ -12,7 +12,7 @@ from metering.core.money import Rounding, amount_text, exact_text, minor_units, 
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Plan, Price
 from metering.rating.bounds import kept
-from metering.rating.columns import tiers_of
+from metering.rating.models import tiers_of
 
 Json = dict[str, Any]
 

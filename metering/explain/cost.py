@@ -15,8 +15,9 @@ from metering.core.meters import denominator, scale
 from metering.core.money import exact_text
 from metering.core.period import rfc3339
 from metering.core.plans import Price
-from metering.rating import columns
 from metering.rating.card import plain
+from metering.rating.exact import Part
+from metering.rating.models import billable, exact_parts
 
 Json = dict[str, Any]
 _RUN = ["project_id", "segment_no", "plan", "meter"]
@@ -103,20 +104,20 @@ def _charge(price: Price, row: Json, unit: int) -> Json:
     """A step by one of Neon's prices: as for a line of ours, whose allowance is never in proportion to time."""
     before, used = Fraction(row["before"], unit), Fraction(row["used"], unit)
     whole = Fraction(1)
-    parts = columns.exact_parts(price, share=whole, before=None if row["is_first"] else before, after=before + used)
+    parts = exact_parts(price, share=whole, before=None if row["is_first"] else before, after=before + used)
     return {
         "used": exact_text(used),
         "used_before": exact_text(before),
         "used_after": exact_text(before + used),
         "is_first": row["is_first"],
-        "billable_before": exact_text(columns.billable(price, whole, before)),
-        "billable_after": exact_text(columns.billable(price, whole, before + used)),
+        "billable_before": exact_text(billable(price, whole, before)),
+        "billable_after": exact_text(billable(price, whole, before + used)),
         "tiers": list(_tiers(parts)),
         "amount": exact_text(sum((part.amount for part in parts), Fraction(0))),
     }
 
 
-def _tiers(parts: Iterable[columns.Part]) -> Iterator[Json]:
+def _tiers(parts: Iterable[Part]) -> Iterator[Json]:
     for part in parts:
         assert part.unit_price is not None, "Neon's prices have neither bounds nor a markup"
         yield {

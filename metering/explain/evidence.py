@@ -1,9 +1,9 @@
-"""What stands behind a line: the observations of its buckets with the pages that showed them, and its projects' time.
+"""What stands behind a line: its rows, the observations of its buckets with their pages, and its projects' time.
 
 Reads the store as a month sees it; computes no amount.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,17 @@ from metering.usage import attribution
 
 Json = dict[str, Any]
 _BUCKET = ("organization", "project_id", "grain", "timeframe_start", "metric", "neon_period_key")
+
+
+def is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether two lines of one customer are for one plan, meter and project (or none)."""
+    return all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
+
+
+def of_group(customer: str, line: Json) -> pl.Expr:
+    """Whether a row is of the line's customer, plan and meter."""
+    facts = {"customer": customer, "plan": line["plan"], "meter": line["meter"]}
+    return pl.all_horizontal(pl.col(name) == fact for name, fact in facts.items())
 
 
 def observations(

@@ -4,12 +4,11 @@ The steps are plain JSON (decimal strings, or `n/d` where a number does not end)
 a calculator. Must not know where usage came from, nor a store: the caller brings observations and the price.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 from metering.core.meters import Meter, denominator, scale
@@ -18,19 +17,23 @@ from metering.core.money import (
     amount_text,
     exact_text,
     minor_units,
-    parse_amount,
     quantity_text,
     round_amount,
 )
-from metering.core.parties import Discount
 from metering.core.period import HOUR, Period, rfc3339
 from metering.core.plans import Plan, Price
-from metering.rating import columns, pools
+from metering.rating import pools
 from metering.rating.card import plain
+from metering.rating.exact import PricedTier
+from metering.rating.models import billable, exact_parts, tiers_of
 from metering.rating.pools import Members
 
 Json = dict[str, Any]
 ZERO = Fraction(0)
+NOTHING = (ZERO, ZERO)
+
+Standing = Mapping[tuple[str, int], tuple[Fraction, Fraction]]
+"""(kind, tier) -> (quantity, amount) of a cumulative quantity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +96,8 @@ def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
         "used_after": exact_text(after),
         "is_first": run.is_first,
         "allowance": _allowance(run),
-        "billable_before": exact_text(columns.billable(run.price, run.share, before)),
-        "billable_after": exact_text(columns.billable(run.price, run.share, after)),
+        "billable_before": exact_text(billable(run.price, run.share, before)),
+        "billable_after": exact_text(billable(run.price, run.share, after)),
     }
     tiers = _tiers(run, before, after)
     out["tiers"] = tiers
@@ -185,43 +188,49 @@ def _allowance(run: Run) -> Json | None:
 
 def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
     """Every tier with what stood in it and what it cost before and after the stretch that is explained."""
-    price = run.price
     now = _standing(run, after, run.costs[1])
     then = {} if run.is_first else _standing(run, before, run.costs[0])
-    if price.model == "cost_plus":
-        step = _step(now.get(("usage", 1), (ZERO, ZERO)), then.get(("usage", 1), (ZERO, ZERO)))
+    return [
+        {"tier": number, **_terms(run, tier), **_fees(tier, number, then, now), **_step(("usage", number), then, now)}
+        for number, tier in enumerate(tiers_of(run.price), start=1)
+    ]
+
+
+def _terms(run: Run, tier: PricedTier) -> Json:
+    """What a tier charges, as the price writes it; of a tier with a markup also what it is put on."""
+    if tier.markup_percent is not None:
         cost = {"cost_before": exact_text(run.costs[0]), "cost_after": exact_text(run.costs[1])}
-        return [{"tier": 1, **cost, "markup_percent": f"{price.markup_percent:f}", **step}]
-    tiers = columns.tiers_of(price)
-    above = [ZERO, *(Fraction(tier.up_to) for tier, _ in pairwise(tiers) if tier.up_to is not None)]
-    out: list[Json] = []
-    for number, (tier, low) in enumerate(zip(tiers, above, strict=True), start=1):
-        told: Json = {"tier": number, "above": exact_text(low), "up_to": _decimal(tier.up_to)}
-        if price.model == "package":
-            told |= {"package_size": _decimal(price.package_size), "package_price": _decimal(tier.unit_price)}
-        else:
-            told |= {"unit_price": _decimal(tier.unit_price), "flat_fee": _decimal(tier.flat_fee)}
-            fees = (standing.get(("flat_fee", number), (ZERO, ZERO))[0] for standing in (then, now))
-            told |= dict(zip(("flat_fees_before", "flat_fees_after"), map(exact_text, fees), strict=True))
-        key = ("usage", number)
-        out.append({**told, **_step(now.get(key, (ZERO, ZERO)), then.get(key, (ZERO, ZERO)))})
-    return out
+        return {**cost, "markup_percent": _decimal(tier.markup_percent)}
+    ends = {"above": exact_text(Fraction(tier.low)), "up_to": _decimal(tier.up_to)}
+    if tier.package_size is not None:
+        return {**ends, "package_size": _decimal(tier.package_size), "package_price": _decimal(tier.unit_price)}
+    return {**ends, "unit_price": _decimal(tier.unit_price)}
 
 
-def _standing(run: Run, used: Fraction, cost: Fraction) -> dict[tuple[str, int], tuple[Fraction, Fraction]]:
-    """(kind, tier) -> (quantity, amount) of a cumulative quantity, by the rules that the invoice was rated by."""
-    parts = columns.exact_parts(run.price, share=run.share, after=used, costs=(ZERO, cost))
+def _fees(tier: PricedTier, number: int, then: Standing, now: Standing) -> Json:
+    """A tier's flat fee, and how many were due before and after."""
+    if tier.markup_percent is not None or (tier.package_size is not None and not tier.flat_fee):
+        return {}
+    before, after = (standing.get(("flat_fee", number), NOTHING)[0] for standing in (then, now))
+    fees = {"flat_fees_before": exact_text(before), "flat_fees_after": exact_text(after)}
+    return {"flat_fee": _decimal(tier.flat_fee), **fees}
+
+
+def _standing(run: Run, used: Fraction, cost: Fraction) -> Standing:
+    """What a cumulative quantity comes to, by the rules that the invoice was rated by."""
+    parts = exact_parts(run.price, share=run.share, after=used, costs=(ZERO, cost))
     return {(part.kind, part.tier): (part.quantity, part.amount) for part in parts}
 
 
-def _step(now: tuple[Fraction, Fraction], then: tuple[Fraction, Fraction]) -> Json:
+def _step(key: tuple[str, int], then: Standing, now: Standing) -> Json:
+    (quantity_before, amount_before), (quantity_after, amount_after) = then.get(key, NOTHING), now.get(key, NOTHING)
     return {
-        "quantity_before": exact_text(then[0]),
-        "quantity_after": exact_text(now[0]),
-        "quantity": exact_text(now[0] - then[0]),
-        "amount_before": exact_text(then[1]),
-        "amount_after": exact_text(now[1]),
-        "amount": exact_text(now[1] - then[1]),
+        "quantity_before": exact_text(quantity_before),
+        "quantity_after": exact_text(quantity_after),
+        "quantity": exact_text(quantity_after - quantity_before),
+        "amount_before": exact_text(amount_before),
+        "amount_after": exact_text(amount_after),
+        "amount": exact_text(amount_after - amount_before),
     }
 
 
@@ -264,96 +273,4 @@ def split_over(members: Members, denominator: int, arithmetic: Json, currency: s
             {"project_id": project, "used": exact_text(Fraction(used, denominator))} for project, used in members
         ],
         "projects": pools.parts(members, quantity, amount, currency),
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeeSpan:
-    """Time that a base fee is due for, as printed and as counted."""
-
-    customer: str
-    start: datetime
-    end: datetime
-    counted_from: datetime
-    counted_to: datetime
-
-
-def base_fee(plan: Plan, spans: Iterable[FeeSpan], month: Period, mode: Rounding, line_from: str) -> Json:
-    """The arithmetic of a base fee: parts of one plan's fee are rounded cumulatively, so that they sum to the whole."""
-    fee, due_before, seconds_before, counted_to = Fraction(plan.base_fee), 0, 0, month.start
-    told: list[Json] = []
-    for span in spans:
-        begin = max(span.counted_from, counted_to)
-        seconds = max(0, (span.counted_to - begin).days * 86_400 + (span.counted_to - begin).seconds)
-        counted_to = max(counted_to, span.counted_to)
-        exact = fee * Fraction(seconds_before + seconds, month.seconds)
-        due = round_amount(exact, plan.currency, mode)
-        told.append(
-            {
-                "customer": span.customer,
-                "from": rfc3339(span.start),
-                "to": rfc3339(span.end),
-                "counted_from": rfc3339(begin),
-                "counted_to": rfc3339(max(begin, span.counted_to)),
-                "seconds": str(seconds),
-                "seconds_so_far": str(seconds_before + seconds),
-                "exact_so_far": exact_text(exact),
-                "due_so_far": amount_text(due, plan.currency),
-                "due_before": amount_text(due_before, plan.currency),
-                "amount": amount_text(due - due_before, plan.currency),
-            }
-        )
-        due_before, seconds_before = due, seconds_before + seconds
-        if told[-1]["from"] == line_from:
-            break
-    return {
-        "model": "base_fee",
-        "base_fee": _decimal(plan.base_fee),
-        "month_seconds": str(month.seconds),
-        "spans": told,
-        "quantity": exact_text(Fraction(int(told[-1]["seconds"]), month.seconds)),
-        "rounding": {"mode": mode, "digits": minor_units(plan.currency)},
-        "amount": told[-1]["amount"],
-    }
-
-
-def discount(
-    row: Discount,
-    lines: Iterable[Mapping[str, Any]],
-    earlier: Iterable[Mapping[str, Any]],
-    currency: str,
-    mode: Rounding,
-) -> Json:
-    """The arithmetic of a discount: its part of what `lines` come to less the `earlier` discounts."""
-    whole = [{"key": line["key"], "amount": line["amount"]} for line in lines]
-    before = [{"key": line["key"], "amount": line["amount"]} for line in earlier]
-    left = sum((Fraction(line["amount"]) for line in (*whole, *before)), ZERO)
-    exact = left * Fraction(row.percent) / 100 if row.percent is not None else Fraction(row.amount or 0)
-    taken = min(round_amount(exact, currency, mode), round_amount(left, currency, mode))
-    return {
-        "model": "discount",
-        "percent": None if row.percent is None else _decimal(row.percent),
-        "fixed": None if row.amount is None else _decimal(row.amount),
-        "lines": whole,
-        "earlier": before,
-        "left": amount_text(round_amount(left, currency, mode), currency),
-        "exact": exact_text(-exact),
-        "rounding": {"mode": mode, "digits": minor_units(currency)},
-        "amount": amount_text(-taken, currency),
-    }
-
-
-def _gross(entry: Mapping[str, str], currency: str) -> str:
-    """What the lines of one tax come to with it."""
-    return amount_text(sum(parse_amount(entry[name], currency) for name in ("base", "amount")), currency)
-
-
-def totals(document: Mapping[str, Any]) -> Json:
-    """How an invoice's lines become its total."""
-    return {
-        "lines": [line["amount"] for line in document["lines"]],
-        "tax_inclusive": bool(document.get("tax_inclusive")),
-        "subtotal": document["subtotal"],
-        "taxes": [{**entry, "gross": _gross(entry, document["currency"])} for entry in document["taxes"]],
-        "total": document["total"],
     }

@@ -13,9 +13,10 @@ from metering.core.parties import Customer
 from metering.core.period import parse_time
 from metering.core.plans import Plan
 from metering.explain import bounds as explain_bounds
-from metering.explain import evidence, steps
+from metering.explain import evidence, fees, steps
 from metering.explain.bounds import Version
-from metering.explain.steps import FeeSpan
+from metering.explain.evidence import is_same_group, of_group
+from metering.explain.fees import FeeSpan
 from metering.invoicing import tax_cuts
 from metering.invoicing.drafts import line_rates
 from metering.invoicing.fee_lines import held_seconds
@@ -23,17 +24,6 @@ from metering.rating import bounds, pools
 from metering.rating import segments as ratecard
 
 Json = dict[str, Any]
-
-
-def is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
-    """Whether two lines of one customer are for one plan, meter and project (or none)."""
-    return all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
-
-
-def of_group(customer: str, line: Json) -> pl.Expr:
-    """Whether a row is of the line's customer, plan and meter."""
-    facts = {"customer": customer, "plan": line["plan"], "meter": line["meter"]}
-    return pl.all_horizontal(pl.col(name) == fact for name, fact in facts.items())
 
 
 def base_fee(month: Month, customer: str, line: Json) -> Json:
@@ -49,7 +39,7 @@ def base_fee(month: Month, customer: str, line: Json) -> Json:
         spans = _spans(rows)
     spans = _cut(spans, line_rates(month).customers)
     return {
-        "arithmetic": steps.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
+        "arithmetic": fees.base_fee(plan, spans, month.period, month.terms.card.rounding, line["from"]),
         "ownership": evidence.ownership(month, rows["project_id"].unique().sort().to_list()),
         "observations": [],
     }

@@ -17,8 +17,9 @@ from metering.core.money import INT128_SAFE, amount_text, minor_units, quantity_
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Price
 from metering.invoicing.rates import NAMES, Rates
-from metering.rating import bounds, pools
-from metering.rating.columns import Part, tiers_of
+from metering.rating import bounds, models, pools
+from metering.rating.exact import Part
+from metering.rating.models import tiers_of
 from metering.rating.pools import Members
 from metering.rating.step import ends, packaged
 
@@ -132,15 +133,15 @@ def _shared(members: Members, line: Json, amount: int, currency: str) -> Json:
 
 
 def _part(row: Row, price: Price) -> Part:
-    """The row as numbers of its own; its unit price as written in the card, none for cost_plus."""
+    """The row as numbers of its own; its unit price as written in the card."""
     quantity, before = (Fraction(row[name], row["quantity_den"]) for name in ("quantity_num", "before_num"))
-    tier = None if price.model == "cost_plus" else tiers_of(price)[row["tier"] - 1]
+    tier = tiers_of(price)[row["tier"] - 1]
     return Part(
         kind=row["kind"],
         tier=row["tier"],
         quantity=quantity,
         amount=Fraction(row["amount_num"], row["amount_den"]),
-        unit_price=None if tier is None else tier.flat_fee if row["kind"] == "flat_fee" else tier.unit_price,
+        unit_price=tier.flat_fee if row["kind"] == "flat_fee" else tier.unit_price,
         before=before,
     )
 
@@ -198,14 +199,12 @@ def _description(row: Row, price: Price, meter: Meter) -> str:
         text += f" beyond {quantity_text(included)} {_units(meter)} included"
     if price.included_per_hour is not None:
         text += f" beyond {price.included_per_hour:f} included each hour"
-    if price.model == "cost_plus":
-        text += f" at cost plus {price.markup_percent:f} %"
-    return text + _tier_text(row, price, meter)
+    return text + models.description(price) + _tier_text(row, price, meter)
 
 
 def _tier_text(row: Row, price: Price, meter: Meter) -> str:
     tier = row["tier"]
-    return f", tier {tier} above {price.tiers[tier - 2].up_to:f} {_units(meter)}" if tier > 1 else ""
+    return f", tier {tier} above {tiers_of(price)[tier - 1].low:f} {_units(meter)}" if tier > 1 else ""
 
 
 def _units(meter: Meter) -> str:

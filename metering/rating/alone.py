@@ -10,7 +10,8 @@ from fractions import Fraction
 from metering.core.money import Rounding, round_amount
 from metering.core.plans import Price
 from metering.rating.bounds import kept
-from metering.rating.columns import Part, exact_parts
+from metering.rating.exact import Part
+from metering.rating.models import exact_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

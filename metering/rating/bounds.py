@@ -22,7 +22,8 @@ from metering.core.meters import Meter
 from metering.core.money import INT128_SAFE, Rounding, minor_units, rounded_amounts
 from metering.core.period import Period
 from metering.core.plans import Plan, Price, Prorate
-from metering.rating.columns import CHARGES, tiers_of
+from metering.rating.columns import CHARGES
+from metering.rating.models import tiers_of
 from metering.rating.pieces import priced_pieces, versions
 from metering.rating.segments import counted
 

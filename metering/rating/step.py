@@ -7,36 +7,40 @@ from fractions import Fraction
 
 from metering.core.money import Rounding, amount_text, quantity_text, round_amount
 from metering.core.plans import Price
-from metering.rating.columns import Part, packages
+from metering.rating.exact import Part, packages
+from metering.rating.models import tiers_of
 
 Json = dict[str, object]
 
 
 def packaged(price: Price, part: Part) -> Json:
     """`package_size` and `packages`, the number of packages whose price the line charges; nothing for other models."""
-    if price.model != "package":
+    tier = tiers_of(price)[part.tier - 1]
+    if tier.package_size is None or part.kind == "flat_fee":
         return {}
-    begun = packages(price, part.before + part.quantity) - packages(price, part.before)
-    return {"package_size": f"{price.package_size:f}", "packages": str(begun)}
+    begun = packages(tier, part.before + part.quantity) - packages(tier, part.before)
+    return {"package_size": f"{tier.package_size:f}", "packages": str(begun)}
 
 
 def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> Json:
-    """`before` and `after` of a line of a volume or package price that goes on from earlier usage.
+    """`before` and `after` of a line that goes on from earlier usage, where that usage decides what a unit costs.
 
     `before` is the tier's quantity and amount without the step, rounded as a line is; `after` less `before` is the
     line. Other models charge each unit at its own price: they need no ends.
     """
-    if price.model not in {"volume", "package"}:
+    tier = tiers_of(price)[part.tier - 1]
+    if not tier.depends_on_earlier:
         return {}
-    assert part.unit_price is not None, "volume and package prices have one"
-    counted = Fraction(packages(price, part.before)) if price.model == "package" else part.before
+    assert part.unit_price is not None, "only a price that follows Neon's cost has none"
+    by_package = tier.package_size is not None and part.kind == "usage"
+    counted = Fraction(packages(tier, part.before)) if by_package else part.before
     minor = round_amount(counted * Fraction(part.unit_price), currency, mode)
     sides = (("before", part.before, minor), ("after", part.before + part.quantity, minor + amount))
     return {
         name: {
             "quantity": quantity_text(total),
             "amount": amount_text(charged, currency),
-            **({"packages": str(packages(price, total))} if price.model == "package" else {}),
+            **({"packages": str(packages(tier, total))} if by_package else {}),
         }
         for name, total, charged in sides
     }

@@ -17,6 +17,7 @@ from metering.core.plans import Plan, Price
 from metering.core.rows import Row, Table, grouped
 from metering.rating.alone import alone
 from metering.rating.card import Card
+from metering.rating.models import follows_cost
 
 UNKNOWN: dict[str, Any] = {"worth": None, "currency": None, "priced_as": None}
 
@@ -78,7 +79,7 @@ def _in_force(plan: Plan, meter: str, at: datetime) -> Price | None:
     """The plan's price of the meter at that moment, where a sum is enough to rate it."""
     prices = [price for price in plan.prices if price.meter == meter and price.valid_from <= at]
     newest = max(prices, key=lambda price: price.valid_from, default=None)
-    if newest is None or newest.model == "cost_plus" or newest.included_per_hour is not None:
+    if newest is None or follows_cost(newest) or newest.included_per_hour is not None:
         return None
     return newest
 

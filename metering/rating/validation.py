@@ -11,15 +11,9 @@ from metering.core.meters import Meter
 from metering.core.money import MINOR_UNITS
 from metering.core.period import rfc3339
 from metering.core.plans import Plan, Price
+from metering.rating.models import MODELS, follows_cost
 
-_NEEDED = {
-    "per_unit": {"unit_price"},
-    "graduated": {"tiers"},
-    "volume": {"tiers"},
-    "package": {"package_size", "package_price"},
-    "cost_plus": {"markup_percent"},
-}
-_BY_MODEL = ("unit_price", "tiers", "package_size", "package_price", "markup_percent")
+_KEYS_OF_MODELS = tuple(dict.fromkeys(key for model in MODELS.values() for key in model.needs))
 
 
 def faults(plans: Sequence[Plan], meters: Sequence[Meter]) -> list[Fault]:
@@ -50,8 +44,8 @@ def _divisor_faults(meter: Meter) -> Iterator[Fault]:
 
 def price_faults(price: Price, prefix: str = "") -> Iterator[Fault]:
     """What is wrong inside one price; `prefix` goes before each key."""
-    needed = _NEEDED[price.model]
-    for name in _BY_MODEL:
+    needed = MODELS[price.model].needs
+    for name in _KEYS_OF_MODELS:
         is_given = getattr(price, name) not in (None, ())
         if name in needed and not is_given:
             yield Fault(where=prefix + name, what="is missing", right=f"the model {price.model} needs it")
@@ -64,19 +58,19 @@ def price_faults(price: Price, prefix: str = "") -> Iterator[Fault]:
     if price.minimum is not None and price.maximum is not None and price.minimum > price.maximum:
         right = f"write at least {price.minimum}"
         yield Fault(where=prefix + "maximum", what=f"{price.maximum} is below the minimum", right=right)
-    if price.model == "cost_plus":
-        yield from _cost_plus_faults(price, prefix)
+    if follows_cost(price):
+        yield from _cost_faults(price, prefix)
     yield from _tier_faults(price, prefix)
 
 
-def _cost_plus_faults(price: Price, prefix: str) -> Iterator[Fault]:
+def _cost_faults(price: Price, prefix: str) -> Iterator[Fault]:
     if price.included or price.included_per_hour is not None:
         name = "included" if price.included else "included_per_hour"
         right = "leave it out: what Neon includes is off the cost already"
-        yield Fault(where=prefix + name, what="does not belong to the model cost_plus", right=right)
+        yield Fault(where=prefix + name, what=f"does not belong to the model {price.model}", right=right)
     if price.scope == "customer":
         right = 'write scope = "project": Neon charges each project by itself'
-        yield Fault(where=prefix + "scope", what="customer does not go with the model cost_plus", right=right)
+        yield Fault(where=prefix + "scope", what=f"customer does not go with the model {price.model}", right=right)
 
 
 def _tier_faults(price: Price, prefix: str) -> Iterator[Fault]:

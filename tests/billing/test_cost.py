@@ -10,7 +10,8 @@ from metering.billing import cost
 from metering.core import meters, money
 from metering.core.frames import Moment
 from metering.core.period import month_of
-from metering.rating import columns, validation
+from metering.rating import charges as rating
+from metering.rating import validation
 from metering.rating.pieces import priced_pieces
 from tests.support.card import SEPTEMBER, at, existence, organization, plan, price, segments, subscription, used_frame
 
@@ -36,7 +37,7 @@ def billed(rows, usage, *, month=SEPTEMBER, organizations=(), ours=None):
     pieces, prices = cost.pieces(owned, cost.cuts_of(ours), PRICE_LIST)
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in usage.items()})
-    charges = columns.charges(pieces, used, prices, owned)
+    charges = rating.charges(pieces, used, prices, owned)
     return cost.by_piece(charges, pieces, used), pieces, ours
 
 

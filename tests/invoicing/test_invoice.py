@@ -9,11 +9,11 @@ from metering.core.errors import ConfigError
 from metering.core.parties import Customer
 from metering.invoicing import adjustment, lines
 from metering.invoicing.rates import rates
-from metering.rating import columns
+from metering.rating.columns import CHARGES
 from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 HOUR = 3600
-NOTHING = pl.DataFrame(schema=columns.CHARGES)
+NOTHING = pl.DataFrame(schema=CHARGES)
 
 
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):

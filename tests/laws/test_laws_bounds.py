@@ -13,7 +13,8 @@ from metering.core import meters, money
 from metering.core.plans import Price
 from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
-from metering.rating import columns, pools
+from metering.rating import charges as rating
+from metering.rating import pools
 from metering.rating.pieces import priced_pieces
 from tests.support import oracle
 from tests.support.card import SEPTEMBER, plan, segments, subscription, used_frame
@@ -82,7 +83,7 @@ def month(found, owned, used, *, scope, prorate="second", rounding="half_up", **
     card = rates(
         [pro], priced, meters.built_in(), rounding=rounding, prorate=prorate, pools=pools.pools(pieces, usage, priced)
     )
-    charges = columns.charges(pieces, usage, priced, held)
+    charges = rating.charges(pieces, usage, priced, held)
     return invoice.lines(SEPTEMBER, held, charges, card)
 
 

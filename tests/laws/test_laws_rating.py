@@ -20,8 +20,10 @@ from metering.core.period import month_of
 from metering.core.plans import Plan, Price
 from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
-from metering.rating import columns
+from metering.rating import charges as rating
 from metering.rating import segments as ratecard
+from metering.rating.columns import CHARGES
+from metering.rating.models import exact_parts
 from metering.rating.pieces import priced_pieces
 from tests.support import oracle
 
@@ -96,7 +98,7 @@ def test_a_price_line_equals_the_oracle(price, quantity, share, currency, before
 def test_tiers_conserve_quantity_and_lines_sum_to_the_amount(price, quantity, share):
     answer = json.loads(rate_line(json.dumps({"price": price, "quantity": quantity, "share": share})))
 
-    parts = columns.exact_parts(parse_price(price), share=Fraction(share), after=Fraction(quantity))
+    parts = exact_parts(parse_price(price), share=Fraction(share), after=Fraction(quantity))
     left = max(Fraction(0), Fraction(quantity) - Fraction(price.get("included", "0")) * Fraction(share))
     assert sum((part.quantity for part in parts if part.kind == "usage"), Fraction(0)) == left
     assert sum((Fraction(line["amount"]) for line in answer["lines"]), Fraction(0)) == Fraction(answer["amount"])
@@ -107,10 +109,10 @@ def test_tiers_conserve_quantity_and_lines_sum_to_the_amount(price, quantity, sh
 def test_steps_of_usage_sum_to_the_whole_price(price, cuts, share):
     model, ends = parse_price(price), sorted(map(Fraction, cuts))
 
-    whole = columns.exact_parts(model, share=Fraction(share), after=ends[-1])
-    steps = columns.exact_parts(model, share=Fraction(share), after=ends[0])
+    whole = exact_parts(model, share=Fraction(share), after=ends[-1])
+    steps = exact_parts(model, share=Fraction(share), after=ends[0])
     for before, after in itertools.pairwise(ends):
-        steps += columns.exact_parts(model, share=Fraction(share), before=before, after=after)
+        steps += exact_parts(model, share=Fraction(share), before=before, after=after)
 
     assert sum(part.amount for part in steps) == sum(part.amount for part in whole)
     for key in {(part.kind, part.tier) for part in steps}:
@@ -124,7 +126,7 @@ def test_more_usage_never_costs_less_but_for_volume(price, quantity, more):
     model, share = parse_price(price), Fraction(1)
 
     def total(used: Fraction) -> Fraction:
-        return sum((part.amount for part in columns.exact_parts(model, share=share, after=used)), Fraction(0))
+        return sum((part.amount for part in exact_parts(model, share=share, after=used)), Fraction(0))
 
     assert total(Fraction(quantity)) <= total(Fraction(quantity) + Fraction(more))
 
@@ -138,7 +140,7 @@ def test_a_graduated_price_without_flat_fees_is_continuous_at_every_bound(price,
     included = Fraction(price.get("included", "0"))
 
     def total(used: Fraction) -> Fraction:
-        return sum((part.amount for part in columns.exact_parts(model, share=Fraction(1), after=used)), Fraction(0))
+        return sum((part.amount for part in exact_parts(model, share=Fraction(1), after=used)), Fraction(0))
 
     for tier, following in zip(model.tiers, model.tiers[1:], strict=False):
         bound = included + Fraction(tier.up_to)
@@ -159,7 +161,7 @@ def test_prices_times_k_cost_k_times_as_much(price, quantity, factor):
         dear["tiers"] = [dearer(tier) for tier in price["tiers"]]
 
     def total(card: dict[str, object]) -> Fraction:
-        parts = columns.exact_parts(parse_price(card), share=Fraction(1), after=Fraction(quantity))
+        parts = exact_parts(parse_price(card), share=Fraction(1), after=Fraction(quantity))
         return sum((part.amount for part in parts), Fraction(0))
 
     assert total(dear) == factor * total(price)
@@ -230,7 +232,7 @@ def test_the_frame_path_equals_the_exact_path_over_price_versions(data, price_li
     _, segments, pieces, priced, used = frame_of(price_list, uses)
 
     try:
-        charges = columns.charges(pieces, used, priced, segments)
+        charges = rating.charges(pieces, used, priced, segments)
     except ExactnessError:
         return
     got = {
@@ -247,7 +249,7 @@ def test_the_frame_path_equals_the_exact_path_over_price_versions(data, price_li
         for price, value in zip(price_list, use, strict=True):
             piece_no += 1
             after = (before or Fraction(0)) + Fraction(value, 3600)
-            for part in columns.exact_parts(parse_price(price), share=Fraction(1), before=before, after=after):
+            for part in exact_parts(parse_price(price), share=Fraction(1), before=before, after=after):
                 expected[piece_no, part.kind, part.tier] = (part.quantity, part.amount)
             before = after
     assert got == expected
@@ -260,8 +262,8 @@ def test_the_order_of_rows_changes_nothing(price, uses, seed):
     shuffled = list(range(used.height))
     seed.shuffle(shuffled)
 
-    straight = columns.charges(pieces, used, priced, segments)
-    crossed = columns.charges(pieces[shuffled[::-1]], used[shuffled], priced, segments)
+    straight = rating.charges(pieces, used, priced, segments)
+    crossed = rating.charges(pieces[shuffled[::-1]], used[shuffled], priced, segments)
 
     assert straight.equals(crossed)
 
@@ -271,9 +273,9 @@ def test_the_order_of_rows_changes_nothing(price, uses, seed):
 def test_customer_scope_rates_the_sum_of_the_projects(price, uses):
     _, segments, pieces, priced, used = frame_of([{**price, "scope": "customer"}], [[value] for value in uses])
 
-    charges = columns.charges(pieces, used, priced, segments)
+    charges = rating.charges(pieces, used, priced, segments)
 
-    whole = columns.exact_parts(parse_price(price), share=Fraction(1), after=Fraction(sum(uses), 3600))
+    whole = exact_parts(parse_price(price), share=Fraction(1), after=Fraction(sum(uses), 3600))
     got = [Fraction(*pair) for pair in charges.select("amount_num", "amount_den").iter_rows()]
     assert got == [part.amount for part in whole]
     assert charges["project_id"].to_list() == [None] * len(whole)
@@ -302,7 +304,7 @@ def test_the_parts_of_a_base_fee_sum_to_the_whole(fee, cuts, mode, currency):
     )
     segments = ratecard.segments(SEPTEMBER, existence, nothing, rows, [], None, [plan])
     card = rates([plan], {}, meters.built_in(), rounding=mode)
-    empty = pl.DataFrame(schema=columns.CHARGES)
+    empty = pl.DataFrame(schema=CHARGES)
 
     lines = [line for own in invoice.lines(SEPTEMBER, segments, empty, card).values() for line in own]
 

@@ -13,7 +13,8 @@ from metering.core.parties import Customer, Discount
 from metering.core.period import parse_time
 from metering.invoicing import lines as invoice
 from metering.invoicing.rates import rates
-from metering.rating import columns, pools
+from metering.rating import charges as rating
+from metering.rating import pools
 from metering.rating.pieces import priced_pieces
 from tests.support.card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
 
@@ -79,7 +80,7 @@ def drafted(month: dict, payer: Customer) -> dict | None:
             if owner == project and start <= at(day) < end:
                 used[number] = used.get(number, 0) + value
     frame = used_frame(used)
-    charges = columns.charges(pieces, frame, numbers, owned)
+    charges = rating.charges(pieces, frame, numbers, owned)
     discounts = [Discount.model_validate({"customer": "c", **month["discount"]})] if month["discount"] else []
     card = rates(
         [pro],

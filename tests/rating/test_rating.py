@@ -5,7 +5,9 @@ import pytest
 
 from metering.core import meters
 from metering.core.errors import ExactnessError
-from metering.rating import columns as rating
+from metering.rating import charges as rating
+from metering.rating.columns import CHARGES
+from metering.rating.models import exact_parts
 from metering.rating.pieces import priced_pieces
 from tests.support.card import at, charged, existence, plan, price, segments, subscription, used_frame
 
@@ -30,7 +32,7 @@ def test_usage_within_the_allowance_gives_no_charge():
     charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 100 * HOUR})
 
     assert charges.is_empty()
-    assert charges.schema == pl.Schema(rating.CHARGES)
+    assert charges.schema == pl.Schema(CHARGES)
 
 
 def test_one_second_beyond_the_allowance_is_charged_exactly():
@@ -381,7 +383,7 @@ def test_near_the_edge_of_128_bits_a_charge_is_exact_or_refused(name):
         expected = [
             (day, part.tier, part.quantity, part.amount)
             for day, keys in ((1, usage), (11, step))
-            for part in rating.exact_parts(first, **keys)
+            for part in exact_parts(first, **keys)
         ]
         assert told(charges) == expected
 

@@ -11,7 +11,7 @@ from metering.core.parties import Organization, Subscription
 from metering.core.period import month_of
 from metering.core.plans import Plan, Price
 from metering.invoicing.rates import rates
-from metering.rating import columns
+from metering.rating import charges as rating
 from metering.rating import segments as ratecard
 from metering.rating.pieces import priced_pieces
 
@@ -76,7 +76,7 @@ def charged(segment_rows, plans, values, costs=None, catalogue=BUILT_IN):
     numbers = {tuple(row[1:]): row[0] for row in pieces.select("piece_no", "project_id", "meter", "start").iter_rows()}
     used = used_frame({numbers[key]: value for key, value in values.items()})
     by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}
-    return columns.charges(pieces, used, prices, segment_rows, by_number), prices
+    return rating.charges(pieces, used, prices, segment_rows, by_number), prices
 
 
 def rated(owned, plans, usage, *, costs=None, catalogue=BUILT_IN, **terms):

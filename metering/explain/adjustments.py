@@ -1,0 +1,89 @@
+"""Lines that are differences: a closed month that is rated again, and a line less what others have billed of it.
+
+Every line of both sides is explained in turn. Reads the store, writes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import LATEST, Month
+from metering.core.dated_tax import key
+from metering.core.money import amount_text, minor_units
+from metering.core.period import month_name
+from metering.explain import sentences
+from metering.explain.evidence import is_same_group
+from metering.explain.lines import line_of
+from metering.invoicing import corrections
+from metering.invoicing import lines as invoice
+from metering.invoicing.drafts import line_rates
+from metering.invoicing.remainder import billed_of, remainder
+
+Json = dict[str, Any]
+
+
+def adjustment(month: Month, document: Json, line: Json) -> Json | None:
+    """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then.
+
+    None where the month was closed under older rules, so that nothing rates it again.
+    """
+    name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
+    known = corrections.history(month.store, name, customer, month.now, month.as_of_seq)
+    if known is None:
+        return None
+    billed_lines, then, rated = known
+    billed = [one for one in billed_lines if _is_corrected(one, line)]
+    every = invoice.lines(rated.period, then.segments, rated.charges, line_rates(rated)).get(customer, [])
+    rerated = [
+        _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one, then.segments)
+        for one in sorted(every, key=lambda one: str(one["key"]))
+        if _is_corrected(one, line)
+    ]
+    told = _both(name, month.as_of_seq, billed, rerated, currency)
+    agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
+    return {"agrees": agrees, "adjustment": told, "observations": []}
+
+
+def _both(name: str, as_of_seq: int, billed: list[Json], rerated: list[Json], currency: str) -> Json:
+    """What was billed of a month, what it comes to, and the difference."""
+    digits = minor_units(currency)
+    was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
+    return {
+        "month": name,
+        "known_up_to_record": as_of_seq if as_of_seq != LATEST else None,
+        "billed": {"lines": billed, "amount": amount_text(was, currency)},
+        "rerated": {"lines": rerated, "amount": amount_text(now, currency)},
+        "amount": amount_text(now - was, currency),
+    }
+
+
+def beside(month: Month, document: Json, line: Json, billed: Sequence[Json], held: pl.DataFrame) -> Json:
+    """A line of an invoice beside others of its customer's month: rated whole, less what those have billed of it."""
+    customer, currency = document["customer"]["id"], document["currency"]
+    every = invoice.lines(month.period, held, month.charges, line_rates(month)).get(customer, [])
+    whole = {"customer": document["customer"], "lines": every, "currency": currency}
+    was, now = billed_of(billed, line), billed_of(every, line)
+    rerated = [_rerated(month, whole, one, held) for one in now]
+    agrees = all(one["agrees"] for one in rerated)
+    agrees &= remainder(was, now, currency, month.terms.card.rounding) == [line]
+    if not was and rerated:
+        return {**rerated[0], "agrees": agrees, "line": line}
+    told = _both(month_name(month.period), month.as_of_seq, was, rerated, currency)
+    return {"agrees": agrees, "adjustment": told, "observations": []}
+
+
+def _is_corrected(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
+    return one["kind"] != "base_fee" and is_same_group(one, line) and key(one) == key(line)
+
+
+def _rerated(month: Month, document: Json, line: Json, held: pl.DataFrame) -> Json:
+    told = {"currency": document["currency"], "line": line, **line_of(month, document, line, held)}
+    return {**told, "steps": sentences.steps(told)}
+
+
+def _sum(lines: Iterable[Mapping[str, Any]], digits: int) -> int:
+    """Minor units of the lines' amounts, whatever their sign."""
+    return int(sum((Fraction(line["amount"]) for line in lines), Fraction(0)) * 10**digits)

@@ -1,0 +1,71 @@
+"""One line of a document that the month's closing issued, computed anew and compared with the printed one.
+
+Chooses by the line's kind what explains it; a line that was shared over taxes is explained whole, then its part.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from metering.billing.month import Month
+from metering.core.money import quantity_text
+from metering.explain import fees, time
+from metering.explain.usage import charge_of, usage
+from metering.invoicing import discount, tax_cuts
+
+Json = dict[str, Any]
+
+
+def line_of(month: Month, document: Mapping[str, Any], line: Json, held: pl.DataFrame | None = None) -> Json:
+    """`arithmetic`, `agrees`, and the evidence of one line of a document that the month's closing issued.
+
+    `held`: the segments that say for how long what is due without usage counts, where they are not the month's own.
+    """
+    if "shared" in line:
+        return _shared(month, document, line, held)
+    segments = month.segments if held is None else held
+    if line["kind"] == "base_fee":
+        told = time.base_fee(month, document["customer"]["id"], line)
+    elif line["meter"] is None and line["kind"] == "minimum":
+        told = time.plan_minimum(month, segments, document, line)
+    elif line["meter"] is None and line["kind"] == "discount":
+        told = _discount(month, document, line)
+    elif line["kind"] in {"minimum", "discount"} or charge_of(month, document["customer"]["id"], line).is_empty():
+        told = time.without_usage(month, segments, document, line)
+    else:
+        told = usage(month, document["customer"]["id"], line)
+    arithmetic = told["arithmetic"]
+    agrees = arithmetic["amount"] == line["amount"] and (
+        "quantity" not in arithmetic or quantity_text(Fraction(arithmetic["quantity"])) == line["quantity"]
+    )
+    agrees &= arithmetic.get("projects", []) == line.get("projects", [])
+    return {"agrees": agrees, **told}
+
+
+def _shared(month: Month, document: Mapping[str, Any], line: Json, held: pl.DataFrame | None) -> Json:
+    """The part of a line that was shared over the taxes of its month: the whole taken apart, then the part of it."""
+    names = ("key", "from", "to", "quantity", "amount", "unit_price")
+    own = {name: value for name, value in line.items() if name not in {"shared", "projects"}}
+    told = line_of(month, document, {**own, **{name: line["shared"][name] for name in names}}, held)
+    arithmetic = told["arithmetic"]
+    projects = {"projects": arithmetic["projects"]} if "projects" in arithmetic else {}
+    part = tax_cuts.part({**own, "shared": line["shared"], **projects}, document["currency"])
+    agrees = arithmetic["amount"] == line["shared"]["amount"] and all(
+        part.get(name) == line.get(name) for name in ("quantity", "amount", "projects")
+    )
+    return {**told, "agrees": agrees, "arithmetic": {**arithmetic, "part": part["amount"]}}
+
+
+def _discount(month: Month, document: Mapping[str, Any], line: Json) -> Json:
+    """A customer's discount; its key ends with its place among those in force."""
+    own = [one for one in document["lines"] if one["kind"] != "adjustment"]
+    whole = [one for one in own if one["plan"] is not None]
+    earlier = [one for one in own if one["plan"] is None and discount.place(one) < discount.place(line)]
+    found = discount.of_customer(month.terms.discounts, document["customer"]["id"], month.period)
+    row, mode = found[discount.place(line) - 1], month.terms.card.rounding
+    return {
+        "arithmetic": fees.discount(row, whole, earlier, document["currency"], mode),
+        "observations": [],
+    }

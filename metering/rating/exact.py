@@ -1,0 +1,111 @@
+"""Tiers and the quantities that fill them, in fractions of any size.
+
+A price is a cumulative vector L(q) over its tiers: for each the quantity that stands in it, its amount, and a flat fee
+once the quantity enters it; L(0) is zero. What is charged is a difference of two such vectors: every version of a price
+rates L(after) - L(before) of its part of the run, against its own allowance and tiers.
+
+Pure. Must not know prices, currencies or rounding.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+PartKind = Literal["usage", "flat_fee"]
+ZERO = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedTier:
+    """A band of the quantity after the allowance: above `low`, up to and including `up_to` (None: endless).
+
+    `unit_price` is due for every unit in the band; with a `package_size`, for every package begun there. A tier with a
+    `markup_percent` has no unit price: it charges Neon's cost of the usage, and the markup. `takes_all`: the whole
+    quantity stands in the tier in which it ends.
+    """
+
+    low: Decimal = Decimal(0)
+    up_to: Decimal | None = None
+    unit_price: Decimal | None = None
+    flat_fee: Decimal = Decimal(0)
+    package_size: Decimal | None = None
+    markup_percent: Decimal | None = None
+    takes_all: bool = False
+
+    @property
+    def rate(self) -> Fraction:
+        """The price of a unit or package; or the factor on Neon's cost."""
+        if self.markup_percent is not None:
+            return 1 + Fraction(self.markup_percent) / 100
+        assert self.unit_price is not None, "faults() refuses a price without its unit price"
+        return Fraction(self.unit_price)
+
+    @property
+    def depends_on_earlier(self) -> bool:
+        """Whether what a unit costs depends on the usage before it."""
+        return self.takes_all or self.package_size is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one tier charges: `quantity` in the meter's unit, `amount` in the currency's main unit, both exact.
+
+    Of kind `flat_fee` the quantity counts fees. `before` is the quantity that stood in the tier before.
+    """
+
+    kind: PartKind = "usage"
+    tier: int
+    quantity: Fraction
+    amount: Fraction
+    unit_price: Decimal | None
+    before: Fraction = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What stands in a tier: the quantity, its amount without the flat fee, and how many flat fees."""
+
+    quantity: Fraction = ZERO
+    amount: Fraction = ZERO
+    fees: Fraction = ZERO
+
+
+def difference(tiers: Sequence[PricedTier], then: Sequence[Standing], now: Sequence[Standing]) -> list[Part]:
+    """What the tiers charge between two cumulative vectors."""
+    steps = enumerate(zip(tiers, then, now, strict=True), start=1)
+    return [part for number, (tier, low, high) in steps for part in _parts(number, tier, low, high)]
+
+
+def _parts(number: int, tier: PricedTier, then: Standing, now: Standing) -> Iterator[Part]:
+    """The difference of a tier's standings, as charges."""
+    quantity, amount, fees = now.quantity - then.quantity, now.amount - then.amount, now.fees - then.fees
+    if quantity or amount:
+        yield Part(tier=number, quantity=quantity, amount=amount, unit_price=tier.unit_price, before=then.quantity)
+    if fees and tier.flat_fee:
+        charged, fee = fees * Fraction(tier.flat_fee), tier.flat_fee
+        yield Part(kind="flat_fee", tier=number, quantity=fees, amount=charged, unit_price=fee, before=then.fees)
+
+
+def cumulative(tiers: Sequence[PricedTier], quantity: Fraction, cost: Fraction, idle: Fraction) -> list[Standing]:
+    """L(q): what stands in every tier, for a quantity from which the allowance is already off."""
+    first, *others = (_standing(tier, quantity, cost) for tier in tiers)
+    return [first if quantity else replace(first, fees=idle), *others]
+
+
+def _standing(tier: PricedTier, quantity: Fraction, cost: Fraction) -> Standing:
+    low, high = Fraction(tier.low), quantity if tier.up_to is None else Fraction(tier.up_to)
+    is_entered = low < quantity and not (tier.takes_all and high < quantity)
+    inside = ZERO
+    if is_entered:
+        inside = quantity if tier.takes_all else min(quantity, high) - low
+    counted = inside if tier.package_size is None else Fraction(packages(tier, inside))
+    amount = (counted if tier.markup_percent is None else cost) * tier.rate
+    return Standing(quantity=inside, amount=amount, fees=Fraction(is_entered))
+
+
+def packages(tier: PricedTier, quantity: Fraction) -> int:
+    """The packages that a quantity standing in the tier has begun."""
+    assert tier.package_size is not None, "only a price by packages has a size"
+    return -(-quantity // Fraction(tier.package_size))

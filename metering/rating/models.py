@@ -1,0 +1,107 @@
+"""Price models, one entry each: the keys that a model needs, the tiers that its prices have, and its words.
+
+Everything else about a price follows from its tiers: exact.py rates one quantity by them, columns.py many at once.
+What is due without usage, and what bounds a month's sum, is in bounds.py.
+Pure. Must not know usage, projects or invoices.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+
+from metering.core.plans import ModelName, Price
+from metering.rating.exact import ZERO, Part, PricedTier, Standing, cumulative, difference
+
+Tiers = tuple[PricedTier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceModel:
+    """`needs`: the keys of a price that its model requires; it refuses those that only other models need.
+
+    `description` is what a line adds to its text, a format of `price`. `follows_cost`: Neon's cost has to be known.
+    """
+
+    needs: tuple[str, ...]
+    tiers: Callable[[Price], Tiers]
+    description: str = ""
+    follows_cost: bool = False
+
+
+def _tiered(price: Price, *, takes_all: bool) -> Tiers:
+    lows = (Decimal(0), *(tier.up_to or Decimal(0) for tier in price.tiers[:-1]))
+    return tuple(
+        PricedTier(low=low, up_to=tier.up_to, unit_price=tier.unit_price, flat_fee=tier.flat_fee, takes_all=takes_all)
+        for low, tier in zip(lows, price.tiers, strict=True)
+    )
+
+
+MODELS: Mapping[ModelName, PriceModel] = {
+    "per_unit": PriceModel(
+        needs=("unit_price",),
+        tiers=lambda price: (PricedTier(unit_price=price.unit_price),),
+    ),
+    "graduated": PriceModel(
+        needs=("tiers",),
+        tiers=partial(_tiered, takes_all=False),
+    ),
+    "volume": PriceModel(
+        needs=("tiers",),
+        tiers=partial(_tiered, takes_all=True),
+    ),
+    "package": PriceModel(
+        needs=("package_size", "package_price"),
+        tiers=lambda price: (PricedTier(unit_price=price.package_price, package_size=price.package_size),),
+    ),
+    "cost_plus": PriceModel(
+        needs=("markup_percent",),
+        tiers=lambda price: (PricedTier(markup_percent=price.markup_percent),),
+        description=" at cost plus {price.markup_percent:f} %",
+        follows_cost=True,
+    ),
+}
+
+
+def tiers_of(price: Price) -> Tiers:
+    """The price as tiers, in ascending order."""
+    return MODELS[price.model].tiers(price)
+
+
+def follows_cost(price: Price) -> bool:
+    """Whether the price is rated by what Neon charges."""
+    return MODELS[price.model].follows_cost
+
+
+def description(price: Price) -> str:
+    """What the text of a line says of its price's model; empty for most."""
+    return MODELS[price.model].description.format(price=price)
+
+
+def billable(price: Price, share: Fraction, used: Fraction) -> Fraction:
+    """What is left of a quantity after the month's allowance in proportion to `share`."""
+    return max(ZERO, used - Fraction(price.included) * share)
+
+
+def exact_parts(  # noqa: PLR0913 - a price and a step of usage are six facts
+    price: Price,
+    *,
+    share: Fraction,
+    after: Fraction,
+    before: Fraction | None = None,
+    costs: tuple[Fraction, Fraction] = (ZERO, ZERO),
+    idle: Fraction = ZERO,
+) -> list[Part]:
+    """What a price charges for the step from `before` to `after` (quantities in the meter's unit).
+
+    None as `before` is the whole price(after). `costs`, for prices that follow them: what Neon charges up to `before`
+    and up to `after`. `idle`: the part of the first tier's flat fee that is due while no tier is entered. Parts in
+    order of their tiers, each tier's flat fee behind its usage; those without quantity and amount are left out.
+    """
+    tiers = tiers_of(price)
+    now = cumulative(tiers, billable(price, share, after), costs[1], idle)
+    then = [Standing()] * len(tiers)
+    if before is not None:
+        then = cumulative(tiers, billable(price, share, before), costs[0], idle)
+    return difference(tiers, then, now)
