@@ -315,6 +315,12 @@ def test_a_flat_fee_at_zero_fills_the_minimum_and_keeps_the_maximum():
     }
 
 
+def test_a_price_without_tiers_of_its_own_owes_no_flat_fee_at_zero():
+    pro = plan("pro", price(model="cost_plus", markup_percent="5", flat_fee_at_zero=True))
+
+    assert billed([subscription("p", "c", "pro")], [pro], {}) == {}
+
+
 def test_a_flat_fee_at_zero_multiplies_out_with_its_part_of_the_month():
     pro = plan("pro", price(**FLAT))
     found = owned(A_B_A, pro)

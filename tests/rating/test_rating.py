@@ -344,6 +344,23 @@ def test_a_flat_fee_beyond_128_bits_is_refused():
         charged(one_project(pro), [pro], {("a", "compute", at(1)): HOUR})
 
 
+def test_a_price_beyond_128_bits_charges_nothing_without_usage():
+    pro = plan("pro", price(unit_price="1" + "0" * 40))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 0})
+
+    assert charges.is_empty()
+
+
+@pytest.mark.parametrize("value", [-1, -(2**120)])
+def test_a_value_below_zero_charges_nothing(value):
+    pro = plan("pro", price(unit_price="0.123456789"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): value})
+
+    assert charges.is_empty()
+
+
 EDGES = {
     "per unit": {"unit_price": "0.16"},
     "long price": {"unit_price": "0.000000000000000001"},
