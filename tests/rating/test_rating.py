@@ -412,3 +412,65 @@ def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none
 
     assert rating.charges(pieces, used_frame({}), prices, owned).is_empty()
     assert rating.charges(pieces, used_frame({99: HOUR}), prices, owned).is_empty()
+
+
+BOUNDED = {
+    "per unit": {"unit_price": "0.25", "included": "2"},
+    "graduated": {
+        "model": "graduated",
+        "tiers": [
+            {"up_to": "3", "unit_price": "2", "flat_fee": "5"},
+            {"up_to": "4.5", "unit_price": "0"},
+            {"unit_price": "0.125", "flat_fee": "0.01"},
+        ],
+    },
+    "volume": {
+        "model": "volume",
+        "included": "1",
+        "tiers": [{"up_to": "3", "unit_price": "2", "flat_fee": "5"}, {"unit_price": "1", "flat_fee": "7"}],
+    },
+    "package": {"model": "package", "package_size": "1.5", "package_price": "3", "included": "1"},
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_second_before_at_and_behind_every_bound_columns_charge_what_fractions_do(name):
+    versions = [price(**BOUNDED[name]), price(valid_from="2026-09-11", **BOUNDED[name])]
+    pro = plan("pro", *versions)
+    ends = [0, *(int(hour * HOUR) + second for hour in (1, 2, 2.5, 3, 4, 4.5, 5.5) for second in (-1, 0, 1))]
+    steps = {f"p{i:03}": ends for i, ends in enumerate((low, high) for low in ends for high in ends if low <= high)}
+    rows = [subscription(project, "c", "pro") for project in steps]
+    owned = segments(existence(**dict.fromkeys(steps, (None, None))), subscriptions=rows, plans=[pro])
+
+    usage = {}
+    for project, (before, after) in steps.items():
+        usage |= {(project, "compute", at(1)): before, (project, "compute", at(11)): after - before}
+    charges, _ = charged(owned, [pro], usage)
+
+    expected = []
+    for project, (low, high) in steps.items():
+        before, after = Fraction(low, HOUR), Fraction(high, HOUR)
+        for day, keys in ((1, {"after": before}), (11, {"after": after, "before": before})):
+            parts = exact_parts(versions[0], share=Fraction(1), **keys)
+            expected += [(project, day, p.kind, p.tier, p.quantity, p.amount, p.before) for p in parts]
+    names = ("quantity_num", "quantity_den", "amount_num", "amount_den", "before_num")
+    numbers = [
+        (Fraction(quantity, whole), Fraction(*amount), Fraction(before, whole))
+        for quantity, whole, *amount, before in charges.select(names).iter_rows()
+    ]
+    heads = charges.select("project_id", pl.col("start").dt.day(), "kind", "tier").rows()
+    assert [(*head, *row) for head, row in zip(heads, numbers, strict=True)] == expected
+    assert charges.filter(pl.col("kind") == "usage")["quantity_den"].unique().to_list() == [HOUR]
+
+
+def test_what_fits_is_rated_in_columns_and_the_rest_one_by_one():
+    pro = plan("pro", price(unit_price="0.16"), price("storage", unit_price="1" + "0" * 35))
+
+    usage = {("a", "compute", at(1)): 2 * HOUR, ("a", "storage", at(1)): 2 * HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    # Columns keep the scale of the price; a fraction is in its lowest terms.
+    assert charges.select("meter", "quantity_den", "amount_den").rows() == [
+        ("compute", HOUR, HOUR * 25),
+        ("storage", 1_250_000, 1),
+    ]
