@@ -117,6 +117,7 @@ NO_ANY_MODULES = {
     "metering.rating.runs",
     "metering.rating.segments",
     "metering.rating.step",
+    "metering.rating.unbilled",
     "metering.rating.validation",
     "metering.rendering",
     "metering.rendering.figures",
@@ -169,7 +170,6 @@ UNTYPED_SIGNATURES = {
     "metering.quotas.status": (2, "documents are dictionaries until they are structs"),
     "metering.rating.pools": (3, "documents are dictionaries until they are structs"),
     "metering.rating.step": (2, "documents are dictionaries until they are structs"),
-    "metering.rating.unbilled": (1, "documents are dictionaries until they are structs"),
 }
 """Public functions and methods that take or return plain dictionaries, per module: until documents are typed."""
 

@@ -4,6 +4,7 @@ Reads a month, writes nothing; must not decide whether that stops a close.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ from metering.invoicing import readiness
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.unbilled_sums import worth as unbilled_sums_worth
 from metering.rating import unbilled
+from metering.rating.unbilled import Usage
 from metering.rendering.figures import money_text
 
 Json = dict[str, Any]
@@ -38,7 +40,10 @@ def valued(month: Month, rows: Sequence[Row]) -> Table:
     seen = month.sums.select("project_id", "organization").unique().sort("project_id", "organization")
     defaults = {project: default_plans.get(organization) for project, organization in seen.iter_rows()}
     at = min(month.now, month.period.end - timedelta(seconds=1))
-    return unbilled.valued(rows, month.terms.card, at, defaults)
+    usages = [Usage(project_id=row["project_id"], metric=row["metric"], value=int(row["value"])) for row in rows]
+    return [
+        {**rows[place], **asdict(worth)} for place, worth in unbilled.valued(usages, month.terms.card, at, defaults)
+    ]
 
 
 def not_billed(month: Month) -> list[Json]:

@@ -1,69 +1,83 @@
-"""What usage that nobody was billed for would be worth, and by which plan that is said.
+"""What usage that nobody was billed for would be worth, and by which plan.
 
 Pure. A project's quantity of a meter is rated by the price in force at the month's end, its allowance taken off as if
 the project had been on that plan all month: by the organization's default plan where that prices the meter, else by
-the plan that would charge least, else it is not known. What costs Neon's price plus something, or has an allowance
-per hour, cannot be told from a sum and is passed over.
+the plan that would charge least, else it is not known. A price that follows Neon's cost, or has an allowance per hour,
+cannot be rated from a sum and is passed over.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
 
 from metering.core.meters import Meter, meter_for, quantity
 from metering.core.money import COST_CURRENCY, Rounding, amount_text, largest_remainder, quantity_text
 from metering.core.plans import Plan, Price
-from metering.core.rows import Row, Table, grouped
 from metering.rating.alone import alone
 from metering.rating.card import Card
 from metering.rating.models import follows_cost
 
-UNKNOWN: dict[str, Any] = {"worth": None, "currency": None, "priced_as": None}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """A project's usage of one metric, in Neon's unit."""
+
+    project_id: str
+    metric: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What one usage would be worth, as printed: None where no meter counts it, or no price is known."""
+
+    meter: str | None = None
+    quantity: str | None = None
+    unit: str | None = None
+    worth: str | None = None
+    currency: str | None = None
+    priced_as: str | None = None
 
 
 def valued(
-    rows: Iterable[Row],
-    card: Card,
-    at: datetime,
-    default_plans: Mapping[str, str | None],
-) -> Table:
-    """The rows {project_id, metric, value} with meter, quantity, unit, worth, currency and `priced_as`, a plan's id.
+    rows: Sequence[Usage], card: Card, at: datetime, default_plans: Mapping[str, str | None]
+) -> list[tuple[int, Worth]]:
+    """(place in `rows`, worth) of every row; those of one project and meter together. `priced_as` is a plan's id.
 
-    `at`: prices in force then count, and units as Neon told them then; `default_plans`: project -> its organization's.
+    `at`: prices in force then count, and units as Neon said them then; `default_plans`: project -> its organization's.
     """
     priced = {price.meter for plan in card.plans for price in plan.prices}
-    meters = {meter.id: meter for meter in card.meters}
-    measured = [{**row, **_measured(row, meter_for(row["metric"], priced, card.meters), at)} for row in rows]
-    out: Table = []
-    for (project, meter), group in grouped(measured, lambda row: (row["project_id"], row["meter"])).items():
-        found = _cheapest(card, meters[meter], group, at, default_plans.get(project)) if meter else None
-        if found is None:
-            out += [{**row, **UNKNOWN} for row in group]
-            continue
-        plan, amount = found
-        for row, part in zip(group, _parts(amount, group), strict=True):
-            worth = amount_text(part, plan.currency)
-            out.append({**row, "worth": worth, "currency": plan.currency, "priced_as": plan.id})
+    groups: dict[tuple[str, str | None], tuple[Meter | None, list[int]]] = {}
+    for place, row in enumerate(rows):
+        meter = meter_for(row.metric, priced, card.meters)
+        groups.setdefault((row.project_id, meter.id if meter else None), (meter, []))[1].append(place)
+    out: list[tuple[int, Worth]] = []
+    for (project, _), (meter, places) in groups.items():
+        values = [rows[place].value for place in places]
+        out += zip(places, _worth(card, meter, values, at, default_plans.get(project)), strict=True)
     return out
 
 
-def _measured(row: Row, meter: Meter | None, at: datetime) -> dict[str, str | None]:
-    if meter is None:
-        return {"meter": None, "quantity": None, "unit": None}
-    return {"meter": meter.id, "quantity": quantity_text(quantity(int(row["value"]), meter, at)), "unit": meter.unit}
+def _worth(
+    card: Card, meter: Meter | None, values: Sequence[int], at: datetime, default: str | None
+) -> Iterator[Worth]:
+    """The worth of each of the values that one project has of one meter, rated together."""
+    found = _cheapest(card, meter, sum(values), at, default) if meter else None
+    parts = largest_remainder(found[1], values) if found else [None] * len(values)
+    for value, part in zip(values, parts, strict=True):
+        worth = Worth()
+        if meter:
+            worth = Worth(meter=meter.id, quantity=quantity_text(quantity(value, meter, at)), unit=meter.unit)
+        if found and part is not None:
+            plan = found[0]
+            worth = replace(worth, worth=amount_text(part, plan.currency), currency=plan.currency, priced_as=plan.id)
+        yield worth
 
 
-def _parts(amount: int, rows: Sequence[Row]) -> list[int]:
-    """The amount over the metrics of a meter, by their values."""
-    return largest_remainder(amount, [int(row["value"]) for row in rows])
-
-
-def _cheapest(
-    card: Card, meter: Meter, rows: Sequence[Row], at: datetime, default: str | None
-) -> tuple[Plan, int] | None:
-    """The plan to say it by, and the amount in minor units, of what the rows come to together before any rounding."""
-    used = quantity(sum(int(row["value"]) for row in rows), meter, at)
+def _cheapest(card: Card, meter: Meter, value: int, at: datetime, default: str | None) -> tuple[Plan, int] | None:
+    """The plan that prices the usage, and the amount in minor units: rated together, before any rounding."""
+    used = quantity(value, meter, at)
     in_force = [(plan, _in_force(plan, meter.id, at)) for plan in card.plans]
     amounts = [(plan, _amount(price, plan, used, card.rounding)) for plan, price in in_force if price]
     for plan, amount in amounts:
