@@ -41,7 +41,7 @@ def observations(
     """(the buckets of each piece_no, every observation as JSON with its `piece_no`), as the month counts them.
 
     `pieces`: PIECES of one meter. An observation is the last value of a bucket that counts; `revision` says how many
-    values were seen of it, `earlier` which ones before. One that was revised to zero is told and counts nothing.
+    values were seen of it, `earlier` which ones before. One that was revised to zero is listed and counts nothing.
     """
     projects = pieces["project_id"].unique().sort()
     seen = _seen(_changes(month, projects, metrics))
@@ -145,7 +145,7 @@ def _page(page: Json) -> Json:
 
 
 def ownership(month: Month, projects: list[str]) -> Json:
-    """Why these projects are whose they are: their segments of the month, inventory's words and subscriptions."""
+    """Why these projects are their customers': segments of the month, names that were seen, and subscriptions."""
     with month.store.frames(wanted=pl.DataFrame({"project_id": projects}, schema={"project_id": pl.String})):
         seen = month.store.query("explain/sightings_of", as_of_seq=month.as_of_seq)
     mine = month.segments.filter(pl.col("project_id").is_in(projects)).sort("project_id", "start")

@@ -114,7 +114,7 @@ def _head(document: Json, row: Json) -> Json:
 
 
 def _credit_note(document: Json, head: Json, line: str | None) -> Json:
-    """A credit note takes back what it credits, line by line; its reason is in the invoice that it names."""
+    """The lines of a credit note: each is a line of the cancelled invoice with the opposite sign."""
     lines = document["lines"] if line is None else [_chosen(document, line)]
     told = [{"line": index, **one} for index, one in enumerate(lines, start=1)]
     return {

@@ -26,7 +26,7 @@ def steps(told: Mapping[str, Any]) -> list[str]:
 
 
 def as_issued(line: Mapping[str, Any]) -> list[str]:
-    """What is said of a line that today's rules did not compute: what its document says."""
+    """Sentences for a line that today's rules did not compute: quantity, price and amount as issued."""
     said = f"{line['quantity']} {line['unit'] or ''}".strip()
     price = f" at {line['unit_price']}" if line["unit_price"] is not None else ""
     return [
@@ -36,7 +36,7 @@ def as_issued(line: Mapping[str, Any]) -> list[str]:
 
 
 def number(text: str) -> str:
-    """An exact number for reading: one that does not end also as a decimal."""
+    """An exact number for reading; a fraction is followed by its decimal."""
     return text if "/" not in text else f"{text} = {quantity_text(Fraction(text))}"
 
 
@@ -181,7 +181,7 @@ _SAID = {
     "bounds": _bounds,
     "flat_fee_at_zero": _idle_fee,
 }
-"""How each model that is no price's is told."""
+"""Model of the arithmetic -> its sentences; every other model is a price's."""
 
 
 def _split(arithmetic: Json, unit: str) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _is_of(line: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
 
 
 def plan_minimum(month: Month, segments: pl.DataFrame, document: Mapping[str, Any], line: Json) -> Json:
-    """What a plan's lines lack to its least amount."""
+    """What a plan's lines lack to the plan's minimum."""
     plan: Plan = month.terms.plan(line["plan"])
     own = [
         one

@@ -16,7 +16,7 @@ from metering.rating.models import exact_parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alone:
-    """Parts with their rounded amounts, `gap`: what their sum lacks to the bounds; amounts in minor units.
+    """Parts and, in minor units, what each comes to; `gap` is what their sum lacks to the bounds.
 
     `exact` is the sum within its bounds before any rounding.
     """
@@ -41,7 +41,7 @@ def alone(  # noqa: PLR0913 - a price, a step in a share of the month, and how i
     mode: Rounding,
     before: Fraction | None = None,
 ) -> Alone:
-    """What a price charges for a quantity, or for the step to it from `before`, in a `share` of the month."""
+    """Rates a quantity, or the step to it from `before`, held for a `share` of the month."""
     idle = share if price.flat_fee_at_zero else Fraction(0)
     parts = exact_parts(price, share=share, after=after, before=before, idle=idle)
     minor = [round_amount(part.amount, currency, mode) for part in parts]

@@ -43,8 +43,8 @@ HELD: dict[str, pl.DataType] = {
 }
 """One row per group and price version that it held, where the meter's price in its plan is `bounded`.
 
-`project_id` is null where the scope is the customer. seconds / whole is the part that is due of what is due per month;
-[start, end) is printed. All rows of a group have one `whole`.
+`project_id` is null where the scope is the customer. The group owes seconds / whole of a monthly amount; lines print
+[start, end). All rows of a group have one `whole`.
 """
 
 
@@ -102,7 +102,7 @@ def united(rows: pl.DataFrame, keys: list[str], month: Period, prorate: Prorate)
 
 
 def _in_full(rows: pl.DataFrame, dated: pl.DataFrame, month: Period) -> pl.DataFrame:
-    """Without proration a group owes a whole, of each version that it held by the version's part of the month."""
+    """Without proration: whatever time a group held a version, it counts as long as the version was in force."""
     start, end = pl.lit(month.start, dtype=Moment), pl.lit(month.end, dtype=Moment)
     in_force = pl.min_horizontal(end, "valid_to") - pl.max_horizontal(start, "valid_from")
     length = dated.select("price_no", seconds=in_force.dt.total_seconds())
@@ -110,7 +110,7 @@ def _in_full(rows: pl.DataFrame, dated: pl.DataFrame, month: Period) -> pl.DataF
 
 
 def idle(found: Held, charges: pl.DataFrame) -> pl.DataFrame:
-    """CHARGES of the flat fees due without usage: of groups that no charge entered a tier for.
+    """CHARGES of the flat fees due without usage: one for each group whose usage entered no tier.
 
     The quantity is the part of the month; piece_no is null.
     """

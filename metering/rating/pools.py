@@ -1,7 +1,7 @@
 """A customer's line split over its projects, so that the parts sum to the line to the last digit.
 
-Projects that fill one allowance together share what is charged for it in proportion to usage, by largest remainder.
-Pure; must not know how the amount came about.
+Projects that fill one allowance together share the line in proportion to usage, by largest remainder. Pure. Must not
+know how the amount came about.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
