@@ -168,8 +168,7 @@ UNTYPED_SIGNATURES = {
     "metering.invoicing.voiding": (2, "documents are dictionaries until they are structs"),
     "metering.quotas.forecasts": (1, "documents are dictionaries until they are structs"),
     "metering.quotas.status": (2, "documents are dictionaries until they are structs"),
-    "metering.rating.pools": (3, "documents are dictionaries until they are structs"),
-    "metering.rating.step": (2, "documents are dictionaries until they are structs"),
+    "metering.rating.pools": (1, "lines are dictionaries until they are structs"),
 }
 """Public functions and methods that take or return plain dictionaries, per module: until documents are typed."""
 

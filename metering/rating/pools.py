@@ -7,6 +7,7 @@ know how the amount came about.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from typing import TypedDict
 
 import polars as pl
 
@@ -21,6 +22,16 @@ from metering.core.money import (
 from metering.core.plans import Price
 
 Json = dict[str, object]
+
+
+class Share(TypedDict):
+    """What a project has in a customer's line, as printed."""
+
+    project_id: str
+    quantity: str
+    amount: str
+
+
 Members = Sequence[tuple[str, int]]
 """(project, what it used in 1/denominator of the meter's unit), sorted by project."""
 
@@ -58,8 +69,8 @@ def together(pools: Mapping[Pool, Members], facts: int) -> dict[tuple[object, ..
     return {pool: sorted(own.items()) for pool, own in sums.items()}
 
 
-def parts(members: Members, quantity: str, amount: int, currency: str) -> list[Json]:
-    """project_id, quantity and amount of each project that has a part; together `quantity` and `amount` (minor units).
+def parts(members: Members, quantity: str, amount: int, currency: str) -> list[Share]:
+    """The share of each project that has one; together `quantity` and `amount` (minor units).
 
     Where nobody used anything (a minimum, a flat fee) all have the same part. What the last digit leaves goes to the
     largest remainders, ties to the project that sorts first.
@@ -88,7 +99,7 @@ def by_project(lines: Iterable[Mapping[str, object]]) -> list[Json]:
     return out
 
 
-def difference(now: Iterable[Mapping[str, object]], was: Iterable[Mapping[str, object]], currency: str) -> list[Json]:
+def difference(now: Iterable[Mapping[str, object]], was: Iterable[Mapping[str, object]], currency: str) -> list[Share]:
     """What each project's parts changed by; those that did not change are left out."""
     sums: dict[str, tuple[Fraction, int]] = {}
     for sign, found in ((1, now), (-1, was)):

@@ -10,11 +10,9 @@ from metering.core.plans import Price
 from metering.rating.exact import Part, packages
 from metering.rating.models import tiers_of
 
-Json = dict[str, object]
 
-
-def packaged(price: Price, part: Part) -> Json:
-    """`package_size` and `packages`, the number of packages whose price the line charges; nothing for other models."""
+def packaged(price: Price, part: Part) -> dict[str, str]:
+    """`package_size` and `packages`, the number of packages whose price the line charges; nothing without packages."""
     tier = tiers_of(price)[part.tier - 1]
     if tier.package_size is None or part.kind == "flat_fee":
         return {}
@@ -22,7 +20,7 @@ def packaged(price: Price, part: Part) -> Json:
     return {"package_size": f"{tier.package_size:f}", "packages": str(begun)}
 
 
-def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> Json:
+def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, dict[str, str]]:
     """`before` and `after` of a line that goes on from earlier usage, where that usage decides what a unit costs.
 
     `before` is the tier's quantity and amount without the step, rounded as a line is; `after` less `before` is the
