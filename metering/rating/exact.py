@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Literal
 
 PartKind = Literal["usage", "flat_fee"]
-ZERO = Fraction(0)
+ZERO, ONE = Fraction(0), Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +72,20 @@ class Standing:
     fees: Fraction = ZERO
 
 
+NOTHING = Standing()
+
+
 def difference(tiers: Sequence[PricedTier], then: Sequence[Standing], now: Sequence[Standing]) -> list[Part]:
     """What the tiers charge between two cumulative vectors."""
     steps = enumerate(zip(tiers, then, now, strict=True), start=1)
-    return [part for number, (tier, low, high) in steps for part in _parts(number, tier, low, high)]
+    return [part for number, (tier, low, high) in steps if low is not high for part in _parts(number, tier, low, high)]
 
 
 def _parts(number: int, tier: PricedTier, then: Standing, now: Standing) -> Iterator[Part]:
     """The difference of a tier's standings, as charges."""
-    quantity, amount, fees = now.quantity - then.quantity, now.amount - then.amount, now.fees - then.fees
+    quantity, amount, fees = now.quantity, now.amount, now.fees
+    if then is not NOTHING:
+        quantity, amount, fees = quantity - then.quantity, amount - then.amount, fees - then.fees
     if quantity or amount:
         yield Part(tier=number, quantity=quantity, amount=amount, unit_price=tier.unit_price, before=then.quantity)
     if fees and tier.flat_fee:
@@ -95,14 +100,14 @@ def cumulative(tiers: Sequence[PricedTier], quantity: Fraction, cost: Fraction, 
 
 
 def _standing(tier: PricedTier, quantity: Fraction, cost: Fraction) -> Standing:
+    if tier.markup_percent is not None:
+        return Standing(quantity=quantity, amount=cost * tier.rate)
     low, high = Fraction(tier.low), quantity if tier.up_to is None else Fraction(tier.up_to)
-    is_entered = low < quantity and not (tier.takes_all and high < quantity)
-    inside = ZERO
-    if is_entered:
-        inside = quantity if tier.takes_all else min(quantity, high) - low
-    counted = inside if tier.package_size is None else Fraction(packages(tier, inside))
-    amount = (counted if tier.markup_percent is None else cost) * tier.rate
-    return Standing(quantity=inside, amount=amount, fees=Fraction(is_entered))
+    if quantity <= low or (tier.takes_all and high < quantity):
+        return NOTHING
+    inside = quantity if tier.takes_all else min(quantity, high) - low
+    counted = inside if tier.package_size is None else packages(tier, inside)
+    return Standing(quantity=inside, amount=counted * tier.rate, fees=ONE)
 
 
 def packages(tier: PricedTier, quantity: Fraction) -> int:

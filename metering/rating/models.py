@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 
 from metering.core.plans import ModelName, Price
-from metering.rating.exact import ZERO, Part, PricedTier, Standing, cumulative, difference
+from metering.rating.exact import NOTHING, ZERO, Part, PricedTier, cumulative, difference
 
 Tiers = tuple[PricedTier, ...]
 
@@ -101,7 +101,7 @@ def exact_parts(  # noqa: PLR0913 - a price and a step of usage are six facts
     """
     tiers = tiers_of(price)
     now = cumulative(tiers, billable(price, share, after), costs[1], idle)
-    then = [Standing()] * len(tiers)
+    then = [NOTHING] * len(tiers)
     if before is not None:
         then = cumulative(tiers, billable(price, share, before), costs[0], idle)
     return difference(tiers, then, now)

@@ -13,11 +13,11 @@ from metering.rating.models import tiers_of
 
 def packaged(price: Price, part: Part) -> dict[str, str]:
     """`package_size` and `packages`, the number of packages whose price the line charges; nothing without packages."""
-    tier = tiers_of(price)[part.tier - 1]
-    if tier.package_size is None or part.kind == "flat_fee":
+    if price.package_size is None or part.kind == "flat_fee":
         return {}
+    tier = tiers_of(price)[part.tier - 1]
     begun = packages(tier, part.before + part.quantity) - packages(tier, part.before)
-    return {"package_size": f"{tier.package_size:f}", "packages": str(begun)}
+    return {"package_size": f"{price.package_size:f}", "packages": str(begun)}
 
 
 def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, dict[str, str]]:

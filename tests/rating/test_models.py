@@ -53,6 +53,12 @@ def test_one_unit_further_is_in_the_next_tier():
     assert parts("volume", 11) == [("usage", 2, 11, 11, 0)]
 
 
+def test_usage_names_the_price_of_a_unit_and_a_flat_fee_itself():
+    found = exact_parts(price(model="graduated", **KEYS["graduated"]), share=Fraction(1), after=Fraction(11))
+
+    assert [(part.kind, part.unit_price) for part in found] == [("usage", 2), ("flat_fee", 5), ("usage", 1)]
+
+
 def test_a_step_over_the_end_of_a_volume_tier_takes_back_what_stood_there():
     assert parts("volume", 12, before=Fraction(4)) == [
         ("usage", 1, -4, -8, 4), ("flat_fee", 1, -1, -5, 1), ("usage", 2, 12, 12, 0),

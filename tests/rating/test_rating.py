@@ -474,3 +474,43 @@ def test_what_fits_is_rated_in_columns_and_the_rest_one_by_one():
         ("compute", HOUR, HOUR * 25),
         ("storage", 1_250_000, 1),
     ]
+
+
+FAR = "1" + "0" * 40
+
+
+@pytest.mark.parametrize(
+    ("keys", "amount"),
+    [
+        ({"model": "graduated", "tiers": [{"up_to": FAR, "unit_price": "2"}, {"unit_price": "1"}]}, 6),
+        ({"model": "volume", "tiers": [{"up_to": FAR, "unit_price": "2"}, {"unit_price": "1"}]}, 6),
+        ({"model": "package", "package_size": FAR, "package_price": "5"}, 5),
+    ],
+)
+def test_a_bound_beyond_128_bits_changes_no_amount(keys, amount):
+    pro = plan("pro", price(**keys))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 3 * HOUR})
+
+    assert told(charges) == [(1, 1, Fraction(3), Fraction(amount))]
+
+
+def test_an_allowance_that_leaves_128_bits_only_in_its_share_includes_the_usage():
+    pro, team = plan("pro", price(unit_price="1", included="5" + "0" * 34)), plan("team")
+    end = at(30, 19)  # 715 of 720 hours
+    rows = [subscription("a", "c", "pro", None, end), subscription("a", "c", "team", end)]
+
+    charges, _ = charged(one_project(pro, team, rows=rows), [pro, team], {("a", "compute", at(1)): HOUR})
+
+    assert charges.is_empty()
+
+
+def test_a_charge_that_is_rated_alone_says_what_stood_before():
+    keys = {"unit_price": "0." + "0" * 36 + "1"}
+    pro = plan("pro", price(**keys), price(valid_from="2026-09-11", **keys))
+
+    usage = {("a", "compute", at(1)): HOUR // 4, ("a", "compute", at(11)): HOUR}
+    charges, _ = charged(one_project(pro), [pro], usage)
+
+    names = ("quantity_num", "before_num", "quantity_den")
+    assert charges.select(names).rows() == [(1, 0, 4), (4, 1, 4)]
