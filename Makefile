@@ -28,7 +28,7 @@ test: $(READY_TO_CHECK) ## the whole suite but what is marked slow
 
 test-slow: $(READY_TO_CHECK) ## crash loops, soak, large fleets, and twenty times the examples of the laws
 	$(BIN)/python -m pytest -m slow
-	METERING_EXAMPLES_TIMES=20 $(BIN)/python -m pytest tests/laws
+	METERING_EXAMPLES_TIMES=20 $(BIN)/python -m pytest tests/laws tests/analysis/test_one_september.py
 
 format: $(READY_TO_CHECK) ## rewrites what `lint` would complain about
 	$(BIN)/ruff format .

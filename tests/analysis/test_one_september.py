@@ -368,7 +368,7 @@ def world(directory, found):
     return config, books
 
 
-@settings(max_examples=6 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(lives(), min_size=1, max_size=3))
 def test_whatever_happens_in_a_month_all_that_show_it_agree_to_the_minor_unit(found):
     with tempfile.TemporaryDirectory() as directory:

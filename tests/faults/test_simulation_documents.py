@@ -11,7 +11,7 @@ DAY, MONTH = 86400, 30 * 86400
 PER_HOUR = {"model": "per_unit", "unit_price": "1.00"}
 
 
-@pytest.mark.parametrize("seed", [16, 20])
+@pytest.mark.parametrize("seed", [16, pytest.param(20, marks=pytest.mark.slow)])
 def test_whatever_goes_wrong_in_a_month_its_documents_are_those_of_a_calm_one_and_none_changes(
     seed: int, tmp_path: Path
 ):
