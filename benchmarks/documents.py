@@ -17,8 +17,9 @@ from typing import Any
 
 import fleet
 
+from metering.core.invoice import converted
 from metering.invoicing.documents import invoice_pdf
-from metering.invoicing.sheet import Background
+from metering.invoicing.sheet_usage import Background
 from metering.rendering.typeset import Typesetter
 
 MONTH = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
@@ -96,7 +97,7 @@ def _made(typesetter: Typesetter, chance: random.Random, number: int) -> bytes:
         usage={customer: list(_usage(lines))},
         days=lambda _: days,
     )
-    return invoice_pdf(invoice, background, typesetter)
+    return invoice_pdf(converted(invoice), background, typesetter)
 
 
 def _lines(chance: random.Random, project: str) -> Iterator[dict[str, Any]]:

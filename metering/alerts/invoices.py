@@ -2,36 +2,40 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+
+import msgspec
 
 from metering.alerts import recording
 from metering.config.models import Config
-from metering.invoicing.corrections import LONGEST_REASON, Json
+from metering.core.invoice import Invoice, Printed
+from metering.invoicing.corrections import LONGEST_REASON
 from metering.ledger.ledger import Ledger
 
+_TOLD = ("customer", "currency", "period", "issued_at", "due_at", "subtotal", "total")
 
-def voided_event(note: Json) -> Json:
+
+def _told(invoice: Invoice) -> Printed:
+    return {name: msgspec.to_builtins(getattr(invoice, name)) for name in _TOLD}
+
+
+def voided_event(note: Invoice) -> Printed:
     """The `data` of invoice.voided: the voided invoice's number and the credit note that cancels it."""
-    names = ("customer", "currency", "period", "issued_at", "subtotal", "total")
+    told = _told(note)
+    del told["due_at"]
     return {
-        "number": note["credits"],
-        "credit_note": note["number"],
-        "reason": note["reason"][:LONGEST_REASON],
-        **{name: note[name] for name in names},
+        "number": note.credits,
+        "credit_note": note.number,
+        "reason": (note.reason or "")[:LONGEST_REASON],
+        **told,
     }
 
 
-def announce_invoices(ledger: Ledger, config: Config, invoices: Iterable[dict[str, Any]], now: datetime) -> None:
+def announce_invoices(ledger: Ledger, config: Config, invoices: Iterable[Invoice], now: datetime) -> None:
     """Queues invoice.finalized, or invoice.voided for a credit note, for every one that was not announced yet."""
     for invoice in invoices:
-        if invoice.get("kind") == "credit_note":
+        if invoice.is_credit_note:
             voided = voided_event(invoice)
-            recording.announce(ledger, "invoice.voided", voided, [invoice["credits"]], config=config, now=now)
-            continue
-        if invoice["status"] != "final":
-            continue
-        data = {
-            name: invoice[name]
-            for name in ("number", "customer", "currency", "period", "issued_at", "due_at", "subtotal", "total")
-        }
-        recording.announce(ledger, "invoice.finalized", data, [invoice["number"]], config=config, now=now)
+            recording.announce(ledger, "invoice.voided", voided, [voided["number"]], config=config, now=now)
+        elif invoice.status == "final":
+            data = {"number": invoice.number, **_told(invoice)}
+            recording.announce(ledger, "invoice.finalized", data, [invoice.number], config=config, now=now)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import business_clock, emit, read_config, with_config, with_format
+from metering.cli.base import Json, business_clock, emit, read_config, with_config, with_format
 
 
 @click.command()
@@ -24,8 +24,9 @@ def void(number: str, reason: str, config_path: Path, form: str | None) -> None:
     now = clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
         note = voiding_void(books, number, reason.strip(), now)
-        announce_invoices(books, config, [note], now)
-    emit(note, note["lines"], form)
+        announce_invoices(books, config, [note.invoice], now)
+    document: Json = note.printed()
+    emit(document, document["lines"], form)
 
 
 COMMANDS: list[click.Command] = [void]

@@ -1,7 +1,7 @@
 """Commands about money: price, close, report."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from metering.core.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
     from metering.config.models import Config
+    from metering.core.invoice import Invoice
     from metering.invoicing.blockers import Waivers
     from metering.invoicing.closing import Closing
     from metering.store.database import Store
@@ -65,6 +66,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
     from metering.invoicing import close as closing
+    from metering.invoicing.issued import standing
     from metering.ledger import ledger
     from metering.service import tick
     from metering.store import database
@@ -94,7 +96,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
         document["blocked_by"] = [row.document() for row in done.blocked_by]
         document["differences"] = done.differences
         document["since_draft"] = (
-            None if released else _since_draft(config.store.directory, period, document["invoices"], now)
+            None if released else _since_draft(config.store.directory, period, standing(done.invoices), now)
         )
         rows = _rehearsed_rows(document)
     emit(document, rows, form, () if dry_run and not supplement else INVOICE_COLUMNS)
@@ -171,13 +173,14 @@ def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Wai
 
 def _closed(done: "Closing", config: "Config") -> Json:
     """What a closing did, as JSON."""
+    from metering.invoicing.issued import read
     from metering.service import check_references
 
     return {
         "period": {"start": rfc3339(done.month.start), "end": rfc3339(done.month.end)},
         "issued": done.issued,
         "parked": [{"customer": name, "reason": why} for name, why in sorted(done.parked.items())],
-        "invoices": list(done.invoices),
+        "invoices": [one.printed() for one in done.invoices],
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
         "not_billed": done.not_billed,
@@ -185,17 +188,16 @@ def _closed(done: "Closing", config: "Config") -> Json:
         "allow_incomplete": done.waivers.incomplete,
         "allow_unassigned": done.waivers.unassigned,
         "customers_without_row": check_references.without_row(
-            config, (canonical(one["customer"]["id"]) for one in done.invoices)
+            config, (canonical(one.customer.id) for one in read(done.invoices))
         ),
     }
 
 
-def _since_draft(directory: Path, period: Period, invoices: list[Json], now: datetime) -> Json | None:
+def _since_draft(directory: Path, period: Period, invoices: "Iterable[Invoice]", now: datetime) -> Json | None:
     """What differs from the last rehearsal; this one takes its place."""
     from metering.invoicing import last_draft
-    from metering.invoicing.issued import stands
 
-    standing = [invoice for invoice in invoices if stands(invoice)]
+    standing = list(invoices)
     found = last_draft.compared(directory, period, standing)
     try:
         last_draft.keep(directory, period, standing, now)

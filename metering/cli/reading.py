@@ -106,7 +106,7 @@ def invoices(month: str, config_path: Path, form: str | None) -> None:
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
-        document = month_invoices(found, config, parse_month(month, now), now)
+        document: Json = month_invoices(found, config, parse_month(month, now), now).printed()
     emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
 
 
@@ -130,7 +130,7 @@ def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_p
     config = read_config(config_path)
     with store.open_reader(config.store.directory) as found:
         if pdf_path is None and html_path is None:
-            document = issued_invoice(found, number)
+            document: Json = issued_invoice(found, number).printed()
             emit(document, document["lines"], form)
         else:
             _write_invoice(found, config, number, pdf_path, html_path)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from metering.core import invoice
 from metering.core.parties import Customer, DatedTax
 from metering.core.period import parse_time
 
@@ -45,6 +46,11 @@ def key(line: Line) -> Key:
     )
 
 
+def key_of_line(line: invoice.Line) -> Key:
+    """Which lines a line of a document is taxed together with."""
+    return None if line.rate is None else Fraction(line.rate), line.tax_name or None, line.tax_category
+
+
 def key_of(tax: DatedTax) -> Key:
     """The key under which lines of this tax are summed."""
     return key(columns_of(tax))
@@ -66,5 +72,9 @@ def _key_at(customer: Customer, moment: datetime) -> Key | None:
 
 def last_instant(line: Line) -> datetime:
     """The last instant of a line's period, which is half-open."""
-    start, end = parse_time(str(line["from"])), parse_time(str(line["to"]))
-    return max(start, end - INSTANT)
+    return last_instant_of(str(line["from"]), str(line["to"]))
+
+
+def last_instant_of(start: str, end: str) -> datetime:
+    """The last instant of a half-open period."""
+    return max(parse_time(start), parse_time(end) - INSTANT)

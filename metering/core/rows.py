@@ -19,12 +19,13 @@ Row = Mapping[str, Any]
 Table = list[dict[str, Any]]
 
 
+Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+def grouped(rows: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
     """Key -> its rows, both in the order of the rows."""
-    groups: defaultdict[Key, list[Row]] = defaultdict(list)
+    groups: defaultdict[Key, list[Item]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
     return dict(groups)

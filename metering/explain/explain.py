@@ -60,8 +60,8 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
     store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
 ) -> Json:
     """Explains a line of a customer's draft, or all in short, by what is known now and today's configuration."""
-    drafts = (one for one in month_invoices(store, config, period, now)["invoices"] if one["number"] is None)
-    document = next((one for one in drafts if one["customer"]["id"] == customer), None)
+    drafts = (one for one in month_invoices(store, config, period, now).documents if one.invoice.number is None)
+    document = next((one.printed() for one in drafts if one.invoice.customer.id == customer), None)
     if document is None:
         name = month_name(period)
         hint = f"`metering invoices {name}` lists them; one that is issued has a number to explain"

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 
 from metering.billing.month import Month
 from metering.config.models import Config
+from metering.core.invoice import Invoice
 from metering.export import einvoice
-from metering.export.documents import Book, Json, is_credit_note, issued
+from metering.export.documents import Book
 from metering.invoicing.documents import invoice_pdf, made_at
+from metering.invoicing.issued import issued_in
 from metering.invoicing.printing import background
 from metering.rendering.typeset import Typesetter
 
@@ -20,12 +22,12 @@ _XMP_TIME = re.compile(rb"(<xmp:(?:Create|Modify)Date>)[^<]{25}")
 _PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")
 
 
-def writer(book: Book, month: Month, config: Config) -> Callable[[Json], bytes]:
+def writer(book: Book, month: Month, config: Config) -> Callable[[Invoice], bytes]:
     """Turns documents of the book into PDFs, one after the other. Raises MeteringError for one that cannot be."""
-    found = background(month, config, issued(month), book.papers)
+    found = background(month, config, issued_in(month.store, month.period), book.papers)
     typesetter = Typesetter(found.fonts)
 
-    def file(document: Json) -> bytes:
+    def file(document: Invoice) -> bytes:
         xml = einvoice.file(book, document, "cii")
         page = invoice_pdf(document, found, typesetter)
         return _dated(_embedded(page, xml, document, book.seller(document).name), made_at(document))
@@ -33,11 +35,11 @@ def writer(book: Book, month: Month, config: Config) -> Callable[[Json], bytes]:
     return file
 
 
-def _embedded(page: bytes, xml: bytes, document: Json, seller: str) -> bytes:
+def _embedded(page: bytes, xml: bytes, document: Invoice, seller: str) -> bytes:
     from facturx import generate_from_binary  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 
-    kind = "Credit note" if is_credit_note(document) else "Invoice"
-    title = f"{kind} {document['number']}"
+    kind = "Credit note" if document.is_credit_note else "Invoice"
+    title = f"{kind} {document.issued_number}"
     told = {"author": seller, "keywords": "Factur-X", "title": title, "subject": f"{title} of {seller}"}
     made: bytes = generate_from_binary(
         page,

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from metering.core.invoice import Invoice
 from metering.core.money import exact_text, round_amount
-from metering.export.documents import Book, Json, tax_title
+from metering.core.rows import Json
+from metering.export.documents import Book, tax_title
 from metering.export.focus_columns import Row, fits
 from metering.export.shares import Share, shares
 
@@ -30,95 +32,94 @@ _SERVICE = {"ServiceCategory": "Databases", "ServiceSubcategory": "Relational Da
 _HOST = "Neon"
 
 
-def charges(book: Book, names_of: Callable[[Json], Mapping[str, str | None]]) -> list[Row]:
+def charges(book: Book, names_of: Callable[[Invoice], Mapping[str, str | None]]) -> list[Row]:
     """What customers were charged: each document's lines in order, then its taxes; `names_of` its projects."""
     return [row for document in book.documents for row in _of_document(book, document, names_of(document))]
 
 
-def _of_document(book: Book, document: Json, project_names: Mapping[str, str | None]) -> Iterator[Row]:
+def _of_document(book: Book, document: Invoice, project_names: Mapping[str, str | None]) -> Iterator[Row]:
     head = _head(book, document)
     for share in shares(document, by_project=True):
         yield {**head, **_line(share, document), **_project(share.project_id, project_names)}
-    for number, tax in enumerate(document["taxes"], start=1):
+    for number, tax in enumerate(document.taxes, start=1):
         yield {
             **head,
-            **_costs(tax["amount"]),
+            **_costs(tax.amount),
             "ChargeCategory": "Tax",
             "ChargeDescription": tax_title(tax),
             "ChargeFrequency": "Recurring",
-            "ChargePeriodStart": document["period"]["start"],
-            "ChargePeriodEnd": document["period"]["end"],
+            "ChargePeriodStart": document.period.start,
+            "ChargePeriodEnd": document.period.end,
             "InvoiceDetailId": f"tax/{number}",
             "x_LineKind": "tax",
         }
 
 
-def _head(book: Book, document: Json) -> dict[str, str | None]:
-    seller, buyer = book.seller(document).name, document["customer"]
-    kind = document.get("kind", "invoice")
+def _head(book: Book, document: Invoice) -> dict[str, str | None]:
+    seller, buyer = book.seller(document).name, document.customer
     return {
         **_SERVICE,
-        "BillingAccountId": buyer["id"],
-        "BillingAccountName": buyer["name"],
+        "BillingAccountId": buyer.id,
+        "BillingAccountName": buyer.name,
         "BillingAccountType": "Customer",
-        "BillingCurrency": document["currency"],
-        "PricingCurrency": document["currency"],
-        "BillingPeriodStart": document["period"]["start"],
-        "BillingPeriodEnd": document["period"]["end"],
+        "BillingCurrency": document.currency,
+        "PricingCurrency": document.currency,
+        "BillingPeriodStart": document.period.start,
+        "BillingPeriodEnd": document.period.end,
         "ChargeClass": "Correction" if _is_correction(document) else None,
-        "InvoiceId": document["number"],
+        "InvoiceId": document.number,
         **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceProviderName"), seller),
         "HostProviderName": _HOST,
         "ServiceName": book.names.service_name,
-        "x_DocumentKind": kind,
-        "x_Status": document["status"],
-        "x_Customer": buyer["id"],
+        "x_DocumentKind": document.kind or "invoice",
+        "x_Status": document.status,
+        "x_Customer": buyer.id,
     }
 
 
-def _is_correction(document: Json) -> bool:
+def _is_correction(document: Invoice) -> bool:
     """Whether it changes what was invoiced for its period before: a credit note or a supplement."""
-    return document.get("kind") in {"credit_note", "supplement"}
+    return document.kind in {"credit_note", "supplement"}
 
 
-def _line(share: Share, document: Json) -> dict[str, str | None]:
-    line, category = share.line, CATEGORIES[share.line["kind"]]
-    is_correction = line["kind"] == "adjustment" or _is_correction(document)
+def _line(share: Share, document: Invoice) -> dict[str, str | None]:
+    line, category = share.line, CATEGORIES[share.line.kind]
+    is_correction = line.kind == "adjustment" or _is_correction(document)
     is_priced = category != "Credit" and not is_correction
-    sku = f"{line['plan'] or '-'}/{line['meter'] or line['kind']}"
-    tier = line["key"].removesuffix("/flat").rpartition("/")[2] + ("/flat" if line["kind"] == "flat_fee" else "")
-    split = f"/{share.project_id}" if share.project_id != line["project_id"] else ""
+    sku = f"{line.plan or '-'}/{line.meter or line.kind}"
+    tier = line.key.removesuffix("/flat").rpartition("/")[2] + ("/flat" if line.kind == "flat_fee" else "")
+    split = f"/{share.project_id}" if share.project_id != line.project_id else ""
     return {
         **_costs(share.net_text),
         **(_priced(share) if is_priced else {}),
         **({"ChargeClass": "Correction"} if is_correction else {}),
         "ChargeCategory": category,
-        "ChargeDescription": line["description"],
+        "ChargeDescription": line.description,
         "ChargeFrequency": "Usage-Based" if category == "Usage" else "Recurring",
-        "ChargePeriodStart": line["from"],
-        "ChargePeriodEnd": line["to"],
+        "ChargePeriodStart": line.start,
+        "ChargePeriodEnd": line.end,
         "ConsumedQuantity": share.quantity if category == "Usage" and is_priced else None,
-        "ConsumedUnit": _unit(line["unit"]) if category == "Usage" and is_priced else None,
-        "InvoiceDetailId": f"{line['key']}{split}",
+        "ConsumedUnit": _unit(line.unit) if category == "Usage" and is_priced else None,
+        "InvoiceDetailId": f"{line.key}{split}",
         "SkuId": sku,
-        "SkuMeter": line["meter"] or line["kind"],
+        "SkuMeter": line.meter or line.kind,
         "SkuPriceId": f"{sku}/{tier}",
-        "x_Plan": line["plan"],
-        "x_LineKind": line["kind"],
-        "x_Grain": line.get("grain"),
+        "x_Plan": line.plan,
+        "x_LineKind": line.kind,
+        "x_Grain": line.grain or None,
     }
 
 
 def _priced(share: Share) -> dict[str, str | None]:
     """Quantity, price and their product, which the rounded amount is within a minor unit of; else one charge."""
     line = share.line
-    price = None if line["unit_price"] is None or "package_size" in line else Fraction(line["unit_price"])
+    price = None if line.unit_price is None or line.package_size else Fraction(line.unit_price)
     quantity = Fraction(share.quantity)
     if price is not None and quantity > 0:
         cost = quantity * price
         is_near = abs(round_amount(cost, share.currency) - share.net) <= 1
         if is_near and fits(Decimal(exact_text(cost))):
-            return _product(share.quantity, _unit(line["unit"]), line["unit_price"], exact_text(cost))
+            return _product(share.quantity, _unit(line.unit), line.unit_price or "", exact_text(cost))
     return _product("1", "Charges", share.net_text, share.net_text)
 
 

@@ -6,9 +6,10 @@ Pure. `check --strict` accepts it as it stands once its accounts and commodities
 import re
 from collections.abc import Iterator
 
+from metering.core.invoice import Invoice
 from metering.core.money import amount_text, minor_units, parse_amount
 from metering.core.text import visible
-from metering.export.documents import Book, Json, is_credit_note, tax_title
+from metering.export.documents import Book, tax_title
 from metering.export.shares import payable, shares
 
 _MARKS = re.compile(r"[;|]")
@@ -27,27 +28,27 @@ def _declared(book: Book) -> Iterator[str]:
     names = book.names
     for account in sorted({names.receivable_account, names.revenue_account, names.tax_account}):
         yield f"account {account}"
-    for currency in sorted({document["currency"] for document in book.documents}):
+    for currency in sorted({document.currency for document in book.documents}):
         digits = minor_units(currency)
         yield f"commodity {currency} 1,000.{'0' * digits}"
 
 
-def _transaction(book: Book, document: Json) -> Iterator[str]:
-    names, currency = book.names, document["currency"]
-    kind = "Credit note" if is_credit_note(document) else "Invoice"
-    payee, buyer = _text(book.customer(document).name), _tag(document["customer"]["id"])
-    title = f"{kind} for {document['period']['start'][:7]}"
-    yield f"{document['issued_at'][:10]} * ({document['number']}) {payee} | {title}  ; customer:{buyer}"
+def _transaction(book: Book, document: Invoice) -> Iterator[str]:
+    names, currency = book.names, document.currency
+    kind = "Credit note" if document.is_credit_note else "Invoice"
+    payee, buyer = _text(book.customer(document).name), _tag(document.customer.id)
+    title = f"{kind} for {document.period.start[:7]}"
+    yield f"{document.issued_on} * ({document.issued_number}) {payee} | {title}  ; customer:{buyer}"
     yield _posting(names.receivable_account, currency, payable(document), _due(document))
     for share in shares(document):
         project = f", project:{_tag(share.project_id)}" if share.project_id else ""
         yield _posting(names.revenue_account, currency, -share.net, f"{_comment(share.said)}{project}")
-    for tax in document["taxes"]:
-        yield _posting(names.tax_account, currency, -parse_amount(tax["amount"], currency), _comment(tax_title(tax)))
+    for tax in document.taxes:
+        yield _posting(names.tax_account, currency, -parse_amount(tax.amount, currency), _comment(tax_title(tax)))
 
 
-def _due(document: Json) -> str:
-    return f"due:{document['due_at'][:10]}" if document["due_at"] else ""
+def _due(document: Invoice) -> str:
+    return f"due:{document.due_on}" if document.due_on else ""
 
 
 def _posting(account: str, currency: str, minor: int, comment: str) -> str:

@@ -36,11 +36,11 @@ def files(book: Book) -> list[str]:
 def _rows(book: Book) -> Iterator[tuple[Cell, ...]]:
     names = book.names
     for document in book.documents:
-        issued = document["issued_at"][:10]
-        buyer, reason = csv_file.name(book.customer(document).name), csv_file.name(document.get("reason"))
-        head = (document["number"], buyer, issued, (document["due_at"] or issued)[:10], reason)
+        issued = document.issued_on
+        buyer, reason = csv_file.name(book.customer(document).name), csv_file.name(document.reason)
+        head = (document.issued_number, buyer, issued, document.due_on or issued, reason)
         for share in shares(document):
             tax_code = tax_name(share.rate, names.quickbooks_tax_code, names.quickbooks_no_tax_code)
             amounts = ("1", share.net_text, share.net_text, tax_code, share.tax_text)
             said = (names.quickbooks_item, csv_file.name(share.said))
-            yield (*head, *said, *amounts, document["currency"], share.line["from"][:10])
+            yield (*head, *said, *amounts, document.currency, share.line.start[:10])

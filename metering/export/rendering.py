@@ -15,7 +15,9 @@ from metering.billing import cost
 from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core.errors import Fault, MeteringError, UsageError
+from metering.core.invoice import Invoice
 from metering.core.period import month_name, rfc3339
+from metering.core.rows import Json
 from metering.export import (
     beancount,
     documents,
@@ -29,7 +31,7 @@ from metering.export import (
     stripe,
     xero,
 )
-from metering.export.documents import Book, Json
+from metering.export.documents import Book
 from metering.invoicing.paper import Papers, papers
 from metering.invoicing.rated_month import RatedMonth
 
@@ -78,7 +80,7 @@ class Format:
 
     options: frozenset[str]
     write: Callable[[Month, Config, Wanted], Rendered]
-    faults: Callable[[Book, Json], Iterable[Fault]] | None = None
+    faults: Callable[[Book, Invoice], Iterable[Fault]] | None = None
 
 
 def render(month: Month, config: Config, wanted: Wanted) -> Rendered:
@@ -99,7 +101,7 @@ def sifted(found: Book, form: str) -> tuple[Book, list[Refused]]:
     sound, refused = [], []
     for document in found.documents:
         if faults := list(dict.fromkeys(faults_of(found, document))):
-            refused.append(Refused(number=document["number"], reason="; ".join(map(str, faults))))
+            refused.append(Refused(number=document.number or "", reason="; ".join(map(str, faults))))
         else:
             sound.append(document)
     return replace(found, documents=sound), refused
@@ -127,14 +129,14 @@ def _counted(month: Month, known: Papers, wanted: Wanted) -> list[Json]:
     return sorted(out.values(), key=lambda row: [row[name] for name in _ORDER])
 
 
-def _names(month: Month, found: Book) -> Callable[[Json], Mapping[str, str | None]]:
+def _names(month: Month, found: Book) -> Callable[[Invoice], Mapping[str, str | None]]:
     """The names of a document's projects, as they were known at its closing."""
 
     @cache
     def known(as_of_seq: int) -> Mapping[str, str | None]:
         return replace(month, as_of_seq=as_of_seq).names()
 
-    def names(document: Json) -> Mapping[str, str | None]:
+    def names(document: Invoice) -> Mapping[str, str | None]:
         closed = found.papers.closing(document)
         return known(month.as_of_seq if closed is None else closed.as_of_seq)
 
@@ -193,7 +195,7 @@ def _in_parts(parts: list[bytes], refused: Sequence[Refused], wanted: Wanted) ->
     return Rendered(content=_one_or_zip(named, wanted.suffix), refused=refused)
 
 
-def _refuse_many(found: Sequence[Json], refused: int, suffix: str) -> None:
+def _refuse_many(found: Sequence[Invoice], refused: int, suffix: str) -> None:
     """Several documents go into a ZIP only."""
     if suffix != ".zip" and len(found) + refused > 1:
         hint = "write -o FILE.zip for all of them, or --number NUMBER for one"
@@ -223,9 +225,9 @@ def _einvoice_files(
     files, failed = [], []
     for one in found.documents:
         try:
-            files.append((f"{one['number']}.{'pdf' if is_pdf else 'xml'}", write(one)))
+            files.append((f"{one.number}.{'pdf' if is_pdf else 'xml'}", write(one)))
         except MeteringError as error:
-            failed.append(Refused(number=one["number"], reason=str(error)))
+            failed.append(Refused(number=one.number or "", reason=str(error)))
     return files, failed
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from metering.core.errors import MeteringError
 from metering.core.period import rfc3339
-from metering.export.documents import Book, is_credit_note
+from metering.export.documents import Book
 from metering.export.stripe import form, items
 from metering.export.stripe_api import Answer, Stripe
 from metering.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ def send_items(ledger: Ledger, stripe: Stripe, book: Book, now: datetime) -> Sen
     """Sends the book's invoice items. A void invoice that never left is left out together with its credit note."""
     known = _known(ledger)
     left_out = _cancelled(book, {row["document"] for row in known.values()})
-    kept = [document for document in book.documents if document["number"] not in left_out]
+    kept = [document for document in book.documents if document.number not in left_out]
     parcels = [
         _Parcel(
             key=item["idempotency_key"],
@@ -107,13 +107,13 @@ def _is_sent(row: Json | None) -> bool:
     return row is not None and row["state"] == "sent"
 
 
-def _cancelled(book: Book, touched: set[str | None]) -> set[str]:
+def _cancelled(book: Book, touched: set[str | None]) -> set[str | None]:
     """Numbers of void invoices of which nothing was ever tried, and of the credit notes that cancel such."""
     return {
-        document["number"]
+        document.number
         for document in book.documents
-        if (document["status"] == "void" and document["number"] not in touched)
-        or (is_credit_note(document) and not touched & {document["number"], document["credits"]})
+        if (document.status == "void" and document.number not in touched)
+        or (document.is_credit_note and not touched & {document.number, document.credits})
     }
 
 

@@ -5,15 +5,12 @@ tax to that tax, so that every export adds up to the invoice; no part is a whole
 Knows the printed invoice and no format.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
+from metering.core.invoice import Invoice, Line, TaxEntry
 from metering.core.money import amount_text, apportioned, parse_amount
 from metering.invoicing.tax import by_tax, lines_before_tax, lines_of
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +20,7 @@ class Share:
     `line` says its tax; `rate` is that of its tax in percent, `0` where it has none.
     """
 
-    line: Mapping[str, Any]
+    line: Line
     project_id: str | None
     quantity: str
     currency: str
@@ -44,14 +41,14 @@ class Share:
     @property
     def said(self) -> str:
         """Its description: the invoice's words, its quantity, and the project's id."""
-        quantity = f": {self.quantity} {self.line['unit']}" if self.line["unit"] else ""
+        quantity = f": {self.quantity} {self.line.unit}" if self.line.unit else ""
         project = f" ({self.project_id})" if self.project_id else ""
-        return f"{self.line['description']}{quantity}{project}"
+        return f"{self.line.description}{quantity}{project}"
 
 
-def shares(document: Json, *, by_project: bool = False) -> list[Share]:
+def shares(document: Invoice, *, by_project: bool = False) -> list[Share]:
     """The document's lines in order; `by_project` splits those that stand for several projects."""
-    currency = document["currency"]
+    currency = document.currency
     printed = [_parts(line, by_project=by_project) for line in lines_of(document)]
     before_tax = [_parts(line, by_project=by_project) for line in lines_before_tax(document)]
     out: list[list[Share]] = [[] for _ in printed]
@@ -60,7 +57,7 @@ def shares(document: Json, *, by_project: bool = False) -> list[Share]:
         gross = [parse_amount(part.amount, currency) for _, part, _ in parts]
         nets = [parse_amount(net.amount, currency) for _, _, net in parts]
         taxes = _taxes(document, entry, gross, nets)
-        rate = entry["rate_percent"] if entry else "0"
+        rate = entry.rate_percent if entry else "0"
         for (place, part, _), net, tax in zip(parts, nets, taxes, strict=True):
             out[place].append(
                 Share(
@@ -74,36 +71,35 @@ def shares(document: Json, *, by_project: bool = False) -> list[Share]:
                 )
             )
     found = [share for shares_of_line in out for share in shares_of_line]
-    assert sum(share.net for share in found) == parse_amount(document["subtotal"], currency), document["number"]
+    assert sum(share.net for share in found) == parse_amount(document.subtotal, currency), document.number
     return found
 
 
-def _taxes(document: Json, entry: Mapping[str, str] | None, gross: list[int], nets: list[int]) -> list[int]:
+def _taxes(document: Invoice, entry: TaxEntry | None, gross: list[int], nets: list[int]) -> list[int]:
     """The tax of each part of one rate: what the part includes, or its own exact tax by largest remainder."""
     if entry is None:
         return [0] * len(nets)
-    if document.get("tax_inclusive"):
+    if document.tax_inclusive:
         return [with_tax - net for with_tax, net in zip(gross, nets, strict=True)]
-    rate = Fraction(entry["rate_percent"]) / 100
-    return apportioned(parse_amount(entry["amount"], document["currency"]), [net * rate for net in nets])
+    rate = Fraction(entry.rate_percent) / 100
+    return apportioned(parse_amount(entry.amount, document.currency), [net * rate for net in nets])
 
 
-def payable(document: Json) -> int:
+def payable(document: Invoice) -> int:
     """The document's total, in minor units."""
-    return parse_amount(document["total"], document["currency"])
+    return parse_amount(document.total, document.currency)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    line: Mapping[str, Any]
+    line: Line
     project_id: str | None
     quantity: str
     amount: str
 
 
-def _parts(line: Mapping[str, Any], *, by_project: bool) -> list[_Part]:
+def _parts(line: Line, *, by_project: bool) -> list[_Part]:
     """The line as it is, or as the projects that it stands for."""
-    projects = line.get("projects") if by_project else None
-    if projects:
-        return [_Part(line, part["project_id"], part["quantity"], part["amount"]) for part in projects]
-    return [_Part(line, line["project_id"], line["quantity"], line["amount"])]
+    if by_project and line.projects:
+        return [_Part(line, part.project_id, part.quantity, part.amount) for part in line.projects]
+    return [_Part(line, line.project_id, line.quantity, line.amount)]

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from metering.core.errors import ConfigError, Fault
+from metering.core.invoice import Invoice
 from metering.core.money import amount_text, minor_units, parse_amount
 from metering.core.period import parse_time
+from metering.core.rows import Json
 from metering.core.text import visible
-from metering.export.documents import Book, Json, tax_title
+from metering.export.documents import Book, tax_title
 from metering.export.events import event_id
 from metering.export.shares import shares
 
@@ -34,48 +36,48 @@ def items(book: Book) -> list[Json]:
     found = []
     for document in book.documents:
         for key, said, minor, period, more in _amounts(document):
-            amount = stripe_amount(minor, document["currency"])
+            amount = stripe_amount(minor, document.currency)
             assert amount is not None, "it was seen to be no fault"
-            own = item_key(document["number"], key)
+            own = item_key(document.issued_number, key)
             params = _params(book, document, said, amount, period, {"metering_key": own, "line": key, **more})
             found.append({"idempotency_key": own, "params": params})
     return found
 
 
-def faults(book: Book, document: Json) -> list[Fault]:
+def faults(book: Book, document: Invoice) -> list[Fault]:
     """Why Stripe would not take a document: it does not know the customer, or has no number for an amount."""
-    found = list(_unknown({document["customer"]["id"]}, book.stripe_customers))
+    found = list(_unknown({document.customer.id}, book.stripe_customers))
     for key, _, minor, _, _ in _amounts(document):
-        if stripe_amount(minor, document["currency"]) is None:
+        if stripe_amount(minor, document.currency) is None:
             found.append(_inexpressible(document, key, minor))
     return found
 
 
-def _amounts(document: Json) -> Iterator[tuple[str, str, int, tuple[str, str], dict[str, str]]]:
+def _amounts(document: Invoice) -> Iterator[tuple[str, str, int, tuple[str, str], dict[str, str]]]:
     """(key, words, minor units, period, metadata) of each line before tax, and of each tax that is due."""
     for share in shares(document):
         line = share.line
         names = ("project_id", "plan", "meter", "quantity", "unit")
-        more = {name: str(line[name]) for name in names if line[name] is not None}
-        yield line["key"], share.said, share.net, (line["from"], line["to"]), more
-    for number, tax in enumerate(document["taxes"], start=1):
-        said = f"{tax_title(tax)} of {tax['base']}"
-        period = (document["period"]["start"], document["period"]["end"])
-        minor = parse_amount(tax["amount"], document["currency"])
+        more = {name: value for name in names if (value := getattr(line, name)) is not None}
+        yield line.key, share.said, share.net, (line.start, line.end), more
+    for number, tax in enumerate(document.taxes, start=1):
+        said = f"{tax_title(tax)} of {tax.base}"
+        period = (document.period.start, document.period.end)
+        minor = parse_amount(tax.amount, document.currency)
         if minor:
             yield f"tax/{number}", said, minor, period, {}
 
 
 def _params(  # noqa: PLR0913, PLR0917 - what an item is made of
-    book: Book, document: Json, said: str, amount: int, period: tuple[str, str], more: Mapping[str, str]
+    book: Book, document: Invoice, said: str, amount: int, period: tuple[str, str], more: Mapping[str, str]
 ) -> Json:
     start, end = (int(parse_time(moment).timestamp()) for moment in period)
-    metadata = {"invoice": document["number"], **more}
+    metadata = {"invoice": document.issued_number, **more}
     return {
-        "customer": book.stripe_customers[document["customer"]["id"]],
-        "currency": document["currency"].lower(),
+        "customer": book.stripe_customers[document.customer.id],
+        "currency": document.currency.lower(),
         "amount": amount,
-        "description": _short(f"{document['number']}: {said}"),
+        "description": _short(f"{document.issued_number}: {said}"),
         "period": {"start": start, "end": end},
         "metadata": {name: _short(value) for name, value in metadata.items()},
     }
@@ -97,11 +99,11 @@ def stripe_amount(minor: int, currency: str) -> int | None:
     return None if rest or (digits == 3 and scaled % 10) else scaled
 
 
-def _inexpressible(document: Json, key: str, minor: int) -> Fault:
-    currency = document["currency"]
+def _inexpressible(document: Invoice, key: str, minor: int) -> Fault:
+    currency = document.currency
     amount = f"{amount_text(minor, currency)} {currency}"
     return Fault(
-        where=f"{document['number']}, {key}", what=f"Stripe has no number for {amount}", right="bill it elsewhere"
+        where=f"{document.issued_number}, {key}", what=f"Stripe has no number for {amount}", right="bill it elsewhere"
     )
 
 

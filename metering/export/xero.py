@@ -6,9 +6,10 @@ the tax beside it. A credit note is a document below zero, which Xero imports as
 
 from collections.abc import Iterator
 
+from metering.core.invoice import Invoice
 from metering.export import csv_file
 from metering.export.csv_file import Cell
-from metering.export.documents import Book, Json, tax_name
+from metering.export.documents import Book, tax_name
 from metering.export.shares import Share, shares
 
 COLUMNS = (
@@ -31,20 +32,20 @@ def _rows(book: Book) -> Iterator[tuple[Cell, ...]]:
             yield (*head, *_line(book, document, share))
 
 
-def _head(book: Book, document: Json) -> tuple[Cell, ...]:
+def _head(book: Book, document: Invoice) -> tuple[Cell, ...]:
     buyer = book.customer(document)
     address = (buyer.street or buyer.address, buyer.city, buyer.postcode, buyer.country)
-    issued = document["issued_at"][:10]
+    issued = document.issued_on
     return (
         *(csv_file.name(value) for value in (buyer.name, buyer.email, *address)),
-        document["number"],
-        document.get("credits") or document["period"]["start"][:7],
+        document.issued_number,
+        document.credits or document.period.start[:7],
         issued,
-        (document["due_at"] or issued)[:10],
+        document.due_on or issued,
     )
 
 
-def _line(book: Book, document: Json, share: Share) -> tuple[Cell, ...]:
+def _line(book: Book, document: Invoice, share: Share) -> tuple[Cell, ...]:
     names = book.names
     return (
         csv_file.name(share.said),
@@ -55,5 +56,5 @@ def _line(book: Book, document: Json, share: Share) -> tuple[Cell, ...]:
         share.tax_text,
         "Project" if share.project_id else None,
         csv_file.name(share.project_id),
-        document["currency"],
+        document.currency,
     )

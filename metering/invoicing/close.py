@@ -17,12 +17,12 @@ from metering.core.errors import IncompleteError, MeteringError
 from metering.core.period import Period, month_name, previous_month
 from metering.invoicing import alarms, blockers, corrections, holds, readiness, unbilled
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
-from metering.invoicing.closing import Closing, by_customer, closing_of, given, pending_customers
+from metering.invoicing.closing import Closing, closing_of, given, pending_customers, with_drafts
 from metering.invoicing.corrections import Corrections
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.freezing import freeze, said_of
 from metering.invoicing.holds import Issued, Unknown
-from metering.invoicing.issued import Json, issued_in, stands
+from metering.invoicing.issued import Json, issued_in, standing
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
@@ -161,7 +161,7 @@ def _rehearsed(decision: _Decision) -> Closing:
     """What a closing would do, beside the month before."""
     month = decision.month
     drafts, parked = decision.drafts_and_parked
-    would_be = sorted([*closing_of(month).invoices, *drafts], key=by_customer)
+    would_be = with_drafts(closing_of(month).invoices, drafts)
     before = issued_in(month.store, previous_month(month.period.start))
     return Closing(
         month=month.period,
@@ -173,7 +173,7 @@ def _rehearsed(decision: _Decision) -> Closing:
         not_billed=unbilled.not_billed(month),
         gone_unseen=len(month.gone_unseen),
         waivers=decision.waivers,
-        differences=holds.differences([row for row in would_be if stands(row)], [row for row in before if stands(row)]),
+        differences=holds.differences(standing(would_be), standing(before)),
         blocked_by=decision.reasons,
     )
 

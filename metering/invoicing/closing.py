@@ -4,18 +4,19 @@ Drafts where it is not closed, or not for everybody. Reads the store, writes not
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
 from metering.config.models import Config
+from metering.core.invoice import Printed
 from metering.core.period import Period, month_name, rfc3339
 from metering.invoicing import corrections
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
-from metering.invoicing.issued import Json, issued_in
+from metering.invoicing.issued import Document, Json, as_document, issued_in
 from metering.store.database import Store
 
 
@@ -30,7 +31,7 @@ class Closing:
     """
 
     month: Period
-    invoices: Sequence[Json]
+    invoices: Sequence[Document]
     issued: list[str]
     parked: dict[str, str]
     unassigned: list[Json]
@@ -53,34 +54,63 @@ def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waiver
     return waivers
 
 
-def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> Json:
-    """What `invoices MONTH` prints: the final ones of a closed month, drafts of one that is not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthInvoices:
+    """What `invoices MONTH` prints: documents by customer and number; `parked`: customer -> reason."""
+
+    period: Period
+    documents: Sequence[Document]
+    unassigned: list[Json]
+    unpriced: list[Json]
+    parked: Mapping[str, str]
+
+    def printed(self) -> Printed:
+        """The JSON object."""
+        return {
+            "period": {"start": rfc3339(self.period.start), "end": rfc3339(self.period.end)},
+            "invoices": [document.printed() for document in self.documents],
+            "unassigned": self.unassigned,
+            "unpriced": self.unpriced,
+            "parked": [{"customer": name, "reason": reason} for name, reason in sorted(self.parked.items())],
+        }
+
+
+def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> MonthInvoices:
+    """The final documents of a closed month, drafts of one that is not."""
     month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
     waiting = pending_customers(store, month)
     drafts: list[Json] = []
-    parked: dict[str, str] = {}
+    parked: Mapping[str, str] = {}
     if waiting is None or waiting:
         due = corrections.shown(month)
         drafts = draft_invoices(month, due.lines, due.currencies, due.billed)
         parked = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     if waiting is None:
-        shown = {"invoices": drafts, "unassigned": month.unassigned, "unpriced": month.unpriced}
-    else:
-        closing = closing_of(month)
-        parked = closing.parked
-        drafts = [draft for draft in drafts if draft["customer"]["id"] in waiting]
-        shown = {
-            "invoices": sorted([*closing.invoices, *drafts], key=by_customer),
-            "unassigned": closing.unassigned,
-            "unpriced": closing.unpriced,
-        }
-    listed = [{"customer": name, "reason": reason} for name, reason in sorted(parked.items())]
-    return {"period": {"start": rfc3339(period.start), "end": rfc3339(period.end)}, **shown, "parked": listed}
+        return MonthInvoices(
+            period=period,
+            documents=[as_document(draft) for draft in drafts],
+            unassigned=month.unassigned,
+            unpriced=month.unpriced,
+            parked=parked,
+        )
+    closing = closing_of(month)
+    return MonthInvoices(
+        period=period,
+        documents=with_drafts(closing.invoices, (one for one in drafts if one["customer"]["id"] in waiting)),
+        unassigned=closing.unassigned,
+        unpriced=closing.unpriced,
+        parked=closing.parked,
+    )
 
 
-def by_customer(document: Json) -> tuple[str, str]:
-    """What a month's documents are sorted by."""
-    return document["customer"]["id"], document["number"] or ""
+def with_drafts(issued: Iterable[Document], drafts: Iterable[Json]) -> list[Document]:
+    """Issued documents and drafts, by customer and number."""
+    return sorted([*issued, *map(as_document, drafts)], key=_by_customer)
+
+
+def _by_customer(document: Document) -> tuple[str, str]:
+    found = document.invoice
+    return found.customer.id, found.number or ""
 
 
 def closing_of(month: Month, issued: list[str] | None = None) -> Closing:

@@ -17,7 +17,7 @@ from metering.billing import terms
 from metering.billing.month import LATEST, Month
 from metering.billing.terms import Terms
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
-from metering.invoicing import adjustment, closed, tax
+from metering.invoicing import adjustment, closed
 from metering.invoicing import lines as invoice
 from metering.invoicing.closed import NOTHING, Basis, StoredClosing
 from metering.invoicing.drafts import line_rates
@@ -146,11 +146,20 @@ def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str
         return
     stays = cache(lambda earlier: _stays(month.store, earlier, closings, month.as_of_seq))
     for customer, document in _voided(month.store, name, month.as_of_seq).items():
-        adjusted = [line for line in tax.lines_of(document) if line["kind"] == "adjustment"]
+        adjusted = [line for line in _with_taxes(document) if line["kind"] == "adjustment"]
         of_older = [(line, str(line["from"])[:7]) for line in adjusted if str(line["from"])[:7] in older]
         kept = [line for line, earlier in of_older if stays(earlier)(customer)]
         if kept:
             yield customer, (document["currency"], bool(document.get("tax_inclusive"))), kept
+
+
+def _with_taxes(document: Json) -> list[Json]:
+    """A document's lines as they were written; where they do not say their tax, that of the whole document."""
+    lines: list[Json] = document["lines"]
+    if all("tax_rate_percent" in line for line in lines):
+        return lines
+    rate, name = next(((entry["rate_percent"], entry["name"]) for entry in document["taxes"]), (None, None))
+    return [{"tax_rate_percent": rate, "tax_name": name, **line} for line in lines]
 
 
 def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:

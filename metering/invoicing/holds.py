@@ -10,6 +10,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
+from metering.core.invoice import Invoice, Printed
 from metering.core.money import amount_text, minor_units, parse_amount, quantity_text
 
 Json = Mapping[str, Any]
@@ -80,14 +81,14 @@ def _judged(total: int, currency: str, earlier: list[int]) -> str | None:
     return f"its total would be {amount_text(total, currency)} {currency}, {told}"
 
 
-def differences(drafts: Iterable[Json], previous: Iterable[Json]) -> list[dict[str, Any]]:
+def differences(drafts: Iterable[Invoice], previous: Iterable[Invoice]) -> list[Printed]:
     """Each customer's total beside that of the month before, sorted by customer and currency.
 
-    Both are invoice objects. A side without an invoice is null and counts as nothing; several invoices of a customer
+    A side without an invoice is null and counts as nothing; several invoices of a customer
     in one currency are added up.
     """
     now, before = _totals(drafts), _totals(previous)
-    out: list[dict[str, Any]] = []
+    out: list[Printed] = []
     for customer, currency in sorted(now.keys() | before.keys()):
         new, old = now.get((customer, currency)), before.get((customer, currency))
         out.append(
@@ -102,9 +103,9 @@ def differences(drafts: Iterable[Json], previous: Iterable[Json]) -> list[dict[s
     return out
 
 
-def _totals(invoices: Iterable[Json]) -> dict[tuple[str, str], int]:
+def _totals(invoices: Iterable[Invoice]) -> dict[tuple[str, str], int]:
     out: dict[tuple[str, str], int] = {}
     for invoice in invoices:
-        key = invoice["customer"]["id"], invoice["currency"]
-        out[key] = out.get(key, 0) + parse_amount(invoice["total"], key[1])
+        key = invoice.customer.id, invoice.currency
+        out[key] = out.get(key, 0) + parse_amount(invoice.total, invoice.currency)
     return out

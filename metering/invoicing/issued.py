@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
+import msgspec
 import polars as pl
 
 from metering.core.errors import MeteringError
+from metering.core.invoice import Invoice, Printed, converted, decoded
 from metering.core.period import Period, month_name
 from metering.core.rows import Row
 from metering.invoicing import tax
@@ -15,35 +18,51 @@ from metering.store.database import Store
 Json = dict[str, Any]
 
 
-class Documents(Sequence[Json]):
-    """Issued invoices and credit notes, each decoded when it is looked at: a month may have hundreds of thousands."""
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it is written, and its status as it is now."""
+
+    text: str
+    status: str
+
+    @property
+    def invoice(self) -> Invoice:
+        """What the document says, for those who compute with it."""
+        found = decoded(self.text)
+        return found if found.status == self.status else msgspec.structs.replace(found, status=self.status)
+
+    def printed(self) -> Printed:
+        """The JSON object as it was written, with the status of now."""
+        return {**json.loads(self.text), "status": self.status}
+
+
+class Documents(Sequence[Document]):
+    """Issued invoices and credit notes, each made when it is looked at: a month may have hundreds of thousands."""
 
     def __init__(self, found: pl.DataFrame) -> None:
         """`found` has `document`, as it was frozen, and `status`, as it is now."""
-        self._found = found
+        self._found = found.select("document", "status")
 
     def __len__(self) -> int:
         return self._found.height
 
-    def __iter__(self) -> Iterator[Json]:
-        return map(_shown, self._found.iter_rows(named=True))
+    def __iter__(self) -> Iterator[Document]:
+        return (Document(*row) for row in self._found.iter_rows())
 
     @overload
-    def __getitem__(self, place: int) -> Json: ...
+    def __getitem__(self, place: int) -> Document: ...
     @overload
     def __getitem__(self, place: slice) -> "Documents": ...
-    def __getitem__(self, place: int | slice) -> "Json | Documents":
-        if isinstance(place, slice):
-            return Documents(self._found[place])
-        return _shown(self._found.row(place, named=True))
+    def __getitem__(self, place: int | slice) -> "Document | Documents":
+        return Documents(self._found[place]) if isinstance(place, slice) else Document(*self._found.row(place))
 
 
-def invoice(store: Store, number: str) -> Json:
+def invoice(store: Store, number: str) -> Document:
     """One issued invoice, or credit note, by its number."""
     found = store.query("invoicing/invoice_by_number", number=number)
     if found.is_empty():
         raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
-    return _shown(found.row(0, named=True))
+    return Documents(found)[0]
 
 
 def issued_in(store: Store, period: Period) -> Documents:
@@ -51,14 +70,14 @@ def issued_in(store: Store, period: Period) -> Documents:
     return Documents(store.query("invoicing/month_invoices", month=month_name(period)))
 
 
-def _shown(row: Json) -> Json:
-    document: Json = json.loads(row["document"])
-    return {**document, "status": row["status"]}
+def read(documents: Iterable[Document]) -> Iterator[Invoice]:
+    """What the documents say, one after the other."""
+    return (document.invoice for document in documents)
 
 
-def stands(document: Json) -> bool:
-    """Whether it is an invoice that is not void."""
-    return document["status"] != "void" and document.get("kind") != "credit_note"
+def standing(documents: Iterable[Document]) -> Iterator[Invoice]:
+    """The invoices that are not void."""
+    return (invoice for invoice in read(documents) if invoice.stands)
 
 
 def counts_as_revenue(invoice: Row) -> bool:
@@ -74,8 +93,16 @@ def counted(invoices: Iterable[Row]) -> list[Row]:
 def lines_of(invoices: Iterable[Row]) -> Iterator[dict[str, Any]]:
     """Every line of the counted invoices before tax, with its invoice's customer and currency."""
     for invoice in counted(invoices):
-        for line in tax.lines_before_tax(invoice):
+        lines = invoice["lines"]
+        if invoice.get("tax_inclusive"):
+            lines = msgspec.to_builtins(tax.lines_before_tax(converted(invoice)))
+        for line in lines:
             yield {**line, "customer": invoice["customer"]["id"], "currency": invoice["currency"]}
+
+
+def as_document(draft: Json) -> Document:
+    """A draft as a document."""
+    return Document(written(draft).decode(), draft["status"])
 
 
 def written(document: Json) -> bytes:

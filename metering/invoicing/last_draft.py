@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metering.core.files import write_whole
+from metering.core.invoice import Invoice, Printed
 from metering.core.money import amount_text, parse_amount
 from metering.core.period import Period, month_name, rfc3339
 
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 FOLDER = "drafts"
 
 
-def compared(directory: Path, period: Period, invoices: Iterable[Json]) -> Json | None:
+def compared(directory: Path, period: Period, invoices: Iterable[Invoice]) -> Printed | None:
     """The month's standing invoices beside those of its last rehearsal: {as_of, customers}; None without one.
 
     A row per customer and currency: `draft` and `total` (null where there was or is no invoice), `difference`, and the
@@ -31,7 +32,7 @@ def compared(directory: Path, period: Period, invoices: Iterable[Json]) -> Json 
         return None
 
 
-def keep(directory: Path, period: Period, invoices: Iterable[Json], now: datetime) -> None:
+def keep(directory: Path, period: Period, invoices: Iterable[Invoice], now: datetime) -> None:
     """Remembers them as the month's last rehearsal; OSError where the directory cannot be written."""
     path = _path(directory, period)
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -43,11 +44,15 @@ def _path(directory: Path, period: Period) -> Path:
     return directory / FOLDER / f"{month_name(period)}.json"
 
 
-def _kept(invoice: Json) -> Json:
+def _kept(invoice: Invoice) -> Json:
     """What is remembered of an invoice."""
-    lines = [{name: line[name] for name in ("key", "quantity", "amount")} for line in invoice["lines"]]
-    head = {name: invoice[name] for name in ("currency", "total")}
-    return {"customer": invoice["customer"]["id"], **head, "lines": lines}
+    lines = [{"key": line.key, "quantity": line.quantity, "amount": line.amount} for line in invoice.lines]
+    return {
+        "customer": invoice.customer.id,
+        "currency": invoice.currency,
+        "total": invoice.total,
+        "lines": lines,
+    }
 
 
 def _rows(before: Iterable[Json], now: Iterable[Json]) -> list[Json]:

@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from metering.billing import terms as terms_of_month
 from metering.billing.terms import Terms
 from metering.config.models import Config, SellerConfig
 from metering.core.ids import canonical
+from metering.core.invoice import Invoice, Printed
 from metering.core.parties import Customer
 from metering.core.period import DAY, Period, month_name, parse_time
 from metering.invoicing import tax
 from metering.store.database import Store
 
-Json = dict[str, Any]
 _IN_PARTS = ("street", "postcode", "city")
 _AS_TODAY = ("tax_category", "tax_note")
 
@@ -33,10 +32,10 @@ class Paper:
     locale: str = "en"
     customers: Mapping[str, Customer] = field(default_factory=dict)
 
-    def customer(self, document: Mapping[str, Any]) -> Customer:
+    def customer(self, document: Invoice) -> Customer:
         """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
-        buyer, last_day = document["customer"], parse_time(document["period"]["end"]) - DAY
-        found = self.customers.get(canonical(buyer["id"])) or Customer(id=buyer["id"], name=buyer["name"])
+        buyer, last_day = document.customer, parse_time(document.period.end) - DAY
+        found = self.customers.get(canonical(buyer.id)) or Customer(id=buyer.id, name=buyer.name)
         paying = found.at(last_day)
         if paying.tax_id is None and (owed := tax.owed_id(found.taxes, document)):
             return paying.model_copy(update={"tax_id": owed})
@@ -89,12 +88,12 @@ class Papers:
     closing_of: Mapping[str, int] = field(default_factory=dict)
     home_of: Mapping[str, int] = field(default_factory=dict)
 
-    def closing(self, document: Mapping[str, Any]) -> Closed | None:
+    def closing(self, document: Invoice) -> Closed | None:
         """The closing that issued a document; of a credit note, that of the invoice which it cancels. None: a draft."""
-        number = document.get("credits") or document["number"]
+        number = document.credits or document.number
         return None if number is None or number not in self.closing_of else self.closings[self.closing_of[number]]
 
-    def of(self, document: Mapping[str, Any]) -> Paper:
+    def of(self, document: Invoice) -> Paper:
         """What the document says beside its figures."""
         found = self.closing(document)
         return self.today if found is None else found.paper
@@ -116,7 +115,7 @@ def today(config: Config) -> Paper:
     )
 
 
-def frozen(config: Config) -> Json:
+def frozen(config: Config) -> Printed:
     """What a closing stores of it. The customers are in its terms, once."""
     return {"seller": config.seller.model_dump(exclude_defaults=True), "locale": config.invoices.locale}
 

@@ -5,19 +5,18 @@ from datetime import datetime
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.config.models import Config
+from metering.core.invoice import Invoice
 from metering.core.period import Period, parse_time
-from metering.core.rows import Json
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import invoice
 from metering.invoicing.printing import background
-from metering.invoicing.sheet import Background
+from metering.invoicing.sheet_usage import Background
 from metering.store.database import Store
 
 
-def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Json, Background]:
+def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Invoice, Background]:
     """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
-    found = invoice(store, number)
-    start, end = (parse_time(found["period"][name]) for name in ("start", "end"))
-    period = Period(start=start, end=end)
+    found = invoice(store, number).invoice
+    period = Period(start=parse_time(found.period.start), end=parse_time(found.period.end))
     month = Month(store=store, terms=terms.of(config), period=period, now=now)
-    return found, background(month, config, month_invoices(store, config, period, now)["invoices"])
+    return found, background(month, config, month_invoices(store, config, period, now).documents)

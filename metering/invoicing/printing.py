@@ -15,13 +15,14 @@ from metering.core.money import quantity_text
 from metering.core.period import DAY
 from metering.core.rows import Row, Table, every_day
 from metering.invoicing import tax
+from metering.invoicing.issued import Document, read
 from metering.invoicing.paper import Paper, Papers, papers
-from metering.invoicing.sheet import Background, own_usage
+from metering.invoicing.sheet_usage import Background, own_usage
 
 _OWNED = ("project_id", "metric", "customer", "meter")
 
 
-def background(month: Month, config: Config, invoices: Sequence[Row], known: Papers | None = None) -> Background:
+def background(month: Month, config: Config, documents: Sequence[Document], known: Papers | None = None) -> Background:
     """What the month's documents are printed with; `known` are the month's papers, where they were read already.
 
     An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
@@ -30,15 +31,15 @@ def background(month: Month, config: Config, invoices: Sequence[Row], known: Pap
     found = known or papers(month.store, config, month.period)
     printed: dict[int, Background] = {}
     by_number: dict[str, Background] = {}
-    for document in invoices:
+    for document in read(documents):
         closed = found.closing(document)
-        if closed is None:
+        if closed is None or document.number is None:
             continue
         if closed.seq not in printed:
             then = replace(month, terms=closed.terms, now=closed.as_of, as_of_seq=closed.as_of_seq)
             printed[closed.seq] = _background(then, config, closed.paper)
-        by_number[document["number"]] = printed[closed.seq]
-    if by_number and len(by_number) == len(invoices):
+        by_number[document.number] = printed[closed.seq]
+    if by_number and len(by_number) == len(documents):
         return replace(next(iter(by_number.values())), by_number=by_number)
     return replace(_background(month, config, found.today), by_number=by_number)
 

@@ -1,19 +1,49 @@
-"""Whether a month may close, and what stops it: gathers the facts that blockers.py judges. Reads the store only."""
+"""When a month closes, whether it may, and what stops it: gathers the facts that blockers.py judges.
+
+Reads the store only; must not close anything.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 import polars as pl
 
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config.models import Config, ScheduleConfig
 from metering.core.frames import Moment
+from metering.core.period import Period, month_of, parse_time
 from metering.invoicing import blockers
 from metering.invoicing.blockers import NO_WAIVERS, Facts, Reason, Waivers
-from metering.invoicing.closing_times import settled_at
 from metering.rating import segments
 from metering.store.database import Store
+
+
+def first_month(store: Store, schedule: ScheduleConfig) -> Period | None:
+    """The first month that may close by itself: the configured one, else the first after the first complete poll.
+
+    None before that poll. A month that began with the poll or before it is closed by hand only.
+    """
+    if schedule.first_month is not None:
+        return month_of(parse_time(f"{schedule.first_month}-01T00:00:00Z"))
+    polled_at: datetime | None = store.query("invoicing/first_complete_poll")["started_at"].item()
+    return None if polled_at is None else month_of(month_of(polled_at).end)
+
+
+def may_close_by_itself(first: Period | None, month: Period) -> bool:
+    """Whether the month is the first one, or a later one."""
+    return first is not None and first.start <= month.start
+
+
+def settled_at(schedule: ScheduleConfig, month: Period) -> datetime:
+    """When the month's usage is taken for complete."""
+    return month.end + timedelta(hours=schedule.settle_hours)
+
+
+def closes_from(schedule: ScheduleConfig, month: Period) -> datetime:
+    """When the month is settled and close_day has come; where it is closed by hand, when it is settled."""
+    return max(settled_at(schedule, month), month.end + timedelta(days=max(schedule.close_day, 1) - 1))
 
 
 def reasons(

@@ -12,7 +12,7 @@ from metering.config.models import Config
 from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name
 from metering.invoicing.blockers import NO_WAIVERS, Waivers
-from metering.invoicing.closing import Closing, by_customer, closing_of
+from metering.invoicing.closing import Closing, closing_of, with_drafts
 from metering.invoicing.freezing import freeze, said_of
 from metering.invoicing.supplement import Supplement, supplements
 from metering.ledger.ledger import Ledger
@@ -38,7 +38,7 @@ def rehearse_supplement(store: Store, config: Config, period: Period, now: datet
     found = _supplements(store, config, period, now, LATEST)
     stored = closing_of(_today(store, config, period, now))
     drafts = [draft for one in found for draft in one.drafts]
-    return replace(stored, invoices=sorted([*stored.invoices, *drafts], key=by_customer))
+    return replace(stored, invoices=with_drafts(stored.invoices, drafts))
 
 
 def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:

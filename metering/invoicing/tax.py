@@ -4,11 +4,26 @@ Pure: printed lines and the customer's dated taxes in, printed figures out. Must
 whether a tax is due at all: that is the customer's row to say.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from metering.core.dated_tax import COLUMNS, Json, Key, Line, columns_of, key, last_instant
+import msgspec
+from msgspec.structs import replace
+
+from metering.core.dated_tax import (
+    COLUMNS,
+    Json,
+    Key,
+    Line,
+    columns_of,
+    key,
+    key_of_line,
+    last_instant,
+    last_instant_of,
+)
+from metering.core.invoice import Invoice, TaxEntry
+from metering.core.invoice import Line as PrintedLine
 from metering.core.money import Rounding, amount_text, apportioned, minor_units, parse_amount, round_amount
 from metering.core.parties import Customer, DatedTax
 
@@ -128,36 +143,38 @@ def _head(found: Key, rate_percent: str) -> Json:
 # -- documents
 
 
-def owed_id(taxes: Sequence[DatedTax], document: Line) -> str | None:
+def owed_id(taxes: Iterable[DatedTax], document: Invoice) -> str | None:
     """The buyer's tax id of the time of a line that the buyer owes the tax of: such lines need one.
 
     The month itself may have none: a correction of an earlier month stands on it.
     """
-    owed = (last_instant(line) for line in lines_of(document) if line.get("tax_category") in OWED_BY_BUYER)
+    owed = (last_instant_of(line.start, line.end) for line in lines_of(document) if line.tax_category in OWED_BY_BUYER)
     found = (tax.tax_id for moment in owed for tax in taxes if tax.contains(moment))
     return next((tax_id for tax_id in found if tax_id), None)
 
 
-def lines_of(document: Line) -> list[Json]:
-    """A document's lines, each with its tax; in documents of before lines said so, that of the whole document."""
-    lines, taxes = document["lines"], document["taxes"]
-    assert isinstance(lines, list) and isinstance(taxes, list)
-    if all("tax_rate_percent" in line for line in lines):
-        return lines
-    rate, name = next(((entry["rate_percent"], entry["name"]) for entry in taxes), (None, None))
-    return [{"tax_rate_percent": rate, "tax_name": name, **line} for line in lines]
+def lines_of(document: Invoice) -> list[PrintedLine]:
+    """A document's lines, each with its tax; where lines do not say it, that of the whole document."""
+    if document.says_taxes:
+        return document.lines
+    rate, name = next(((entry.rate_percent, entry.name) for entry in document.taxes), (None, None))
+    return [
+        line if line.has_said_tax else replace(line, tax_rate_percent=rate, tax_name=name) for line in document.lines
+    ]
 
 
-def by_tax(document: Line) -> list[tuple[Mapping[str, str] | None, list[int]]]:
+def by_tax(document: Invoice) -> list[tuple[TaxEntry | None, list[int]]]:
     """The places of the lines that are taxed together, with their entry of `taxes` (None where they have none)."""
-    taxes = document["taxes"]
-    assert isinstance(taxes, list)
-    entries: dict[Key | None, Mapping[str, str]] = {
-        (Fraction(entry["rate_percent"]), entry["name"], entry.get("category")): entry for entry in taxes
+    return _by_tax(lines_of(document), document.taxes)
+
+
+def _by_tax(lines: Iterable[PrintedLine], taxes: Iterable[TaxEntry]) -> list[tuple[TaxEntry | None, list[int]]]:
+    entries: dict[Key | None, TaxEntry] = {
+        (Fraction(entry.rate_percent), entry.name, entry.category): entry for entry in taxes
     }
     groups: dict[Key, list[int]] = {}
-    for place, line in enumerate(lines_of(document)):
-        groups.setdefault(key(line), []).append(place)
+    for place, line in enumerate(lines):
+        groups.setdefault(key_of_line(line), []).append(place)
     return [(entries.get(_entry_key(found)), places) for found, places in groups.items()]
 
 
@@ -168,38 +185,41 @@ def _entry_key(found: Key) -> Key | None:
 
 def nets(lines: Sequence[Line], currency: str, mode: Rounding, *, is_inclusive: bool) -> list[int]:
     """Minor units of each line before tax; they sum to the subtotal."""
-    document = {"currency": currency, "lines": list(lines), **totals(lines, currency, mode, is_inclusive=is_inclusive)}
-    return [parse_amount(str(line["amount"]), currency) for line in lines_before_tax(document)]
+    printed = msgspec.convert(lines, list[PrintedLine])
+    if is_inclusive:
+        found = totals(lines, currency, mode, is_inclusive=True)
+        printed = _before_taxes(printed, msgspec.convert(found["taxes"], list[TaxEntry]), currency)
+    return [parse_amount(line.amount, currency) for line in printed]
 
 
-def lines_before_tax(document: Line) -> list[Json]:
+def lines_before_tax(document: Invoice) -> list[PrintedLine]:
     """The lines of an invoice or credit note with their amounts before tax; those of each rate sum to its base."""
-    lines, currency = document["lines"], str(document["currency"])
-    assert isinstance(lines, list)
-    if not document.get("tax_inclusive"):
-        return lines
-    out: list[Json] = list(lines)
-    for entry, places in by_tax(document):
+    if not document.tax_inclusive:
+        return document.lines
+    return _before_taxes(lines_of(document), document.taxes, document.currency)
+
+
+def _before_taxes(lines: Sequence[PrintedLine], taxes: Iterable[TaxEntry], currency: str) -> list[PrintedLine]:
+    """The lines, which include their taxes, without them."""
+    out = list(lines)
+    for entry, places in _by_tax(lines, taxes):
         if entry is None:
             continue
-        rate = Fraction(entry["rate_percent"])
-        amounts = [parse_amount(lines[place]["amount"], currency) for place in places]
-        found = _shared(parse_amount(entry["base"], currency), amounts, rate)
+        rate = Fraction(entry.rate_percent)
+        amounts = [parse_amount(lines[place].amount, currency) for place in places]
+        found = _shared(parse_amount(entry.base, currency), amounts, rate)
         for place, net in zip(places, found, strict=True):
             out[place] = _before_tax(lines[place], net, rate, currency)
     return out
 
 
-def _before_tax(line: Json, net: int, rate: Fraction, currency: str) -> Json:
+def _before_tax(line: PrintedLine, net: int, rate: Fraction, currency: str) -> PrintedLine:
     """The line at its amount before tax, and so the parts that projects have in it."""
-    out = {**line, "amount": amount_text(net, currency)}
-    parts = line.get("projects")
-    if isinstance(parts, list):
-        found = _shared(net, [parse_amount(part["amount"], currency) for part in parts], rate)
-        out["projects"] = [
-            {**part, "amount": amount_text(own, currency)} for part, own in zip(parts, found, strict=True)
-        ]
-    return out
+    parts = line.projects
+    if parts is not None:
+        found = _shared(net, [parse_amount(part.amount, currency) for part in parts], rate)
+        parts = [replace(part, amount=amount_text(own, currency)) for part, own in zip(parts, found, strict=True)]
+    return replace(line, amount=amount_text(net, currency), projects=parts)
 
 
 def _shared(total: int, amounts: Sequence[int], rate: Fraction) -> list[int]:

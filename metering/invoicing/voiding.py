@@ -4,14 +4,16 @@ import json
 from datetime import datetime
 
 from metering.core.errors import MeteringError
+from metering.core.invoice import CREDIT_NOTE
 from metering.core.period import rfc3339
-from metering.invoicing.corrections import Json
+from metering.core.rows import Json
+from metering.invoicing.issued import Document, as_document
 from metering.ledger.ledger import Ledger
 
-CREDIT_NOTE = "CN-{year}-{number:06d}"
+NUMBER = "CN-{year}-{number:06d}"
 
 
-def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
+def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Document:
     """Voids a final invoice; returns its credit note. The month is then open for this customer: close it again.
 
     Raises MeteringError for a number that is unknown, void already, or a credit note's.
@@ -21,31 +23,32 @@ def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Json:
     if found.is_empty():
         raise MeteringError(f"no invoice has the number {number!r}", hint="`metering invoices MONTH` lists them")
     row = found.row(0, named=True)
-    original: Json = json.loads(row["document"])
-    if original.get("kind") == "credit_note":
-        hint = f"it cancels {original['credits']}; close the month again to issue that customer anew"
+    original = Document(row["document"], row["status"])
+    if original.invoice.is_credit_note:
+        hint = f"it cancels {original.invoice.credits}; close the month again to issue that customer anew"
         raise MeteringError(f"{number} is a credit note, which cannot be voided", hint=hint)
     if row["status"] == "void":
         month = row["month"]
         raise MeteringError(f"{number} is void already", hint=f"`metering close {month}` issues that customer anew")
     series = f"credit_note {now:%Y}"
     position = int(store.query("invoicing/last_position", series=series).item()) + 1
-    note_number = CREDIT_NOTE.format(year=now.year, number=position)
+    note_number = NUMBER.format(year=now.year, number=position)
     note = credit_note(original, number=note_number, reason=reason, issued_at=rfc3339(now))
     ledger.record(
         "void",
         {"number": number, "reason": reason, "month": row["month"], "series": series, "position": position},
-        body=json.dumps(note, ensure_ascii=False, separators=(",", ":")).encode(),
+        body=note.text.encode(),
     )
     return note
 
 
-def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> Json:
-    """The document that cancels an invoice: its lines and totals with the other sign."""
-    return {
+def credit_note(invoice: Document, *, number: str, reason: str, issued_at: str) -> Document:
+    """The document that cancels an invoice: its lines and totals with the other sign, all else as it was written."""
+    original = json.loads(invoice.text)
+    note = {
         "number": number,
         "status": "final",
-        "kind": "credit_note",
+        "kind": CREDIT_NOTE,
         "credits": original["number"],
         "reason": reason,
         **{name: original[name] for name in ("customer", "currency", "period")},
@@ -63,6 +66,7 @@ def credit_note(original: Json, *, number: str, reason: str, issued_at: str) -> 
         "total": _negated(original["total"]),
         **{name: original[name] for name in ("coverage", "as_of", "rate_card_sha256")},
     }
+    return as_document(note)
 
 
 def _taken_back(line: Json) -> Json:

@@ -14,8 +14,8 @@ from metering.config.models import Config
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
 from metering.invoicing import blockers, readiness
 from metering.invoicing.blockers import Reason
-from metering.invoicing.closing_times import closes_from, first_month, may_close_by_itself
-from metering.invoicing.closing_times import settled_at as closing_times_settled_at
+from metering.invoicing.readiness import closes_from, first_month, may_close_by_itself
+from metering.invoicing.readiness import settled_at as closing_times_settled_at
 from metering.store.database import Store
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from metering.config.models import ScheduleConfig
 from metering.core.period import Period, month_name, previous_month, slot_start
-from metering.invoicing.closing_times import closes_from, first_month, may_close_by_itself, settled_at
+from metering.invoicing.readiness import closes_from, first_month, may_close_by_itself, settled_at
 from metering.store.database import Store
 
 __all__ = ["Due", "due", "slot_start", "slots"]

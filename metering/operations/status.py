@@ -11,7 +11,7 @@ from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core.money import percent_truncated
 from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_start
-from metering.invoicing.closing_times import closes_from
+from metering.invoicing.readiness import closes_from
 from metering.ledger.alarms import listed
 from metering.operations import month_states
 from metering.store.database import Store

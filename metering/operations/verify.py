@@ -17,10 +17,11 @@ from metering.billing import terms
 from metering.billing.month import Month
 from metering.core.errors import JournalDamagedError
 from metering.core.files import data_directory
+from metering.core.invoice import Invoice
 from metering.core.period import month_of, parse_time
 from metering.invoicing import corrections, supplement
 from metering.invoicing.drafts import draft_invoices
-from metering.invoicing.issued import frozen_invoice
+from metering.invoicing.issued import Document, frozen_invoice
 from metering.invoicing.voiding import credit_note
 from metering.ledger import landing, ledger
 from metering.store import checkpoint, database, journal, lock
@@ -166,9 +167,9 @@ def _verify_invoices(live: Store, found: Findings) -> None:
                 found.faults.append(f"invoice {row['number']}: rated again it differs")
     for row in live.query("operations/credit_notes").iter_rows(named=True):
         found.invoices += 1
-        note, original = json.loads(row["document"]), json.loads(row["original"])
+        note, original = Document(row["document"], "final"), Document(row["original"], "void")
         if not (_cancels(note, original) if row["rules"] == terms.RULES else _takes_back(note, original)):
-            found.faults.append(f"credit note {row['number']}: it does not cancel {note['credits']}")
+            found.faults.append(f"credit note {row['number']}: it does not cancel {note.invoice.credits}")
 
 
 def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
@@ -205,20 +206,21 @@ def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
     )
 
 
-def _cancels(note: dict[str, Any], original: dict[str, Any]) -> bool:
+def _cancels(note: Document, original: Document) -> bool:
     """Whether it is the credit note that the original gets by today's rules, to the byte."""
-    given = {name: note[name] for name in ("number", "reason", "issued_at")}
-    return json.dumps(credit_note(original, **given)) == json.dumps(note)
+    said = note.invoice
+    again = credit_note(original, number=said.issued_number, reason=said.reason or "", issued_at=said.issued_at or "")
+    return again.text == note.text
 
 
-def _takes_back(note: dict[str, Any], original: dict[str, Any]) -> bool:
+def _takes_back(note: Document, original: Document) -> bool:
     """Whether it holds every amount of the original with the opposite sign; its form may follow other rules."""
 
-    def amounts(of: dict[str, Any], sign: int) -> list[Decimal]:
-        sums = [of["subtotal"], of["total"], *(tax["amount"] for tax in of["taxes"])]
-        return [sign * Decimal(amount) for amount in (*sums, *(line["amount"] for line in of["lines"]))]
+    def amounts(of: Invoice, sign: int) -> list[Decimal]:
+        sums = [of.subtotal, of.total, *(tax.amount for tax in of.taxes), *(line.amount for line in of.lines)]
+        return [sign * Decimal(amount) for amount in sums]
 
-    return amounts(note, -1) == amounts(original, 1)
+    return amounts(note.invoice, -1) == amounts(original.invoice, 1)
 
 
 def rebuild(directory: Path) -> int:

@@ -30,12 +30,13 @@ from metering.store.database import Store
 
 def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
-    found = facts(store, config, period, now)
+    invoices = month_invoices(store, config, period, now)
+    found = facts(store, config, period, now, invoices.printed())
     month = Month(store=store, terms=terms.of(config), period=period, now=now)
     if period.contains(now):
         found = replace(found, outlook=outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
-    around = background(month, config, found.invoices)
+    around = background(month, config, invoices.documents)
     return report.write(build.build(found), found.invoices, around, directory, formats)
 
 
@@ -66,22 +67,23 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
     month = RatedMonth(store=store, config=config, period=period, now=now).whole
     earlier = previous_month(period.start)
     before = RatedMonth(store=store, config=config, period=earlier, now=now).whole
-    shown = shown or month_invoices(store, config, period, now)
+    listed: Json = month_invoices(store, config, period, now).printed() if shown is None else shown
+    listed_before: Json = month_invoices(store, config, earlier, now).printed()
     used = usage_json(month)
     is_running = month_of(now) == period
     return Facts(
         month=period,
         as_of=now,
         seller=papers(store, config, period).seller.model_dump(),
-        invoices=shown["invoices"],
-        previous_invoices=month_invoices(store, config, earlier, now)["invoices"],
+        invoices=listed["invoices"],
+        previous_invoices=listed_before["invoices"],
         usage=used["usage"],
         previous_usage=usage_json(before)["usage"],
         coverage=used["coverage"],
         quotas=_quotas(store, config, now) if is_running or period == previous_month(now) else [],
         alerts=_alerts(store, period),
-        unassigned=unbilled.valued(month, shown["unassigned"]),
-        unpriced=unbilled.valued(month, shown["unpriced"]),
+        unassigned=unbilled.valued(month, listed["unassigned"]),
+        unpriced=unbilled.valued(month, listed["unpriced"]),
         costs=_costs(month),
         days=_days(month),
         rounding=month.terms.card.rounding,

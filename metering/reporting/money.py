@@ -269,7 +269,7 @@ def movers(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _sorted_groups(rows: Table) -> list[list[Row]]:
+def _sorted_groups(rows: Table) -> list[Table]:
     return [group for _, group in sorted(grouped(rows, currency_of).items())]
 
 

@@ -30,7 +30,7 @@ def rows(store: Store, report: Row, quotas: Iterable[Row]) -> Table:
         shown = {name: _shown(value) for name, value in known.items() if name != "name"}
         found = money.get(project) or ([{}] if known["is_listed"] or project in used else [])
         for row in found:
-            owned = next(iter(used.get(project, ())), {})
+            owned: Row = next(iter(used.get(project, ())), {})
             quota = fullest.get(project, {})
             table.append(
                 {

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from metering.core.errors import MeteringError, UsageError
 from metering.core.files import sync_directory, write_whole
+from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.rows import Row
 from metering.invoicing.documents import invoice_pdf, page_writer
 from metering.invoicing.issued import counts_as_revenue
-from metering.invoicing.sheet import Background
+from metering.invoicing.sheet_usage import Background
 from metering.rendering import charts
 from metering.rendering.tables import csv_text, parquet_bytes
 from metering.rendering.templates import template
@@ -76,12 +77,12 @@ def _files(
     if "pdf" in asked:
         typesetter = Typesetter(background.fonts)
         for name, invoice in zip(names, invoices, strict=True):
-            yield f"{name}.pdf", invoice_pdf(invoice, background, typesetter)
+            yield f"{name}.pdf", invoice_pdf(converted(invoice), background, typesetter)
         yield "report.pdf", typesetter.pdf("report.typ", paper(report), parse_time(report["report"]["as_of"]))
     if "html" in asked:
         page = page_writer(background)
         for name, invoice in zip(names, invoices, strict=True):
-            yield f"{name}.html", page(invoice).encode("utf-8")
+            yield f"{name}.html", page(converted(invoice)).encode("utf-8")
         yield "report.html", _report_page(report, invoices, asked).encode("utf-8")
 
 

@@ -17,7 +17,7 @@ from metering.core.stop import Stop
 from metering.invoicing import alarms, close, supplementing
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing
-from metering.invoicing.issued import issued_in
+from metering.invoicing.issued import issued_in, read
 from metering.ledger.ledger import Ledger
 from metering.neon.client import Neon
 from metering.neon.saved_budgets import Budgets
@@ -189,7 +189,7 @@ def close_typed(  # noqa: PLR0913 - the options of the command
 ) -> Closing:
     """What `close MONTH` does: closes the month and queues the news of its invoices."""
     closing = close.close(ledger, config, month, now, waivers=waivers, release=release)
-    announce_invoices(ledger, config, closing.invoices, now)
+    announce_invoices(ledger, config, read(closing.invoices), now)
     return closing
 
 
@@ -198,7 +198,7 @@ def supplement_typed(
 ) -> Closing:
     """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
     closing = supplementing.supplement(ledger, config, month, now, waivers=waivers)
-    announce_invoices(ledger, config, closing.invoices, now)
+    announce_invoices(ledger, config, read(closing.invoices), now)
     return closing
 
 
@@ -214,7 +214,7 @@ def _finish_month(
         told = _close(ledger, config, due.close, now, done) or told
     if told:
         write_report(told)
-        announce_invoices(ledger, config, issued_in(ledger.store, told), now)
+        announce_invoices(ledger, config, read(issued_in(ledger.store, told)), now)
         announce_report(ledger, config, told, now, is_draft=False)
     elif due.report and not recording.is_recorded(ledger.store, report_event(due.report)):
         write_report(due.report)
@@ -231,7 +231,7 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
         return None
     done.closed = month_name(month)
     done.faults += [f"{name} is parked: {reason}" for name, reason in sorted(closing.parked.items())]
-    payers = (canonical(invoice["customer"]["id"]) for invoice in closing.invoices)
+    payers = (canonical(invoice.customer.id) for invoice in read(closing.invoices))
     said = check_references.told_without_row(check_references.without_row(config, payers))
     done.notes += [f"{done.closed}: {said}"] if said else []
     return month

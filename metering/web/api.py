@@ -98,7 +98,7 @@ def invoice(edition: Edition, request: Request) -> Document:
     """What `invoice` prints."""
     number = _given(request, "number")
     try:
-        found: Row = edition.ask(("invoice", number), lambda store: issued_invoice(store, number))
+        found: Row = edition.ask(("invoice", number), lambda store: issued_invoice(store, number).printed())
     except MeteringError as error:
         raise NotFoundError(str(error), hint=error.hint) from None
     return found

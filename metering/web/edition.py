@@ -309,7 +309,7 @@ class MonthFigures:
     @Once
     def invoices(self) -> Row:
         """What `invoices` prints."""
-        return month_invoices(self.edition.store, self.edition.config, self.period, self.edition.now)
+        return month_invoices(self.edition.store, self.edition.config, self.period, self.edition.now).printed()
 
     @Once
     def projects(self) -> Table:

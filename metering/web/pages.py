@@ -155,7 +155,7 @@ def _document(request: Request, edition: Edition) -> Row:
     number = request.query_params.get("number")
     if number:
         try:
-            return edition.ask(("invoice", number), lambda store: issued_invoice(store, number))
+            return edition.ask(("invoice", number), lambda store: issued_invoice(store, number).printed())
         except MeteringError as error:
             raise NotFoundError(f"{error}.", hint="The list of invoices has a search.") from None
     return draft(month_of(request, edition), canonical(request.query_params.get("customer", "")))

@@ -26,7 +26,7 @@ from metering.export import rendering
 from metering.invoicing import close, outlook
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.closing import month_invoices
-from metering.invoicing.issued import issued_in
+from metering.invoicing.issued import issued_in, read
 from metering.invoicing.rated_month import RatedMonth
 from metering.invoicing.voiding import void
 from metering.rendering.figures import money_text
@@ -75,7 +75,7 @@ def costs(found):
 def amounts(found):
     """(customer, amount) of every line of September's drafts."""
     with database.open_reader(found.store.directory) as reader:
-        drafts = month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
+        drafts = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
     return [(draft["customer"]["id"], line["amount"]) for draft in drafts for line in draft["lines"]]
 
 
@@ -140,7 +140,7 @@ def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began
     found = september(tmp_path, {"a": {"2026-09-10T14": TEN_HOURS}}, plans=(MARKED_UP,), created="2026-09-10T14:30")
     with database.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
-        [draft] = month_invoices(reader, found, SEPTEMBER, NOW)["invoices"]
+        [draft] = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
         [line] = [line for line in draft["lines"] if line["kind"] == "usage"]
         told = explain.of_draft(month, draft, line["key"])
 
@@ -250,7 +250,7 @@ def test_a_month_closed_in_parts_is_shown_by_the_closing_of_each_customers_invoi
     usage = {"a": USED["a"], "b": USED["a"]}
     found, books = closed(tmp_path, usage, names={"a": ("a", "2026-01-01"), "b": ("b", "2026-01-01")})
     with books.open() as ledger:
-        numbers = {row["customer"]["id"]: row["number"] for row in issued_in(ledger.store, SEPTEMBER)}
+        numbers = {row.customer.id: row.number for row in read(issued_in(ledger.store, SEPTEMBER))}
         void(ledger, numbers["a"], "a wrong price", NOW)
     voided = shown(dearer(found))["backtest"]
     with books.open() as ledger:

@@ -595,10 +595,10 @@ def test_a_credit_note_names_what_it_cancels_and_the_void_invoice_stays_explaine
     books = Books(found.store.directory)
     books.at = when("2026-10-05")
     with books.open() as ledger:
-        note = void(ledger, "INV-2026-000001", "wrong price", books.at)
+        note = void(ledger, "INV-2026-000001", "wrong price", books.at).invoice
 
     with database.open_reader(found.store.directory) as reader:
-        told = explain.explain(reader, note["number"])
+        told = explain.explain(reader, note.number)
         after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
 
     assert (told["credits"], told["reason"]) == ("INV-2026-000001", "wrong price")

@@ -1,5 +1,6 @@
 """E-invoices through the official rules of EN 16931, offline; and what is told where something is missing."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from metering.config.models import SellerConfig
 from metering.core.errors import ConfigError
 from metering.export import einvoice
 from metering.invoicing import tax
+from metering.invoicing.issued import Document
 from metering.invoicing.voiding import credit_note
 from tests.support.issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
 from tests.support.issued import document as made
@@ -24,7 +26,7 @@ def rules():
 
 
 def files(found, syntax):
-    return {document["number"]: xml for document, xml in einvoice.files(found, syntax)}
+    return {document.number: xml for document, xml in einvoice.files(found, syntax)}
 
 
 @pytest.mark.parametrize("syntax", ["ubl", "cii"])
@@ -192,8 +194,9 @@ def test_an_invoice_of_two_taxes_passes_the_rules_with_a_breakdown_for_each(
 ):
     found = two_taxes(other, is_inclusive=is_inclusive)
     acme = CUSTOMERS[0].model_copy(update={"country": "FR", "tax_id": "FR40303265045"})
-    note = credit_note(found, number="CN-1", reason="wrong", issued_at="2026-10-04T00:00:00Z")
-    for document in (found, note):
+    issued = Document(json.dumps(found), "final")
+    note = credit_note(issued, number="CN-1", reason="wrong", issued_at="2026-10-04T00:00:00Z")
+    for document in (found, note.printed()):
         (xml,) = files(book([document], (acme,)), syntax).values()
         assert rules(syntax, xml, tmp_path) == []
 
@@ -297,7 +300,7 @@ def test_everything_that_is_missing_is_told_at_once():
 @pytest.mark.parametrize(("written", "right"), [("UK", "GB"), ("EL", "GR")])
 def test_a_country_code_that_iso_3166_has_otherwise_is_told_with_the_right_one(written, right):
     abroad = (CUSTOMERS[0].model_copy(update={"country": written}), *CUSTOMERS[1:])
-    (fault,) = {fault for document in documents() for fault in einvoice.faults(book(customers=abroad), document)}
+    (fault,) = {fault for document in book().documents for fault in einvoice.faults(book(customers=abroad), document)}
     assert str(fault) == f"customers.csv, acme, country: is '{written}'; write {right}, as ISO 3166 has it"
 
 

@@ -3,13 +3,14 @@
 from metering.core.period import month_of
 from metering.invoicing import last_draft
 from tests.support.books import when
+from tests.support.documents import invoice_of
 
 SEPTEMBER = month_of(when("2026-09-01"))
 
 
 def invoice(customer, total, lines, currency="USD"):
     rows = [{"key": key, "quantity": quantity, "amount": amount, "unit": "GB"} for key, quantity, amount in lines]
-    return {"customer": {"id": customer, "name": "…"}, "currency": currency, "total": total, "lines": rows}
+    return invoice_of({"customer": {"id": customer, "name": "…"}, "currency": currency, "total": total, "lines": rows})
 
 
 def test_without_an_earlier_one_there_is_nothing_to_compare_with(tmp_path):

@@ -8,14 +8,16 @@ import pytest
 from metering.core.errors import MeteringError
 from metering.invoicing import holds
 from metering.invoicing.holds import Issued, Unknown
+from metering.invoicing.issued import read as read_all
 from tests.support.card import plan, price, subscription
+from tests.support.documents import invoice_of
 from tests.support.pages_of import Books, books, moment
 
 HOUR = 3600
 
 
 def draft(total, currency="USD", customer="one"):
-    return {"customer": {"id": customer}, "currency": currency, "total": total}
+    return {"customer": {"id": customer, "name": customer}, "currency": currency, "total": total}
 
 
 def issued(*totals, currency="USD", customer="one"):
@@ -91,7 +93,7 @@ def test_differences_stand_beside_the_month_before():
     now = [draft("30.00"), draft("5.00", customer="new"), draft("7.00", "EUR")]
     before = [draft("20.00"), draft("9.00", customer="gone"), draft("1.00")]
 
-    assert holds.differences(now, before) == [
+    assert holds.differences(map(invoice_of, now), map(invoice_of, before)) == [
         {"customer": "gone", "currency": "USD", "previous": "9.00", "total": None, "difference": "-9.00"},
         {"customer": "new", "currency": "USD", "previous": None, "total": "5.00", "difference": "5.00"},
         {"customer": "one", "currency": "EUR", "previous": None, "total": "7.00", "difference": "7.00"},
@@ -246,9 +248,7 @@ def test_a_rehearsal_changes_nothing_and_shows_the_difference_to_the_month_befor
 
     done = desk.rehearse("2026-09")
 
-    assert [(row["customer"]["id"], row["status"], row["total"]) for row in done.invoices] == [
-        ("one", "draft", "12.00")
-    ]
+    assert [(row.customer.id, row.status, row.total) for row in read_all(done.invoices)] == [("one", "draft", "12.00")]
     assert done.differences == [
         {"customer": "one", "currency": "USD", "previous": "10.00", "total": "12.00", "difference": "2.00"},
         {"customer": "two", "currency": "USD", "previous": "4.00", "total": None, "difference": "-4.00"},

@@ -14,6 +14,7 @@ from metering.billing import terms
 from metering.billing.month import Month
 from metering.config.models import InvoicesConfig
 from metering.core.errors import MeteringError
+from metering.core.invoice import converted
 from metering.core.money import amount_text, apportioned, parse_amount, round_amount
 from metering.core.parties import Customer, Discount
 from metering.core.plans import Plan
@@ -21,8 +22,10 @@ from metering.explain import explain
 from metering.explain import text as explain_text
 from metering.invoicing import sheet, tax
 from metering.invoicing.drafts import billed as drafts_billed
+from metering.invoicing.sheet_usage import Background
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
+from tests.support.documents import invoice_of
 from tests.support.pages_of import Books, books, moment, month
 
 HOUR = 3600
@@ -90,9 +93,9 @@ def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_ta
 @given(st.lists(cents, min_size=1, max_size=9), rates)
 def test_lines_before_tax_sum_to_the_subtotal_and_each_is_less_than_a_cent_from_its_own(amounts, rate):
     printed = lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate)
-    document = {"currency": "USD", "lines": printed, **tax.totals(printed, "USD", "half_up", is_inclusive=True)}
-    found = [parse_amount(line["amount"], "USD") for line in tax.lines_before_tax(document)]
-    assert sum(found) == parse_amount(document["subtotal"], "USD")
+    document = invoice_of({"lines": printed, **tax.totals(printed, "USD", "half_up", is_inclusive=True)})
+    found = [parse_amount(line.amount, "USD") for line in tax.lines_before_tax(document)]
+    assert sum(found) == parse_amount(document.subtotal, "USD")
     assert found == tax.nets(printed, "USD", "half_up", is_inclusive=True)
     assert all(
         abs(net - Fraction(own) / (1 + Fraction(rate) / 100)) < 1 for net, own in zip(found, amounts, strict=True)
@@ -473,7 +476,7 @@ def test_each_tax_is_its_rate_of_the_sum_of_its_lines_rounded_once(amounts, mode
 
 def test_paper_has_a_row_for_each_tax_and_each_reason_once(moving):
     moving.customers = (dated((None, "2026-10-01", "19", "S"), ("2026-10-01", None, None, *OWED_BY_BUYER)),)
-    printed = sheet.sheet(october_with_late_september(moving), sheet.Background(seller={}))
+    printed = sheet.sheet(converted(october_with_late_september(moving)), Background(seller={}))
     assert [(row["what"], row["amount"]) for row in printed["sums"]["taxes"]] == [
         ("VAT 19 % of 50.00", "9.50"),
         ("Reverse charge 0 % of 100.00", "0.00"),

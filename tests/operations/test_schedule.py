@@ -5,7 +5,7 @@ import pytest
 
 from metering.config.models import ScheduleConfig
 from metering.core.period import month_of, parse_month, parse_time, slot_start
-from metering.invoicing.closing_times import first_month
+from metering.invoicing.readiness import first_month
 from metering.operations.schedule import due, slots
 from metering.store import database as door
 from metering.store.database import Store

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metering.config.exports import ExportsConfig
 from metering.config.models import SellerConfig
+from metering.core.invoice import converted
 from metering.core.parties import Customer
 from metering.export.documents import Book
 from metering.invoicing.paper import Paper, Papers
@@ -177,7 +178,7 @@ def documents() -> list[dict]:
 def book(found: list[dict] | None = None, customers: tuple[Customer, ...] = CUSTOMERS, seller=SELLER) -> Book:
     """The documents as the exports get them."""
     return Book(
-        documents=documents() if found is None else found,
+        documents=[converted(row) for row in (documents() if found is None else found)],
         papers=Papers(today=Paper(seller=seller, customers={row.id: row for row in customers})),
         names=ExportsConfig(),
         stripe_customers={row.id: row.stripe_customer for row in customers if row.stripe_customer},

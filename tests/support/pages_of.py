@@ -19,6 +19,7 @@ from metering.core.period import Period, month_of, parse_month, rfc3339
 from metering.core.plans import Plan
 from metering.invoicing import close
 from metering.invoicing.closing import Closing, month_invoices
+from metering.invoicing.issued import read
 from metering.invoicing.voiding import void as voiding_void
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.operations import verify
@@ -130,7 +131,7 @@ class Books:
     def close(self, name: str, **more: Any) -> Closing:
         """What `close MONTH` does, with its announcements."""
         done = close.close(self.ledger, self.config, month(name), self.now, **more)
-        announce_invoices(self.ledger, self.config, done.invoices, self.now)
+        announce_invoices(self.ledger, self.config, read(done.invoices), self.now)
         return done
 
     def supplement(self, name: str) -> Closing:
@@ -140,12 +141,12 @@ class Books:
     def void(self, number: str, reason: str = "wrong price") -> Json:
         """What `void NUMBER` does."""
         note = voiding_void(self.ledger, number, reason, self.now)
-        announce_invoices(self.ledger, self.config, [note], self.now)
-        return note
+        announce_invoices(self.ledger, self.config, [note.invoice], self.now)
+        return note.printed()
 
     def shown(self, name: str) -> Json:
         """What `invoices MONTH` prints."""
-        return month_invoices(self.ledger.store, self.config, month(name), self.now)
+        return month_invoices(self.ledger.store, self.config, month(name), self.now).printed()
 
     def invoice(self, name: str, customer: str) -> Json:
         """The customer's one invoice or draft of the month that stands."""

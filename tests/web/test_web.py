@@ -92,7 +92,7 @@ def test_every_page_leads_only_to_pages_that_are_there(site):
 
 
 def test_the_pages_show_the_numbers_of_the_commands(site, world, reader):
-    document = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW)
+    document = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW).printed()
     rows = site.get("/invoices", params={"month": "2026-09", "format": "json"}).json()["rows"]
     heads = [invoice_head(invoice) for invoice in document["invoices"]]
     names = ("number", "status", "currency", "subtotal", "total", "issued_at", "due_at", "lines")
@@ -161,7 +161,7 @@ def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
     assert (
         site.get("/api/status").json()["organizations"] == status.status(reader, world, web_world.NOW)["organizations"]
     )
-    told = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW)
+    told = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW).printed()
     assert site.get("/api/invoices?month=2026-09").json() == told
     number = told["invoices"][0]["number"]
     assert site.get(f"/api/invoice?number={number}").json() == told["invoices"][0]

@@ -9,7 +9,7 @@ import base64
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -25,12 +25,14 @@ from metering.cli.demo.customers import customers
 from metering.cli.demo.files import CONFIG, write_secret
 from metering.config.models import Config
 from metering.core.errors import MeteringError
+from metering.core.invoice import Invoice
 from metering.core.money import parse_amount, round_amount
 from metering.core.period import previous_month, rfc3339
 from metering.core.plans import Plan, Price
 from metering.core.secrets import Secret
 from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
+from metering.invoicing.issued import read
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.quotas import status
 from metering.reporting import gather
@@ -191,7 +193,7 @@ def _whole(report: Any) -> Any:
 
 def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
     found, store, period, received = stage.config, month.store, month.period, stage.received
-    invoices = month_invoices(store, found, period, month.now)["invoices"]
+    invoices = list(read(month_invoices(store, found, period, month.now).documents))
     quotas = status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
     metered = truth_table(stage.served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}
@@ -213,8 +215,8 @@ def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
         alerts=sum(1 for event in received.events.values() if event["type"].startswith("quota.")),
         verified=len(received.events),
         invoices=len(invoices),
-        total=sum(parse_amount(invoice["total"], "USD") for invoice in invoices),
-        net=sum(parse_amount(invoice["subtotal"], "USD") for invoice in invoices),
+        total=sum(parse_amount(invoice.total, "USD") for invoice in invoices),
+        net=sum(parse_amount(invoice.subtotal, "USD") for invoice in invoices),
         cost=sum(parse_amount(row["amount"], "USD") for row in month.cost.rows),
         usage_agrees=seen == truth,
         money_agrees=_usage_times_price(month, truth) == _billed(invoices),
@@ -226,14 +228,12 @@ def _percent(row: dict[str, Any]) -> Fraction:
     return Fraction(row["percent"] or 0)
 
 
-def _billed(invoices: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+def _billed(invoices: Iterable[Invoice]) -> dict[tuple[str, str], int]:
     """Cents of usage per project and meter, from the invoices."""
     out: dict[tuple[str, str], int] = {}
-    for invoice in invoices:
-        for line in invoice["lines"]:
-            if line["kind"] in {"usage", "flat_fee"}:
-                key = (line["project_id"], line["meter"])
-                out[key] = out.get(key, 0) + parse_amount(line["amount"], "USD")
+    for line in (line for invoice in invoices for line in invoice.lines if line.kind in {"usage", "flat_fee"}):
+        key = (line.project_id or "", line.meter or "")
+        out[key] = out.get(key, 0) + parse_amount(line.amount, "USD")
     return {key: cents for key, cents in out.items() if cents}
 
 

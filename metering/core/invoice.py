@@ -1,0 +1,194 @@
+"""An invoice, draft or credit note as it is printed, stored and read: one struct for each JSON object in it.
+
+The order of the fields is the order of the keys; a field that has its default is not written. Amounts, prices and
+quantities are decimal texts. Pure. Must not know how a figure came about, nor what a document looks like.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+Printed = dict[str, object]
+"""A document, or a part of one, as the JSON object that commands and files show."""
+
+CREDIT_NOTE = "credit_note"
+SUPPLEMENT = "supplement"
+
+
+class Buyer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who pays."""
+
+    id: str
+    name: str
+
+
+class Span(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A half-open time."""
+
+    start: str
+    end: str
+
+
+class Covered(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many of the month's hours were read."""
+
+    hours: int
+    covered_hours: int
+    complete: bool
+    grain: str | None = None
+
+
+class TaxEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tax on the lines of one rate, name and category, rounded once."""
+
+    name: str
+    rate_percent: str
+    category: str | None = None
+    base: str
+    amount: str
+
+
+class ProjectPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a project has in a customer's line."""
+
+    project_id: str
+    quantity: str
+    amount: str
+
+
+class End(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the two ends whose difference a line is."""
+
+    quantity: str
+    amount: str
+    packages: str | None = None
+
+
+class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole line that was shared over the taxes of its month: the part goes by `weights`, at `place` from 1."""
+
+    key: str
+    start: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+    quantity: str
+    amount: str
+    unit_price: str | None
+    weights: list[str]
+    place: str
+
+
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line. Documents of the first version say no tax by line: `tax_rate_percent` is UNSET there."""
+
+    key: str
+    kind: str
+    project_id: str | None
+    plan: str | None
+    meter: str | None
+    description: str
+    start: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+    quantity: str
+    unit: str | None
+    unit_price: str | None
+    amount: str
+    grain: str | UnsetType | None = UNSET
+    package_size: str | None = None
+    packages: str | None = None
+    basis: dict[str, str] | None = None
+    reduced_grain: bool = False
+    before: End | None = None
+    after: End | None = None
+    projects: list[ProjectPart] | None = None
+    shared: Shared | None = None
+    tax_rate_percent: str | UnsetType | None = UNSET
+    tax_name: str | UnsetType | None = UNSET
+    tax_category: str | None = None
+    tax_note: str | None = None
+
+    @property
+    def rate(self) -> str | None:
+        """The rate of its tax in percent; None where it has none."""
+        return self.tax_rate_percent or None
+
+    @property
+    def has_said_tax(self) -> bool:
+        """Whether it says its tax, be it none."""
+        return self.tax_rate_percent is not UNSET
+
+
+class Invoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A document: an invoice or draft, or by its `kind` a supplement or a credit note."""
+
+    number: str | None
+    status: str
+    kind: str | None = None
+    supplements: list[str] | None = None
+    credits: str | None = None
+    reason: str | None = None
+    customer: Buyer
+    currency: str
+    period: Span
+    issued_at: str | None
+    due_at: str | None
+    lines: list[Line]
+    tax_inclusive: bool = False
+    subtotal: str
+    taxes: list[TaxEntry]
+    total: str
+    coverage: Covered | None
+    as_of: str | None
+    rate_card_sha256: str | None
+
+    @property
+    def is_credit_note(self) -> bool:
+        """Whether it cancels an invoice; its amounts are below zero then."""
+        return self.kind == CREDIT_NOTE
+
+    @property
+    def issued_number(self) -> str:
+        """The number of a document that is issued."""
+        assert self.number is not None, "a draft has no number"
+        return self.number
+
+    @property
+    def issued_on(self) -> str:
+        """The day of issue of a document that is issued."""
+        assert self.issued_at is not None, "a draft is not issued"
+        return self.issued_at[:10]
+
+    @property
+    def due_on(self) -> str | None:
+        """The day on which it is due; a credit note never is."""
+        return self.due_at and self.due_at[:10]
+
+    @property
+    def stands(self) -> bool:
+        """Whether it adds to revenue: neither a void invoice does, nor the credit note that cancels it."""
+        return self.status != "void" and not self.is_credit_note
+
+    @property
+    def says_taxes(self) -> bool:
+        """Whether every line says its tax."""
+        return all(line.has_said_tax for line in self.lines)
+
+
+def by_project(lines: Iterable[Line]) -> Iterator[Line]:
+    """Every line that is a project's, and the parts that projects have in the customer's lines."""
+    for line in lines:
+        if line.projects is not None:
+            for part in line.projects:
+                yield replace(line, project_id=part.project_id, quantity=part.quantity, amount=part.amount)
+        elif line.project_id is not None:
+            yield line
+
+
+decoded = msgspec.json.Decoder(Invoice).decode
+"""A stored document; keys that this version does not know are left out."""
+
+
+def converted(document: Mapping[str, object]) -> Invoice:
+    """The document of a JSON object."""
+    return msgspec.convert(document, Invoice)

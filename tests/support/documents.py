@@ -1,0 +1,22 @@
+"""Documents as structs from literals that say only what a test is about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from metering.core.invoice import Invoice, converted
+
+_LINE = {
+    **{"kind": "usage", "project_id": None, "plan": None, "meter": None, "description": "", "unit": None},
+    **{"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z", "quantity": "1", "unit_price": None},
+}
+_DOCUMENT = {
+    **{"number": None, "status": "draft", "currency": "USD", "issued_at": None, "due_at": None, "lines": []},
+    "period": {"start": _LINE["from"], "end": _LINE["to"]},
+    **{"subtotal": "0.00", "taxes": [], "total": "0.00", "coverage": None, "as_of": None, "rate_card_sha256": None},
+}
+
+
+def invoice_of(document: Mapping[str, Any]) -> Invoice:
+    """The document, with something harmless for every key that the literal leaves out."""
+    lines = [{**_LINE, **line} for line in document.get("lines", ())]
+    return converted({**_DOCUMENT, "customer": {"id": "one", "name": "One"}, **document, "lines": lines})
