@@ -15,6 +15,7 @@ from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core import meters
 from metering.core.errors import MeteringError, UsageError
+from metering.core.invoice import Printed
 from metering.core.meters import PREFIX, Meter
 from metering.core.period import month_name, month_of, parse_month, previous_month, rfc3339
 from metering.core.plans import Plan
@@ -155,7 +156,7 @@ def acknowledged_metrics(store: Store) -> set[str]:
     return {row["metric"] for row in listed(store) if row["kind"] == "metric" and row["acknowledged_at"]}
 
 
-def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = None) -> Json:
+def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = None) -> Printed:
     """Clears an alarm; one that is clear keeps its first reason. Raises MeteringError where there is none of that id.
 
     Of usage that two organizations report, `count` says whose counts: one of the two, or BOTH. It must be said.

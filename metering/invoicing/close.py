@@ -21,7 +21,7 @@ from metering.invoicing.closing import Closing, closing_of, given, pending_custo
 from metering.invoicing.corrections import Corrections
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.freezing import freeze, said_of
-from metering.invoicing.holds import Issued, Unknown
+from metering.invoicing.holds import Amount, Unknown
 from metering.invoicing.issued import Json, issued_in, standing
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
@@ -198,10 +198,13 @@ def _to_park(
     for customer in sorted(release.keys() & conflicts.keys()):
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
     earlier = month.store.query("invoicing/usual_totals", month=name, most=holds.MOST_HISTORY)
-    history = [Issued(**row) for row in earlier.iter_rows(named=True)]
+    history = [Amount(**row) for row in earlier.iter_rows(named=True)]
     settled = alarms.acknowledged_metrics(month.store)
     unknown = [Unknown(**row) for row in month.without_meter if row["metric"] not in settled]
-    found = holds.reasons(drafts, history, unknown, conflicts)
+    amounts = (
+        Amount(customer=draft["customer"]["id"], currency=draft["currency"], total=draft["total"]) for draft in drafts
+    )
+    found = holds.reasons(amounts, history, unknown, conflicts)
     return {
         customer: reason
         for customer, reason in found.items()

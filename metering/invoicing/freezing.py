@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
 from metering.config.models import Config
+from metering.core.invoice import Printed
 from metering.core.period import month_name, rfc3339
 from metering.invoicing import paper, unbilled
 from metering.invoicing.blockers import Waivers
@@ -17,7 +18,7 @@ from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
 
-def said_of(waivers: Waivers, *, is_by_itself: bool) -> Json:
+def said_of(waivers: Waivers, *, is_by_itself: bool) -> Printed:
     """By whom a closing is, and by whose leave."""
     return {
         "allow_incomplete": waivers.incomplete,

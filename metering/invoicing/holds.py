@@ -8,12 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
-from typing import Any
 
 from metering.core.invoice import Invoice, Printed
 from metering.core.money import amount_text, minor_units, parse_amount, quantity_text
-
-Json = Mapping[str, Any]
 
 UNUSUAL_FACTOR = 10
 """A total above so many times the customer's usual one is looked at first."""
@@ -26,8 +23,8 @@ FLOOR_UNITS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """An earlier invoice of a customer, as far as it says what is usual."""
+class Amount:
+    """What an invoice or a draft asks a customer for."""
 
     customer: str
     currency: str
@@ -44,7 +41,7 @@ class Unknown:
 
 
 def reasons(
-    drafts: Iterable[Json], history: Iterable[Issued], unknown: Iterable[Unknown], conflicts: Mapping[str, str]
+    drafts: Iterable[Amount], history: Iterable[Amount], unknown: Iterable[Unknown], conflicts: Mapping[str, str]
 ) -> dict[str, str]:
     """Customer -> why its invoice waits, several reasons joined by `; `.
 
@@ -60,8 +57,8 @@ def reasons(
     for issued in history:
         totals[issued.customer, issued.currency].append(parse_amount(issued.total, issued.currency))
     for draft in drafts:
-        customer, currency, total = draft["customer"]["id"], draft["currency"], draft["total"]
-        judged = _judged(parse_amount(total, currency), currency, totals[customer, currency])
+        customer, currency = draft.customer, draft.currency
+        judged = _judged(parse_amount(draft.total, currency), currency, totals[customer, currency])
         if judged is not None:
             out[customer].append(judged)
     return {customer: "; ".join(dict.fromkeys(found)) for customer, found in sorted(out.items())}

@@ -52,10 +52,7 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     """
     by_customer = lines(month, segments, charges, card)
     currency = _currencies(segments, card, currencies or {})
-    for customer in billed.keys() & by_customer.keys():
-        by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
-    for customer, added in (corrections or {}).items():
-        by_customer.setdefault(customer, []).extend(added)
+    _complete(by_customer, currency, card, billed, corrections or {})
     known = card.customers
     return [
         {
@@ -74,6 +71,20 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
         for customer in sorted(by_customer)
         if by_customer[customer]
     ]
+
+
+def _complete(
+    by_customer: dict[str, list[Json]],
+    currency: Mapping[str, str],
+    card: Rates,
+    billed: Mapping[str, Sequence[Json]],
+    corrections: Mapping[str, Sequence[Json]],
+) -> None:
+    """Takes off, in place, what was billed before, and adds the corrections."""
+    for customer in billed.keys() & by_customer.keys():
+        by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
+    for customer, added in corrections.items():
+        by_customer.setdefault(customer, []).extend(added)
 
 
 def _lines_and_totals(found: Sequence[Json], currency: str, card: Rates, customer: Customer | None) -> Json:

@@ -7,7 +7,7 @@ import pytest
 
 from metering.core.errors import MeteringError
 from metering.invoicing import holds
-from metering.invoicing.holds import Issued, Unknown
+from metering.invoicing.holds import Amount, Unknown
 from metering.invoicing.issued import read as read_all
 from tests.support.card import plan, price, subscription
 from tests.support.documents import invoice_of
@@ -17,11 +17,15 @@ HOUR = 3600
 
 
 def draft(total, currency="USD", customer="one"):
-    return {"customer": {"id": customer, "name": customer}, "currency": currency, "total": total}
+    return Amount(customer=customer, currency=currency, total=total)
+
+
+def issued_for(total, currency="USD", customer="one"):
+    return invoice_of({"customer": {"id": customer, "name": customer}, "currency": currency, "total": total})
 
 
 def issued(*totals, currency="USD", customer="one"):
-    return [Issued(customer=customer, currency=currency, total=total) for total in totals]
+    return [Amount(customer=customer, currency=currency, total=total) for total in totals]
 
 
 def parked(*drafts, history=(), unknown=(), conflicts=None):
@@ -90,10 +94,10 @@ def test_several_reasons_stand_together():
 
 
 def test_differences_stand_beside_the_month_before():
-    now = [draft("30.00"), draft("5.00", customer="new"), draft("7.00", "EUR")]
-    before = [draft("20.00"), draft("9.00", customer="gone"), draft("1.00")]
+    now = [issued_for("30.00"), issued_for("5.00", customer="new"), issued_for("7.00", "EUR")]
+    before = [issued_for("20.00"), issued_for("9.00", customer="gone"), issued_for("1.00")]
 
-    assert holds.differences(map(invoice_of, now), map(invoice_of, before)) == [
+    assert holds.differences(now, before) == [
         {"customer": "gone", "currency": "USD", "previous": "9.00", "total": None, "difference": "-9.00"},
         {"customer": "new", "currency": "USD", "previous": None, "total": "5.00", "difference": "5.00"},
         {"customer": "one", "currency": "EUR", "previous": None, "total": "7.00", "difference": "7.00"},
