@@ -42,13 +42,11 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     currencies: Mapping[str, str] | None = None,
     billed: Mapping[str, Sequence[Json]] = _NO_LINES,
 ) -> list[Json]:
-    """Drafts of the month, sorted by customer: the contract's JSON objects, with `number` and the dates of issue null.
+    """Drafts of the month, sorted by customer, as JSON objects; `number` and the dates of issue are null.
 
-    `segments` and `charges` as rating/segments.py and rating/columns.py make them. By customer: `coverage` ({"hours",
-    "covered_hours", "complete"}), `corrections` (lines of adjustment.py for closed months), `currencies` (of
-    customers who hold no plan any more) and `billed` (lines of this month that were billed before: the drafts have the
-    rest). A customer without any line gets no invoice. Raises ConfigError where a
-    customer would need two currencies.
+    By customer: `coverage`; `corrections`, lines of adjustment.py for closed months; `currencies` of those who hold no
+    plan any more; `billed`, lines of this month that were billed before: the drafts have the rest. A customer without
+    any line gets no invoice. Raises ConfigError where a customer would need two currencies.
     """
     by_customer = lines(month, segments, charges, card)
     currency = _currencies(segments, card, currencies or {})
