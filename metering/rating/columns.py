@@ -111,5 +111,5 @@ def _units(quantity: pl.Expr) -> pl.Expr:
 def _counted(quantity: pl.Expr) -> pl.Expr:
     """What the row's unit price is charged for: units of its tier, or packages begun there (in 1/scale)."""
     size, units = pl.col("package_size"), _units(quantity)
-    begun = (units + size - 1) // size.replace(0, 1)
+    begun = (units + size - 1) // size  # null, and not taken, where nothing is packed
     return pl.when(size > 0).then(begun * pl.col("scale")).otherwise(units)

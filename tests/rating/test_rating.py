@@ -5,6 +5,7 @@ import pytest
 
 from metering.core import meters
 from metering.core.errors import ExactnessError
+from metering.core.meters import Divisor, Meter
 from metering.rating import charges as rating
 from metering.rating.columns import CHARGES
 from metering.rating.models import exact_parts
@@ -514,3 +515,12 @@ def test_a_charge_that_is_rated_alone_says_what_stood_before():
 
     names = ("quantity_num", "before_num", "quantity_den")
     assert charges.select(names).rows() == [(1, 0, 4), (4, 1, 4)]
+
+
+def test_a_package_may_be_the_smallest_unit_that_the_meter_knows():
+    tenths = Meter(id="tenths", metrics=("a",), unit="piece", divisors=(Divisor(valid_from=at(1), divisor="10"),))
+    pro = plan("pro", price("tenths", model="package", package_size="0.1", package_price="3"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "tenths", at(1)): 5}, catalogue=[tenths])
+
+    assert told(charges) == [(1, 1, Fraction(1, 2), Fraction(15))]
