@@ -103,14 +103,11 @@ def _whole(tier: PricedTier, scale: int, money: int) -> _Tier:
 def _one_by_one(rows: pl.DataFrame, prices: Mapping[int, Price], costs: Mapping[int, Fraction]) -> pl.DataFrame:
     """Rates the rows in Python integers of any size."""
     out: list[tuple[object, ...]] = []
-    spent: dict[tuple[object, ...], Fraction] = {}
-    for row in rows.sort("project_id", "segment_no", "customer", "plan", "meter", "version_rank", "start").iter_rows(
-        named=True
-    ):
-        run = (row["project_id"], row["segment_no"], row["customer"], row["plan"], row["meter"])
-        before = spent.get(run, Fraction(0))
-        spent[run] = before + costs.get(row["piece_no"], Fraction(0))
-        out.extend(_exact_lines(row, prices[row["price_no"]], (before, spent[run])))
+    spent: dict[int, Fraction] = {}
+    for row in rows.sort("run_no", "version_rank").iter_rows(named=True):
+        before = spent.get(row["run_no"], Fraction(0))
+        spent[row["run_no"]] = after = before + costs.get(row["piece_no"], Fraction(0))
+        out.extend(_exact_lines(row, prices[row["price_no"]], (before, after)))
     return pl.DataFrame(out, schema=CHARGES, orient="row")
 
 

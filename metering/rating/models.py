@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 from metering.core.plans import ModelName, Price
 from metering.rating.exact import NOTHING, ZERO, Part, PricedTier, cumulative, difference
@@ -31,10 +32,16 @@ class PriceModel:
 
 
 def _tiered(price: Price, *, takes_all: bool) -> Tiers:
-    lows = (Decimal(0), *(tier.up_to or Decimal(0) for tier in price.tiers[:-1]))
     return tuple(
-        PricedTier(low=low, up_to=tier.up_to, unit_price=tier.unit_price, flat_fee=tier.flat_fee, takes_all=takes_all)
-        for low, tier in zip(lows, price.tiers, strict=True)
+        PricedTier(
+            low=(before and before.up_to) or Decimal(0),
+            up_to=tier.up_to,
+            unit_price=tier.unit_price,
+            flat_fee=tier.flat_fee,
+            takes_all=takes_all,
+        )
+        for before, tier in pairwise((None, *price.tiers))
+        if tier is not None
     )
 
 
