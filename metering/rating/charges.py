@@ -102,18 +102,15 @@ def _whole(tier: PricedTier, scale: int, money: int) -> _Tier:
 
 def _one_by_one(rows: pl.DataFrame, prices: Mapping[int, Price], costs: Mapping[int, Fraction]) -> pl.DataFrame:
     """Rates the rows in Python integers of any size."""
-    out: list[tuple[object, ...]] = []
-    spent: dict[int, Fraction] = {}
-    for row in rows.sort("run_no", "version_rank").iter_rows(named=True):
-        before = spent.get(row["run_no"], Fraction(0))
-        spent[row["run_no"]] = after = before + costs.get(row["piece_no"], Fraction(0))
-        out.extend(_exact_lines(row, prices[row["price_no"]], (before, after)))
+    out = [
+        line
+        for row in rows.iter_rows(named=True)
+        for line in _exact_lines(row, prices[row["price_no"]], costs.get(row["piece_no"], Fraction(0)))
+    ]
     return pl.DataFrame(out, schema=CHARGES, orient="row")
 
 
-def _exact_lines(
-    row: dict[str, object], price: Price, costs: tuple[Fraction, Fraction]
-) -> Iterator[tuple[object, ...]]:
+def _exact_lines(row: dict[str, object], price: Price, cost: Fraction) -> Iterator[tuple[object, ...]]:
     def whole(name: str) -> int:
         value = row[name]
         assert isinstance(value, int)
@@ -124,7 +121,7 @@ def _exact_lines(
         share=Fraction(whole("share_num"), whole("share_den")),
         after=Fraction(whole("after"), whole("denominator")),
         before=Fraction(whole("before"), whole("denominator")),
-        costs=costs,
+        costs=(Fraction(0), cost),
     )
     for part in parts:
         den = lcm(part.quantity.denominator, part.before.denominator)

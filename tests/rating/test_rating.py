@@ -270,6 +270,14 @@ def test_cost_plus_adds_the_markup_to_the_cost_of_the_same_usage():
     assert told(charges) == [(1, 1, Fraction(10), Fraction(1325, 1000))]
 
 
+def test_cost_plus_charges_nothing_for_usage_that_costs_nothing():
+    pro = plan("pro", price(model="cost_plus", markup_percent="25"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 10 * HOUR})
+
+    assert told(charges) == [(1, 1, Fraction(10), Fraction(0))]
+
+
 def test_cost_plus_counts_its_allowance_by_the_share_of_time_and_across_versions():
     keys = {"model": "cost_plus", "markup_percent": "0", "included": "9"}
     pro, team = plan("pro", price(**keys), price(valid_from="2026-09-06", **keys)), plan("team")
