@@ -25,7 +25,7 @@ from metering.invoicing.drafts import billed as drafts_billed
 from metering.invoicing.sheet_usage import Background
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
-from tests.support.documents import invoice_of
+from tests.support.documents import invoice_of, line_of
 from tests.support.pages_of import Books, books, moment, month
 
 HOUR = 3600
@@ -92,7 +92,7 @@ def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_ta
 
 @given(st.lists(cents, min_size=1, max_size=9), rates)
 def test_lines_before_tax_sum_to_the_subtotal_and_each_is_less_than_a_cent_from_its_own(amounts, rate):
-    printed = lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate)
+    printed = [*map(line_of, lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate))]
     document = invoice_of({"lines": printed, **tax.totals(printed, "USD", "half_up", is_inclusive=True)})
     found = [parse_amount(line.amount, "USD") for line in tax.lines_before_tax(document)]
     assert sum(found) == parse_amount(document.subtotal, "USD")

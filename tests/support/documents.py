@@ -6,6 +6,7 @@ from typing import Any
 from metering.core.invoice import Invoice, converted
 
 _LINE = {
+    "key": "one/usage/pro/2026-09-01T00:00:00Z/1",
     **{"kind": "usage", "project_id": None, "plan": None, "meter": None, "description": "", "unit": None},
     **{"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z", "quantity": "1", "unit_price": None},
 }
@@ -16,7 +17,12 @@ _DOCUMENT = {
 }
 
 
+def line_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The line, with something harmless for every key that the literal leaves out."""
+    return {**_LINE, **line}
+
+
 def invoice_of(document: Mapping[str, Any]) -> Invoice:
     """The document, with something harmless for every key that the literal leaves out."""
-    lines = [{**_LINE, **line} for line in document.get("lines", ())]
+    lines = [line_of(line) for line in document.get("lines", ())]
     return converted({**_DOCUMENT, "customer": {"id": "one", "name": "One"}, **document, "lines": lines})
