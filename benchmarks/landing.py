@@ -32,7 +32,7 @@ from metering.core.secrets import Secret
 from metering.ledger.ledger import open_ledger
 from metering.ledger.projections.history import HistoryRows, read_page
 from metering.neon.client import Neon, Settings
-from metering.neon.parse_history import envelope
+from metering.neon.wire import envelope
 from metering.store.database import Store, open_writer
 from metering.store.journal import GENESIS, Record
 

@@ -33,9 +33,9 @@ from metering.core.plans import Plan
 from metering.core.secrets import Secret
 from metering.core.stop import Stop
 from metering.ledger.ledger import Ledger
-from metering.neon import saved_budgets
+from metering.neon import budget
 from metering.neon.client import Neon
-from metering.polling.intake import Report
+from metering.polling.readings import CycleReport
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app
 from metering.sandbox.faults import Mishaps
@@ -199,10 +199,10 @@ class Machine:
             self._books = Ledger(self.config.store.directory, self.world.time.local)
         return self._books
 
-    def poll(self) -> Report:
+    def poll(self) -> CycleReport:
         return cycle.poll(self.books, self.config, self.keys, wiring=self.wiring())
 
-    def backfill(self, *, start: datetime | None = None) -> Report:
+    def backfill(self, *, start: datetime | None = None) -> CycleReport:
         return cycle.backfill(self.books, self.config, self.keys, start=start, wiring=self.wiring())
 
     def tick(self, write_report: Callable[[Period], None] = lambda period: None) -> cycle.Tick:
@@ -229,9 +229,7 @@ class Machine:
             monotonic=time.monotonic,
         )
         client._jitter = random.Random(f"{account} {time.elapsed_us}")  # a run is repeated by its seed
-        saved_budgets.Budgets(self.config.store.directory, monotonic=time.monotonic).bind(
-            client, account, sleep=time.sleep
-        )
+        client.use(budget.Budgets(self.config.store.directory, monotonic=time.monotonic), account)
         return client
 
     def die(self) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from metering.config.models import Config
     from metering.core.stop import Stop
-    from metering.polling.intake import Report
+    from metering.polling.readings import CycleReport
     from metering.service.logs import Log
     from metering.service.tick import Tick
 
@@ -164,7 +164,7 @@ def _tick_code(done: "Tick") -> int:
     return _code(done.report) or (3 if done.faults or done.blocked else 0)
 
 
-def _code(report: "Report | None") -> int:
+def _code(report: "CycleReport | None") -> int:
     if report is None:
         return 0
     return 5 if report.is_refused else 3 if report.faults else 0
@@ -181,7 +181,7 @@ def _organization(row: Json) -> Json:
     return told
 
 
-def _tell(report: "Report", now: datetime, form: str | None) -> None:
+def _tell(report: "CycleReport", now: datetime, form: str | None) -> None:
     """Prints what was read, changed and missing; ends with the contract's exit code."""
     for fault in report.faults:
         note(fault)

@@ -16,8 +16,9 @@ from typing import TypeVar
 import msgspec
 
 from metering.core.errors import PageRefusedError
-from metering.neon import parse_history
-from metering.neon.parse_history import Envelope, ProjectFacts
+from metering.neon import parse_projects, wire
+from metering.neon.parse_projects import ProjectFacts
+from metering.neon.wire import Envelope
 
 Parsed = TypeVar("Parsed")
 
@@ -61,12 +62,12 @@ def inventory(body: bytes) -> tuple[list[ProjectFacts], tuple[str, ...], list[Un
 def envelope(body: bytes) -> Envelope:
     """As `pages.envelope`, whatever the rows are: a list goes on behind one that cannot be read."""
     try:
-        return parse_history.envelope(body)
+        return wire.envelope(body)
     except PageRefusedError as error:
         parts = _parts_or(error, body)
         return Envelope(
             items=tuple(_id_of(row) or "" for row in parts.rows),
-            cursor=parse_history.envelope(parts.with_rows(())).cursor,
+            cursor=wire.envelope(parts.with_rows(())).cursor,
         )
 
 
@@ -118,7 +119,7 @@ def _sorted_out(parts: _Parts, parse: Callable[[bytes], Parsed]) -> tuple[list[b
 
 
 def _inventory(body: bytes) -> tuple[list[ProjectFacts], tuple[str, ...]]:
-    projects, unavailable = parse_history.inventory(body)
+    projects, unavailable = parse_projects.inventory(body)
     for project, shown in zip(projects, _times.decode(body).projects, strict=True):
         if fault := _name_fault(project.name) or _time_fault(shown):
             raise PageRefusedError(fault)

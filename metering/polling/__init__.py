@@ -3,4 +3,4 @@
 Must not know prices, quotas or invoices.
 """
 
-__all__ = ["cycle", "intake", "unit_check"]
+__all__ = ["cycle", "readings", "recorder", "unit_check", "wanted"]

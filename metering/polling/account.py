@@ -1,8 +1,8 @@
-"""One account in one cycle: inventory, history and counters of its organizations, side by side within its budgets.
+"""One account in one polling run: inventory, history and counters of its organizations, within its request budgets.
 
-Requests overlap as far as the buckets and the places of the account allow; what comes in goes to the one ledger, each
-list in the order of its pages. A refused key stops the organizations that use it, and no other. Where the whole walks
-of the account do not fit in what its budget allows until the next slot, each organization reads its share (thrift).
+Requests overlap as far as the budgets and the places of the account allow; pages go to the one ledger, each list in the
+order of its pages. A refused key stops only the organizations that use it. If full reads of the account take more than
+its budget allows until the next slot, each organization reads within a budget of its own.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -19,29 +18,33 @@ from metering.config.models import Config
 from metering.core.errors import ClockError, CredentialsError, MeteringError, StoppedError, UnavailableError
 from metering.core.parties import Organization
 from metering.core.period import floor_month, slot_start
-from metering.neon import parse_history
-from metering.neon.client import IN_FLIGHT, Answer, Neon
-from metering.neon.credentials import Caller, Key
+from metering.neon import parse_projects
+from metering.neon.budget import IN_FLIGHT
 from metering.neon.endpoints import metric_lists
+from metering.neon.session import Credential, Session
+from metering.neon.walk import Answer
 from metering.polling import counters
 from metering.polling.history import History
-from metering.polling.intake import Asked, Intake, in_order
+from metering.polling.readings import ListRequest
+from metering.polling.recorder import Recorder
 from metering.polling.shares import requests_for, shares
-from metering.polling.sweeps import Means, Thrift, leave_sweeps
+from metering.polling.side_by_side import in_order, together
+from metering.polling.sweeps import BudgetedReader, RequestBudget, leave_sweeps
+from metering.polling.wanted import Wants
 from metering.usage.windows import Window
 
 COUNTER_SHARE = 2
-"""At most one in so many of the requests that a cycle's time allows goes to counters."""
+"""At most one in so many of the requests that a run's time allows goes to counters."""
 _BAD_REQUEST, _NOT_FOUND = 400, 404
-Windows = Callable[[Organization], list[Window]]
 
 
 @dataclass(slots=True, kw_only=True)
 class Polled:
-    """An organization that can be asked, and its row of the report."""
+    """An organization with a key, the windows that it lacks, and its row of the report."""
 
     organization: Organization
-    caller: Caller
+    session: Session
+    windows: Sequence[Window]
     row: dict[str, Any] = field(init=False)
     stopped: StoppedError | None = None
 
@@ -50,19 +53,18 @@ class Polled:
 
     @property
     def is_asked(self) -> bool:
-        """Whether there is any sense in asking for it."""
-        return self.stopped is None and self.caller.key.refusal is None
+        """Whether it makes sense to ask for it."""
+        return self.stopped is None and self.session.credential.refusal is None
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """`windows` tells which walks an organization is owed; `is_bounded`: the cycle must end within its slot."""
+    """`is_bounded`: the run must end within its slot. `wants` decides again once a resumable read has ended."""
 
-    neon: Neon
     config: Config
-    intake: Intake
-    found: Sequence[Polled]
-    windows: Windows
+    recorder: Recorder
+    polled: Sequence[Polled]
+    wants: Wants
     now: datetime
     is_bounded: bool
     _counters_left: int = field(init=False)
@@ -72,21 +74,26 @@ class Account:
         self._counters_left = self.config.neon.requests_per_minute * minutes // COUNTER_SHARE
 
     async def read(self) -> None:
-        """Inventory of all, then history and counters.
+        """Reads inventory, then history and counters.
 
-        Where whole walks take more than a slot allows (first as far as the last inventory tells), each organization
-        reads its share, and what has budgets of its own goes on side by side.
+        If full reads take more than a slot allows (at first by the last inventory), each organization reads within its
+        budget, beside what has budgets of its own.
         """
-        thrifty = self._thrifty()
-        await together(self._each(self._inventory), self._each(lambda polled: _begin(thrifty, polled)))
-        thrifty = thrifty or self._thrifty()
-        if thrifty:
-            await together(self._each(lambda polled: self._rest(thrifty, polled)), self._each(self._counters))
+        readers = self._budgeted_readers()
+        begin = lambda polled: readers[polled.organization.id].begin()  # noqa: E731
+        begun = self._each(begin, only=readers)
+        await together(self._each(self._inventory), begun)
+        readers = readers or self._budgeted_readers()
+        if readers:
+            rest = lambda polled: readers[polled.organization.id].rest(self._near_a_quota(polled.organization))  # noqa: E731
+            await together(self._each(rest, only=readers), self._each(self._counters))
         else:
-            await self._each(self._whole)
+            await self._each(self._in_full)
 
-    async def _each(self, work: Callable[[Polled], Coroutine[Any, Any, None]]) -> None:
-        """The work of every organization, IN_FLIGHT of them at a time. A refused key or a stop ends that of its own."""
+    async def _each(
+        self, work: Callable[[Polled], Coroutine[Any, Any, None]], *, only: Iterable[str] | None = None
+    ) -> None:
+        """Does the work of (some) organizations, IN_FLIGHT at a time; a refused key or a stop ends that of its own."""
         places = asyncio.Semaphore(IN_FLIGHT)
 
         async def one(polled: Polled) -> None:
@@ -95,36 +102,35 @@ class Account:
                     if polled.is_asked:
                         await work(polled)
                 except CredentialsError:
-                    assert polled.caller.key.refusal is not None, "the key knows that it was refused"
+                    assert polled.session.credential.refusal is not None, "the credential knows that it was refused"
                 except StoppedError as error:
                     polled.stopped = error
 
-        await together(*(one(polled) for polled in self.found))
+        await together(*(one(polled) for polled in self.polled if only is None or polled.organization.id in only))
 
-    def _thrifty(self) -> dict[str, Thrift]:
-        """How each organization reads its share; empty where whole walks fit."""
+    def _budgeted_readers(self) -> dict[str, BudgetedReader]:
+        """The organizations' readers within their budgets; empty if full reads fit into the slot."""
         if not self.is_bounded:
             return {}
-        asked = [polled for polled in self.found if polled.is_asked and not polled.organization.sponsored]
-        means = self._means({polled.organization.id: len(self.windows(polled.organization)) for polled in asked})
+        self.recorder.ledger.flush()
+        asked = [polled for polled in self.polled if polled.is_asked and not polled.organization.sponsored]
+        budgets = self._request_budgets({polled.organization.id: len(polled.windows) for polled in asked})
         return {
-            name: Thrift(
-                self._history(polled), self.intake.ledger.store, partial(self.windows, polled.organization), means[name]
-            )
+            name: BudgetedReader(self._history(polled), self.wants, polled.windows, budgets[name])
             for polled in asked
-            if (name := polled.organization.id) in means
+            if (name := polled.organization.id) in budgets
         }
 
-    def _means(self, walks: Mapping[str, int]) -> dict[str, Means]:
-        """What organizations that are owed so many walks may spend in this slot; empty where all of it fits."""
-        listed = dict(self.intake.ledger.store.query("polling/listed_counts").iter_rows())
+    def _request_budgets(self, walks: Mapping[str, int]) -> dict[str, RequestBudget]:
+        """What each organization may spend in this slot on so many full reads; empty if all of them fit."""
+        listed = dict(self.recorder.ledger.store.query("polling/listed_counts").iter_rows())
         pages = {name: requests_for(listed.get(name, 0)) for name in walks}
         schedule, per_minute = self.config.schedule, self.config.neon.history_requests_per_minute
         if sum(pages[name] * count for name, count in walks.items()) <= per_minute * schedule.poll_minutes:
             return {}
         left = self._left(pages, per_minute)
         return {
-            name: Means(
+            name: RequestBudget(
                 now=self.now,
                 slot=timedelta(minutes=schedule.poll_minutes),
                 sweep_most=timedelta(hours=schedule.sweep_hours),
@@ -138,17 +144,17 @@ class Account:
         """Requests for history that the account has until the next slot begins."""
         minutes = self.config.schedule.poll_minutes
         slot = slot_start(self.now, minutes)
-        requests = self.intake.ledger.store.query("polling/history_requests", since=slot, now=self.now)
+        requests = self.recorder.ledger.store.query("polling/history_requests", since=slot, now=self.now)
         spent: dict[str, int] = dict(requests.iter_rows())
         by_count = per_minute * minutes - sum(spent.get(name, 0) for name in organizations)
-        time_left = slot + timedelta(minutes=minutes) - self.intake.ledger.clock()
+        time_left = slot + timedelta(minutes=minutes) - self.recorder.ledger.clock()
         by_time = -(-time_left * per_minute // timedelta(minutes=1))
         return max(0, min(by_count, by_time))
 
     def _history(self, polled: Polled) -> History:
         return History(
-            intake=self.intake,
-            caller=polled.caller,
+            recorder=self.recorder,
+            session=polled.session,
             organization=polled.organization,
             row=polled.row,
             lists=metric_lists(
@@ -156,79 +162,78 @@ class Account:
             ),
         )
 
-    async def _rest(self, thrifty: Mapping[str, Thrift], polled: Polled) -> None:
-        if thrift := thrifty.get(polled.organization.id):
-            await thrift.rest(counters.near(self._candidates(polled.organization), self._limits(), self.now))
+    def _near_a_quota(self, organization: Organization) -> list[str]:
+        return counters.near(self._candidates(organization), self._limits(), self.now)
 
-    async def _whole(self, polled: Polled) -> None:
-        """Whole walks, then the counters of what they have shown to move."""
+    async def _in_full(self, polled: Polled) -> None:
+        """Reads history in full, then the counters of the projects that it showed to move."""
         if not polled.organization.sponsored:
             history = self._history(polled)
             if self.is_bounded:
-                leave_sweeps(history, self.intake.ledger.store, "a whole walk takes its place")
-            for window in self.windows(polled.organization):
+                leave_sweeps(history, self.recorder.ledger.store, "a whole walk takes its place")
+            for window in polled.windows:
                 error = await history.walk(window)
                 if isinstance(error, UnavailableError | ClockError):
                     break  # no other window is any better
         await self._counters(polled)
 
     async def _inventory(self, polled: Polled) -> None:
-        """What lives first: a project that is deleted meanwhile is then shown by the second list."""
+        """Reads the living projects first, so that one that is deleted meanwhile is in the second list."""
         organization = polled.organization.id
         params = {"org_id": organization, "limit": "400"}
-        listed = Asked(endpoint="inventory", organization=organization, path="projects", params=params)
-        await self.intake.read(polled.caller, listed, polled.row)
-        deleted = Asked(
+        listed = ListRequest(endpoint="inventory", organization=organization, path="projects", params=params)
+        await self.recorder.read(polled.session, listed, polled.row)
+        deleted = ListRequest(
             endpoint="recoverable",
             organization=organization,
             path="projects",
             params={**params, "recoverable": "true"},
-            forgiven=frozenset({_BAD_REQUEST, 403, 404}),  # a beta: where it is missing, history still bills
+            tolerated_statuses=frozenset({_BAD_REQUEST, 403, 404}),  # a beta: where it is missing, history still bills
         )
-        await self.intake.read(polled.caller, deleted, polled.row)
+        await self.recorder.read(polled.session, deleted, polled.row)
 
     def _candidates(self, organization: Organization) -> pl.DataFrame:
         since = floor_month(self.now)
-        return self.intake.ledger.store.query("polling/counter_candidates", organization=organization.id, since=since)
+        return self.recorder.ledger.store.query("polling/counter_candidates", organization=organization.id, since=since)
 
     def _limits(self) -> dict[str, int]:
         return counters.smallest_limits(plan.quota for plan in self.config.plans)
 
     async def _counters(self, polled: Polled) -> None:
-        """Quota counters, as many as what the account has left for them; their requests overlap."""
+        """Reads quota counters, as many as the account has requests left for; the requests overlap."""
         candidates = self._candidates(polled.organization)
         due = counters.due(candidates, self._limits(), self.now, self._counters_left)
         self._counters_left -= sum(reading.requests for reading in due)
-        async with aclosing(in_order(self._readings(polled.caller, due))) as found:
-            async for counter in found:
-                self._land(polled, counter)
+        async with aclosing(in_order(self._readings(polled.session, due))) as readings:
+            async for counter in readings:
+                self._record(polled, counter)
 
-    def _readings(self, caller: Caller, due: Iterable[counters.Reading]) -> Iterator[Coroutine[Any, Any, "_Counter"]]:
+    def _readings(self, session: Session, due: Iterable[counters.Reading]) -> Iterator[Coroutine[Any, Any, "_Counter"]]:
         for reading in due:
-            self.intake.stop.check()
-            yield _read(caller, reading)
+            self.recorder.stop.check()
+            yield _read(session, reading)
 
-    def _land(self, polled: Polled, counter: "_Counter") -> None:
-        """What came in, and what of it is owed still."""
+    def _record(self, polled: Polled, counter: "_Counter") -> None:
+        """Journals one project's counters and reports what could not be read."""
         organization, project_id = polled.organization.id, counter.project_id
-        walk, more = self.intake.next_walk() if counter.branches else 0, {"project_id": project_id}
+        walk, more = self.recorder.next_walk() if counter.branches else 0, {"project_id": project_id}
         for page in counter.branches:
-            self.intake.page(page, "branches", organization, walk, more)
+            self.recorder.page(page, "branches", organization, walk, more)
         if counter.answer is not None:
-            self.intake.page(counter.answer, "project", organization, self.intake.next_walk(), more)
-            self.intake.progress(f"{organization}: quota counters", 1)
+            self.recorder.page(counter.answer, "project", organization, self.recorder.next_walk(), more)
+            self.recorder.progress(f"{organization}: quota counters", 1)
             polled.row["counters"] += 1
         if isinstance(counter.error, CredentialsError | StoppedError):
             raise counter.error
         if counter.is_gone:
-            self.intake.report.notes.append(f"{organization}: {counter.error}")
+            self.recorder.report.notes.append(f"{organization}: {counter.error}")
         elif counter.error is not None:
-            self.intake.report.fault(f"organization {organization}, counters of {project_id}", counter.error)
+            self.recorder.report.fault(f"organization {organization}, counters of {project_id}", counter.error)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Counter:
-    """What was read of one project: itself, its branches' pages where they are needed, and what broke it off."""
+    """One project's answer, its branches' pages if they are needed, and the error that ended the reading."""
 
     project_id: str
     branches: list[Answer] = field(default_factory=list)
@@ -241,38 +246,24 @@ class _Counter:
         return self.answer is None and isinstance(self.error, UnavailableError) and self.error.status == _NOT_FOUND
 
 
-async def _read(caller: Caller, reading: counters.Reading) -> _Counter:
-    path, found = f"projects/{reading.project_id}", _Counter(project_id=reading.project_id)
+async def _read(session: Session, reading: counters.Reading) -> _Counter:
+    path, counter = f"projects/{reading.project_id}", _Counter(project_id=reading.project_id)
     try:
-        found.answer = await caller.get(path, {})  # first: branches that cannot be read take nothing from it
-        parse_history.project(found.answer.body)  # what the ledger will refuse is owed
+        counter.answer = await session.get(path, {})  # first, so that unreadable branches cost nothing
+        parse_projects.project(counter.answer.body)  # a page that the ledger would refuse was not read
         if reading.needs_branches:
-            async for page in caller.walk(f"{path}/branches", {"limit": "100"}):
-                found.branches.append(page)
-                parse_history.branch_sizes(page.body)
+            async for page in session.walk(f"{path}/branches", {"limit": "100"}):
+                counter.branches.append(page)
+                parse_projects.branch_sizes(page.body)
     except MeteringError as error:
-        found.error = error
-    return found
+        counter.error = error
+    return counter
 
 
-async def _begin(thrifty: Mapping[str, Thrift], polled: Polled) -> None:
-    if thrift := thrifty.get(polled.organization.id):
-        await thrift.begin()
-
-
-async def together(*work: Coroutine[Any, Any, None]) -> None:
-    """All of them side by side. What one raises ends the others, and is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-
-
-def keys_in_use(account: str, found: Sequence[Polled]) -> Iterator[tuple[str, Key]]:
-    """Each key with who uses it, in words."""
-    keys = {id(polled.caller.key): polled.caller.key for polled in found}
-    for key in keys.values():
-        users = [polled.organization.id for polled in found if polled.caller.key is key]
-        yield f"account {account}" if len(users) == len(found) else f"organization {', '.join(users)}", key
+def credentials_in_use(account: str, polled: Sequence[Polled]) -> Iterator[tuple[str, Credential]]:
+    """Each key with its users, in words."""
+    credentials = {id(one.session.credential): one.session.credential for one in polled}
+    for credential in credentials.values():
+        users = [one.organization.id for one in polled if one.session.credential is credential]
+        is_shared_by_all = len(users) == len(polled)
+        yield f"account {account}" if is_shared_by_all else f"organization {', '.join(users)}", credential

@@ -1,6 +1,6 @@
-"""How an organization's history is asked for: whole walks, sweeps that span cycles, and projects by their ids.
+"""How an organization's history is asked for: full reads, resumable reads that span runs, and projects by their ids.
 
-Knows the endpoint and its parameters; must not know which hours or projects a cycle wants, nor why.
+Knows the endpoint and its parameters; must not know which hours or projects a run wants, nor why.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,102 +11,104 @@ from metering.core.errors import MeteringError, NeonError
 from metering.core.grain import GRAIN_NAMES
 from metering.core.parties import Organization
 from metering.core.period import rfc3339
-from metering.neon.credentials import Caller
 from metering.neon.endpoints import HISTORY
-from metering.polling.intake import Asked, Begun, Intake
+from metering.neon.session import Session
+from metering.polling.readings import ListRequest, Reading
+from metering.polling.recorder import Recorder
 from metering.polling.shares import Round
 from metering.usage.windows import Window
 
 _BAD_REQUEST = 400
-_NOT_FOR_THESE = frozenset({_BAD_REQUEST, 403, 404})
-"""Answers to a question by ids that tell nothing of the organization: the sweep reads these projects as well."""
+_TOLERATED_BY_ID = frozenset({_BAD_REQUEST, 403, 404})
+"""Answers to a question by ids that say nothing about the organization: the full read covers these projects too."""
 
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """One organization's history in one cycle. `lists` are the lists of metrics that are worth trying, in order."""
+    """One organization's history in one run. `lists` are the lists of metrics that are worth trying, in order."""
 
-    intake: Intake
-    caller: Caller
+    recorder: Recorder
+    session: Session
     organization: Organization
     row: dict[str, Any]
     lists: list[list[str]]
 
     @property
     def spent(self) -> int:
-        """Requests for history that were made for the organization in this cycle."""
-        return self.caller.history_requests
+        """Requests for history that were made for the organization in this run."""
+        return self.session.history_requests
 
     async def walk(self, window: Window) -> MeteringError | None:
-        """A whole walk; returns what broke it."""
-        return await self._tried(
-            lambda asked: self.intake.read(self.caller, asked, self.row), "history", window, frozenset()
-        )
+        """Reads a window in full; returns what broke the reading."""
+        return await self._tried(lambda request: self.recorder.read(self.session, request, self.row), "history", window)
 
-    async def batches(self, found: Round, most: int) -> MeteringError | None:
-        """Projects by their ids, at most about `most` requests; returns what broke it."""
+    async def batches(self, wanted: Round, most: int) -> MeteringError | None:
+        """Reads projects by their ids, with at most about `most` requests; returns what broke the reading."""
 
-        async def read(asked: Asked) -> MeteringError | None:
-            return await self.intake.batches(self.caller, asked, self.row, groups=found.groups, most=most)
+        async def read(request: ListRequest) -> MeteringError | None:
+            return await self.recorder.batches(self.session, request, self.row, groups=wanted.groups, most=most)
 
-        return await self._tried(read, "batch", found.window, _NOT_FOR_THESE)
+        return await self._tried(read, "batch", wanted.window, _TOLERATED_BY_ID)
 
     async def sweep(self, window: Window, most: int) -> tuple[bool, MeteringError | None]:
-        """Begins a walk that may span cycles; returns (whether it has ended, what broke or interrupted it)."""
+        """Begins a resumable read; returns (whether it has ended, what broke or interrupted it)."""
         is_over = False
 
-        async def read(asked: Asked) -> MeteringError | None:
+        async def read(request: ListRequest) -> MeteringError | None:
             nonlocal is_over
-            is_over, error = await self.intake.sweep(self.caller, asked, self.row, begun=None, most=most)
+            is_over, error = await self.recorder.sweep(self.session, request, self.row, reading=None, most=most)
             return error
 
-        error = await self._tried(read, "history", window, frozenset())
+        error = await self._tried(read, "history", window)
         return is_over, error
 
     async def resume(
-        self, window: Window, params: dict[str, str], begun: Begun, most: int
+        self, window: Window, params: dict[str, str], reading: Reading, most: int
     ) -> tuple[bool, MeteringError | None]:
-        """Goes on with a walk that was begun, with the parameters that it began with."""
-        return await self.intake.sweep(self.caller, self._begun(window, params), self.row, begun=begun, most=most)
+        """Continues a resumable read with the parameters that it began with."""
+        request = self._request("history", window, params)
+        return await self.recorder.sweep(self.session, request, self.row, reading=reading, most=most)
 
-    def leave(self, window: Window, params: dict[str, str], begun: Begun, reason: str) -> None:
-        """Ends a walk that was begun and that nobody will go on with."""
-        self.intake.leave(self._begun(window, params), begun, reason)
+    def leave(self, window: Window, params: dict[str, str], reading: Reading, reason: str) -> None:
+        """Ends a resumable read that will not be continued."""
+        self.recorder.leave(self._request("history", window, params), reading, reason)
 
     def is_asked_with(self, params: dict[str, str]) -> bool:
-        """Whether a walk that was begun with these parameters is one that would be begun today."""
+        """Whether a resumable read with these parameters asks for what a new one would ask for."""
         return params["metrics"] in map(",".join, self.lists)
 
-    def _begun(self, window: Window, params: dict[str, str]) -> Asked:
-        path = HISTORY[self.organization.history]
-        return Asked(endpoint="history", organization=self.organization.id, path=path, params=params, window=window)
+    def _request(
+        self, endpoint: str, window: Window, params: dict[str, str], tolerated_statuses: frozenset[int] = frozenset()
+    ) -> ListRequest:
+        return ListRequest(
+            endpoint=endpoint,
+            organization=self.organization.id,
+            path=HISTORY[self.organization.history],
+            params=params,
+            window=window,
+            tolerated_statuses=tolerated_statuses,
+        )
 
     async def _tried(
         self,
-        read: Callable[[Asked], Awaitable[MeteringError | None]],
+        read: Callable[[ListRequest], Awaitable[MeteringError | None]],
         endpoint: str,
         window: Window,
-        forgiven: frozenset[int],
+        tolerated_statuses: frozenset[int] = frozenset(),
     ) -> MeteringError | None:
-        """Asks for all metrics; where Neon refuses the list, for fewer."""
+        """Asks for all metrics, and for fewer if Neon refuses the list."""
         error: MeteringError | None = None
         for number, metrics in enumerate(self.lists, start=1):
-            asked = Asked(
-                endpoint=endpoint,
-                organization=self.organization.id,
-                path=HISTORY[self.organization.history],
-                params={
-                    "org_id": self.organization.id,
-                    "from": rfc3339(window.period.start),
-                    "to": rfc3339(window.period.end),
-                    "granularity": GRAIN_NAMES[window.grain],
-                    "metrics": ",".join(metrics),
-                    "limit": "100",
-                },
-                window=window,
-                forgiven=forgiven | (frozenset() if number == len(self.lists) else {_BAD_REQUEST}),
-            )
-            error = await read(asked)
+            params = {
+                "org_id": self.organization.id,
+                "from": rfc3339(window.period.start),
+                "to": rfc3339(window.period.end),
+                "granularity": GRAIN_NAMES[window.grain],
+                "metrics": ",".join(metrics),
+                "limit": "100",
+            }
+            tolerated = tolerated_statuses | (frozenset() if number == len(self.lists) else {_BAD_REQUEST})
+            error = await read(self._request(endpoint, window, params, tolerated))
             if not (isinstance(error, NeonError) and error.status == _BAD_REQUEST):
                 break
         return error

@@ -19,9 +19,11 @@ from metering.core.secrets import Secret
 from metering.core.stop import Stop
 from metering.ledger.alarms import raise_once
 from metering.ledger.ledger import Ledger
-from metering.neon import parse_history
+from metering.neon import parse_projects
 from metering.neon.client import Neon
-from metering.polling.intake import Intake, Report
+from metering.neon.session import Session, Sessions
+from metering.polling.readings import CycleReport
+from metering.polling.recorder import Recorder
 from metering.store.database import Store
 from metering.usage import units
 from metering.usage.coverage import certified_of
@@ -54,16 +56,10 @@ class _Check:
     keys: Keys
     stop: Stop
     notes: list[str] = field(default_factory=list)
-    intake: Intake = field(init=False)
+    recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.intake = Intake(
-            ledger=self.ledger,
-            report=Report(started_at=self.now),
-            stop=self.stop,
-            progress=lambda _what, _count: None,
-            checks_clock=False,
-        )
+        self.recorder = Recorder(ledger=self.ledger, report=CycleReport(started_at=self.now), stop=self.stop)
 
     def is_due(self, organization: Organization) -> bool:
         """Whether nobody looked today, and it has history and a key."""
@@ -94,24 +90,24 @@ class _Check:
             hours=window.hours(),
             most=SAMPLE,
         )
+        session = Sessions(neon=neon, keys=self.keys, organizations=[organization]).of(organization.id)
         judged = []
         for project_id, value in sample.iter_rows():
             self.stop.check()
-            size = await self._root_size(neon, organization.id, project_id)
+            size = await self._root_size(session, organization.id, project_id)
             found = units.verdict(int(value), window.hours(), size or 0)
             judged.append({"project_id": project_id, "value": str(value), "logical_size": size, "verdict": found})
         if judged:
             self._conclude(organization.id, window, judged)
 
-    async def _root_size(self, neon: Neon, organization: str, project_id: str) -> int | None:
+    async def _root_size(self, session: Session, organization: str, project_id: str) -> int | None:
         """The logical size of the project's one root branch; None where it has several, or it is not measured."""
-        key, walk = self.keys[organization], self.intake.next_walk()
-        assert isinstance(key, Secret), "only organizations with a key are due"
+        walk = self.recorder.next_walk()
         roots: list[int | None] = []
         try:
-            async for page in neon.walk(f"projects/{project_id}/branches", {"limit": "100"}, key):
-                self.intake.page(page, "branches", organization, walk, {"project_id": project_id})
-                roots += parse_history.root_sizes(page.body)
+            async for page in session.walk(f"projects/{project_id}/branches", {"limit": "100"}):
+                self.recorder.page(page, "branches", organization, walk, {"project_id": project_id})
+                roots += parse_projects.root_sizes(page.body)
         except UnavailableError:
             return None  # deleted since
         return roots[0] if len(roots) == 1 else None

@@ -18,11 +18,12 @@ from metering.core.period import rfc3339
 from metering.core.plans import Plan
 from metering.core.quotas import QUOTAS
 from metering.core.secrets import Secret
-from metering.core.stop import Stop
 from metering.ledger.ledger import Ledger
-from metering.neon import parse_history
+from metering.neon import parse_projects
 from metering.neon.client import Neon
-from metering.polling.intake import Intake, Report
+from metering.neon.session import Session, Sessions
+from metering.polling.readings import CycleReport
+from metering.polling.recorder import Recorder
 from metering.provisioning.drift import Change, drift, remaining, to_send
 from metering.quotas import status
 from metering.store.database import Store
@@ -150,16 +151,10 @@ class _Work:
     reason: str
     force: bool
     done: Applied = field(default_factory=Applied)
-    intake: Intake = field(init=False)
+    recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.intake = Intake(
-            ledger=self.ledger,
-            report=Report(started_at=self.ledger.clock()),
-            stop=Stop(),
-            progress=lambda _what, _count: None,
-            checks_clock=False,
-        )
+        self.recorder = Recorder(ledger=self.ledger, report=CycleReport(started_at=self.ledger.clock()))
 
     async def run(self, wanted: Sequence[Standing]) -> None:
         """Account by account: its organizations share a rate budget."""
@@ -177,6 +172,7 @@ class _Work:
     async def _account(self, neon: Neon, account: str, wanted: Sequence[Standing]) -> None:
         """Project by project, until so many in a row got no answer that the rest would not either."""
         in_a_row = 0
+        sessions = Sessions(neon=neon, keys=self.keys, organizations=self.config.organizations)
         for number, one in enumerate(wanted):
             if in_a_row == SILENT_AFTER:
                 for left in wanted[number:]:
@@ -184,15 +180,13 @@ class _Work:
                 untried = f"{len(wanted) - number} more were not tried"
                 self.done.faults.append(f"account {account}: {in_a_row} projects in a row got no answer; {untried}")
                 return
-            in_a_row = 0 if await self._project(neon, one) else in_a_row + 1
+            in_a_row = 0 if await self._project(sessions, one) else in_a_row + 1
 
-    async def _project(self, neon: Neon, one: Standing) -> bool:
+    async def _project(self, sessions: Sessions, one: Standing) -> bool:
         """Applies the changes of one project; returns whether Neon answered at all."""
-        key = self.keys[one.organization]
-        if isinstance(key, CredentialsError):
-            raise key
+        session = sessions.of(one.organization)
         try:
-            now = await self._look(neon, one, key)
+            now = await self._look(session, one)
             changes = now.changes()
             if any(change.is_below_usage for change in changes) and not self.force:
                 self._tell(now, changes, "refused")
@@ -202,7 +196,7 @@ class _Work:
                     if change.is_below_usage
                 ]
             elif changes:
-                await self._change(neon, now, key, changes)
+                await self._change(session, now, changes)
             else:
                 self._tell(now, one.changes(), "unchanged")
         except CredentialsError:
@@ -213,21 +207,21 @@ class _Work:
             return not isinstance(error, UnreachableError)
         return True
 
-    async def _look(self, neon: Neon, one: Standing, key: Secret) -> Standing:
+    async def _look(self, session: Session, one: Standing) -> Standing:
         """The project as Neon shows it now; the page is journalled and landed like any other."""
-        answer = await neon.get(f"projects/{one.project_id}", {}, key)
-        facts = parse_history.project(answer.body)
+        answer = await session.get(f"projects/{one.project_id}", {})
+        facts = parse_projects.project(answer.body)
         more = {"project_id": one.project_id}
-        self.intake.page(answer, "project", one.organization, self.intake.next_walk(), more)
+        self.recorder.page(answer, "project", one.organization, self.recorder.next_walk(), more)
         used = {name: _larger(one.used.get(name), facts.counters.get(name)) for name in QUOTAS}
         return replace(one, held=facts.limits, used=used)
 
-    async def _change(self, neon: Neon, one: Standing, key: Secret, changes: Sequence[Change]) -> None:
+    async def _change(self, session: Session, one: Standing, changes: Sequence[Change]) -> None:
         body = {"project": {"settings": {"quota": to_send(one.held, changes)}}}
         self._record(one, changes, "sending")
         try:
-            await neon.change("PATCH", f"projects/{one.project_id}", body, key)
-            left = remaining((await self._look(neon, one, key)).held, changes)
+            await session.change("PATCH", f"projects/{one.project_id}", body)
+            left = remaining((await self._look(session, one)).held, changes)
             if left:
                 raise NeonError(f"Neon does not show the new limit of {', '.join(change.quota for change in left)}")
         except (MeteringError, OSError) as error:

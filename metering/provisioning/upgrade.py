@@ -18,10 +18,9 @@ from metering.config.models import Config
 from metering.core.errors import CredentialsError, MeteringError, NeonError
 from metering.core.plans import Plan
 from metering.core.quotas import QUOTAS
-from metering.core.secrets import Secret
 from metering.ledger.ledger import Ledger
-from metering.neon import parse_history
-from metering.neon.client import Neon
+from metering.neon import parse_projects, wire
+from metering.neon.session import Sessions
 from metering.provisioning import quotas, subscription_file
 from metering.provisioning.drift import Change, drift
 from metering.provisioning.quotas import Keys, NeonOf, Standing
@@ -103,7 +102,8 @@ class _Work:
         accounts = {row.id: row.account for row in self.config.organizations}
         neon = self.neon_of(accounts[self.before.organization])
         try:
-            facts = await self._look(neon)
+            sessions = Sessions(neon=neon, keys=self.keys, organizations=self.config.organizations)
+            facts = await self._look(sessions)
             self._refuse_below_usage(facts)
             home = facts.organization if facts.organization in self.keys else self.before.organization
             target = self.wanted.transfer_to
@@ -112,29 +112,23 @@ class _Work:
             if home == target:
                 self._step("transfer", "already", {"from": home, "to": target})
             else:
-                await self._transfer(neon, home, target)
+                await self._transfer(sessions, home, target)
             return target
         finally:
             await neon.close()
 
-    async def _look(self, neon: Neon) -> parse_history.ProjectFacts:
+    async def _look(self, sessions: Sessions) -> parse_projects.ProjectFacts:
         """The project as Neon shows it; a key of the organization that it left does not see it any more."""
         path = f"projects/{self.wanted.project_id}"
         try:
-            answer = await neon.get(path, {}, self._key(self.before.organization))
+            answer = await sessions.of(self.before.organization).get(path, {})
         except NeonError as error:
             if error.status not in {403, 404} or self.wanted.transfer_to is None:
                 raise
-            answer = await neon.get(path, {}, self._key(self.wanted.transfer_to))
-        return parse_history.project(answer.body)
+            answer = await sessions.of(self.wanted.transfer_to).get(path, {})
+        return parse_projects.project(answer.body)
 
-    def _key(self, organization: str) -> Secret:
-        key = self.keys[organization]
-        if isinstance(key, CredentialsError):
-            raise key
-        return key
-
-    def _refuse_below_usage(self, facts: parse_history.ProjectFacts) -> None:
+    def _refuse_below_usage(self, facts: parse_projects.ProjectFacts) -> None:
         used = {name: _larger(self.before.used.get(name), facts.counters.get(name)) for name in QUOTAS}
         below = [change for change in drift(facts.limits, self.plan.quota, used) if change.is_below_usage]
         if below and not self.wanted.force:
@@ -144,9 +138,9 @@ class _Work:
                 hint="--force does it all the same",
             )
 
-    async def _transfer(self, neon: Neon, home: str, target: str) -> None:
-        key = self._key(home)
-        method = parse_history.auth_method((await neon.get("auth", {}, key)).body)
+    async def _transfer(self, sessions: Sessions, home: str, target: str) -> None:
+        session = sessions.of(home)
+        method = wire.auth_method((await session.get("auth", {})).body)
         if method == ORGANIZATION_KEY:
             raise CredentialsError(
                 f"the key of {home} is an organization's, which may not transfer projects",
@@ -155,8 +149,8 @@ class _Work:
         detail = {"from": home, "to": target}
         body = {"destination_org_id": target, "project_ids": [self.wanted.project_id]}
         with self._journalled("transfer", detail):
-            await neon.change("POST", f"organizations/{home}/projects/transfer", body, key)
-            shown = (await self._look(neon)).organization
+            await session.change("POST", f"organizations/{home}/projects/transfer", body)
+            shown = (await self._look(sessions)).organization
             if shown and shown != target:
                 raise NeonError(f"Neon still shows {self.wanted.project_id} in {shown}")
         self._step("transfer", "done", detail)

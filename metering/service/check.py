@@ -30,9 +30,10 @@ from metering.core.errors import (
 from metering.core.parties import Organization
 from metering.core.period import HOUR, floor_hour, rfc3339
 from metering.core.secrets import Secret
-from metering.neon import legacy, parse_history, readable
+from metering.neon import legacy, parse_history, readable, wire
 from metering.neon.client import Neon
 from metering.neon.endpoints import HISTORY, metric_lists
+from metering.neon.session import Session, Sessions
 from metering.operations import month_states
 from metering.service import check_parties, check_references
 from metering.service.check_references import Listed
@@ -241,14 +242,13 @@ class _Asked:
     async def run(self, keys: Keys) -> tuple[Json, list[Finding]]:
         """The organization's part of the document, and what to tell."""
         found: Json = {"key": "unknown", "inventory": "unknown", "history": "unknown"}
-        key = keys[self.organization.id]
+        if isinstance(keys[self.organization.id], CredentialsError):
+            found["key"] = "missing"
         try:
-            if isinstance(key, CredentialsError):
-                found["key"] = "missing"
-                raise key
-            await self._kind(key)
-            found["inventory"] = await self._inventory(key)
-            found["history"] = await self._history(key)
+            session = Sessions(neon=self.neon, keys=keys, organizations=[self.organization]).of(self.organization.id)
+            await self._kind(session)
+            found["inventory"] = await self._inventory(session)
+            found["history"] = await self._history(session)
         except CredentialsError as error:
             found["key"] = "refused" if found["key"] == "unknown" else found["key"]
             self._tell("key", "fault", _sentence(error), exit_code=5)
@@ -281,10 +281,10 @@ class _Asked:
         )
         return "ok"
 
-    async def _kind(self, key: Secret) -> None:
+    async def _kind(self, session: Session) -> None:
         try:
-            answer = await self.neon.get("auth", {}, key)
-            method = parse_history.auth_method(answer.body)
+            answer = await session.get("auth", {})
+            method = wire.auth_method(answer.body)
         except CredentialsError:
             raise
         except UnavailableError:
@@ -296,10 +296,10 @@ class _Asked:
         self.kind = KINDS.get(method)
         self._compare_clocks(answer.server_date)
 
-    async def _inventory(self, key: Secret) -> str:
+    async def _inventory(self, session: Session) -> str:
         params = {"org_id": self.organization.id, "limit": "1"}
         try:
-            body = (await self.neon.get("projects", params, key)).body
+            body = (await session.get("projects", params)).body
             projects, unavailable, unreadable = readable.inventory(body)
         except CredentialsError:
             raise
@@ -314,7 +314,7 @@ class _Asked:
         self._tell("inventory", "ok", "visible" + (", and there is no project yet" if is_empty else ""))
         return "visible"
 
-    async def _history(self, key: Secret) -> str:
+    async def _history(self, session: Session) -> str:
         if self.organization.sponsored:
             self._tell("history", "ok", "none is expected: the organization is sponsored")
             return "not_expected"
@@ -323,38 +323,38 @@ class _Asked:
             return "unknown"
         own = self.organization.history
         try:
-            await self._answers(key, own)
+            await self._answers(session, own)
         except CredentialsError:
             raise
         except MeteringError as error:
             said = f"history is not available: {_sentence(error)}"
             if isinstance(error, UnavailableError):
-                said += await self._elsewhere(key, "legacy" if own == "v2" else "v2")
+                said += await self._elsewhere(session, "legacy" if own == "v2" else "v2")
             self._tell("history", "fault", said, exit_code=3)
             return _state(error)
         self._tell("history", "ok", "available" + (" at the legacy endpoint" if own == "legacy" else ""))
         return "visible"
 
-    async def _elsewhere(self, key: Secret, other: str) -> str:
+    async def _elsewhere(self, session: Session, other: str) -> str:
         """What to set where the other endpoint of history has what this one has not."""
         try:
-            await self._answers(key, other)
+            await self._answers(session, other)
         except MeteringError:
             return ""
         return f'; the {other} endpoint answers: set history = "{other}" for this organization'
 
-    async def _answers(self, key: Secret, history: str) -> None:
+    async def _answers(self, session: Session, history: str) -> None:
         """Asks for an hour of one project; raises what Neon.get raises. Metrics that Neon does not know are told of."""
         lists = metric_lists(history, (metric for meter in self.config.meters for metric in meter.metrics))
         try:
-            await self._last_hour(key, history, lists[0])
+            await self._last_hour(session, history, lists[0])
         except NeonError as error:
             if error.status != 400 or lists[1] != list(meters.KNOWN_METRICS):
                 raise
-            await self._last_hour(key, history, lists[1])
+            await self._last_hour(session, history, lists[1])
             self._tell("history", "note", f"Neon does not know one of the metrics of [[meters]]: {error}")
 
-    async def _last_hour(self, key: Secret, history: str, metrics: list[str]) -> None:
+    async def _last_hour(self, session: Session, history: str, metrics: list[str]) -> None:
         end = floor_hour(self.now)
         params = {
             "org_id": self.organization.id,
@@ -364,7 +364,7 @@ class _Asked:
             "metrics": ",".join(metrics),
             "limit": "1",
         }
-        body = (await self.neon.get(HISTORY[history], params, key, history=True)).body
+        body = (await session.get(HISTORY[history], params, history=True)).body
         readable.by_rows(body, lambda page: parse_history.history(legacy.retold(page) if history == "legacy" else page))
 
     def _compare_clocks(self, server_date: datetime | None) -> None:

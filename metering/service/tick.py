@@ -19,12 +19,13 @@ from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing
 from metering.invoicing.issued import issued_in, read
 from metering.ledger.ledger import Ledger
+from metering.neon.budget import Budgets
 from metering.neon.client import Neon
-from metering.neon.saved_budgets import Budgets
 from metering.operations import retention, schedule
 from metering.polling import unit_check
-from metering.polling.cycle import Cycle, Wants, wanted_by_backfill, wanted_by_poll
-from metering.polling.intake import Report
+from metering.polling.cycle import Cycle
+from metering.polling.readings import CycleReport
+from metering.polling.wanted import Wants, wanted_by_backfill, wanted_by_poll
 from metering.quotas import status
 from metering.service import check_references
 from metering.service.clients import client_settings
@@ -59,7 +60,7 @@ class Tick:
     `blocked` says why a month does not close, in the tick that tells it first.
     """
 
-    report: Report | None = None
+    report: CycleReport | None = None
     alerts: int = 0
     delivered: int = 0
     closed: str | None = None
@@ -73,7 +74,7 @@ class Tick:
         return [*(self.report.faults if self.report else ()), *self.faults, *self.blocked]
 
 
-def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> Report:
+def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> CycleReport:
     """One polling cycle now."""
     wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
     report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
@@ -89,7 +90,7 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
     start: datetime | None = None,
     end: datetime | None = None,
     wiring: Wiring | None = None,
-) -> Report:
+) -> CycleReport:
     """Reads [start, end) as far as Neon still answers; from a year back without a start."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
     wants = wanted_by_backfill(ledger.store, since, end, ledger.clock())
@@ -100,7 +101,7 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
 
 def _run(  # noqa: PLR0913 - what every cycle needs
     ledger: Ledger, config: Config, keys: Keys, wants: Wants, *, command: str, wiring: Wiring | None
-) -> Report:
+) -> CycleReport:
     wiring = wiring or Wiring()
     cycle = Cycle(
         ledger=ledger,
@@ -123,7 +124,7 @@ def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], N
     def neon_of(account: str) -> Neon:
         neon = Neon(client_settings(config.neon), clock=ledger.clock, sleep=wiring.stop.sleep)
         if budgets is not None:
-            budgets.bind(neon, account, sleep=wiring.stop.sleep)
+            neon.use(budgets, account)
         return neon
 
     return neon_of
@@ -169,7 +170,7 @@ def _mended(ledger: Ledger) -> list[str]:
     return [ledger.store.mended] if ledger.store.mended else []
 
 
-def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: Report) -> list[str]:
+def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: CycleReport) -> list[str]:
     """What is new for a person to look at. Where the cycle did not get through, nothing more is asked of Neon."""
     found = alarms.look(ledger, config, ledger.clock())
     if report.outcome == "complete":

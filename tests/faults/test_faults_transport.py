@@ -22,6 +22,7 @@ from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.core.errors import MeteringError, UnreachableError
 from metering.core.secrets import Secret
 from metering.neon.client import Neon, Settings
+from metering.neon.walk import walk
 from tests.faults.transport import HARMLESS, KINDS, RETRY_AFTER, Faulty, answer
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -59,7 +60,7 @@ class Run:
         async def walked() -> list[str]:
             return [
                 project["id"]
-                async for page in self.neon.walk("projects", {}, KEY)
+                async for page in walk(lambda asked: self.neon.get("projects", asked, KEY), "projects", {}, KEY)
                 for project in sorted(json.loads(page.body)["projects"], key=lambda project: str(project["id"]))
             ]
 

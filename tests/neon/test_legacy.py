@@ -9,7 +9,7 @@ import pytest
 
 from metering.core.errors import PageRefusedError
 from metering.core.meters import PREFIX
-from metering.neon import legacy, parse_history
+from metering.neon import legacy, parse_history, wire
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app
 from metering.sandbox.fleet import PAID_ORGANIZATION, Fleet
@@ -275,7 +275,7 @@ def test_a_legacy_page_is_read_under_names_of_its_own():
     assert found.projects == ("bee-1",)
     assert found.buckets.others == [(0, "legacy.active_time_seconds", 5), (0, "legacy.compute_time_seconds", 2**64 - 1)]
     assert found.buckets.start == [moment("2026-09-10T03:00")]
-    assert parse_history.envelope(legacy.retold(body())).cursor == "bee-1"
+    assert wire.envelope(legacy.retold(body())).cursor == "bee-1"
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "7", True, 1e3, [], 2**127])

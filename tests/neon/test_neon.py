@@ -21,6 +21,8 @@ from metering.core.http import retry_after
 from metering.core.secrets import Secret
 from metering.neon import client as neon
 from metering.neon.client import Answer, Neon, RateBudget, Settings
+from metering.neon.walk import walk
+from metering.neon.wire import Envelope
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CANARY = "napi_canary0123456789abcdefghijklmnop"
@@ -63,7 +65,7 @@ class World:
 
     def walk(self, path: str = "projects", **params: str) -> list[Answer]:
         async def collected() -> list[Answer]:
-            return [answer async for answer in self.neon.walk(path, params, KEY)]
+            return [answer async for answer in walk(lambda asked: self.neon.get(path, asked, KEY), path, params, KEY)]
 
         return asyncio.run(collected())
 
@@ -105,6 +107,7 @@ def test_an_answer_says_what_was_asked_when_and_what_came():
         request_id="r-1",
         server_date=datetime(2026, 11, 20, 11, 59, 58, tzinfo=UTC),
         body=b'{"projects": []}',
+        page=Envelope(items=(), cursor=None),
     )
 
 
@@ -623,7 +626,7 @@ def test_pages_before_a_fault_were_handed_on():
     seen: list[Answer] = []
 
     async def run() -> None:
-        async for answer in world.neon.walk("projects", {}, KEY):
+        async for answer in walk(lambda asked: world.neon.get("projects", asked, KEY), "projects", {}, KEY):
             seen.append(answer)
 
     with pytest.raises(UnavailableError):

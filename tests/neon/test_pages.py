@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metering.core.errors import PageRefusedError
 from metering.core.meters import KNOWN_METRICS
-from metering.neon import parse_history
+from metering.neon import parse_history, parse_projects, wire
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "neon" / "examples"
 HOUR = ("2026-11-01T00:00:00Z", "2026-11-01T01:00:00Z")
@@ -211,7 +211,7 @@ def test_a_body_that_is_no_page_is_refused(body):
 def test_deep_nesting_is_refused_and_does_not_crash():
     assert "recursion" in refused(page(more=', "x": ' + "[" * 100_000 + "]" * 100_000))
     with pytest.raises(PageRefusedError):
-        parse_history.envelope(page(more=', "x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000))
+        wire.envelope(page(more=', "x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000))
 
 
 def test_what_a_page_says_of_itself_comes_clean_into_a_message():
@@ -344,7 +344,7 @@ def test_the_zero_time_of_a_period_is_no_time():
     ],
 )
 def test_an_envelope_has_the_ids_and_the_cursor(body, items, cursor):
-    assert parse_history.envelope(body) == parse_history.Envelope(items=items, cursor=cursor)
+    assert wire.envelope(body) == wire.Envelope(items=items, cursor=cursor)
 
 
 # -- inventory and projects
@@ -353,7 +353,7 @@ def test_an_envelope_has_the_ids_and_the_cursor(body, items, cursor):
 def test_inventory_tells_no_quota_from_not_said():
     quota = b'{"quota": {"active_time_seconds": 0, "logical_size_bytes": 7}}'
     body = b'{"projects": [{"id": "a"}, {"id": "b", "settings": {}}, {"id": "c", "settings": %s}]}' % quota
-    found, _ = parse_history.inventory(body)
+    found, _ = parse_projects.inventory(body)
     assert [(row.has_settings, row.limits) for row in found] == [
         (False, {}),
         (True, {}),
@@ -362,25 +362,25 @@ def test_inventory_tells_no_quota_from_not_said():
 
 
 def test_a_quota_that_nobody_knows_yet_is_no_fault():
-    found, _ = parse_history.inventory(b'{"projects": [{"id": "a", "settings": {"quota": {"gpu": {"a": 1.5}}}}]}')
+    found, _ = parse_projects.inventory(b'{"projects": [{"id": "a", "settings": {"quota": {"gpu": {"a": 1.5}}}}]}')
     assert found[0].limits == {}
 
 
 def test_projects_that_neon_could_not_show_in_time_are_named():
-    _, unavailable = parse_history.inventory(b'{"projects": [], "unavailable_project_ids": ["calm-dawn-1"]}')
+    _, unavailable = parse_projects.inventory(b'{"projects": [], "unavailable_project_ids": ["calm-dawn-1"]}')
     assert unavailable == ("calm-dawn-1",)
 
 
 def test_a_project_of_nulls_is_a_project():
     body = b'{"projects": [{"id": "a", "name": null, "region_id": null, "settings": null, "created_at": null}]}'
-    found, _ = parse_history.inventory(body)
+    found, _ = parse_projects.inventory(body)
     assert (found[0].name, found[0].region, found[0].created_at) == ("", "", None)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"projects": null}', b'{"message": "later"}'])
 def test_an_answer_without_a_list_is_no_empty_inventory(body):
     with pytest.raises(PageRefusedError):
-        parse_history.inventory(body)
+        parse_projects.inventory(body)
 
 
 @pytest.mark.parametrize(
@@ -398,15 +398,15 @@ def test_an_answer_without_a_list_is_no_empty_inventory(body):
 )
 def test_a_project_with_a_faulty_number_or_a_key_twice_is_refused(more):
     with pytest.raises(PageRefusedError):
-        parse_history.project(b'{"project": {"id": "a", %s}}' % more.encode())
+        parse_projects.project(b'{"project": {"id": "a", %s}}' % more.encode())
     with pytest.raises(PageRefusedError):
-        parse_history.inventory(b'{"projects": [{"id": "a", %s}]}' % more.encode())
+        parse_projects.inventory(b'{"projects": [{"id": "a", %s}]}' % more.encode())
 
 
 def test_counters_and_period_of_a_project():
     body = b"""{"project": {"id": "a", "compute_time_seconds": 9007199254740993, "active_time_seconds": null,
         "consumption_period_start": "2026-11-01T00:00:00Z", "consumption_period_end": "0001-01-01T00:00:00Z"}}"""
-    found = parse_history.project(body)
+    found = parse_projects.project(body)
     assert found.counters["compute_time_seconds"] == 9007199254740993
     assert found.counters["active_time_seconds"] is None
     assert (found.period_start, found.period_end) == (datetime(2026, 11, 1, tzinfo=UTC), None)
@@ -417,17 +417,17 @@ def test_counters_and_period_of_a_project():
     [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "soon", "2026-13-01"],
 )
 def test_a_time_that_is_none_or_nonsense_is_none(text):
-    assert parse_history.time_of(text) is None
+    assert parse_projects.time_of(text) is None
 
 
 @pytest.mark.parametrize("text", ["2026-11-01T01:00:00+01:00", "2026-11-01T00:00:00", "2026-11-01T00:00:00.000Z"])
 def test_a_time_is_in_utc(text):
-    assert parse_history.time_of(text) == datetime(2026, 11, 1, tzinfo=UTC)
+    assert parse_projects.time_of(text) == datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_a_branch_that_was_not_measured_has_no_size():
     body = b'{"branches": [{"id": "br-1", "logical_size": 31301632}, {"id": "br-2"}]}'
-    assert parse_history.branch_sizes(body) == [31301632, None]
+    assert parse_projects.branch_sizes(body) == [31301632, None]
 
 
 @pytest.mark.parametrize(
@@ -441,13 +441,13 @@ def test_a_branch_that_was_not_measured_has_no_size():
 )
 def test_branches_with_a_faulty_size_are_refused(body):
     with pytest.raises(PageRefusedError):
-        parse_history.branch_sizes(body)
+        parse_projects.branch_sizes(body)
 
 
 def test_what_a_key_is_and_what_an_error_says():
-    assert parse_history.auth_method(b'{"account_id": "u", "auth_method": "api_key_user"}') == "api_key_user"
-    assert parse_history.error_message(b'{"code": "", "message": "no"}') == "no"
-    for parse in (parse_history.auth_method, parse_history.error_message):
+    assert wire.auth_method(b'{"account_id": "u", "auth_method": "api_key_user"}') == "api_key_user"
+    assert wire.error_message(b'{"code": "", "message": "no"}') == "no"
+    for parse in (wire.auth_method, wire.error_message):
         with pytest.raises(PageRefusedError):
             parse(b"<html>")
 
@@ -476,10 +476,10 @@ ANY_JSON = st.recursive(
 def test_any_body_is_parsed_or_refused_and_nothing_else(body):
     for parse in (
         parse_history.history,
-        parse_history.inventory,
-        parse_history.project,
-        parse_history.branch_sizes,
-        parse_history.envelope,
+        parse_projects.inventory,
+        parse_projects.project,
+        parse_projects.branch_sizes,
+        wire.envelope,
     ):
         with contextlib.suppress(PageRefusedError):
             parse(body)
@@ -537,8 +537,8 @@ def test_a_captured_history_page_loses_no_value(name, projects, buckets):
 def test_a_captured_inventory_page_names_its_projects(name):
     body = example(name)
     ids = [shown["id"] for shown in json.loads(body)["projects"]]
-    assert [row.project_id for row in parse_history.inventory(body)[0]] == ids
-    assert parse_history.envelope(body).items == tuple(ids)
+    assert [row.project_id for row in parse_projects.inventory(body)[0]] == ids
+    assert wire.envelope(body).items == tuple(ids)
 
 
 @pytest.mark.parametrize(
@@ -555,10 +555,10 @@ def test_a_captured_inventory_page_names_its_projects(name):
 def test_a_captured_project_keeps_its_counters(name):
     body = example(name)
     shown = json.loads(body)["project"]
-    assert parse_history.project(body).counters == {counter: shown.get(counter) for counter in parse_history.COUNTERS}
+    assert parse_projects.project(body).counters == {counter: shown.get(counter) for counter in parse_projects.COUNTERS}
 
 
 @pytest.mark.parametrize("name", ["branches_list.200.fresh-branch.json", "branches_list.200.last-page.json"])
 def test_captured_branches_keep_their_sizes(name):
     body = example(name)
-    assert parse_history.branch_sizes(body) == [shown.get("logical_size") for shown in json.loads(body)["branches"]]
+    assert parse_projects.branch_sizes(body) == [shown.get("logical_size") for shown in json.loads(body)["branches"]]

@@ -3,7 +3,7 @@
 import pytest
 
 from metering.core.errors import PageRefusedError
-from metering.neon import parse_history, readable
+from metering.neon import parse_history, readable, wire
 
 SOUND = b'{"id": "calm-dawn-1", "name": "one", "created_at": "2026-01-01T00:00:00Z"}'
 LONGEST = b'{"id": "calm-dawn-1", "name": "%s"}' % (b"x" * readable.LONGEST_NAME)
@@ -102,8 +102,8 @@ def test_a_list_goes_on_behind_a_row_that_cannot_be_read() -> None:
     odd = rb'{"id": "odd-2", "name": "\ud800"}'
     body = page(SOUND, odd, b'{"name": "\xff"}', more=b', "pagination": {"cursor": "next-page"}')
     with pytest.raises(PageRefusedError):
-        parse_history.envelope(body)
-    assert readable.envelope(body) == parse_history.Envelope(items=("calm-dawn-1", "odd-2", ""), cursor="next-page")
+        wire.envelope(body)
+    assert readable.envelope(body) == wire.Envelope(items=("calm-dawn-1", "odd-2", ""), cursor="next-page")
 
 
 def test_what_is_no_list_page_has_no_envelope() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from metering.core.period import HOUR, floor_hour
 from metering.operations import status, verify
-from metering.polling.intake import GOES_ON, Report
+from metering.polling.readings import CycleReport
+from metering.polling.recorder import GOES_ON
 from metering.usage.coverage import certified_of
 from tests.simulate import Killed, Machine, Time, refused
 from tests.support.large_fleet import LargeFleet, config_for
@@ -58,7 +59,7 @@ def next_slot(machine: Machine) -> None:
     time.move_to(START + (passed + 1) * SLOT)
 
 
-def poll(machine: Machine, *, cycles: int = 1) -> Report:
+def poll(machine: Machine, *, cycles: int = 1) -> CycleReport:
     """So many polls, each in a slot of its own; the last one's report."""
     for _ in range(cycles):
         report = machine.poll()
@@ -67,7 +68,7 @@ def poll(machine: Machine, *, cycles: int = 1) -> Report:
     return report
 
 
-def walks(report: Report, organization: str = ORGANIZATION) -> dict[str, dict[str, object]]:
+def walks(report: CycleReport, organization: str = ORGANIZATION) -> dict[str, dict[str, object]]:
     (row,) = (row for row in report.organizations if row["organization"] == organization)
     return {walk["what"]: walk for walk in row["walks"]}
 

@@ -11,7 +11,7 @@ from metering.core.errors import CredentialsError
 from metering.core.meters import Divisor, Meter
 from metering.core.period import parse_time
 from metering.core.secrets import Secret
-from metering.neon import saved_budgets
+from metering.neon import budget
 from metering.neon.client import Neon, Settings
 from metering.neon.endpoints import metric_lists
 from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
@@ -209,7 +209,7 @@ def client(tmp_path: Path, here: World, **limits: int) -> Neon:
     config = client_settings(configured(tmp_path, **limits).neon)
     time = here.time
     neon = Neon(config, clock=time.local, sleep=time.sleep, monotonic=time.monotonic)
-    saved_budgets.Budgets(tmp_path, monotonic=time.monotonic).bind(neon, "main", sleep=time.sleep)
+    neon.use(budget.Budgets(tmp_path, monotonic=time.monotonic), "main")
     return neon
 
 
@@ -229,17 +229,17 @@ def test_a_budget_goes_on_where_the_last_process_left_it(here: World, tmp_path: 
 
 
 def test_a_torn_note_of_budgets_counts_as_nothing_left(here: World, tmp_path: Path):
-    (tmp_path / saved_budgets.NAME).write_text('{"main/history": [3.0')
+    (tmp_path / budget.NAME).write_text('{"main/history": [3.0')
     assert client(tmp_path, here).history_budget.tokens == 0
 
 
 def test_a_note_from_before_the_machine_was_started_says_nothing(here: World, tmp_path: Path):
-    (tmp_path / saved_budgets.NAME).write_text('{"main/history": [0.0, 5000.0]}')
+    (tmp_path / budget.NAME).write_text('{"main/history": [0.0, 5000.0]}')
     assert client(tmp_path, here).history_budget.tokens == 10
 
 
 def test_accounts_have_budgets_of_their_own(here: World, tmp_path: Path):
-    (tmp_path / saved_budgets.NAME).write_text('{"other/history": [0.0, 0.0]}')
+    (tmp_path / budget.NAME).write_text('{"other/history": [0.0, 0.0]}')
     assert client(tmp_path, here).history_budget.tokens == 10
 
 

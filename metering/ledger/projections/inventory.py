@@ -17,7 +17,7 @@ from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
 from metering.ledger.projections import unread
 from metering.ledger.projections.pages import page_frame, page_row
-from metering.neon import parse_history, readable
+from metering.neon import parse_projects, readable
 from metering.store.database import Store
 from metering.store.journal import Record
 
@@ -45,7 +45,7 @@ _COUNTER = pl.Schema(
         "observed_at": UTC_MICROSECONDS,
         "period_start": UTC_MICROSECONDS,
         "period_end": UTC_MICROSECONDS,
-        **dict.fromkeys(parse_history.COUNTERS, pl.Decimal(38, 0)),
+        **dict.fromkeys(parse_projects.COUNTERS, pl.Decimal(38, 0)),
         "limits": pl.String(),
     }
 )
@@ -145,7 +145,7 @@ class InventoryRows:
         if data.get("by_rows"):
             projects, unavailable, unreadable = readable.inventory(body)
         else:
-            (projects, unavailable), unreadable = parse_history.inventory(body), []
+            (projects, unavailable), unreadable = parse_projects.inventory(body), []
         self._unreadable += unread.told(record, unreadable)
         is_listed = data["endpoint"] == "inventory"
         rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
@@ -194,7 +194,7 @@ class InventoryRows:
 
     def _take_branches(self, record: Record, body: bytes) -> int:
         """The pages of one list of branches add up: the largest of all, and whether all were measured."""
-        sizes = parse_history.branch_sizes(body)
+        sizes = parse_projects.branch_sizes(body)
         measured = [size for size in sizes if size is not None]
         is_whole = len(measured) == len(sizes)
         name = record.data["organization"], record.data["project_id"]
@@ -222,7 +222,7 @@ class InventoryRows:
 
 
 def _counter(record: Record, body: bytes) -> dict[str, Any]:
-    facts = parse_history.project(body)
+    facts = parse_projects.project(body)
     counters = {name: None if value is None else Decimal(value) for name, value in facts.counters.items()}
     return {
         "organization": record.data["organization"],
@@ -236,7 +236,7 @@ def _counter(record: Record, body: bytes) -> dict[str, Any]:
     }
 
 
-def _sighting(record: Record, project: parse_history.ProjectFacts, *, is_listed: bool) -> dict[str, Any]:
+def _sighting(record: Record, project: parse_projects.ProjectFacts, *, is_listed: bool) -> dict[str, Any]:
     return _sighting_of(
         record,
         project.project_id,

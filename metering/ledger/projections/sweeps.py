@@ -14,7 +14,7 @@ import polars as pl
 from metering.core.errors import PageRefusedError
 from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
-from metering.neon import parse_history, readable
+from metering.neon import readable, wire
 from metering.store.database import Store
 from metering.store.journal import Record
 
@@ -24,7 +24,7 @@ _PAGE = pl.Schema({"walk": pl.UInt32(), "seq": pl.UInt64(), "cursor": pl.String(
 
 def cursor_of(record: Record) -> str | None:
     """Where a page leads to, however faulty its numbers are; None where it is the last."""
-    read = readable.envelope if record.data.get("by_rows") else parse_history.envelope
+    read = readable.envelope if record.data.get("by_rows") else wire.envelope
     try:
         page = read(record.body)
     except PageRefusedError:
