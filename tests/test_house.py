@@ -182,19 +182,15 @@ LONG_FILES = {
     "metering.cli.demo.demo": (362, "the story and its parts"),
     "metering.ledger.projections.history": (405, "batch, omissions and certification"),
     "metering.quotas.evaluation": (325, "evaluation, rows and crossings"),
-    "metering.reporting.money": (344, "revenue, costs and margin"),
     "metering.reporting.paper": (494, "one module per section"),
     "metering.service.check": (473, "findings of organizations, of the store, of endpoints"),
     "metering.store.database": (443, "database, migrations and snapshots"),
     "metering.store.journal": (431, "the format and the files"),
-    "metering.web.edition": (450, "the month's figures and the editions"),
     "metering.web.tables": (365, "columns belong to one catalogue"),
 }
 MOST_MEMBERS_OF_A_CLASS = 12
 WIDE_CLASSES = {
     "metering.billing.month.Month": (33, "the usage document leaves"),
-    "metering.web.edition.Edition": (23, "the month's figures and the editions"),
-    "metering.web.edition.MonthFigures": (17, "the month's figures and the editions"),
 }
 SQL_IN_PYTHON = {
     "metering.explain.evidence": (2, "temporary tables before two of ours: their names are put together"),

@@ -84,10 +84,10 @@ def application(config: "Config", config_of: "Callable[[], Config]", clock: Cloc
     from metering.cli.reading import resend
     from metering.web import app, server
     from metering.web.desk import Desk
-    from metering.web.edition import Editions
+    from metering.web.views import Views
 
     desk = Desk(
-        Editions(config_of, clock),
+        Views(config_of, clock),
         access(config),
         clock=clock,
         link_secret=link_secret(config),
@@ -125,14 +125,14 @@ def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | Non
 def customer_link(config: "Config", clock: Clock, customer: str, days: int) -> str:
     """The address of one customer's own page. Raises ConfigError without a secret, MeteringError for a stranger."""
     from metering.core.errors import ConfigError, Fault, MeteringError
-    from metering.web import links
-    from metering.web.edition import Edition
+    from metering.web import figures, links
+    from metering.web.view import opened
 
     signing = link_secret(config)
     if signing is None:
         right = "give either link_secret_env or link_secret_file"
         raise ConfigError([Fault(where="dashboard.link_secret_env", what="is missing", right=right)])
-    if not Edition(config, clock()).knows_customer(customer):
+    if not figures.knows_customer(opened(config, clock()), customer):
         raise MeteringError(f"there is no customer {customer!r}", hint="`metering invoices current` names them")
     base = config.dashboard.public_url or f"http://{config.service.listen}"
     return base + links.made(customer, clock(), days, signing)

@@ -16,7 +16,7 @@ from metering.core.rows import Row, Table, column_sum, distinct, every_day, grou
 from metering.invoicing.issued import counted
 from metering.invoicing.unbilled_sums import worth
 from metering.rendering.figures import printed_month
-from metering.reporting import changes, money, watch
+from metering.reporting import changes, margin, money, watch
 from metering.reporting.facts import Facts
 
 
@@ -32,7 +32,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "taxes": money.taxes(facts),
         "outlook": dict(facts.outlook) if facts.outlook else None,
         "reconciliation": dict(facts.reconciliation) if facts.reconciliation else None,
-        "margin": money.margin(facts),
+        "margin": margin.margin(facts),
         "billed": money.billed(facts),
         "plans": money.plans(facts),
         "customers": money.customers(facts),
@@ -41,7 +41,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "change_counts": changes.counts(changed),
         "adjustments": changes.adjustments(facts),
         "meters": _meters(facts),
-        "costs": money.costs(facts),
+        "costs": margin.costs(facts),
         "projects": money.projects(facts),
         "quotas": sorted(map(dict, facts.quotas), key=_quota_order),
         "alerts": sorted(map(dict, facts.alerts), key=lambda row: (row["observed_at"], row["alert_id"])),

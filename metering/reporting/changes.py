@@ -11,7 +11,7 @@ from metering.core.period import parse_time
 from metering.core.rows import Row, Table, grouped
 from metering.invoicing.issued import counted
 from metering.reporting.facts import Facts
-from metering.reporting.money import currency_of
+from metering.reporting.margin import currency_of
 
 CHANGES = (
     *("new customer", "lost customer", "new project", "deleted project", "moved project"),

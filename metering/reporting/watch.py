@@ -13,7 +13,7 @@ from metering.core.period import parse_time
 from metering.core.rows import Row, Table, column_sum, grouped
 from metering.rendering.figures import money_text
 from metering.reporting.facts import Facts
-from metering.reporting.money import cost_is_known
+from metering.reporting.margin import cost_is_known
 
 IDLE_DAYS = 30
 """So long without a query, and a project is called idle."""

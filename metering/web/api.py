@@ -1,4 +1,4 @@
-"""The JSON API: the same documents as the commands print, from the same edition as the pages.
+"""The JSON API: the same documents as the commands print, from the same view as the pages.
 
 Read-only. Errors are problem details (RFC 9457).
 """
@@ -18,119 +18,119 @@ from metering.core.rows import Row
 from metering.core.text import visible
 from metering.invoicing.issued import invoice as issued_invoice
 from metering.rating.card import plain
-from metering.web import openapi
+from metering.web import figures, openapi
 from metering.web.asked import draft_explanation, explanation
-from metering.web.desk import HEADINGS, RETRY_SECONDS, Desk, status_of
-from metering.web.edition import Edition, MonthFigures, NotFoundError
+from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of
+from metering.web.view import MonthView, NotFoundError, View
+from metering.web.views import Views
 
 Document = Mapping[str, Any]
 REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
 """The parts of a month's report that `/api/overview` gives."""
 
 
-def _month(request: Request, edition: Edition) -> MonthFigures:
+def _month(request: Request, view: View) -> MonthView:
     """The month that is asked for. Raises UsageError for what is none, NotFoundError where nothing is known of it."""
     text = request.query_params.get("month", "current")
-    parse_month(text, edition.now)
-    found = edition.month(text)
-    if found.name not in edition.months:
+    parse_month(text, view.now)
+    found = view.month(text)
+    if found.name not in view.get(figures.months):
         raise NotFoundError(f"nothing is known of {found.name}")
     return found
 
 
-def status(edition: Edition, _: Request) -> Document:
+def status(view: View, _: Request) -> Document:
     """What `status` prints."""
-    return edition.status
+    return view.get(figures.status)
 
 
-def months(edition: Edition, _: Request) -> Document:
+def months(view: View, _: Request) -> Document:
     """The months that can be asked for."""
-    return {"months": list(edition.months)}
+    return {"months": list(view.get(figures.months))}
 
 
-def overview(edition: Edition, request: Request) -> Document:
+def overview(view: View, request: Request) -> Document:
     """The figures of a month's report."""
-    report = _month(request, edition).report
+    report = _month(request, view).get(figures.report)
     return {name: report[name] for name in REPORT}
 
 
-def usage(edition: Edition, request: Request) -> Document:
+def usage(view: View, request: Request) -> Document:
     """What `usage` prints."""
-    found, project = _month(request, edition), request.query_params.get("project")
+    found, project = _month(request, view), request.query_params.get("project")
     key = ("usage document", found.name, project)
-    return edition.ask(key, lambda _: usage_json(found.month, project=project))
+    return view.ask(key, lambda _: usage_json(found.get(figures.rated), project=project))
 
 
-def timeline(edition: Edition, request: Request) -> Document:
+def timeline(view: View, request: Request) -> Document:
     """What `usage --by` prints of one project."""
-    found, project = _month(request, edition), _given(request, "project")
+    found, project = _month(request, view), _given(request, "project")
     by = request.query_params.get("by", "day")
     if by not in {"day", "hour"}:
         raise UsageError("by is day or hour")
     key = ("usage document", found.name, project, by)
-    return edition.ask(key, lambda _: usage_json(found.month, by=by, project=project))
+    return view.ask(key, lambda _: usage_json(found.get(figures.rated), by=by, project=project))
 
 
-def quotas(edition: Edition, _: Request) -> Document:
+def quotas(view: View, _: Request) -> Document:
     """What `quota` prints."""
-    rows = sorted(edition.quotas, key=lambda row: (row["project_id"], row["quota"]))
-    return {"as_of": rfc3339(edition.now), "quotas": rows}
+    rows = sorted(view.get(figures.quotas), key=lambda row: (row["project_id"], row["quota"]))
+    return {"as_of": rfc3339(view.now), "quotas": rows}
 
 
-def customers(edition: Edition, request: Request) -> Document:
+def customers(view: View, request: Request) -> Document:
     """Who is invoiced for a month."""
-    found = _month(request, edition)
-    return {"month": found.name, "as_of": found.as_of, "customers": found.report["customers"]}
+    found = _month(request, view)
+    return {"month": found.name, "as_of": found.as_of, "customers": found.get(figures.report)["customers"]}
 
 
-def projects(edition: Edition, request: Request) -> Document:
+def projects(view: View, request: Request) -> Document:
     """Every project of a month."""
-    found = _month(request, edition)
-    return {"month": found.name, "as_of": found.as_of, "projects": found.projects}
+    found = _month(request, view)
+    return {"month": found.name, "as_of": found.as_of, "projects": found.get(figures.projects)}
 
 
-def invoices(edition: Edition, request: Request) -> Document:
+def invoices(view: View, request: Request) -> Document:
     """What `invoices` prints."""
-    return _month(request, edition).invoices
+    return _month(request, view).get(figures.invoices)
 
 
-def invoice(edition: Edition, request: Request) -> Document:
+def invoice(view: View, request: Request) -> Document:
     """What `invoice` prints."""
     number = _given(request, "number")
     try:
-        found: Row = edition.ask(("invoice", number), lambda store: issued_invoice(store, number).printed())
+        found: Row = view.ask(("invoice", number), lambda store: issued_invoice(store, number).printed())
     except MeteringError as error:
         raise NotFoundError(str(error), hint=error.hint) from None
     return found
 
 
-def explain(edition: Edition, request: Request) -> Document:
+def explain(view: View, request: Request) -> Document:
     """What `explain` prints; with a month, `number` is the customer's id, as for the command."""
     number, line = _given(request, "number"), request.query_params.get("line") or None
     if "month" in request.query_params:
-        return draft_explanation(edition, _month(request, edition), canonical(number), line)
-    return explanation(edition, number, line)
+        return draft_explanation(view, _month(request, view), canonical(number), line)
+    return explanation(view, number, line)
 
 
-def alerts(edition: Edition, _: Request) -> Document:
+def alerts(view: View, _: Request) -> Document:
     """What `alerts` prints."""
-    return {
-        "alerts": [{**row, "deliveries": [_counted(one) for one in row["deliveries"]]} for row in edition.alerts[::-1]]
-    }
+    rows = view.get(figures.alerts)[::-1]
+    return {"alerts": [{**row, "deliveries": [_counted(one) for one in row["deliveries"]]} for row in rows]}
 
 
 def _counted(delivery: Row) -> Document:
     return {**delivery, "attempts": str(delivery["attempts"])}
 
 
-def plans(edition: Edition, _: Request) -> Document:
+def plans(view: View, _: Request) -> Document:
     """The plans on offer."""
-    return {"plans": [plain(plan) for plan in edition.config.plans]}
+    return {"plans": [plain(plan) for plan in view.config.plans]}
 
 
-def cycles(edition: Edition, _: Request) -> Document:
+def cycles(view: View, _: Request) -> Document:
     """The last runs of poll, backfill and tick."""
-    return {"cycles": edition.cycles}
+    return {"cycles": view.get(figures.cycles)}
 
 
 def _given(request: Request, name: str) -> str:
@@ -146,19 +146,19 @@ def _json(document: Document, code: int = 200, media_type: str = "application/js
     return Response(text.encode("utf-8", "backslashreplace"), code, media_type=media_type)
 
 
-def _answering(document: Callable[[Edition, Request], Document]) -> Callable[[Desk, Request], Response]:
-    def answer(desk: Desk, request: Request) -> Response:
+def _answering(document: Callable[[View, Request], Document]) -> Callable[[Views, Request], Response]:
+    def answer(views: Views, request: Request) -> Response:
         known = {parameter["name"] for parameter in openapi.parameters(request.url.path)}
         if unknown := sorted(set(request.query_params) - known):
             raise UsageError(f"there is no parameter {visible(unknown[0])[:40]!r}")
         if any(not 0 < len(text) <= openapi.LONGEST for text in request.query_params.values()):
             raise UsageError(f"a parameter has 1 to {openapi.LONGEST} characters")
-        return _json(document(desk.editions.current(), request))
+        return _json(document(views.current(), request))
 
     return answer
 
 
-def description(_: Desk, request: Request) -> Response:
+def description(_: Views, request: Request) -> Response:
     """The OpenAPI document."""
     return _json(openapi.document(str(request.base_url)))
 
@@ -173,7 +173,7 @@ def failed(error: MeteringError) -> Response:
     return answer
 
 
-DOCUMENTS: dict[str, Callable[[Edition, Request], Document]] = {
+DOCUMENTS: dict[str, Callable[[View, Request], Document]] = {
     "/status": status,
     "/months": months,
     "/overview": overview,
@@ -189,7 +189,7 @@ DOCUMENTS: dict[str, Callable[[Edition, Request], Document]] = {
     "/plans": plans,
     "/cycles": cycles,
 }
-ANSWERS: dict[str, Callable[[Desk, Request], Response]] = {
+ANSWERS: dict[str, Callable[[Views, Request], Response]] = {
     **{path: _answering(document) for path, document in DOCUMENTS.items()},
     "/openapi.json": description,
 }

@@ -3,7 +3,10 @@
 Serves `/metrics` and `/healthz` beside the pages, as `run` and `serve` want them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,79 +17,39 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from metering.core.errors import MeteringError
-from metering.web import api, pages, pages_own, pages_state
-from metering.web.desk import ASSETS, Desk, asset
-from metering.web.edition import NotFoundError
+from metering.web import api, pages
+from metering.web.desk import ASSETS, Desk, Page, asset
 from metering.web.guard import Guard
+from metering.web.view import NotFoundError
 
-Page = Callable[[Desk, Request], Response]
-
-PAGES: dict[str, Page] = {
-    "/": pages.overview,
-    "/outlook": pages.outlook,
-    "/customers": pages.customers,
-    "/customer": pages.customer,
-    "/projects": pages.projects,
-    "/project": pages.project,
-    "/invoices": pages.invoices,
-    "/invoice": pages.invoice,
-    "/explain": pages.explained,
-    "/page": pages_state.raw_page,
-    "/quotas": pages_state.quotas,
-    "/plans": pages_state.plans,
-    "/alerts": pages_state.alerts,
-    "/alert": pages_state.alert,
-    "/operations": pages_state.operations,
-    "/as-of": pages_state.as_of,
-}
-MENU = (
-    ("/", "Overview"),
-    ("/customers", "Customers"),
-    ("/projects", "Projects"),
-    ("/quotas", "Quotas"),
-    ("/invoices", "Invoices"),
-    ("/plans", "Plans"),
-    ("/alerts", "Alerts"),
-    ("/operations", "Operations"),
-)
-"""Address -> its name in the menu, in the menu's order; other pages are reached by links."""
-FREE = ("/static/", "/usage/")
-"""Addresses that ask nobody who they are: files that are no secret, and customers' links, which are keys themselves."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".LICENSE": "text/plain"}
+
+
+def every_page() -> list[Page]:
+    """The pages of all modules in pages/."""
+    modules = [import_module(f"{pages.__name__}.{module.name}") for module in iter_modules(pages.__path__)]
+    return [page for module in modules for page in module.PAGES]
 
 
 def application(desk: Desk, state: Sequence[BaseRoute] = ()) -> Starlette:
     """The pages behind their guard; `state` are routes that are open to whoever reaches them."""
+    shown = every_page()
     routes: list[BaseRoute] = [
         *state,
-        *(Route(path, _answering(desk, page)) for path, page in PAGES.items()),
-        Route("/alerts/resend", _resending(desk), methods=["POST"]),
+        *(Route(page.path, partial(page.answer, desk), methods=[page.method]) for page in shown),
         Route("/static/{name}", _asset),
-        Route("/usage/{token}", _answering(desk, pages_own.own_usage)),
-        *(Route(f"/api{path}", _answering(desk, answer)) for path, answer in api.ANSWERS.items()),
+        *(Route(f"/api{path}", partial(answer, desk.views)) for path, answer in api.ANSWERS.items()),
     ]
+    # These ask nobody who they are: files that are no secret, and customers' links, which are keys themselves.
+    free = ["/static/", *(page.path.partition("{")[0] for page in shown if page.role == "customer")]
     open_to_all = {route.path for route in state if isinstance(route, Route)}
     found = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, access=desk.access, free=FREE, unguarded=open_to_all)],
+        middleware=[Middleware(Guard, access=desk.access, free=free, unguarded=open_to_all)],
         exception_handlers={MeteringError: _failing(desk), HTTPException: _missing(desk)},
     )
-    found.state.menu = MENU
+    found.state.menu = sorted((page for page in shown if page.menu), key=lambda page: page.menu or ())
     return found
-
-
-def _answering(desk: Desk, page: Page) -> Callable[[Request], Response]:
-    def answer(request: Request) -> Response:
-        return page(desk, request)
-
-    return answer
-
-
-def _resending(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        return await pages_state.resend(desk, request)
-
-    return answer
 
 
 def _failing(desk: Desk) -> Callable[[Request, Any], Response]:

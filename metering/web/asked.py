@@ -1,4 +1,4 @@
-"""What an address asks an edition for: a month, a customer's name, usage by day or hour, a draft, an explanation.
+"""What an address asks a view for: a month, a customer's name, usage by day or hour, a draft, an explanation.
 
 Knows the words of addresses. Must not know how anything looks.
 """
@@ -16,39 +16,40 @@ from metering.core.period import DAY, Period, floor_day, parse_time
 from metering.core.rows import Row, Table
 from metering.explain import explain
 from metering.store.database import Store
-from metering.web.edition import Edition, MonthFigures, NotFoundError
+from metering.web import figures
+from metering.web.view import MonthView, NotFoundError, View
 
 
-def month_of(request: Request, edition: Edition) -> MonthFigures:
+def month_of(request: Request, view: View) -> MonthView:
     """The month that the address names, else the running one. Raises NotFoundError where nothing is known of it."""
     text = request.query_params.get("month") or "current"
     try:
-        found = edition.month(text)
+        found = view.month(text)
     except UsageError as error:
         raise NotFoundError(f"{error}.", hint="Choose a month from the list.") from None
-    if found.name not in edition.months:
+    if found.name not in view.get(figures.months):
         raise NotFoundError(f"Nothing is known of {found.name}.", hint="Choose a month from the list.")
     return found
 
 
-def customer_name(edition: Edition, documents: Sequence[Row], customer: str) -> str:
+def customer_name(view: View, documents: Sequence[Row], customer: str) -> str:
     """What the customer is called."""
-    return documents[0]["customer"]["name"] if documents else edition.customer_names.get(customer, customer)
+    return documents[0]["customer"]["name"] if documents else view.get(figures.customer_names).get(customer, customer)
 
 
-def usage(request: Request, edition: Edition, month: MonthFigures, projects: list[str]) -> dict[str, Any]:
+def usage(request: Request, view: View, month: MonthView, projects: list[str]) -> dict[str, Any]:
     """`profile` by day, or with `day` in the address by the hours of it; and the days to go to."""
-    gaps = month.report["coverage"]["gaps"]
+    gaps = month.get(figures.report)["coverage"]["gaps"]
     day = _day(request, month)
     key = ("usage", month.name, tuple(projects), day)
 
     def work(_: object) -> Table:
         if day is None:
-            return month_profile.by_day(month.month, projects, gaps)
-        return month_profile.by_hour(month.month, projects, day, gaps)
+            return month_profile.by_day(month.get(figures.rated), projects, gaps)
+        return month_profile.by_hour(month.get(figures.rated), projects, day, gaps)
 
-    first, last = month.period.start, floor_day(min(month.period.end, edition.now) - timedelta(microseconds=1))
-    profile = edition.ask(key, work)
+    first, last = month.period.start, floor_day(min(month.period.end, view.now) - timedelta(microseconds=1))
+    profile = view.ask(key, work)
     return {
         "profile": [{**row, "days": [{**slot, "day": slot["start"][:10]} for slot in row["slots"]]} for row in profile],
         "first_day": f"{first:%Y-%m-%d}",
@@ -56,11 +57,11 @@ def usage(request: Request, edition: Edition, month: MonthFigures, projects: lis
         "day": day and f"{day.start:%Y-%m-%d}",
         "day_before": f"{day.start - DAY:%Y-%m-%d}" if day and day.start > first else None,
         "day_after": f"{day.end:%Y-%m-%d}" if day and day.start < last else None,
-        "days_in_month": month.report["report"]["days"],
+        "days_in_month": month.get(figures.report)["report"]["days"],
     }
 
 
-def _day(request: Request, month: MonthFigures) -> Period | None:
+def _day(request: Request, month: MonthView) -> Period | None:
     text = request.query_params.get("day")
     if not text:
         return None
@@ -73,31 +74,31 @@ def _day(request: Request, month: MonthFigures) -> Period | None:
     return Period(start=start, end=start + DAY)
 
 
-def explanation(edition: Edition, number: str, line: str | None) -> Row:
+def explanation(view: View, number: str, line: str | None) -> Row:
     """What `explain` prints. Raises NotFoundError for what was never issued."""
     try:
-        return edition.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
+        return view.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
     except MeteringError as error:
         raise NotFoundError(f"{error}.", hint=error.hint) from None
 
 
-def draft_explanation(edition: Edition, month: MonthFigures, customer: str, line: str | None) -> Row:
+def draft_explanation(view: View, month: MonthView, customer: str, line: str | None) -> Row:
     """What `explain --month` prints. Raises NotFoundError for a draft or a line that there is not."""
     document = draft(month, customer)
 
     def work(store: Store) -> Row:
-        fresh = Month(store=store, terms=edition.terms, period=month.period, now=edition.now)
+        fresh = Month(store=store, terms=view.terms, period=month.period, now=view.now)
         return explain.of_draft(fresh, dict(document), line)
 
     try:
-        return edition.ask(("explain", month.name, customer, line), work)
+        return view.ask(("explain", month.name, customer, line), work)
     except MeteringError as error:
         raise NotFoundError(f"{error}.", hint=error.hint) from None
 
 
-def draft(month: MonthFigures, customer: str) -> Row:
+def draft(month: MonthView, customer: str) -> Row:
     """A customer's draft. Raises NotFoundError where there is none."""
-    found = next((row for row in month.documents.get(customer, []) if row["number"] is None), None)
+    found = next((row for row in month.get(figures.documents).get(customer, []) if row["number"] is None), None)
     if found is None:
         raise NotFoundError(
             f"There is no draft for {customer[:100]!r} in {month.name}.", hint="See the list of invoices."

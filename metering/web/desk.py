@@ -1,20 +1,21 @@
-"""What every answer needs: the edition in force, the templates, and how pages, lists, files and errors are sent.
+"""What every answer needs: the view in force, the templates, and how pages, lists, files and errors are sent.
 
 Must not know what a single page shows, nor who may see it.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError, UsageError
+from metering.core.errors import MeteringError
 from metering.core.files import data_directory
 from metering.core.patience import patience
 from metering.core.period import parse_time
@@ -22,12 +23,13 @@ from metering.core.secrets import Secret
 from metering.rendering import charts
 from metering.rendering.figures import printed_moment
 from metering.rendering.templates import environment
-from metering.web import download, tables
-from metering.web.edition import Edition, Editions, NotFoundError
+from metering.web import download, figures, tables
 from metering.web.guard import Access
 from metering.web.listing import Listing, Sheet, listing
+from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of
+from metering.web.view import NotFoundError, View
+from metering.web.views import Views
 
-RETRY_SECONDS = 20
 ASSETS = {
     "style.css": "style.css",
     "web.css": "web/static/web.css",
@@ -66,19 +68,17 @@ class Desk:
 
     def __init__(
         self,
-        editions: Editions,
+        views: Views,
         access: Access,
         *,
         clock: Callable[[], datetime],
         link_secret: Secret | None = None,
         resend: Callable[[str], Sequence[str]] | None = None,
     ) -> None:
-        self.editions, self.access, self.clock = editions, access, clock
+        self.views, self.access, self.clock = views, access, clock
         self.link_secret, self.resend = link_secret, resend
 
-    def page(
-        self, request: Request, template: str, edition: Edition | None, *, code: int = 200, **told: Any
-    ) -> Response:
+    def page(self, request: Request, template: str, view: View | None, *, code: int = 200, **told: Any) -> Response:
         """A page of reports/web/; `told` is what it shows."""
         text = (
             _templates()
@@ -87,23 +87,24 @@ class Desk:
                 path=request.url.path,
                 menu=request.app.state.menu,
                 parameters=dict(request.query_params),
-                edition=edition,
-                is_stale=edition is not None and _is_stale(edition),
-                trouble=self.editions.trouble,
+                data_as_of=view and view.get(figures.data_as_of),
+                known_months=view.get(figures.months) if view else (),
+                seller_name=view and view.config.seller.name,
+                has_view=view is not None,
+                is_stale=view is not None and _is_stale(view),
+                trouble=self.views.trouble,
                 **{"month": None, "section": None, "is_own": False, **told},
             )
         )
         return HTMLResponse(text.encode("utf-8", "replace"), code)
 
-    def listed(
-        self, request: Request, edition: Edition, sheet: Sheet, *, template: str = "list", **told: Any
-    ) -> Response:
+    def listed(self, request: Request, view: View, sheet: Sheet, *, template: str = "list", **told: Any) -> Response:
         """A page with a list, or with `format` the list as a file."""
         found = self.list_of(request, sheet)
         form = request.query_params.get("format")
         if form is None:
-            return self.page(request, template, edition, listing=found, title=sheet.table.title, **told)
-        return self.file(found, form, edition)
+            return self.page(request, template, view, listing=found, title=sheet.table.title, **told)
+        return self.file(found, form, view)
 
     @staticmethod
     def list_of(request: Request, sheet: Sheet) -> Listing:
@@ -111,44 +112,27 @@ class Desk:
         return listing(sheet, request.url.path, dict(request.query_params))
 
     @staticmethod
-    def file(found: Listing, form: str, edition: Edition) -> Response:
+    def file(found: Listing, form: str, view: View) -> Response:
         """The list as a file to keep. Raises NotFoundError for a format that there is not."""
         if form not in download.TYPES:
             raise NotFoundError(f"There is no format {form[:40]!r}.", hint=f"Choose among {', '.join(download.TYPES)}.")
         month = found.parameters.get("month", "")
         name = f"{found.table.name}-{month}.{form}" if _MONTH.fullmatch(month) else f"{found.table.name}.{form}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        as_of = edition.data_as_of or f"{edition.now:%Y-%m-%dT%H:%M:%SZ}"
+        as_of = view.get(figures.data_as_of) or f"{view.now:%Y-%m-%dT%H:%M:%SZ}"
         return Response(download.content(found, form, as_of), media_type=download.TYPES[form], headers=headers)
 
     def failed(self, request: Request, error: MeteringError) -> Response:
         """An error as a page: what there is not (404), what was asked wrongly (400), what will be there soon (503)."""
         status = status_of(error)
         try:
-            edition = self.editions.current()
+            view = self.views.current()
         except MeteringError:
-            edition = None
-        answer = self.page(request, "error", edition, code=status, title=HEADINGS[status], error=error)
+            view = None
+        answer = self.page(request, "error", view, code=status, title=HEADINGS[status], error=error)
         if status == 503:
             answer.headers["retry-after"] = str(RETRY_SECONDS)
         return answer
-
-
-HEADINGS = {
-    400: "This cannot be asked so",
-    404: "Not found",
-    500: "This could not be computed",
-    503: "Not readable at the moment",
-}
-
-
-def status_of(error: MeteringError) -> int:
-    """The status that says what kind of an error it is."""
-    if isinstance(error, StoreDamagedError | StoreBusyError):
-        return 503
-    if isinstance(error, NotFoundError):
-        return 404
-    return 400 if isinstance(error, UsageError) else 500
 
 
 def _short_day(text: str) -> str:
@@ -162,9 +146,26 @@ def _short_moment(text: str) -> str:
     return f"{day}, {time[:5]}"
 
 
-def _is_stale(edition: Edition) -> bool:
+def _is_stale(view: View) -> bool:
     """Whether the data is older than that of a healthy service."""
-    as_of = edition.data_as_of
+    as_of = view.get(figures.data_as_of)
     if as_of is None:
         return False
-    return edition.now - parse_time(as_of) > patience(edition.config.schedule.poll_minutes)
+    return view.now - parse_time(as_of) > patience(view.config.schedule.poll_minutes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """An address and what answers there.
+
+    `menu` is the place and the title in the menu; other pages are reached by links. A page that `keeps_month` takes the
+    month along when somebody goes there by the menu. `role` says who may look: an operator whom the guard lets in, or a
+    customer whose link is the key.
+    """
+
+    path: str
+    answer: Callable[[Desk, Request], Response | Awaitable[Response]]
+    menu: tuple[int, str] | None = None
+    keeps_month: bool = False
+    role: Literal["operator", "customer"] = "operator"
+    method: Literal["GET", "POST"] = "GET"

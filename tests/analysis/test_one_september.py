@@ -32,7 +32,8 @@ from metering.invoicing.voiding import void
 from metering.rendering.figures import money_text
 from metering.reporting import build, gather
 from metering.store import database
-from metering.web.edition import Edition
+from metering.web import figures
+from metering.web.view import opened
 from tests.support.books import Books, configured, stamp, when
 from tests.support.card import plan, price, toml
 
@@ -156,12 +157,12 @@ LAST_SECOND = when("2026-09-30T23:59:59")
 
 def shown(found, now=NOW):
     """Customer -> (revenue before tax, Neon's cost), and the sums of both, by everything that shows September."""
-    edition = Edition(found, now)
+    view = opened(found, now)
     with database.open_reader(found.store.directory) as reader:
         rated = RatedMonth(store=reader, config=found, period=SEPTEMBER, now=now)
         return {
             "report": _of_report(build.build(gather.facts(reader, found, SEPTEMBER, now))),
-            "overview": _of_report(edition.month("2026-09").report),
+            "overview": _of_report(view.month("2026-09").get(figures.report)),
             "backtest": _of_backtest(backtest.backtest(reader, found, found.plans, [SEPTEMBER], now)),
             "reconcile": reconcile.by_total(rated.whole, 0)["computed"],
             "forecast": _of_forecast(outlook.outlook(_at_its_end(rated.whole))),

@@ -10,9 +10,9 @@ from metering.core.secrets import Secret
 from metering.web import links
 from metering.web.app import application
 from metering.web.desk import Desk
-from metering.web.edition import Editions
 from metering.web.guard import Access
 from metering.web.server import Listener
+from metering.web.views import Views
 from tests.support import web_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -58,9 +58,9 @@ def site(tmp_path_factory) -> Iterator[Site]:
         sent.append(alert_id)
         return ["https://hooks.example.com/"]
 
-    editions = Editions(lambda: world, lambda: web_world.NOW)
-    editions.current().prepare()
-    desk = Desk(editions, Access(), clock=lambda: web_world.NOW, link_secret=SIGNING, resend=resend)
+    views = Views(lambda: world, lambda: web_world.NOW)
+    views.current().prepare()
+    desk = Desk(views, Access(), clock=lambda: web_world.NOW, link_secret=SIGNING, resend=resend)
     with Listener(application(desk), "127.0.0.1:0") as server:
         yield Site(f"http://{server.address}", sent)
 

@@ -35,7 +35,8 @@ from metering.sandbox.gate import UNLIMITED, Clock
 from metering.sandbox.inventory import RECOVERABLE
 from metering.sandbox.server import serve
 from metering.store import journal
-from metering.web import api, app
+from metering.web import api
+from metering.web.app import every_page
 from tests.support.books import Books, stamp
 from tests.support.plain_neon import PlainNeon
 from tests.support.platform_desk import Desk, Ran
@@ -226,7 +227,8 @@ def addresses(world: World) -> Iterator[str]:
     }
     alerts = world.run("alerts", "list", "--format", "json").json["alerts"]
     given["/alert"] = {"id": alerts[0]["alert_id"]}
-    for path in (*app.PAGES, *(f"/api{path}" for path in api.ANSWERS)):
+    operator_pages = [page.path for page in every_page() if (page.method, page.role) == ("GET", "operator")]
+    for path in (*operator_pages, *(f"/api{path}" for path in api.ANSWERS)):
         yield str(httpx.URL(path, params=given.get(path)))
     for path in ("/", "/customers", "/projects", "/invoices"):
         yield str(httpx.URL(path, params={"month": world.month}))

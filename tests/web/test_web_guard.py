@@ -13,12 +13,12 @@ import pytest
 from metering.config.dashboard import DashboardConfig
 from metering.core.errors import CredentialsError, UsageError
 from metering.core.secrets import Secret
-from metering.web import links
+from metering.web import figures, links
 from metering.web.app import application
 from metering.web.desk import Desk
-from metering.web.edition import Editions
 from metering.web.guard import POLICY, Access
 from metering.web.server import routes
+from metering.web.views import Views
 from tests.support import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
@@ -32,8 +32,8 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def editions(world):
-    return Editions(lambda: world, lambda: web_world.NOW)
+def views(world):
+    return Views(lambda: world, lambda: web_world.NOW)
 
 
 class Sent(list):
@@ -44,10 +44,10 @@ class Sent(list):
         return ["http://127.0.0.1:9/"]
 
 
-def ask(editions, path, *, peer=HERE, method="GET", access=None, now=web_world.NOW, sent=None, data=None, **headers):
+def ask(views, path, *, peer=HERE, method="GET", access=None, now=web_world.NOW, sent=None, data=None, **headers):
     """One request as it comes from `peer`; keywords are headers."""
-    desk = Desk(editions, access or Access(), clock=lambda: now, link_secret=SIGNING, resend=sent)
-    state = routes(lambda: editions.current().config, lambda: now)
+    desk = Desk(views, access or Access(), clock=lambda: now, link_secret=SIGNING, resend=sent)
+    state = routes(lambda: views.current().config, lambda: now)
     transport = httpx.ASGITransport(application(desk, state), client=(peer, 50_000))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
@@ -62,40 +62,40 @@ def ask(editions, path, *, peer=HERE, method="GET", access=None, now=web_world.N
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_with_nothing_configured_this_machine_is_let_in(editions, peer):
-    assert ask(editions, "/operations", peer=peer).status_code == 200
+def test_with_nothing_configured_this_machine_is_let_in(views, peer):
+    assert ask(views, "/operations", peer=peer).status_code == 200
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "", "unix"])
-def test_with_nothing_configured_nobody_else_is(editions, peer):
+def test_with_nothing_configured_nobody_else_is(views, peer):
     for path in ("/", "/api/status", "/operations?format=csv"):
-        answer = ask(editions, path, peer=peer)
+        answer = ask(views, path, peer=peer)
         assert (answer.status_code, "trusted proxy" in answer.text) == (403, True)
         assert web_world.PROJECTS[0] not in answer.text
 
 
 @pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "via", "x_real_ip", "x_forwarded_host"])
-def test_with_nothing_configured_what_a_proxy_on_this_machine_forwards_is_refused(editions, header):
-    assert ask(editions, "/", **{header: "203.0.113.9"}).status_code == 403
+def test_with_nothing_configured_what_a_proxy_on_this_machine_forwards_is_refused(views, header):
+    assert ask(views, "/", **{header: "203.0.113.9"}).status_code == 403
 
 
-def test_metrics_and_health_ask_for_nothing(editions):
+def test_metrics_and_health_ask_for_nothing(views):
     for access in (Access(), Access(token=Secret(TOKEN))):
         for path in ("/metrics", "/healthz"):
-            assert ask(editions, path, peer=THERE, access=access, host="metering:9187").status_code == 200
+            assert ask(views, path, peer=THERE, access=access, host="metering:9187").status_code == 200
 
 
 # -- the token
 
 
-def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(editions):
+def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(views):
     access = Access(token=Secret(TOKEN))
     for peer in (HERE, THERE):
-        refused = ask(editions, "/", peer=peer, access=access)
+        refused = ask(views, "/", peer=peer, access=access)
         assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
-        assert ask(editions, "/", peer=peer, access=access, authorization=f"Bearer {TOKEN}").status_code == 200
+        assert ask(views, "/", peer=peer, access=access, authorization=f"Bearer {TOKEN}").status_code == 200
         password = base64.b64encode(f"anna:{TOKEN}".encode()).decode()
-        assert ask(editions, "/", peer=peer, access=access, authorization=f"Basic {password}").status_code == 200
+        assert ask(views, "/", peer=peer, access=access, authorization=f"Basic {password}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(e
         "Basic /////w==",
     ],
 )
-def test_a_wrong_token_is_refused_whatever_it_looks_like(editions, given):
-    answer = ask(editions, "/", access=Access(token=Secret(TOKEN)), authorization=given)
+def test_a_wrong_token_is_refused_whatever_it_looks_like(views, given):
+    answer = ask(views, "/", access=Access(token=Secret(TOKEN)), authorization=given)
     assert (answer.status_code, TOKEN in answer.text) == (401, False)
 
 
@@ -127,13 +127,13 @@ def test_a_token_that_could_be_guessed_is_no_token():
 # -- a proxy that says who asks
 
 
-def test_only_a_trusted_proxy_is_believed_who_asks(editions):
+def test_only_a_trusted_proxy_is_believed_who_asks(views):
     settings = DashboardConfig.model_validate({"trusted_proxies": [PROXY, "192.0.2.0/24"], "user_header": "X-User"})
     access = Access(proxies=settings.networks(), user_header=settings.user_header)
-    assert ask(editions, "/", peer=PROXY, access=access, x_user="anna", x_forwarded_for=THERE).status_code == 200
-    assert ask(editions, "/", peer="192.0.2.77", access=access, x_user="anna").status_code == 200
+    assert ask(views, "/", peer=PROXY, access=access, x_user="anna", x_forwarded_for=THERE).status_code == 200
+    assert ask(views, "/", peer="192.0.2.77", access=access, x_user="anna").status_code == 200
     for peer, named in ((PROXY, {}), (PROXY, {"x_user": " "}), (THERE, {"x_user": "anna"}), (HERE, {"x_user": "anna"})):
-        assert ask(editions, "/", peer=peer, access=access, **named).status_code == 403
+        assert ask(views, "/", peer=peer, access=access, **named).status_code == 403
 
 
 # -- the name, the method, what a browser is told
@@ -142,9 +142,9 @@ def test_only_a_trusted_proxy_is_believed_who_asks(editions):
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:1", "127.0.0.1:9187", "[::1]:9187", "10.1.2.3", "billing.example.com"]
 )
-def test_a_name_that_is_ours_is_answered(editions, host):
+def test_a_name_that_is_ours_is_answered(views, host):
     access = Access(hosts=frozenset({"billing.example.com"}))
-    assert ask(editions, "/quotas", access=access, host=host).status_code == 200
+    assert ask(views, "/quotas", access=access, host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -159,18 +159,18 @@ def test_a_name_that_is_ours_is_answered(editions, host):
         "127.0.0.1.evil.example",
     ],
 )
-def test_a_name_that_is_not_ours_is_refused_since_it_may_be_a_rebound_one(editions, host):
+def test_a_name_that_is_not_ours_is_refused_since_it_may_be_a_rebound_one(views, host):
     access = Access(hosts=frozenset({"billing.example.com"}))
     for path in ("/quotas", "/static/web.css", "/usage/x", "/api/status"):
-        answer = ask(editions, path, access=access, host=host)
+        answer = ask(views, path, access=access, host=host)
         assert (answer.status_code, web_world.PROJECTS[0] in answer.text) == (421, False)
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/api/status", "/static/htmx.min.js", "/customers?format=csv", "/usage/x"]
 )
-def test_every_answer_tells_the_browser_to_run_nothing_but_ours(editions, path):
-    answer = ask(editions, path)
+def test_every_answer_tells_the_browser_to_run_nothing_but_ours(views, path):
+    answer = ask(views, path)
     assert answer.headers["content-security-policy"] == POLICY
     assert "unsafe" not in POLICY and "'none'" in POLICY
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -178,39 +178,39 @@ def test_every_answer_tells_the_browser_to_run_nothing_but_ours(editions, path):
     assert answer.headers["cache-control"].startswith("public" if path.startswith("/static") else "no-store")
 
 
-def test_no_page_holds_a_script_or_a_style_of_its_own(editions):
+def test_no_page_holds_a_script_or_a_style_of_its_own(views):
     for path in ("/", "/customers", "/customer?id=cust20", "/invoices?month=2026-09", "/plans", "/operations"):
-        text = ask(editions, path).text
+        text = ask(views, path).text
         assert re.findall(r"<script(?![^>]*src=)[^>]*>|<style| style=| on[a-z]+=", text) == []
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-def test_other_methods_are_not_known(editions, method):
-    assert ask(editions, "/", method=method).status_code == 405
+def test_other_methods_are_not_known(views, method):
+    assert ask(views, "/", method=method).status_code == 405
 
 
 # -- the one form
 
 
-def form_of(editions, sent, alert_id, **given):
+def form_of(views, sent, alert_id, **given):
     desk_access = Access(form_key=b"key")
-    page = ask(editions, f"/alert?id={alert_id}", access=desk_access, sent=sent).text
+    page = ask(views, f"/alert?id={alert_id}", access=desk_access, sent=sent).text
     token = re.search(r'name="token" value="([0-9a-f]+)"', page)[1]
     headers = {"origin": "http://localhost:9187", **given}
     return desk_access, {"id": alert_id, "token": token}, headers
 
 
-def an_alert(editions) -> str:
-    return next(row["alert_id"] for row in editions.current().alerts if row["status"] == "send")
+def an_alert(views) -> str:
+    return next(row["alert_id"] for row in views.current().get(figures.alerts) if row["status"] == "send")
 
 
-def test_an_alert_is_sent_again_by_the_form_of_its_page(editions):
-    sent, alert_id = Sent(), an_alert(editions)
-    access, data, headers = form_of(editions, sent, alert_id)
-    answer = ask(editions, "/alerts/resend", method="POST", access=access, sent=sent, data=data, **headers)
+def test_an_alert_is_sent_again_by_the_form_of_its_page(views):
+    sent, alert_id = Sent(), an_alert(views)
+    access, data, headers = form_of(views, sent, alert_id)
+    answer = ask(views, "/alerts/resend", method="POST", access=access, sent=sent, data=data, **headers)
     assert (answer.status_code, sent) == (303, [alert_id])
-    assert "Due again at" in ask(editions, answer.headers["location"], sent=sent).text
+    assert "Due again at" in ask(views, answer.headers["location"], sent=sent).text
 
 
 @pytest.mark.parametrize(
@@ -224,63 +224,63 @@ def test_an_alert_is_sent_again_by_the_form_of_its_page(editions):
         {"origin": "http://localhost:1"},
     ],
 )
-def test_a_form_that_another_site_sends_does_nothing(editions, origin):
-    sent, alert_id = Sent(), an_alert(editions)
-    access, data, _ = form_of(editions, sent, alert_id)
-    answer = ask(editions, "/alerts/resend", method="POST", access=access, sent=sent, data=data, **origin)
+def test_a_form_that_another_site_sends_does_nothing(views, origin):
+    sent, alert_id = Sent(), an_alert(views)
+    access, data, _ = form_of(views, sent, alert_id)
+    answer = ask(views, "/alerts/resend", method="POST", access=access, sent=sent, data=data, **origin)
     assert (answer.status_code, sent) == (403, [])
 
 
-def test_a_form_without_our_token_does_nothing_and_neither_does_a_get(editions):
-    sent, alert_id = Sent(), an_alert(editions)
-    access, data, headers = form_of(editions, sent, alert_id)
-    other = next(row["alert_id"] for row in editions.current().alerts if row["alert_id"] != alert_id)
+def test_a_form_without_our_token_does_nothing_and_neither_does_a_get(views):
+    sent, alert_id = Sent(), an_alert(views)
+    access, data, headers = form_of(views, sent, alert_id)
+    other = next(row["alert_id"] for row in views.current().get(figures.alerts) if row["alert_id"] != alert_id)
     for wrong in ({"token": ""}, {"token": "0" * 64}, {"id": other}, {"token": "é"}):
         answer = ask(
-            editions, "/alerts/resend", method="POST", access=access, sent=sent, data={**data, **wrong}, **headers
+            views, "/alerts/resend", method="POST", access=access, sent=sent, data={**data, **wrong}, **headers
         )
         assert answer.status_code == 400
-    assert ask(editions, f"/alerts/resend?id={alert_id}", sent=sent).status_code == 405
+    assert ask(views, f"/alerts/resend?id={alert_id}", sent=sent).status_code == 405
     assert sent == []
 
 
 # -- a customer's own link
 
 
-def test_a_link_shows_its_customer_and_nothing_of_anybody_else(editions):
+def test_a_link_shows_its_customer_and_nothing_of_anybody_else(views):
     path = links.made("cust20", web_world.NOW, 30, SIGNING)
-    page = ask(editions, path, peer=THERE, access=Access(token=Secret(TOKEN)))
+    page = ask(views, path, peer=THERE, access=Access(token=Secret(TOKEN)))
     assert page.status_code == 200
     assert "Customer 20" in page.text and web_world.PROJECTS[20] in page.text
     others = {"Customer 21", web_world.PROJECTS[21], "Neon cost", "Margin", "/customers", "/api", "/explain"}
     assert {word for word in others if word in page.text} == set()
     leads = {urlsplit(found).path for found in re.findall(r'(?:href|action|hx-get)="(/[^"]*)"', page.text)}
     assert {found for found in leads if not found.startswith("/static/")} <= {path}
-    before = ask(editions, f"{path}?month=2026-09", peer=THERE)
+    before = ask(views, f"{path}?month=2026-09", peer=THERE)
     assert "INV-2026-" in before.text
     # What the address asks for beside it changes nothing.
-    assert "Customer 21" not in ask(editions, f"{path}?id=cust21&customer=cust21", peer=THERE).text
+    assert "Customer 21" not in ask(views, f"{path}?id=cust21&customer=cust21", peer=THERE).text
 
 
-def test_a_link_opens_no_other_page(editions):
+def test_a_link_opens_no_other_page(views):
     path = links.made("cust20", web_world.NOW, 30, SIGNING)
     for other in ("/", "/customer?id=cust20", "/api/usage", f"{path}/../../customers"):
-        assert ask(editions, other, peer=THERE).status_code in {403, 404}
-    assert ask(editions, "/outlook", peer=THERE, referer=f"http://localhost{path}").status_code == 403
+        assert ask(views, other, peer=THERE).status_code in {403, 404}
+    assert ask(views, "/outlook", peer=THERE, referer=f"http://localhost{path}").status_code == 403
 
 
-def test_a_link_is_over_at_its_moment_and_a_changed_one_never_was(editions):
+def test_a_link_is_over_at_its_moment_and_a_changed_one_never_was(views):
     path = links.made("cust20", web_world.NOW, 2, SIGNING)
     end = web_world.NOW + timedelta(days=2)
-    assert ask(editions, path, now=end - timedelta(seconds=1)).status_code == 200
-    assert ask(editions, path, now=end).status_code == 404
+    assert ask(views, path, now=end - timedelta(seconds=1)).status_code == 200
+    assert ask(views, path, now=end).status_code == 404
     token = path.removeprefix("/usage/")
     foreign = links.made("cust20", web_world.NOW, 2, Secret("another secret of twenty"))
     wrong = [f"/usage/{token[:-1]}", f"/usage/x{token}", "/usage/x", "/usage/a.b", "/usage/%00", foreign]
     payload = links.serializer(SIGNING)
     wrong += [f"/usage/{payload.dumps(what)}" for what in ("cust20", ["cust20"], ["cust20", 5], {"a": 1}, None)]
     for other in wrong:
-        answer = ask(editions, other)
+        answer = ask(views, other)
         assert (answer.status_code, "Customer 20" in answer.text) == (404, False), other
 
 
@@ -293,10 +293,10 @@ def test_a_link_lasts_from_a_day_to_four_hundred(days, is_fine):
             links.made("cust1", web_world.NOW, days, SIGNING)
 
 
-def test_a_hostile_customer_has_a_link_too(editions):
+def test_a_hostile_customer_has_a_link_too(views):
     for number in range(len(web_world.NAMES)):
         path = links.made(web_world.customer(number), web_world.NOW, 5, SIGNING)
-        answer = ask(editions, path, peer=THERE)
+        answer = ask(views, path, peer=THERE)
         assert answer.status_code == 200
         assert "<script>alert" not in answer.text and "\u202e" not in answer.text
 

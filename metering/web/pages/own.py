@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from metering.core.errors import MeteringError
 from metering.core.rows import Row
-from metering.web import links, rows
+from metering.web import figures, links, rows
 from metering.web.asked import customer_name, month_of, usage
-from metering.web.desk import Desk
+from metering.web.desk import Desk, Page
 
 OVER = "This link is not valid, or no longer."
 
@@ -32,21 +32,25 @@ def own_usage(desk: Desk, request: Request) -> Response:
 
 
 def _shown(desk: Desk, request: Request, customer: str) -> Response:
-    edition = desk.editions.current()
-    month = month_of(request, edition)
-    owned, documents = month.own_projects.get(customer, []), month.documents.get(customer, [])
-    names = {project: rows_of[0]["project_name"] for project in owned if (rows_of := month.projects_by_id.get(project))}
-    quotas = [row for row in edition.quotas_by_customer.get(customer, []) if row["project_id"] in owned]
+    view = desk.views.current()
+    month = month_of(request, view)
+    owned, documents = month.get(figures.own_projects).get(customer, []), month.get(figures.documents).get(customer, [])
+    names = {
+        project: rows_of[0]["project_name"]
+        for project in owned
+        if (rows_of := month.get(figures.projects_by_id).get(project))
+    }
+    quotas = [row for row in view.get(figures.quotas_by_customer).get(customer, []) if row["project_id"] in owned]
     return desk.page(
         request,
         "own",
-        edition,
-        title=customer_name(edition, documents, customer),
+        view,
+        title=customer_name(view, documents, customer),
         month=month,
         is_own=True,
         quotas=quotas if month.is_running else [],
         invoices=[{**row, "lines": [_line(line, names) for line in rows.lines(row)]} for row in documents],
-        **usage(request, edition, month, owned),
+        **usage(request, view, month, owned),
     )
 
 
@@ -57,3 +61,6 @@ def _line(line: Row, names: Mapping[str, str | None]) -> dict[str, object]:
 def refused(desk: Desk, request: Request, code: int, said: str, hint: str) -> Response:
     """A page without a menu: who comes by a link has no use for one."""
     return desk.page(request, "own_error", None, code=code, title="Usage", said=said, hint=hint, is_own=True)
+
+
+PAGES = (Page(path="/usage/{token}", answer=own_usage, role="customer"),)

@@ -1,0 +1,49 @@
+"""A value that a thread of its own computes, so that no page waits for it.
+
+Must not know what the value is.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Ahead(Generic[Value]):
+    """The result of `work`, which begins in a daemon thread when it is first asked for."""
+
+    def __init__(self, work: Callable[[], Value]) -> None:
+        self._work = work
+        self._beginning = threading.Lock()
+        self._future: Future[Value] | None = None
+
+    def result(self, *, wait_seconds: int = 0) -> Value | None:
+        """The value, or None while it is computed. Raises what went wrong."""
+        with self._beginning:
+            if self._future is None:
+                self._future = _in_background(self._work)
+        try:
+            return self._future.result(timeout=wait_seconds)
+        except TimeoutError:
+            return None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody asked for the value."""
+        return self._future is not None
+
+
+def _in_background(work: Callable[[], Value]) -> "Future[Value]":
+    """The end of the process does not wait for a daemon thread, as it would for one of an executor."""
+    future: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # raised again for whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="ahead").start()
+    return future

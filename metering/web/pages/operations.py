@@ -1,0 +1,28 @@
+"""How the service runs: polling runs, requests, budgets, outbox, alarms, sizes."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering.web import figures, tables
+from metering.web.desk import Desk, Page
+from metering.web.listing import Sheet
+
+
+def operations(desk: Desk, request: Request) -> Response:
+    """Cycles, requests, budgets, outbox, alarms, sizes."""
+    view = desk.views.current()
+    found = desk.list_of(request, Sheet(table=tables.CYCLES, rows=view.get(figures.cycles)))
+    if form := request.query_params.get("format"):
+        return desk.file(found, form, view)
+    return desk.page(
+        request,
+        "operations",
+        view,
+        title="Operations",
+        listing=found,
+        status=view.get(figures.status),
+        budget=view.get(figures.budget),
+    )
+
+
+PAGES = (Page(path="/operations", answer=operations, menu=(8, "Operations")),)

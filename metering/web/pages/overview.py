@@ -1,0 +1,57 @@
+"""The overview: how fresh the data is, the money of the month, and what needs somebody first."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering.core.rows import Row
+from metering.web import figures
+from metering.web.asked import month_of
+from metering.web.desk import Desk, Page
+
+MOST_URGENT = 6
+MOST_ALERTS = 6
+
+
+def overview(desk: Desk, request: Request) -> Response:
+    """How it stands: freshness, gaps, money of the month, what will be suspended first, the latest alerts."""
+    view = desk.views.current()
+    if view.get(figures.data_as_of) is None:
+        return desk.page(request, "empty", view, title="Nothing was polled yet")
+    month = month_of(request, view)
+    return desk.page(
+        request,
+        "overview",
+        view,
+        title="Overview",
+        month=month,
+        status=view.get(figures.status),
+        urgent=view.get(figures.quota_sheet).rows[:MOST_URGENT],
+        latest=list(islice(warnings(view.get(figures.alert_sheet).rows), MOST_ALERTS)),
+        **month.get(figures.report),
+    )
+
+
+def warnings(alerts: Iterable[Row]) -> Iterator[Row]:
+    """The alerts that somebody may act on: not those of invoices, which come by the hundred, nor superseded ones."""
+    return (row for row in alerts if row["status"] == "send" and not row["type"].startswith("invoice."))
+
+
+def outlook(desk: Desk, request: Request) -> Response:
+    """What the running month will come to, as a piece of the overview that asks again until it is known."""
+    view = desk.views.current()
+    return desk.page(request, "outlook", view, outlook=view.outlook.result(wait_seconds=1))
+
+
+def as_of(desk: Desk, request: Request) -> Response:
+    """How fresh the data is, as a piece of every page."""
+    return desk.page(request, "as_of", desk.views.current())
+
+
+PAGES = (
+    Page(path="/", answer=overview, menu=(1, "Overview"), keeps_month=True),
+    Page(path="/outlook", answer=outlook),
+    Page(path="/as-of", answer=as_of),
+)

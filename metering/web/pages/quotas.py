@@ -1,0 +1,16 @@
+"""The list of quotas."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering.web import figures
+from metering.web.desk import Desk, Page
+
+
+def quotas(desk: Desk, request: Request) -> Response:
+    """Every quota with a limit, what will be suspended first at the top."""
+    view = desk.views.current()
+    return desk.listed(request, view, view.get(figures.quota_sheet))
+
+
+PAGES = (Page(path="/quotas", answer=quotas, menu=(4, "Quotas")),)

@@ -1,0 +1,53 @@
+"""One page of Neon, as it was received."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metering.core.errors import JournalDamagedError
+from metering.store import journal
+from metering.store.journal import JOURNAL
+from metering.web.desk import Desk, Page
+from metering.web.view import NotFoundError
+
+LONGEST_PAGE = 200_000
+"""This many characters of a raw page are shown; the file has all."""
+
+
+def raw_page(desk: Desk, request: Request) -> Response:
+    """A page as Neon sent it: its record in the journal, which no snapshot holds."""
+    view, text = desk.views.current(), request.query_params.get("seq", "")
+    seq = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    record = next(journal.read(view.config.store.directory / JOURNAL, after=seq - 1), None) if seq else None
+    if record is None or record.seq != seq:
+        raise NotFoundError(f"The journal has no record {text[:40]!r}.", hint="An explained line links to its pages.")
+    try:
+        body, is_dropped = record.body, False
+    except JournalDamagedError:
+        body, is_dropped = b"", True
+    if request.query_params.get("format") == "raw":
+        headers = {"content-disposition": f'attachment; filename="page-{seq}.json"'}
+        return Response(body, media_type="application/octet-stream", headers=headers)
+    shown = _readable(body)
+    return desk.page(
+        request,
+        "page",
+        view,
+        title=f"Record {seq}",
+        record=record,
+        body=shown[:LONGEST_PAGE],
+        is_cut=len(shown) > LONGEST_PAGE,
+        is_dropped=is_dropped,
+        bytes=str(len(body)),
+    )
+
+
+def _readable(body: bytes) -> str:
+    """JSON indented, its numbers as they were sent; anything else as it came."""
+    try:
+        return msgspec.json.format(body, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body.decode("utf-8", "replace")
+
+
+PAGES = (Page(path="/page", answer=raw_page),)

@@ -1,0 +1,139 @@
+"""A view of a snapshot: one published snapshot, one configuration, one moment, and the figures computed from them.
+
+A figure is a function of the view (figures.py) or of one of its months. It is computed when it is
+first asked for and kept, because the snapshot never changes. Must not know pages, requests or who asks.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from metering.billing import terms
+from metering.billing.terms import Terms
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.core.period import Period, month_name, month_of, parse_month, rfc3339
+from metering.core.rows import Row
+from metering.invoicing.outlook import outlook
+from metering.invoicing.rated_month import RatedMonth
+from metering.store import database
+from metering.store.database import Store
+from metering.web.ahead import Ahead
+
+Value = TypeVar("Value")
+Known = dict[Callable[..., object], Any]
+"""Figure -> its value."""
+
+MOST_MONTHS = 3
+"""The figures of this many months are kept; the month that was first asked for goes first."""
+MOST_ANSWERS = 100
+"""This many answers of `View.ask` are kept."""
+
+
+class NotFoundError(MeteringError):
+    """What an address names does not exist: a 404."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
+class View:
+    """One snapshot, seen with one configuration at `now`. Any thread may ask it."""
+
+    config: Config
+    now: datetime
+    terms: Terms
+    store: Store
+    outlook: Ahead[Row]
+    """What `forecast` prints."""
+    turn: threading.RLock = field(default_factory=threading.RLock)
+    """Held while something is computed: a connection is for one thread at a time."""
+    _known: Known = field(default_factory=dict)
+    _months: OrderedDict[str, Known] = field(default_factory=OrderedDict)
+    _answers: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+
+    def get(self, figure: Callable[["View"], Value]) -> Value:
+        """The value of a figure."""
+        return _computed_once(self.turn, self._known, figure, self)
+
+    def ask(self, key: Hashable, work: Callable[[Store], Value]) -> Value:
+        """The answer to a question that only some requests ask, computed when `key` is first asked for."""
+        with self.turn:
+            if key not in self._answers:
+                self._answers[key] = work(self.store)
+                _forget_first(self._answers, MOST_ANSWERS)
+            answer: Value = self._answers[key]
+            return answer
+
+    def month(self, text: str) -> "MonthView":
+        """The month `2026-10`, `current` or `previous`. Raises UsageError for anything else."""
+        period = parse_month(text, self.now)
+        with self.turn:
+            known = self._months.setdefault(month_name(period), {})
+            _forget_first(self._months, MOST_MONTHS)
+        return MonthView(view=self, period=period, known=known)
+
+    @property
+    def months_asked(self) -> Sequence[str]:
+        """The months whose figures are kept, as `2026-10`."""
+        with self.turn:
+            return tuple(self._months)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MonthView:
+    """One month of a view."""
+
+    view: View
+    period: Period
+    known: Known
+
+    def get(self, figure: Callable[["MonthView"], Value]) -> Value:
+        """The value of a figure of the month."""
+        return _computed_once(self.view.turn, self.known, figure, self)
+
+    @property
+    def name(self) -> str:
+        """`2026-10`."""
+        return month_name(self.period)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the month has begun and is not over."""
+        return self.period.contains(self.view.now)
+
+    @property
+    def as_of(self) -> str:
+        """The moment that its figures are of."""
+        return rfc3339(self.view.now)
+
+
+def opened(config: Config, now: datetime) -> View:
+    """A view of the snapshot as it stands. Raises StoreDamagedError where it cannot be read."""
+    store = database.hold(config.store.directory)
+    beside = database.beside(store)
+
+    def running() -> RatedMonth:
+        return RatedMonth(store=beside, config=config, period=month_of(now), now=now)
+
+    ahead: Ahead[Row] = Ahead(lambda: outlook(running().whole))
+    return View(config=config, now=now, terms=terms.of(config), store=store, outlook=ahead)
+
+
+Owner = TypeVar("Owner")
+
+
+def _computed_once(turn: threading.RLock, known: Known, figure: Callable[[Owner], Value], owner: Owner) -> Value:
+    """The figure's value: without the lock where it is known, else computed by one thread while others wait."""
+    if figure not in known:
+        with turn:
+            if figure not in known:
+                known[figure] = figure(owner)
+    value: Value = known[figure]
+    return value
+
+
+def _forget_first(kept: OrderedDict[Any, Any], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)

@@ -1,0 +1,103 @@
+"""The view of the newest snapshot; while the next one is prepared beside it, the one before.
+
+Nobody waits for figures that take long, but whoever asks first. Must not know pages or requests.
+"""
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from metering.config.models import Config
+from metering.core.errors import MeteringError
+from metering.store import lock
+from metering.store.database import SNAPSHOT
+from metering.web import figures
+from metering.web.view import View, opened
+
+Identity = tuple[object, ...]
+"""What makes another view: the file, the configuration, and the hour, by which coverage is counted."""
+
+
+class Views:
+    """Gives the view in force. `trouble` says why the newest snapshot is not the one that is shown."""
+
+    def __init__(self, config_of: Callable[[], Config], clock: Callable[[], datetime]) -> None:
+        self._config_of, self._clock = config_of, clock
+        self._turn = threading.Lock()
+        self._shown: tuple[Identity, View] | None = None
+        self._preparing: threading.Thread | None = None
+        self.trouble: str | None = None
+
+    def current(self) -> View:
+        """Raises StoreDamagedError; StoreBusyError where the first snapshot is still being made."""
+        config, now = self._config_of(), self._clock()
+        identity = _identity(config, now)
+        if self._shown is None or (identity != self._shown[0] and self._shown[1].get(figures.data_as_of) is None):
+            with self._turn:
+                if self._shown is None or identity != self._shown[0]:
+                    self._take(config, now, identity)
+        assert self._shown is not None
+        known, view = self._shown
+        if identity != known:
+            self._prepare(config, now, identity)
+        return view
+
+    def renew(self) -> None:
+        """Takes the snapshot as it stands at once: after a change that its maker wants to see."""
+        config, now = self._config_of(), self._clock()
+        with self._turn:
+            self._take(config, now, _identity(config, now))
+
+    def _take(self, config: Config, now: datetime, identity: Identity) -> None:
+        if identity[0] is None:
+            lock.refuse_if_held(config.store.directory)
+        self._shown, self.trouble = (identity, opened(config, now)), None
+
+    def _prepare(self, config: Config, now: datetime, identity: Identity) -> None:
+        """One thread prepares the next view. Where that fails, the one before stays and `trouble` says why."""
+
+        @_uncollected()
+        def work() -> None:
+            assert self._shown is not None, "the first view is taken, not prepared"
+            # Not the view itself, which ends when the next one takes its place.
+            months, is_outlook_asked = self._shown[1].months_asked, self._shown[1].outlook.is_asked
+            try:
+                view = opened(config, now)
+                figures.prepare(view, months)
+            except Exception as error:  # whatever it is, the view that is shown is still right for its moment
+                self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
+            else:
+                self._shown, self.trouble = (identity, view), None
+                if is_outlook_asked:
+                    view.outlook.result()
+
+        with self._turn:
+            if self._preparing is None or not self._preparing.is_alive():
+                self._preparing = threading.Thread(target=work, daemon=True, name="next view")
+                self._preparing.start()
+
+
+def _identity(config: Config, now: datetime) -> Identity:
+    try:
+        found = (config.store.directory / SNAPSHOT).stat()
+    except FileNotFoundError:
+        file = None
+    else:
+        file = (found.st_ino, found.st_mtime_ns, found.st_size)
+    return file, id(config), f"{now:%Y-%m-%dT%H}"
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No cyclic garbage is looked for meanwhile, and once at the end.
+
+    A view is millions of objects that stay. Each look at them stops every thread, a second long in a large fleet.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
