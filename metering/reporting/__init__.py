@@ -3,4 +3,4 @@
 Every figure is made once, in the report. Templates hold words and columns, no arithmetic.
 """
 
-__all__ = ["build", "facts", "gather", "projects", "write"]
+__all__ = ["build", "columns", "facts", "gather", "projects", "write"]

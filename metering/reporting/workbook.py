@@ -11,7 +11,8 @@ from metering.core.rows import Row
 from metering.core.text import visible
 from metering.rendering.tables import NUMBER
 from metering.rendering.workbook import NUMBER_TEXT, OPTIONS, Sheet, Styles, money_format, number_format, sheet_title
-from metering.reporting.tables import COLUMNS, tables
+from metering.reporting.columns import COLUMNS
+from metering.reporting.tables import tables
 
 
 def workbook(report: Row, invoices: Sequence[Row]) -> bytes:

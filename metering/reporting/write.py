@@ -23,8 +23,9 @@ from metering.rendering import charts
 from metering.rendering.tables import csv_text, parquet_bytes
 from metering.rendering.templates import template
 from metering.rendering.typeset import Typesetter
+from metering.reporting.columns import COLUMNS
 from metering.reporting.paper import paper
-from metering.reporting.tables import COLUMNS, tables
+from metering.reporting.tables import tables
 from metering.reporting.workbook import workbook
 
 

@@ -14,33 +14,12 @@ from metering.core.ids import canonical
 from metering.core.rows import Row
 from metering.core.text import visible
 from metering.rendering.tables import NUMBER, TEXT
+from metering.reporting.columns import Column
 
 ROWS_PER_PAGE = 50
 MOST_CHOICES = 60
 """A filter with more values than this is a search, not a choice."""
 LONGEST_SEARCH = 200
-NUMBERS = {"number", "quantity", "amount", "change", "percent", "bytes"}
-"""Kinds of columns that hold decimal strings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """`kind` says how a cell is printed (cells.html.j2); one that is not `shown` is only searched and downloaded."""
-
-    name: str
-    title: str = ""
-    kind: str = "text"
-    shown: bool = True
-
-    @property
-    def is_number(self) -> bool:
-        """Whether its cells are decimal strings."""
-        return self.kind in NUMBERS
-
-    @property
-    def heading(self) -> str:
-        """What stands above it."""
-        return self.title or self.name.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Data. Keys are those of the commands' JSON: some may be added, none is renamed, 
 from typing import Any
 
 from metering import __version__
+from metering.reporting import columns
 
 Json = dict[str, Any]
 
@@ -26,6 +27,15 @@ def _object(**properties: Json) -> Json:
 
 def _list(items: Json) -> Json:
     return {"type": "array", "items": items}
+
+
+def _promised(table: str) -> Json:
+    """The schema of a row of a table, by the catalogue of columns."""
+    promised = columns.promised(table).items()
+    kinds = {column.name: (NUMBER if column.is_number else TEXT, is_nullable) for column, is_nullable in promised}
+    return _object(
+        **{name: _or_null(schema) if is_nullable else schema for name, (schema, is_nullable) in kinds.items()}
+    )
 
 
 ANY: Json = {"type": "object"}
@@ -74,9 +84,7 @@ INVOICE = _object(
     taxes=_list(_object(name=TEXT, rate_percent=NUMBER, base=NUMBER, amount=NUMBER)),
     total=NUMBER,
 )
-CUSTOMER = _object(
-    customer=TEXT, customer_name=TEXT, currency=TEXT, subtotal=NUMBER, total=NUMBER, neon_cost=_or_null(NUMBER)
-)
+CUSTOMER = _promised("customers")
 PROJECT = _object(project_id=TEXT, organization=TEXT, customer=_or_null(TEXT), plans=_list(TEXT), is_listed=FLAG)
 ALERT = _object(alert_id=TEXT, type=TEXT, status=TEXT, recorded_at=MOMENT, deliveries=_list(ANY))
 CYCLE = _object(command=TEXT, started_at=MOMENT, ended_at=MOMENT, outcome=TEXT, requests=NUMBER, faults=_list(TEXT))

@@ -5,38 +5,14 @@ Data, not code. The names are those of the commands' JSON.
 
 from dataclasses import replace
 
-from metering.web.listing import Column, Table
-
-
-def _columns(text: str) -> tuple[Column, ...]:
-    """A column a line: its name, its kind, its heading where that is not its name; `-` before one that is not shown."""
-    return tuple(
-        Column(name=name.removeprefix("-"), kind=kind, title=" ".join(title), shown=not name.startswith("-"))
-        for name, kind, *title in map(str.split, text.strip().splitlines())
-    )
-
+from metering.reporting import columns
+from metering.reporting.columns import parsed
+from metering.web.listing import Table
 
 CUSTOMERS = Table(
     name="customers",
     title="Customers",
-    columns=_columns("""
-        customer           customer
-       -customer_name      text      Name
-        plans              list
-        projects           number
-        subtotal           amount    Before tax
-       -previous_subtotal  amount    Month before
-        change             change
-       -change_percent     percent   Change %
-       -tax                amount
-        total              amount
-       -currency           text
-        neon_cost          amount
-        margin             amount
-       -margin_percent     percent   Margin %
-        status             status
-       -invoices           list
-    """),
+    columns=columns.on_web("customers"),
     searched=("customer", "customer_name", "plans", "invoices"),
     choices=("plans", "status", "currency"),
     empty="No customer has a line in this month.",
@@ -45,26 +21,7 @@ CUSTOMERS = Table(
 PROJECTS = Table(
     name="projects",
     title="Projects",
-    columns=_columns("""
-        project_id       project   Project
-       -project_name     text      Name
-        organization     id
-       -region           text
-        customer         customer
-        plans            list
-       -created_at       day       Created
-       -deleted_at       day       Deleted
-       -is_listed        text      Listed
-       -last_active_at   moment    Last active
-       -history_read_at  moment    History read
-        amount           amount    Before tax
-       -currency         text
-        neon_cost        amount
-        margin           amount
-       -margin_percent   percent   Margin %
-        quota_percent    quota     Fullest quota
-       -quota_level      status    Level
-    """),
+    columns=columns.on_web("projects"),
     searched=("project_id", "project_name", "organization", "customer", "region"),
     choices=("organization", "plans", "quota_level"),
     empty="No project is known yet.",
@@ -73,27 +30,7 @@ PROJECTS = Table(
 QUOTAS = Table(
     name="quotas",
     title="Quotas",
-    columns=_columns("""
-        project_id             project   Project
-       -project_name           text      Name
-        customer               customer
-       -plan                   text
-        quota                  words
-        percent                quota     Used up
-       -used                   number
-       -limit                  number
-       -unit                   text
-       -limit_source           text
-        level                  status
-       -threshold_percent      number
-        reaches_100_at         moment    Full at
-        percent_at_period_end  percent   At period end
-        period_end             day       Resets
-       -period_start           moment
-       -source                 text
-       -observed_at            moment    Observed
-       -partial                text
-    """),
+    columns=columns.on_web("quotas"),
     searched=("project_id", "project_name", "customer", "plan"),
     choices=("level", "quota", "plan"),
     empty="No project has a quota with a limit.",
@@ -102,20 +39,7 @@ QUOTAS = Table(
 INVOICES = Table(
     name="invoices",
     title="Invoices",
-    columns=_columns("""
-        number         invoice
-       -kind           text
-        status         status
-        customer       customer
-       -customer_name  text      Name
-        lines          number
-        subtotal       amount    Before tax
-        tax            amount
-        total          amount
-       -currency       text
-        issued_at      day       Issued
-        due_at         day       Due
-    """),
+    columns=columns.on_web("invoices"),
     searched=("number", "customer", "customer_name"),
     choices=("status", "currency"),
     empty="No customer has a line in this month.",
@@ -124,22 +48,7 @@ INVOICES = Table(
 LINES = Table(
     name="lines",
     title="Lines",
-    columns=_columns("""
-       -line         number    No.
-       -key          text
-       -kind         words
-        description  line
-        project_id   project   Project
-        plan         text
-       -meter        text
-       -from         moment
-       -to           moment
-        quantity     quantity
-        unit         text
-        unit_price   quantity
-        amount       amount
-       -currency     text
-    """),
+    columns=columns.on_web("lines"),
     searched=("key", "description"),
     choices=("kind", "meter"),
     empty="No lines.",
@@ -148,25 +57,7 @@ LINES = Table(
 ALERTS = Table(
     name="alerts",
     title="Alerts",
-    columns=_columns("""
-        recorded_at        moment    Recorded
-        alert_id           alert     Alert
-       -type               text
-        project_id         project   Project
-       -project_name       text      Name
-        customer           customer
-        quota              words
-        threshold_percent  percent   Threshold
-        percent            percent   Used
-       -used               number
-       -limit              number
-       -unit               text
-       -status             status
-       -reason             text
-        delivery           status
-       -observed_at        moment    Observed
-       -summary            text
-    """),
+    columns=columns.on_web("alerts"),
     searched=("alert_id", "type", "project_id", "project_name", "customer", "summary"),
     choices=("type", "delivery", "quota"),
     empty="No alert was ever recorded.",
@@ -175,7 +66,7 @@ ALERTS = Table(
 CYCLES = Table(
     name="cycles",
     title="Cycles",
-    columns=_columns("""
+    columns=parsed("""
         started_at  moment  Began
         ended_at    moment  Ended
         command     text
@@ -193,7 +84,7 @@ CYCLES = Table(
 OBSERVATIONS = Table(
     name="observations",
     title="Observations",
-    columns=_columns("""
+    columns=parsed("""
         timeframe_start  moment   From
        -timeframe_end    moment   To
         grain            text
@@ -215,7 +106,7 @@ OBSERVATIONS = Table(
 ATTEMPTS = Table(
     name="attempts",
     title="Attempts",
-    columns=_columns("""
+    columns=parsed("""
         attempted_at     moment  When
         endpoint         id
         attempt          number  No.
@@ -230,7 +121,7 @@ ATTEMPTS = Table(
 BACKTEST = Table(
     name="backtest",
     title="Customers under the other plans",
-    columns=_columns("""
+    columns=parsed("""
         customer       customer
        -name           text
         before         amount
@@ -248,10 +139,10 @@ BACKTEST = Table(
 )
 
 
-def part(table: Table, name: str, title: str, columns: str) -> Table:
+def part(table: Table, name: str, title: str, names: str) -> Table:
     """A short list inside a page: some columns of a longer one, all of them shown."""
     found = {column.name: replace(column, shown=True) for column in table.columns}
-    return Table(name=name, title=title, columns=tuple(found[column] for column in columns.split()))
+    return Table(name=name, title=title, columns=tuple(found[name] for name in names.split()))
 
 
 URGENT = part(
@@ -278,7 +169,7 @@ OWN_LINES = part(LINES, "lines", "Invoice lines", "description project_id quanti
 FRESHNESS = Table(
     name="freshness",
     title="Freshness",
-    columns=_columns("""
+    columns=parsed("""
         organization           id
         projects               number
         certified_until        moment  Known until
@@ -290,7 +181,7 @@ FRESHNESS = Table(
 BUDGET = Table(
     name="budget",
     title="Requests to Neon's history",
-    columns=_columns("""
+    columns=parsed("""
         account   text
         requests  number
         most      number  Allowed
@@ -300,7 +191,7 @@ BUDGET = Table(
 MONTHS = Table(
     name="months",
     title="Months",
-    columns=_columns("""
+    columns=parsed("""
         month                  text
         state                  status
         closable_from          moment  Closable from
@@ -313,7 +204,7 @@ MONTHS = Table(
 GAPS = Table(
     name="gaps",
     title="Gaps",
-    columns=_columns("""
+    columns=parsed("""
         organization  id
         start         moment  From
         end           moment  To
@@ -323,7 +214,7 @@ GAPS = Table(
 UNREADABLE = Table(
     name="unreadable",
     title="Unreadable",
-    columns=_columns("""
+    columns=parsed("""
         organization  id
         project_id    project  Project
         endpoint      words    List
@@ -334,7 +225,7 @@ UNREADABLE = Table(
 OUTBOX = Table(
     name="outbox",
     title="Outbox",
-    columns=_columns("""
+    columns=parsed("""
         endpoint       id
         pending        number
         oldest_due_at  moment  Oldest is due
@@ -344,7 +235,7 @@ OUTBOX = Table(
 ALARMS = Table(
     name="alarms",
     title="Alarms",
-    columns=_columns("""
+    columns=parsed("""
         alarm_id         id      Alarm
         kind             words
         summary          text
@@ -356,7 +247,7 @@ ALARMS = Table(
 REVISED = Table(
     name="revised",
     title="Revised to zero",
-    columns=_columns("""
+    columns=parsed("""
         project_id       project  Project
         timeframe_start  moment   From
         metric           words

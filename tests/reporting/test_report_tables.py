@@ -8,7 +8,8 @@ import pytest
 from metering.core.errors import ExactnessError
 from metering.rendering.tables import csv_text, parquet_bytes
 from metering.reporting.build import build
-from metering.reporting.tables import COLUMNS, tables
+from metering.reporting.columns import COLUMNS
+from metering.reporting.tables import tables
 from tests.support.sample_month import facts
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from metering.rendering.workbook import single_sheet, spreadsheet_number
 from metering.reporting.build import build
-from metering.reporting.tables import COLUMNS
+from metering.reporting.columns import COLUMNS
 from metering.reporting.workbook import workbook
 from tests.reporting.test_report import poisoned
 from tests.support.sample_month import facts
