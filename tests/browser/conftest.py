@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from metering.core.secrets import Secret
-from metering.web import links
+from metering.web import figures, links
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.guard import Access
@@ -59,7 +59,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         return ["https://hooks.example.com/"]
 
     views = Views(lambda: world, lambda: web_world.NOW)
-    views.current().prepare()
+    figures.prepare(views.current())
     desk = Desk(views, Access(), clock=lambda: web_world.NOW, link_secret=SIGNING, resend=resend)
     with Listener(application(desk), "127.0.0.1:0") as server:
         yield Site(f"http://{server.address}", sent)
