@@ -1,7 +1,7 @@
 """The command that hands the month on to other systems: export."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -69,17 +69,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         raise UsageError("--send writes no file", hint="leave -o out, or --send")
     config, clock = read_config(config_path), business_clock()
     period = parse_month(month, clock())
-    wanted = rendering.Wanted(
-        form=form,
-        suffix=output.suffix if output else "",
-        number=given["number"],
-        only=given["only"],
-        with_drafts=given["drafts"],
-        is_cost=given["cost"],
-        is_events=given["events"],
-        with_accounts=given["accounts"],
-        by=given["by"] or "day",
-    )
+    wanted = _wanted(form, output, given)
     if given["send"]:
         _send(config, clock, period, wanted)
         return
@@ -99,6 +89,22 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     elif not output:
         click.echo(done.content.decode(), nl=False)
     finish(3 if done.refused else 0)
+
+
+def _wanted(form: str, output: Path | None, given: Mapping[str, Any]) -> "Wanted":
+    from metering.export import rendering
+
+    return rendering.Wanted(
+        form=form,
+        suffix=output.suffix if output else "",
+        number=given["number"],
+        only=given["only"],
+        with_drafts=given["drafts"],
+        is_cost=given["cost"],
+        is_events=given["events"],
+        with_accounts=given["accounts"],
+        by=given["by"] or "day",
+    )
 
 
 def _write_parts(parts: "Sequence[bytes]", output: Path | None, why: str) -> None:

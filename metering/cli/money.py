@@ -75,11 +75,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     now = clock()
     period = parse_month(month, now)
     waivers = _waivers(allow_incomplete, allow_unassigned)
-    if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
-        raise click.UsageError("write --release CUSTOMER --reason TEXT")
-    if supplement and release:
-        raise click.UsageError("--supplement and --release do not go together")
-    released = {release: reason.strip()} if release is not None and reason is not None else {}
+    released = _released(release, reason, is_supplement=supplement)
     if supplement:
         done = _supplemented(config, clock, period, now, waivers, dry_run=dry_run)
     elif dry_run:
@@ -93,12 +89,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     _tell(done, document, period)
     rows = [invoice_head(invoice) for invoice in document["invoices"]]
     if dry_run and not supplement:
-        document["blocked_by"] = [row.document() for row in done.blocked_by]
-        document["differences"] = done.differences
-        document["since_draft"] = (
-            None if released else _since_draft(config.store.directory, period, standing(done.invoices), now)
-        )
-        rows = _rehearsed_rows(document)
+        document |= _would_be(done, config.store.directory, now, is_compared=not released)
+        rows = _dry_run_rows(document)
     emit(document, rows, form, () if dry_run and not supplement else INVOICE_COLUMNS)
     finish(3 if done.parked or done.blocked_by or not is_reported else 0)
 
@@ -171,6 +163,15 @@ def _waivers(allow_incomplete: str | None, allow_unassigned: str | None) -> "Wai
     )
 
 
+def _released(release: str | None, reason: str | None, *, is_supplement: bool) -> dict[str, str]:
+    """The customer whose hold is released, with the reason; raises click.UsageError where the options do not fit."""
+    if (release is None) != (reason is None) or (reason is not None and not reason.strip()):
+        raise click.UsageError("write --release CUSTOMER --reason TEXT")
+    if is_supplement and release:
+        raise click.UsageError("--supplement and --release do not go together")
+    return {release: reason.strip()} if release is not None and reason is not None else {}
+
+
 def _closed(done: "Closing", config: "Config") -> Json:
     """What a closing did, as JSON."""
     from metering.invoicing.issued import read
@@ -193,8 +194,20 @@ def _closed(done: "Closing", config: "Config") -> Json:
     }
 
 
+def _would_be(done: "Closing", directory: Path, now: datetime, *, is_compared: bool) -> Json:
+    """The part of the document that only a dry run has."""
+    from metering.invoicing.issued import standing
+
+    invoices = standing(done.invoices)
+    return {
+        "blocked_by": [row.document() for row in done.blocked_by],
+        "differences": done.differences,
+        "since_draft": _since_draft(directory, done.month, invoices, now) if is_compared else None,
+    }
+
+
 def _since_draft(directory: Path, period: Period, invoices: "Iterable[Invoice]", now: datetime) -> Json | None:
-    """What differs from the last rehearsal; this one takes its place."""
+    """The differences from the last dry run; this one takes its place."""
     from metering.invoicing import last_draft
 
     standing = list(invoices)
@@ -206,8 +219,8 @@ def _since_draft(directory: Path, period: Period, invoices: "Iterable[Invoice]",
     return found
 
 
-def _rehearsed_rows(document: Json) -> list[Json]:
-    """A customer's total beside the month before and the last draft."""
+def _dry_run_rows(document: Json) -> list[Json]:
+    """One row per customer: the total beside the month before and the last draft."""
     parked = {row["customer"]: row["reason"] for row in document["parked"]}
     drafts = {(row["customer"], row["currency"]): row for row in (document["since_draft"] or {}).get("customers", ())}
     rows = []

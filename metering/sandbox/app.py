@@ -57,6 +57,12 @@ def create_app(  # noqa: PLR0913 - what a server is made of
         limits=limits or Limits(),
         monotonic_ns=monotonic_ns,
     )
+    app = Starlette(routes=[*_routes(sandbox), *_controls(sandbox)], exception_handlers={HTTPException: _refusal})
+    app.state.sandbox = sandbox
+    return app
+
+
+def _routes(sandbox: Sandbox) -> list[Route]:
     history_routes = [
         ("/consumption_history/v2/projects", _history("projects", METRICS, history.projects_page)),
         ("/consumption_history/v2/branches", _history("branches", queries.BRANCH_METRICS, history.branches_page)),
@@ -74,10 +80,7 @@ def create_app(  # noqa: PLR0913 - what a server is made of
         ("GET", "/auth", _auth),
     ]
     routes = [sandbox.route("GET", path, handler, is_history=True) for path, handler in history_routes]
-    routes += [sandbox.route(method, path, handler) for method, path, handler in others]
-    app = Starlette(routes=[*routes, *_controls(sandbox)], exception_handlers={HTTPException: _refusal})
-    app.state.sandbox = sandbox
-    return app
+    return routes + [sandbox.route(method, path, handler) for method, path, handler in others]
 
 
 async def _refusal(_: Request, error: Exception) -> Response:

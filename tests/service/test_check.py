@@ -19,6 +19,7 @@ from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION
 from metering.sandbox.server import serve
 from metering.service import check as checks
 from metering.service import tick
+from metering.service.findings import Checked
 from metering.store import lock
 from tests.support.inbox import receiving
 from tests.support.sandbox_world import NOW, sandbox
@@ -60,7 +61,7 @@ def checked(
     *,
     now: datetime = NOW,
     send_test: bool = False,
-) -> checks.Checked:
+) -> Checked:
     known = keys or {}
     return checks.check(
         found,
@@ -72,7 +73,7 @@ def checked(
     )
 
 
-def states(found: checks.Checked, subject: str) -> dict[str, str]:
+def states(found: Checked, subject: str) -> dict[str, str]:
     return {row.check: row.state for row in found.findings if row.subject == subject}
 
 

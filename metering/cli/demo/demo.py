@@ -1,15 +1,14 @@
-"""`demo`: a sandbox API and a month and a half of the real commands against it, on a rehearsed clock.
+"""`demo`: runs the real commands over a month and a half against a sandbox API, on a clock that it moves itself.
 
-Everything that runs here is what runs in earnest; only the API and the clock are rehearsed. The same seed gives the
-same numbers on any day. At the end two independent sums are made: usage against what the sandbox metered, and invoices
-against usage x price in plain fractions.
+Only the API and the clock are made up. A seed gives the same numbers on any day. At the end two independent sums are
+compared: usage with what the sandbox metered, and invoices with usage x price (proof.py).
 """
 
 import base64
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -23,12 +22,11 @@ from metering.cli.base import read_config
 from metering.cli.demo import receiver
 from metering.cli.demo.customers import customers
 from metering.cli.demo.files import CONFIG, write_secret
+from metering.cli.demo.proof import billed, usage_times_price
 from metering.config.models import Config
 from metering.core.errors import MeteringError
-from metering.core.invoice import Invoice
-from metering.core.money import parse_amount, round_amount
+from metering.core.money import parse_amount
 from metering.core.period import previous_month, rfc3339
-from metering.core.plans import Plan, Price
 from metering.core.secrets import Secret
 from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
@@ -83,7 +81,7 @@ def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], d
     secret = "whsec_" + base64.b64encode(f"metering demo, seed {seed:>12}".encode()).decode()
     with serve(app) as api, serve(receiver.app(secret, received)) as hook:
         found = _configured(directory, api.url, hook.root_url + "/", secret, fleet)
-        stage = _Stage(
+        run = _Run(
             config=found,
             clock=clock,
             served=app.state.sandbox,
@@ -91,7 +89,7 @@ def demo(directory: Path, *, projects: int, seed: int, real_time: Callable[[], d
             real_time=real_time,
             step=step,
         )
-        outcome = _rehearse(stage)
+        outcome = _run(run)
     step.end()
     _print(outcome, found, received)
     return 0 if outcome.usage_agrees and outcome.money_agrees and not received.refused else 1
@@ -136,8 +134,8 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: F
 
 
 @dataclass(slots=True, kw_only=True)
-class _Stage:
-    """What the rehearsal plays on: configuration, the clock that it moves, both servers; and its requests so far."""
+class _Run:
+    """One run of the demo: its configuration, the clock that it moves, both servers, and its requests so far."""
 
     config: Config
     clock: Clock
@@ -148,41 +146,41 @@ class _Stage:
     requests: int = 0
 
 
-def _rehearse(stage: _Stage) -> Outcome:
-    found, step = stage.config, stage.step
+def _run(run: _Run) -> Outcome:
+    found, step = run.config, run.step
     keys = {row.id: secrets_secret(None, row.api_key_file, {}) for row in found.organizations}
     secrets = {hook.url: secrets_secret(None, hook.secret_file, {}) for hook in found.webhooks}
-    with open_ledger(found.store.directory, stage.clock) as books:
+    with open_ledger(found.store.directory, run.clock) as books:
         step("reading two months back")
-        stage.requests += _whole(tick.backfill(books, found, keys)).requests
+        run.requests += _whole(tick.backfill(books, found, keys)).requests
         for number in range(POLLS):
             step(f"poll {number + 1} of {POLLS}, quotas, alerts")
-            stage.clock.move(NOW + timedelta(minutes=15 * number))
-            _tick(stage, books, keys, secrets)
+            run.clock.move(NOW + timedelta(minutes=15 * number))
+            _tick(run, books, keys, secrets)
         step("closing the previous month")
-        now = stage.clock()
+        now = run.clock()
         period = previous_month(now)
         tick.close_typed(books, found, period, now)
-        recording.deliver_due(books, found, secrets, now, stage.real_time)
+        recording.deliver_due(books, found, secrets, now, run.real_time)
     step("writing the report and the invoices")
     with open_reader(found.store.directory) as store:
         paths = gather.write(store, found, period, now, {"html", "csv", "json"})
         step("adding it all up again")
-        return _outcome(stage, Month(store=store, terms=terms.of(found), period=period, now=now), paths)
+        return _outcome(run, Month(store=store, terms=terms.of(found), period=period, now=now), paths)
 
 
-def _tick(stage: _Stage, books: Ledger, keys: tick.Keys, secrets: dict[str, Secret]) -> None:
+def _tick(run: _Run, books: Ledger, keys: tick.Keys, secrets: dict[str, Secret]) -> None:
     """A tick. It closes nothing: the first close of a store is typed, which is a step of its own here."""
     done = tick.tick(
         books,
-        stage.config,
+        run.config,
         keys,
         secrets,
-        real_time=stage.real_time,
+        real_time=run.real_time,
         write_report=lambda _: None,
     )
     assert done.report is not None, "a new slot has begun"
-    stage.requests += _whole(done.report).requests
+    run.requests += _whole(done.report).requests
 
 
 def _whole(report: Any) -> Any:
@@ -191,11 +189,11 @@ def _whole(report: Any) -> Any:
     return report
 
 
-def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
-    found, store, period, received = stage.config, month.store, month.period, stage.received
+def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
+    found, store, period, received = run.config, month.store, month.period, run.received
     invoices = list(read(month_invoices(store, found, period, month.now).documents))
     quotas = status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
-    metered = truth_table(stage.served.state, period.start, period.end)
+    metered = truth_table(run.served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}
     truth = {
         (str(row["organization"]), str(row["project_id"]), str(row["metric"])): int(row["value"])
@@ -208,7 +206,7 @@ def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
     }
     return Outcome(
         projects=int(store.query("cli/project_count").item()),
-        requests=stage.requests,
+        requests=run.requests,
         observations=int(store.query("polling/change_count").item()),
         above_80=sum(1 for row in quotas if _percent(row) >= 80),
         above_95=sum(1 for row in quotas if _percent(row) >= 95),
@@ -219,88 +217,13 @@ def _outcome(stage: _Stage, month: Month, paths: list[Path]) -> Outcome:
         net=sum(parse_amount(invoice.subtotal, "USD") for invoice in invoices),
         cost=sum(parse_amount(row["amount"], "USD") for row in month.cost.rows),
         usage_agrees=seen == truth,
-        money_agrees=_usage_times_price(month, truth) == _billed(invoices),
+        money_agrees=usage_times_price(month, truth) == billed(invoices),
         paths=paths,
     )
 
 
 def _percent(row: dict[str, Any]) -> Fraction:
     return Fraction(row["percent"] or 0)
-
-
-def _billed(invoices: Iterable[Invoice]) -> dict[tuple[str, str], int]:
-    """Cents of usage per project and meter, from the invoices."""
-    out: dict[tuple[str, str], int] = {}
-    for line in (line for invoice in invoices for line in invoice.lines if line.kind in {"usage", "flat_fee"}):
-        key = (line.project_id or "", line.meter or "")
-        out[key] = out.get(key, 0) + parse_amount(line.amount, "USD")
-    return {key: cents for key, cents in out.items() if cents}
-
-
-def _usage_times_price(month: Month, truth: dict[tuple[str, str, str], int]) -> dict[tuple[str, str], int]:
-    """Cents of usage per project and meter, by what the sandbox metered and the price list, without any rating code."""
-    owners = month.owners()
-    amounts: dict[tuple[str, str], int] = {}
-    plans = {plan.id: plan for plan in month.terms.card.plans}
-    sizes = {meter.id: (meter.metrics, Fraction(meter.divisors[-1].divisor)) for meter in month.terms.card.meters}
-    for project in {key[1] for key in truth}:
-        if project not in owners:
-            continue
-        for price in _in_force(plans[owners[project][1]], month.period.start):
-            if price.included_per_hour is not None:
-                continue  # needs every hour, which a day's bucket no longer has
-            metrics, divisor = sizes[price.meter]
-            value = sum(value for (_, owner, metric), value in truth.items() if owner == project and metric in metrics)
-            cents = sum(
-                round_amount(amount, "USD", "half_up")
-                for amount in _tier_amounts(price, Fraction(value) / divisor - Fraction(price.included))
-            )
-            if cents:
-                amounts[project, price.meter] = cents
-    hourly = {(p, m): c for (p, m), c in _hourly_of(month).items()}
-    return {**amounts, **hourly}
-
-
-def _in_force(plan: Plan, at: datetime) -> list[Price]:
-    newest: dict[str, Price] = {}
-    for price in sorted(plan.prices, key=lambda price: price.valid_from):
-        if price.valid_from <= at:
-            newest[price.meter] = price
-    return list(newest.values())
-
-
-def _tier_amounts(price: Price, quantity: Fraction) -> Iterator[Fraction]:
-    """One amount per tier entered, by the definition of a graduated price."""
-    bounds = [(tier.up_to, tier.unit_price, tier.flat_fee) for tier in price.tiers]
-    if not bounds:
-        assert price.unit_price is not None
-        bounds = [(None, price.unit_price, Fraction(0))]  # type: ignore[list-item]
-    low = Fraction(0)
-    for up_to, unit_price, flat_fee in bounds:
-        if quantity <= low:
-            return
-        high = quantity if up_to is None else min(quantity, Fraction(up_to))
-        yield (high - low) * Fraction(unit_price) + Fraction(flat_fee)
-        low = Fraction(up_to) if up_to is not None else high
-
-
-def _hourly_of(month: Month) -> dict[tuple[str, str], int]:
-    """Branches beyond the allowance per hour, day by day, since the previous month is known by days only."""
-    rows = month.usage.buckets(
-        month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric")
-    )
-    owners = month.owners()
-    plans = {plan.id: plan for plan in month.terms.card.plans}
-    beyond: dict[str, Fraction] = {}
-    for project, start, end, value in rows.select("project_id", "start", "end", "value").iter_rows():
-        for price in _in_force(plans[owners[project][1]], month.period.start) if project in owners else ():
-            if price.meter == "extra_branches" and price.included_per_hour is not None:
-                hours = (end - start) // timedelta(hours=1)
-                over = max(Fraction(0), value - Fraction(price.included_per_hour) * hours)
-                assert price.unit_price is not None
-                beyond[project] = beyond.get(project, Fraction(0)) + over / 744 * Fraction(price.unit_price)
-    cents = {project: round_amount(amount, "USD", "half_up") for project, amount in beyond.items()}
-    return {(project, "extra_branches"): amount for project, amount in cents.items() if amount}
 
 
 class _Steps:

@@ -1,0 +1,94 @@
+"""What `check` finds out about the store and the readers' copy: directory, lock, space, projects, the coming close.
+
+Writes nothing but the lock and a file that it takes away again.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from metering.config.models import Config
+from metering.core.errors import StoreBusyError
+from metering.operations import month_states
+from metering.service.check_references import Listed
+from metering.service.findings import Checked
+from metering.store import database as door
+from metering.store import lock
+
+Json = dict[str, Any]
+
+_INCOMPLETE = 3
+LITTLE_SPACE_BYTES = 1_000_000_000
+
+
+def directory_section(directory: Path, out: Checked) -> Json:
+    """Whether the directory takes files, who holds the lock, how much room there is. Creates no directory."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    section: Json = {
+        "directory": str(directory),
+        "exists": existing == directory,
+        "is_writable": True,
+        "lock": "free",
+        "lock_holder": None,
+        "free_bytes": None,
+        "has_snapshot": (directory / door.SNAPSHOT).exists(),
+    }
+    try:
+        with tempfile.TemporaryFile(dir=existing, prefix=".check-") as file:
+            file.write(b"metering")
+            file.flush()
+        if section["exists"]:
+            with lock.held(directory):
+                pass
+        out.tell("store", "directory", "ok", f"{directory} " + ("is writable" if section["exists"] else "can be made"))
+        section["free_bytes"] = str(_free(existing, out))
+    except StoreBusyError as busy:
+        section.update(lock="held", lock_holder=str(busy.process_id))
+        out.tell("store", "lock", "note", f"{busy}; a poll would have to wait")
+    except OSError as error:
+        section["is_writable"] = False
+        out.tell("store", "directory", "fault", f"{existing} takes no files: {error.strerror or error}", exit_code=1)
+    return section
+
+
+def _free(existing: Path, out: Checked) -> int:
+    free = shutil.disk_usage(existing).free
+    if free < LITTLE_SPACE_BYTES:
+        out.tell("store", "space", "note", f"only {free // 1_000_000} MB are free")
+    return free
+
+
+def listed(config: Config, out: Checked) -> list[Listed]:
+    """Every project that inventory has shown, as it was shown last; none where there is no store yet."""
+    found: list[Listed] = []
+    try:
+        with door.open_reader(config.store.directory) as store:
+            for organization in config.organizations:
+                rows = store.query("ledger/latest_sightings", organization=organization.id)
+                rows = rows.select("project_id", "name", "is_listed")
+                found += [Listed(organization=organization.id, **row) for row in rows.iter_rows(named=True)]
+    except Exception as error:  # whatever the engine says of a damaged copy is a finding here
+        text = str(error).partition("\n")[0]
+        out.tell("store", "snapshot", "fault", f"the readers' copy cannot be read: {text}", exit_code=1)
+    return found
+
+
+def closing(config: Config, out: Checked) -> list[str]:
+    """Which month closes next by itself and what is missing for it, which waits for a person; a line each."""
+    for plan in config.plans:
+        if plan.example:
+            detail = "has example = true: no month that uses it closes; write your prices and take the line out"
+            out.tell(f"plan {plan.id}", "example", "fault", detail, _INCOMPLETE)
+    if config.plans and not config.seller.name.strip():
+        detail = 'is empty: no month closes; write name = "…" under [seller]'
+        out.tell("seller", "name", "fault", detail, _INCOMPLETE)
+    try:
+        with door.open_reader(config.store.directory) as store:
+            lines = month_states.coming(store, config, out.as_of)
+    except Exception as error:  # a damaged copy is a fault above; here it only says why nothing is known
+        out.tell("closing", "month", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")
+        return []
+    for line in lines:
+        out.tell("closing", "month", "note", line)
+    return lines
