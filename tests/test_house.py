@@ -107,7 +107,11 @@ NO_ANY_MODULES = {
     "metering.neon.walk",
     "metering.neon.wire",
     "metering.quotas",
+    "metering.quotas.crossings",
+    "metering.quotas.forecasts",
     "metering.quotas.readings",
+    "metering.quotas.rows",
+    "metering.quotas.status",
     "metering.rating",
     "metering.rating.alone",
     "metering.rating.bounds",
@@ -163,8 +167,6 @@ UNTYPED_SIGNATURES = {
     "metering.invoicing.unbilled": (3, "documents are dictionaries until they are structs"),
     "metering.invoicing.unbilled_sums": (1, "documents are dictionaries until they are structs"),
     "metering.invoicing.usage_lines": (1, "documents are dictionaries until they are structs"),
-    "metering.quotas.forecasts": (1, "documents are dictionaries until they are structs"),
-    "metering.quotas.status": (2, "documents are dictionaries until they are structs"),
     "metering.rating.pools": (1, "lines are dictionaries until they are structs"),
 }
 """Public functions and methods that take or return plain dictionaries, per module: until documents are typed."""
@@ -175,7 +177,6 @@ MOST_LINES_OF_A_FILE = 300
 LONG_FILES = {
     "metering.billing.month": (382, "the usage document leaves"),
     "metering.ledger.projections.history": (405, "batch, omissions and certification"),
-    "metering.quotas.evaluation": (325, "evaluation, rows and crossings"),
     "metering.store.database": (443, "database, migrations and snapshots"),
     "metering.store.journal": (431, "the format and the files"),
 }

@@ -19,27 +19,27 @@ from metering.core.period import parse_time
 from metering.core.rows import Row
 from metering.core.secrets import Secret
 from metering.ledger.ledger import Ledger
-from metering.quotas.evaluation import key_of
+from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 ALERTS_PER_POST = 200
 
 Told = Mapping[str, Any]
 """A row of alerts_firing.sql."""
-QuotaOf = Mapping[tuple[str, str], Row]
+QuotaOf = Mapping[tuple[str, str], QuotaRow]
 """Quota rows that reached a threshold, by project and quota."""
 
 
 # -- what ended
 
 
-def resolve(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) -> int:
+def resolve(ledger: Ledger, rows: Iterable[QuotaRow], config: Config, now: datetime) -> int:
     """Record the end of every crossing that was told and that the quota rows (those reached) no longer bear out.
 
     Only for channels with incidents, each for what it was told. Returns how many ended; they end once.
     """
     told = _told(ledger.store, recipients.with_incidents(config))
-    quotas = {(row["project_id"], row["quota"]): row for row in rows}
+    quotas = {(row.project_id, row.quota): row for row in rows}
     ended = [one for one in told if one["quota"] is not None and not _lasts(one, quotas)]
     endpoints: dict[str, list[str]] = {}
     for one in ended:
@@ -60,11 +60,10 @@ def _told(store: Store, endpoints: list[str]) -> list[Told]:
 def _lasts(told: Told, quotas: QuotaOf) -> bool:
     """Whether the same limit, in the same period, is still reached to the same percentage."""
     row = quotas.get((told["project_id"], told["quota"]))
-    if row is None or row["used"] is None or row["limit"] is None:
+    if row is None:
         return False
-    key = key_of(row, told["threshold_percent"])
-    is_same = key.period_start == told["period_start"] and key.limit == int(told["quota_limit"])
-    return is_same and int(row["used"]) * 100 >= key.threshold_percent * key.limit
+    is_same = row.period.start == told["period_start"] and row.limit == int(told["quota_limit"])
+    return is_same and row.reaches(told["threshold_percent"])
 
 
 def _end(told: Told, quotas: QuotaOf, now: datetime) -> dict[str, Any]:
@@ -81,10 +80,10 @@ def _end(told: Told, quotas: QuotaOf, now: datetime) -> dict[str, Any]:
 
 def _reason(told: Told, data: Row, quotas: QuotaOf, now: datetime) -> str:
     row = quotas.get((told["project_id"], told["quota"]))
-    if now >= parse_time(data["period"]["end"]) or (row and key_of(row, 0).period_start != told["period_start"]):
+    if now >= parse_time(data["period"]["end"]) or (row and row.period.start != told["period_start"]):
         return "a new period began"
-    if row and row["limit"] != data["limit"]:
-        return f"the limit is {row['limit']} {data['unit']}s now"
+    if row and row.limit != int(data["limit"]):
+        return f"the limit is {row.limit} {data['unit']}s now"
     return f"{told['threshold_percent']} % is not reached any more, or the limit or the project is gone"
 
 

@@ -25,12 +25,12 @@ from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
 from metering.config.models import Config
 from metering.core.errors import CredentialsError, MeteringError
-from metering.core.period import parse_time, rfc3339
+from metering.core.period import rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT, QUOTAS
-from metering.core.rows import Row
 from metering.core.secrets import Secret
 from metering.ledger.ledger import Ledger
-from metering.quotas.evaluation import Crossing, CrossingKey, crossings
+from metering.quotas.crossings import Crossing, CrossingKey, crossings
+from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 LARGEST_BODY_BYTES = 20_000
@@ -69,45 +69,47 @@ def body(kind: str, data: Mapping[str, Any], now: datetime) -> str:
     return text
 
 
+_FROM_ROW = (
+    *("percent", "used", "limit", "unit", "period", "observed_at", "forecast"),
+    *("level", "source", "limit_source"),
+)
+
+
 def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[str, Any]:
     """Write the `data` of a quota event, with names of any length clipped."""
     row, key = crossing.row, crossing.key
-    customer = row["customer"]
-    name = None if customer is None else customer_names.get(str(customer), str(customer))
+    name = None if row.customer is None else customer_names.get(row.customer, row.customer)
     data: dict[str, Any] = {
         "alert_id": crossing_id(key),
-        "project": {"id": row["project_id"], "name": clipped(row["project_name"])},
-        "customer": {"id": clipped(customer), "name": clipped(name)},
-        "plan": clipped(row["plan"]),
+        "project": {"id": row.project_id, "name": clipped(row.project_name)},
+        "customer": {"id": clipped(row.customer), "name": clipped(name)},
+        "plan": clipped(row.plan),
         "quota": key.quota,
         "threshold_percent": key.threshold_percent,
         "effect_at_limit": QUOTAS[key.quota].effect_at_limit,
     }
-    data |= {name: row[name] for name in ("percent", "used", "limit", "unit", "period", "observed_at", "forecast")}
-    data |= {name: row[name] for name in ("level", "source", "limit_source")}
+    document = row.document()
+    data |= {name: document[name] for name in _FROM_ROW}
     return data | {"summary": worded({"type": event_type(key.threshold_percent), "data": data}).paragraph}
 
 
-def clipped(text: object) -> str | None:
+def clipped(text: str | None) -> str | None:
     """A text of any length as an event holds it."""
-    if text is None:
-        return None
-    whole = str(text)
-    return whole if len(whole) <= LONGEST_TEXT else whole[: LONGEST_TEXT - 1] + "…"
+    return text if text is None or len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 # -- recording
 
 
-def evaluate(ledger: Ledger, rows: Iterable[Row], config: Config, now: datetime) -> list[Crossing]:
+def evaluate(ledger: Ledger, rows: Iterable[QuotaRow], config: Config, now: datetime) -> list[Crossing]:
     """Record what the quota rows cross for the first time, with an outbox row for each endpoint that wants to know.
 
     Returns the crossings recorded. Evaluating the same rows again records nothing.
     """
-    reached = [row for row in rows if row["threshold_percent"] is not None]
+    reached = [row for row in rows if row.threshold_percent is not None]
     if not reached:
         return []
-    since = min(parse_time(row["period"]["start"]) for row in reached)
+    since = min(row.period.start for row in reached)
     found = crossings(reached, _recorded(ledger.store, since), config.quota.thresholds_percent)
     names = {customer.id: customer.name for customer in config.customer_rows}
     alerts = [_alert_of(crossing, names, config, now) for crossing in found]

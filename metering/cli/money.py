@@ -66,7 +66,6 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
     from metering.invoicing import close as closing
-    from metering.invoicing.issued import standing
     from metering.ledger import ledger
     from metering.service import tick
     from metering.store import database

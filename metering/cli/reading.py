@@ -31,11 +31,6 @@ USAGE_COLUMNS = (
     *("metric", "value", "meter", "quantity", "unit", "partial"),
 )
 USAGE_BY_COLUMNS = (*USAGE_COLUMNS[:5], "start", "end", *USAGE_COLUMNS[5:])
-QUOTA_COLUMNS = (
-    *("project_id", "project_name", "customer", "plan", "quota", "used", "limit", "limit_source", "unit", "percent"),
-    *("threshold_percent", "level", "source", "observed_at", "period.start", "period.end"),
-    *("forecast.percent_at_period_end", "forecast.reaches_100_at", "partial"),
-)
 INVOICE_COLUMNS = (
     *("number", "status", "customer.id", "customer.name", "currency", "subtotal", "total"),
     *("issued_at", "due_at", "lines"),
@@ -81,18 +76,20 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
     from metering.invoicing import outlook
     from metering.invoicing.rated_month import RatedMonth
     from metering.quotas import status as quota_status
+    from metering.quotas.rows import COLUMNS
     from metering.store import database as store
 
     config, now = read_config(config_path), business_clock()()
     with store.open_reader(config.store.directory) as found:
-        rows = quota_status.quota_rows(
+        quotas = quota_status.quota_rows(
             found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
         )
+        rows = [row.document() for row in quotas]
         document: Json = {"as_of": rfc3339(now), "quotas": rows}
         if with_cost:
             running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
             document["month"] = outlook.outlook(running.whole)
-    emit(document, rows, form, QUOTA_COLUMNS)
+    emit(document, rows, form, COLUMNS)
 
 
 @click.command()

@@ -26,6 +26,7 @@ from metering.polling.readings import CycleReport
 from metering.polling.recorder import Recorder
 from metering.provisioning.drift import Change, drift, remaining, to_send
 from metering.quotas import status
+from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 SILENT_AFTER = 3
@@ -58,10 +59,10 @@ def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
     of_month = terms.of(config)
     rows = status.quota_rows(store, of_month, config.quota.thresholds_percent, now, include_unlimited=True)
     used: dict[str, dict[str, int | None]] = {}
-    facts: dict[str, Json] = {}
+    facts: dict[str, QuotaRow] = {}
     for row in rows:
-        facts[row["project_id"]] = row
-        used.setdefault(row["project_id"], {})[row["quota"]] = None if row["used"] is None else int(row["used"])
+        facts[row.project_id] = row
+        used.setdefault(row.project_id, {})[row.quota] = row.used
     plans = {plan.id: plan for plan in config.plans}
     out = []
     for found in store.query("quotas/quota_counters").iter_rows(named=True):
@@ -70,9 +71,9 @@ def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
             Standing(
                 organization=found["organization"],
                 project_id=found["project_id"],
-                project_name=row["project_name"],
-                customer=row["customer"],
-                plan=plans.get(row["plan"] or ""),
+                project_name=row.project_name,
+                customer=row.customer,
+                plan=plans.get(row.plan or ""),
                 held=json.loads(found["limits"]),
                 used=used[found["project_id"]],
             )

@@ -32,8 +32,16 @@ COUNTERS: Schema = {
 """Readings of `GET /projects/{id}`, one row per project and quota.
 
 Counter null = absent from the answer; limit null or 0 = none at Neon."""
-HISTORY: Schema = {"project_id": pl.String, "quota": pl.String, "history": pl.Int128, "observed_at": TIME}
-"""Sums of the consumption history since the start that `billing_periods` gives for the project."""
+HISTORY: Schema = {
+    "project_id": pl.String,
+    "quota": pl.String,
+    "history": pl.Int128,
+    "observed_at": TIME,
+    "is_partial": pl.Boolean,
+}
+"""Sums of the consumption history since the start that `billing_periods` gives for the project.
+
+`is_partial`: hours that are not certified are among them."""
 BRANCHES: Schema = {"project_id": pl.String, "logical_size": pl.Int128, "observed_at": TIME}
 """One row per branch of the latest listing; size in bytes, null = not measured yet."""
 PLAN_LIMITS: Schema = {"plan": pl.String, "quota": pl.String, "plan_limit": pl.Int128}

@@ -1,18 +1,19 @@
 """Every quota of every project as it stands now: the store's counters and history handed to evaluation.py."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
 
 import polars as pl
 
 from metering.billing.month import Month
 from metering.billing.terms import Terms
 from metering.core.period import month_of, previous_month
+from metering.core.quotas import EXCEEDED_PERCENT
 from metering.quotas import evaluation, forecasts
 from metering.quotas.readings import HISTORY, PROJECTS, Readings, billing_periods, counters_long, plan_limits_frame
+from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 MOST_MONTHS = 12
@@ -33,30 +34,28 @@ def quota_rows(  # noqa: PLR0913 - what is shown is two choices
     *,
     include_unlimited: bool = False,
     reached_only: bool = False,
-) -> list[dict[str, Any]]:
-    """The rows of `quota`, in the contract's shape, sorted by project and quota.
+) -> list[QuotaRow]:
+    """The rows of `quota`, sorted by project and quota.
 
-    `reached_only`: those that have reached a threshold, which is all that alerts ask for.
+    `reached_only`: only those that have reached a threshold, which is all that alerts need.
     """
     month = Month(store=store, terms=terms, period=month_of(now), now=now)
     frame = _evaluated(month, thresholds_percent, include_unlimited=include_unlimited)
     if reached_only:
         frame = frame.filter(pl.col("threshold_percent").is_not_null())
-    rows = zip(evaluation.rows(frame), frame["partial"], strict=True)
-    told = [{**row, "partial": is_partial} for row, is_partial in rows]
-    return forecasts.with_forecasts(month, told, thresholds_percent)
+    return forecasts.with_forecasts(month, evaluation.rows(frame, thresholds_percent), thresholds_percent)
 
 
-def urgency(row: Mapping[str, Any]) -> tuple[object, ...]:
+def urgency(row: QuotaRow) -> tuple[object, ...]:
     """The order in which projects will be suspended: the exceeded, then by when 100 % is forecast, then the fullest."""
-    reaches = (row["forecast"] or {}).get("reaches_100_at")
+    reaches = row.forecast and row.forecast.reaches_at[EXCEEDED_PERCENT]
     return (
-        row["level"] != "exceeded",
+        row.level != "exceeded",
         reaches is None,
-        reaches or "",
-        -Fraction(row["percent"] or 0),
-        row["project_id"],
-        row["quota"],
+        [reaches] if reaches else [],
+        -Fraction(row.percent or 0),
+        row.project_id,
+        row.quota,
     )
 
 
@@ -68,7 +67,7 @@ def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now:
 
 
 def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
-    """`quota.evaluated` of everything in the store, with `partial`: whether uncertified hours are in what was used."""
+    """Every quota of everything in the store, as evaluation.py judges it."""
     now = month.now
     found = month.store.query("quotas/quota_counters")
     counters = counters_long(found.drop("logical_size_bytes"))
@@ -84,13 +83,7 @@ def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unl
         ),
         plan_limits=plan_limits_frame({plan.id: plan.quota for plan in month.terms.card.plans}),
     )
-    frame = evaluation.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
-    is_partial = (pl.col("source") == "history") & pl.col("is_partial")
-    return (
-        frame.join(history.select("project_id", "quota", "is_partial"), on=["project_id", "quota"], how="left")
-        .with_columns(partial=is_partial.fill_null(value=False))
-        .sort("project_id", "quota")
-    )
+    return evaluation.evaluated(readings, thresholds_percent, now, include_unlimited=include_unlimited)
 
 
 def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:

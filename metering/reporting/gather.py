@@ -114,7 +114,8 @@ def _costs(month: Month) -> list[Json]:
 
 
 def _quotas(store: Store, config: Config, now: datetime) -> list[Json]:
-    return status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
+    rows = status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
+    return [row.document() for row in rows]
 
 
 def _alerts(store: Store, period: Period) -> list[Json]:

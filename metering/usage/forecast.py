@@ -13,7 +13,7 @@ from math import isqrt
 
 import polars as pl
 
-from metering.core.period import HOUR, floor_hour, rfc3339
+from metering.core.period import HOUR, floor_hour
 
 WEEK_HOURS = 168
 MOST_WEEKS = 4
@@ -37,7 +37,6 @@ SPREAD: dict[str, pl.DataType] = {"project_id": pl.String(), "quota": pl.String(
 
 Key = tuple[str, str]
 """(project_id, quota)"""
-Forecast = dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,30 +147,6 @@ def reached_at(  # noqa: PLR0913, PLR0917 - from where, to where, how fast, and 
         if missing <= 0:
             return first + (ahead + 1) * HOUR
     return None
-
-
-def told(found: Outlook, limit: int, reached: Mapping[int, datetime | None], weeks: int) -> Forecast:
-    """The `forecast` of a quota row; `reached`: threshold percent -> when it will be."""
-    return {
-        "percent_at_period_end": _percent(found.expected, limit),
-        "reaches_100_at": _time(reached.get(100)),
-        **{f"reaches_{percent}_at": _time(moment) for percent, moment in sorted(reached.items()) if percent != 100},
-        "percent_low": _percent(found.low, limit),
-        "percent_high": _percent(found.high, limit),
-        "method": f"profile of {weeks} weeks" if weeks > 1 else "profile of 1 week",
-    }
-
-
-def _percent(number: int | None, limit: int) -> str | None:
-    """Truncated to two places, as a quota's percent is."""
-    if number is None:
-        return None
-    hundredths = number * 10_000 // limit
-    return f"{hundredths // 100}.{hundredths % 100:02d}"
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
 
 
 def by_key(slots: pl.DataFrame, wanted: Iterable[Key]) -> dict[Key, dict[int, int]]:

@@ -58,10 +58,8 @@ def knows_customer(view: View, customer: str) -> bool:
 
 def quotas(view: View) -> Table:
     """What `quota` prints; the project that will be suspended first comes first."""
-    return sorted(
-        quota_status.quota_rows(view.store, view.terms, view.config.quota.thresholds_percent, view.now),
-        key=quota_status.urgency,
-    )
+    rows = quota_status.quota_rows(view.store, view.terms, view.config.quota.thresholds_percent, view.now)
+    return [row.document() for row in sorted(rows, key=quota_status.urgency)]
 
 
 def quota_sheet(view: View) -> Sheet:

@@ -20,7 +20,9 @@ from metering.core.secrets import Secret
 from metering.ledger import ledger as ledger_door
 from metering.ledger.alert_log import attempts, log, outbox_depth
 from metering.ledger.projections import alerts
+from metering.quotas.rows import QuotaRow
 from metering.store import database
+from tests.support.quota_row import quota_row
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -57,10 +59,10 @@ def config(*webhooks, thresholds=(80, 95), customers=()) -> Config:
     return Config(path="config.toml", quota={"thresholds_percent": thresholds}, webhooks=hooks, customer_rows=names)
 
 
-def row(used="83", limit="100", **changes) -> dict:
+def row(used="83", limit="100", **changes) -> QuotaRow:
     hundredths = int(used) * 10_000 // int(limit)
     reached = [threshold for threshold in (80, 95, 100) if hundredths >= threshold * 100]
-    return {
+    document = {
         "project_id": "calm-dawn-12345678",
         "project_name": "acme-cust7-pro-1756684800",
         "customer": "cust7",
@@ -79,6 +81,7 @@ def row(used="83", limit="100", **changes) -> dict:
         "forecast": {"percent_at_period_end": "166.00", "reaches_100_at": "2026-10-19T14:24:00Z"},
         **changes,
     }
+    return quota_row(document)
 
 
 @pytest.fixture
@@ -123,7 +126,13 @@ def test_a_crossing_is_recorded_with_the_message_of_the_contract(ledger):
             "unit": "CU-second",
             "period": {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"},
             "observed_at": "2026-10-16T11:45:00Z",
-            "forecast": {"percent_at_period_end": "166.00", "reaches_100_at": "2026-10-19T14:24:00Z"},
+            "forecast": {
+                "percent_at_period_end": "166.00",
+                "reaches_100_at": "2026-10-19T14:24:00Z",
+                "percent_low": None,
+                "percent_high": None,
+                "method": "linear",
+            },
             "level": "warning",
             "source": "counter",
             "limit_source": "neon",

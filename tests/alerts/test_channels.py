@@ -15,7 +15,9 @@ from metering.alerts.channels import alertmanager, pagerduty, slack
 from metering.alerts.channels import email as email_channel
 from metering.alerts.channels.kind import severity
 from metering.alerts.wording import plain, worded
-from metering.quotas.evaluation import Crossing, key_of
+from metering.quotas.crossings import Crossing, key_of
+from metering.quotas.rows import QuotaRow
+from tests.support.quota_row import quota_row
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 HALF_HOUR = timedelta(minutes=30)
@@ -38,8 +40,8 @@ POISON = {
 }
 
 
-def row(**changes) -> dict:
-    return {
+def row(**changes) -> QuotaRow:
+    document = {
         "project_id": "calm-frog-01056041",
         "project_name": "acme-cust87-pro-1785788732",
         "customer": "cust87",
@@ -58,6 +60,7 @@ def row(**changes) -> dict:
         "forecast": {"percent_at_period_end": "189.18", "reaches_100_at": "2026-10-17T09:16:28Z"},
         **changes,
     }
+    return quota_row(document)
 
 
 def event(threshold: int = 80, customer_name: str = "Customer 87", **changes) -> dict:

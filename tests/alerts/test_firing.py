@@ -53,7 +53,7 @@ def book():
 def evaluated(book, *rows, settings=None, now=NOW) -> int:
     """What a tick does with the rows that reached a threshold; how many crossings ended."""
     settings = settings or config()
-    reached = [one for one in rows if one["threshold_percent"] is not None]
+    reached = [one for one in rows if one.threshold_percent is not None]
     ended = firing.resolve(book, reached, settings, now)
     recording.evaluate(book, reached, settings, now)
     return ended
@@ -305,7 +305,7 @@ def test_a_real_alertmanager_shows_what_lasts_and_drops_what_is_over(book, alert
     assert sum(delivered(book, settings, now).values()) == len(fleet)
     assert firing.remind(book, settings, SECRETS, lambda: now + QUARTER) == ()
     shown = firing_in(alertmanager)
-    assert {one["labels"]["project_id"] for one in shown} == {one["project_id"] for one in fleet}
+    assert {one["labels"]["project_id"] for one in shown} == {one.project_id for one in fleet}
     for one in shown:
         assert one["labels"]["alertname"] == "NeonQuotaThresholdReached"
         assert "used 83.00 % of its included compute time" in one["annotations"]["summary"]

@@ -20,8 +20,11 @@ from metering.core.http import retry_after
 from metering.core.period import Period, rfc3339
 from metering.ledger.projections import alerts
 from metering.quotas import evaluation
+from metering.quotas.crossings import crossings
 from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Counter, Readings, counters_frame
+from metering.quotas.rows import QuotaRow
 from metering.store import database
+from tests.support.quota_row import quota_row
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
@@ -47,7 +50,7 @@ def judged(cases: list[tuple], rising=(80, 95), *, include_unlimited=False) -> l
         for name, (counter, _, limit) in zip(names, cases, strict=True)
     ]
     sums = [
-        (name, "compute_time_seconds", history, NOW)
+        (name, "compute_time_seconds", history, NOW, False)
         for name, (_, history, _) in zip(names, cases, strict=True)
         if history is not None
     ]
@@ -58,7 +61,7 @@ def judged(cases: list[tuple], rising=(80, 95), *, include_unlimited=False) -> l
         branches=pl.DataFrame(schema=BRANCHES),
         plan_limits=pl.DataFrame(schema=PLAN_LIMITS),
     )
-    return evaluation.rows(evaluation.evaluated(readings, rising, NOW, include_unlimited=include_unlimited))
+    return evaluation.rows(evaluation.evaluated(readings, rising, NOW, include_unlimited=include_unlimited), rising)
 
 
 cases = st.tuples(st.none() | amounts, st.none() | amounts, limits)
@@ -70,19 +73,19 @@ def test_percent_level_and_threshold_agree_with_fractions(cases, rising):
     for (counter, history, limit), row in zip(cases, judged(cases, rising), strict=True):
         known = [value for value in (counter, history) if value is not None]
         if not known:
-            assert (row["level"], row["percent"]) == ("unknown", None)
+            assert (row.level, row.percent) == ("unknown", None)
             continue
         percent = Fraction(max(known) * 100, limit)
-        assert Fraction(row["percent"]) <= percent < Fraction(row["percent"]) + Fraction(1, 100)
+        assert Fraction(row.percent) <= percent < Fraction(row.percent) + Fraction(1, 100)
         reached = [threshold for threshold in (*rising, 100) if percent >= threshold]
-        assert row["threshold_percent"] == max(reached, default=None)
+        assert row.threshold_percent == max(reached, default=None)
         if percent >= 100:
             expected = "exceeded"
         elif reached:
             expected = "critical" if rising[-1] in reached else "warning"
         else:
             expected = "unknown" if counter == 0 and history else "ok"
-        assert row["level"] == expected
+        assert row.level == expected
 
 
 @UNTIMED
@@ -91,30 +94,30 @@ def test_more_usage_never_lowers_the_percentage_and_a_higher_quota_never_raises_
     first, used_more, limit_more = judged(
         [(used, None, limit), (used + more, None, limit), (used, None, limit + higher)]
     )
-    assert Fraction(used_more["percent"]) >= Fraction(first["percent"]) >= Fraction(limit_more["percent"])
+    assert Fraction(used_more.percent) >= Fraction(first.percent) >= Fraction(limit_more.percent)
 
 
 @UNTIMED
 @given(counter=st.none() | amounts, history=st.none() | amounts)
 def test_a_quota_of_zero_never_fails_and_never_crosses(counter, history):
     rows = judged([(counter, history, 0)], include_unlimited=True)
-    assert {row["level"] for row in rows} == {"unlimited"}
-    assert evaluation.crossings(rows, (), (80, 95)) == []
+    assert {row.level for row in rows} == {"unlimited"}
+    assert crossings(rows, (), (80, 95)) == []
 
 
 @UNTIMED
 @given(used=amounts, limit=limits, seconds=st.integers(0, OCTOBER.seconds - 1))
 def test_the_forecast_never_ends_below_what_is_used_and_names_an_instant_of_the_period(used, limit, seconds):
     at = OCTOBER.start + timedelta(seconds=seconds)
-    forecast = evaluation.forecast(used, limit, OCTOBER, at)
+    forecast = evaluation.line(used, limit, OCTOBER, at, (100,))
     if seconds < 6 * 3600:
         assert forecast is None
         return
-    assert Fraction(forecast["percent_at_period_end"]) >= Fraction(used * 10_000 // limit, 100)
-    reaches = forecast["reaches_100_at"]
+    assert Fraction(forecast.percent_at_period_end) >= Fraction(used * 10_000 // limit, 100)
+    reaches = forecast.reaches_at[100]
     if reaches is not None:
-        assert rfc3339(at) < reaches < rfc3339(OCTOBER.end)
-        assert Fraction(forecast["percent_at_period_end"]) >= 100
+        assert at < reaches < OCTOBER.end
+        assert Fraction(forecast.percent_at_period_end) >= 100
 
 
 # -- alerts
@@ -166,10 +169,10 @@ readings = st.tuples(
 )
 
 
-def reading_row(project, used, limit, start) -> dict:
+def reading_row(project, used, limit, start) -> QuotaRow:
     hundredths = used * 10_000 // limit
     reached = [threshold for threshold in (80, 95, 100) if used * 100 >= threshold * limit]
-    return {
+    document = {
         "project_id": project,
         "project_name": None,
         "customer": None,
@@ -187,6 +190,7 @@ def reading_row(project, used, limit, start) -> dict:
         "period": {"start": start, "end": "2026-12-01T00:00:00Z"},
         "forecast": None,
     }
+    return quota_row(document)
 
 
 def keys_reached(project, used, limit, start):

@@ -11,6 +11,7 @@ from metering.core.errors import ExactnessError
 from metering.core.period import Period
 from metering.core.quotas import QUOTAS
 from metering.quotas import evaluation
+from metering.quotas.crossings import CrossingKey, crossings, key_of
 from metering.quotas.readings import (
     BRANCHES,
     HISTORY,
@@ -22,6 +23,7 @@ from metering.quotas.readings import (
     counters_long,
     plan_limits_frame,
 )
+from metering.quotas.rows import Forecast, QuotaRow, percent_text
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
@@ -39,7 +41,7 @@ def counter(project="p1", observed_at=NOW, period=(OCTOBER.start, OCTOBER.end), 
 
 
 def history(project="p1", observed_at=NOW, **sums) -> list[tuple]:
-    return [(project, name, value, observed_at) for name, value in sums.items()]
+    return [(project, name, value, observed_at, False) for name, value in sums.items()]
 
 
 def readings(counters=(), sums=(), branches=(), plans=None, projects=None) -> Readings:
@@ -53,9 +55,13 @@ def readings(counters=(), sums=(), branches=(), plans=None, projects=None) -> Re
     )
 
 
-def rows(*args, thresholds=(80, 95), now=NOW, include_unlimited=False, **kwargs) -> list[dict]:
-    facts = readings(*args, **kwargs)
-    return evaluation.rows(evaluation.evaluated(facts, thresholds, now, include_unlimited=include_unlimited))
+def rows(*args, thresholds=(80, 95), now=NOW, **kwargs) -> list[dict]:
+    return [row.document() for row in structs(*args, thresholds=thresholds, now=now, **kwargs)]
+
+
+def structs(*args, thresholds=(80, 95), now=NOW, include_unlimited=False, **kwargs) -> list[QuotaRow]:
+    frame = evaluation.evaluated(readings(*args, **kwargs), thresholds, now, include_unlimited=include_unlimited)
+    return evaluation.rows(frame, thresholds)
 
 
 def one(*args, **kwargs) -> dict:
@@ -84,7 +90,16 @@ def test_a_row_has_every_key_of_the_contract_with_numbers_as_decimal_strings():
         "source": "counter",
         "observed_at": "2026-10-16T12:00:00Z",
         "period": {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"},
-        "forecast": {"percent_at_period_end": "166.66", "reaches_100_at": "2026-10-19T14:24:00Z"},
+        "forecast": {
+            "percent_at_period_end": "166.66",
+            "reaches_100_at": "2026-10-19T14:24:00Z",
+            "reaches_80_at": None,
+            "reaches_95_at": "2026-10-18T16:04:48Z",
+            "percent_low": None,
+            "percent_high": None,
+            "method": "linear",
+        },
+        "partial": False,
     }
 
 
@@ -366,24 +381,51 @@ def test_a_project_listed_twice_has_one_row_per_quota():
     ],
 )
 def test_the_forecast_is_a_straight_line_from_the_periods_start(used, at, expected):
-    assert evaluation.forecast(used, 100, OCTOBER, at) == expected
+    found = evaluation.line(used, 100, OCTOBER, at, (100,))
+    assert (found and {name: found.document()[name] for name in expected}) == expected
+
+
+def test_a_forecast_by_weeks_is_written_with_truncated_percentages_and_100_first():
+    found = Forecast(
+        percent_at_period_end=percent_text(79_999, 100_000),
+        reaches_at={80: None, 100: OCTOBER.start},
+        percent_high=percent_text(80_000, 100_000),
+        method="profile of 4 weeks",
+    )
+    assert list(found.document().items()) == [
+        ("percent_at_period_end", "79.99"),
+        ("reaches_100_at", "2026-10-01T00:00:00Z"),
+        ("reaches_80_at", None),
+        ("percent_low", None),
+        ("percent_high", "80.00"),
+        ("method", "profile of 4 weeks"),
+    ]
 
 
 # -- crossings
 
 
+def only(*args, **kwargs) -> QuotaRow:
+    (row,) = structs(*args, **kwargs)
+    return row
+
+
+def reading(used, limit, **kwargs) -> QuotaRow:
+    return only([counter(compute_time_seconds=used, limits={"compute_time_seconds": limit})], **kwargs)
+
+
 def crossed(row_list, recorded=(), thresholds=(80, 95)) -> list[tuple[int, str]]:
-    found = evaluation.crossings(row_list, recorded, thresholds)
+    found = crossings(row_list, recorded, thresholds)
     return [(crossing.key.threshold_percent, crossing.status) for crossing in found]
 
 
 def test_nothing_crosses_just_below_the_threshold_and_one_thing_crosses_at_it():
-    assert crossed([compute(79_999, 100_000)]) == []
-    assert crossed([compute(80_000, 100_000)]) == [(80, "send")]
+    assert crossed([reading(79_999, 100_000)]) == []
+    assert crossed([reading(80_000, 100_000)]) == [(80, "send")]
 
 
 def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others_as_superseded():
-    (low, high) = evaluation.crossings([compute(99, 100)], (), (80, 95))
+    (low, high) = crossings([reading(99, 100)], (), (80, 95))
     assert (low.key.threshold_percent, low.status, low.reason) == (
         80,
         "superseded",
@@ -393,35 +435,35 @@ def test_a_jump_over_several_thresholds_sends_the_highest_and_records_the_others
 
 
 def test_a_crossing_carries_its_row_and_a_key_of_what_arms_it():
-    row = compute(99, 100)
-    (low, high) = evaluation.crossings([row], (), (80, 95))
+    row = reading(99, 100)
+    (low, high) = crossings([row], (), (80, 95))
     assert (low.row, high.row) == (row, row)
-    assert low.key == evaluation.CrossingKey(
+    assert low.key == CrossingKey(
         project_id="p1", quota="compute_time_seconds", period_start=OCTOBER.start, limit=100, threshold_percent=80
     )
 
 
 def test_a_full_quota_crosses_100():
-    assert crossed([compute(100, 100)]) == [(80, "superseded"), (95, "superseded"), (100, "send")]
+    assert crossed([reading(100, 100)]) == [(80, "superseded"), (95, "superseded"), (100, "send")]
 
 
 def test_what_is_recorded_never_crosses_again():
-    row = compute(96, 100)
-    recorded = {evaluation.key_of(row, 80), evaluation.key_of(row, 95)}
+    row = reading(96, 100)
+    recorded = {key_of(row, 80), key_of(row, 95)}
     assert crossed([row], recorded) == []
-    assert crossed([compute(100, 100)], recorded) == [(100, "send")]
+    assert crossed([reading(100, 100)], recorded) == [(100, "send")]
 
 
 def test_a_threshold_added_later_is_superseded_by_a_higher_one_already_sent():
-    recorded = {evaluation.key_of(compute(96, 100), 95)}
-    assert crossed([compute(91, 100)], recorded, thresholds=(90, 95)) == [(90, "superseded")]
+    recorded = {key_of(reading(96, 100), 95)}
+    assert crossed([reading(91, 100)], recorded, thresholds=(90, 95)) == [(90, "superseded")]
 
 
 def test_a_changed_limit_or_a_new_period_arms_again():
-    recorded = {evaluation.key_of(compute(80, 100), 80)}
-    assert crossed([compute(160, 200)], recorded) == [(80, "send")]
+    recorded = {key_of(reading(80, 100), 80)}
+    assert crossed([reading(160, 200)], recorded) == [(80, "send")]
     november = datetime(2026, 11, 16, tzinfo=UTC)
-    later = one(
+    later = only(
         [
             counter(
                 compute_time_seconds=80,
@@ -436,11 +478,11 @@ def test_a_changed_limit_or_a_new_period_arms_again():
 
 
 def test_an_unknown_row_crosses_nothing_and_a_stuck_counter_crosses_what_history_reaches():
-    assert crossed([one([counter(limits={"compute_time_seconds": 100})])]) == []
-    assert crossed([compute(0, 100, sums=history(compute_time_seconds=79))]) == []
-    assert crossed([compute(0, 100, sums=history(compute_time_seconds=80))]) == [(80, "send")]
+    assert crossed([only([counter(limits={"compute_time_seconds": 100})])]) == []
+    assert crossed([reading(0, 100, sums=history(compute_time_seconds=79))]) == []
+    assert crossed([reading(0, 100, sums=history(compute_time_seconds=80))]) == [(80, "send")]
 
 
 def test_an_unlimited_row_crosses_nothing():
-    unlimited = rows([counter(compute_time_seconds=5)], include_unlimited=True)
+    unlimited = structs([counter(compute_time_seconds=5)], include_unlimited=True)
     assert crossed(unlimited) == []

@@ -133,18 +133,6 @@ def test_a_target_behind_us_is_not_ahead():
     assert reached(30, used=30) is None
 
 
-def test_a_percentage_is_truncated():
-    told = forecast.told(Outlook(expected=79_999, low=None, high=80_000), 100_000, {80: None, 100: MONDAY}, 4)
-    assert told == {
-        "percent_at_period_end": "79.99",
-        "reaches_100_at": "2026-09-07T00:00:00Z",
-        "reaches_80_at": None,
-        "percent_low": None,
-        "percent_high": "80.00",
-        "method": "profile of 4 weeks",
-    }
-
-
 # -- from the store
 
 
@@ -178,7 +166,7 @@ def forecasts(tmp_path, now, *, since, created="2026-01-01", value=1800):
         books.history(ledger, {"a": usage}, since=since, until=now, at=now)
     with database.open_reader(found.store.directory) as reader:
         rows = status.quota_rows(reader, terms.of(found), (80, 95), when(now))
-    return {row["quota"]: row for row in rows}["compute_time_seconds"]
+    return {row.quota: row.document() for row in rows}["compute_time_seconds"]
 
 
 def test_four_weeks_of_office_hours_are_carried_on(tmp_path):
@@ -226,7 +214,7 @@ def test_a_counter_that_history_never_showed_is_not_carried_on_from_history(tmp_
     with database.open_reader(found.store.directory) as reader:
         rows = status.quota_rows(reader, terms.of(found), (80, 95), when("2026-09-16"))
 
-    [row] = [row for row in rows if row["quota"] == "compute_time_seconds"]
+    [row] = [row.document() for row in rows if row.quota == "compute_time_seconds"]
     assert row["forecast"]["percent_at_period_end"] == "100.00"
     assert row["forecast"]["reaches_80_at"] == "2026-09-25T00:00:00Z"
     assert row["forecast"]["method"] == "linear"

@@ -108,7 +108,7 @@ def test_the_pages_show_the_numbers_of_the_commands(site, world, reader):
 
 def test_quotas_come_in_the_order_in_which_projects_will_be_suspended(site, world, reader):
     rows = site.get("/quotas", params={"format": "json"}).json()["rows"]
-    told = quota_status.quota_rows(reader, terms.of(world), (80, 95), web_world.NOW)
+    told = [row.document() for row in quota_status.quota_rows(reader, terms.of(world), (80, 95), web_world.NOW)]
     assert {(row["project_id"], row["percent"]) for row in rows} == {
         (row["project_id"], row["percent"]) for row in told
     }

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +207,8 @@ def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
         projects=int(store.query("cli/project_count").item()),
         requests=run.requests,
         observations=int(store.query("polling/change_count").item()),
-        above_80=sum(1 for row in quotas if _percent(row) >= 80),
-        above_95=sum(1 for row in quotas if _percent(row) >= 95),
+        above_80=sum(row.reaches(80) for row in quotas),
+        above_95=sum(row.reaches(95) for row in quotas),
         alerts=sum(1 for event in received.events.values() if event["type"].startswith("quota.")),
         verified=len(received.events),
         invoices=len(invoices),
@@ -220,10 +219,6 @@ def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
         money_agrees=usage_times_price(month, truth) == billed(invoices),
         paths=paths,
     )
-
-
-def _percent(row: dict[str, Any]) -> Fraction:
-    return Fraction(row["percent"] or 0)
 
 
 class _Steps:
