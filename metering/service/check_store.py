@@ -10,6 +10,7 @@ from typing import Any
 
 from metering.config.models import Config
 from metering.core.errors import StoreBusyError
+from metering.core.files import sync_directory
 from metering.operations import month_states
 from metering.service.check_references import Listed
 from metering.service.findings import Checked
@@ -19,6 +20,7 @@ from metering.store import lock
 Json = dict[str, Any]
 
 _INCOMPLETE = 3
+_MAY_LACK = "after a power cut it may lack files that were just made"
 LITTLE_SPACE_BYTES = 1_000_000_000
 
 
@@ -38,6 +40,10 @@ def directory_section(directory: Path, out: Checked) -> Json:
         with tempfile.TemporaryFile(dir=existing, prefix=".check-") as file:
             file.write(b"metering")
             file.flush()
+        if not sync_directory(existing):
+            out.tell(
+                "store", "durability", "note", f"the file system of {existing} cannot sync directories: {_MAY_LACK}"
+            )
         if section["exists"]:
             with lock.held(directory):
                 pass

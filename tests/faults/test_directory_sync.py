@@ -45,6 +45,13 @@ def test_commands_go_on_where_directories_cannot_be_synced(
         assert ran.code == 0, ran
 
 
+def test_check_says_once_that_directories_cannot_be_synced(desk: Desk, library: Path) -> None:
+    said = "cannot sync directories: after a power cut it may lack files that were just made"
+    ran = desk.ran("check", env={"LD_PRELOAD": str(library), "NO_DIRECTORY_SYNC": str(errno.EINVAL)})
+    assert ran.out.count(said) == 1
+    assert said not in desk.ran("check").out
+
+
 def test_a_disk_that_fails_stops_the_command_and_is_named(desk: Desk, library: Path) -> None:
     ran = desk.ran("poll", env={"LD_PRELOAD": str(library), "NO_DIRECTORY_SYNC": str(errno.EIO)})
     assert ran.code == 1
