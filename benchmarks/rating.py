@@ -73,7 +73,7 @@ def measure(store: Store, directory: Path, repeat: int) -> None:
 
 
 def _rate(month: Month, best: dict[str, Took]) -> str:
-    _keep(best, "sums per project and metric", lambda: month.sums)
+    _keep(best, "sums per project and metric", lambda: month.usage.sums)
     _keep(best, "exact charges", lambda: month.charges)
     drafts = _keep(best, "invoices", partial(draft_invoices, month))
     text = _keep(best, "their JSON", lambda: json.dumps(drafts, ensure_ascii=False))

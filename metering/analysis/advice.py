@@ -106,9 +106,9 @@ def _only(terms: Terms, segments: pl.DataFrame, plan: Plan) -> Terms:
 
 def _largest_use(month: Month) -> dict[str, dict[str, int]]:
     """Customer -> quota -> the most that one project used of it in the month, as far as history measures it."""
-    owners = month.owners()
+    owners = month.projects.owners()
     sums = (
-        month.sums.filter(pl.col("metric").is_in(list(_MEASURED)))
+        month.usage.sums.filter(pl.col("metric").is_in(list(_MEASURED)))
         .with_columns(quota=pl.col("metric").replace_strict(_MEASURED, return_dtype=pl.String))
         .group_by("project_id", "quota")
         .agg(pl.col("value").sum())
@@ -153,7 +153,7 @@ def _customer(found: _Found, customer: str) -> Json:
 
 
 def _try_neons(found: _Found, month: Month) -> None:
-    used = month.sums.filter((pl.col("metric") == PRIVATE_METRIC) & (pl.col("value") > 0))
+    used = month.usage.sums.filter((pl.col("metric") == PRIVATE_METRIC) & (pl.col("value") > 0))
     found.has_private |= set(used["organization"])
     for name, plans in month.cost.plans_of.items():
         found.neon_plans.setdefault(name, set()).update(plans)

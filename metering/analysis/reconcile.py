@@ -62,7 +62,7 @@ def _document(month: Month, lines: Sequence[InvoiceLine], source: Json, grouping
         "difference": amount_text(invoiced - computed, CURRENCY),
         "causes": [{"cause": cause, "amount": amount_text(amount, CURRENCY)} for cause, amount in parts.items()],
         "lines": [_told(part) for part in splits],
-        "coverage": month.coverage_json(),
+        "coverage": month.coverage.document(),
         "notes": _notes(month, lines, grouping),
     }
 
@@ -98,7 +98,7 @@ def _told(part: _Part) -> Json:
 def _notes(month: Month, lines: Iterable[InvoiceLine], grouping: "_Grouping") -> list[str]:
     out = list(month.cost.notes)
     if not month.coverage.is_complete():
-        coverage = month.coverage_json()
+        coverage = month.coverage.document()
         out.append(f"only {coverage['covered_hours']} of {coverage['hours']} hours are covered: our cost is too low")
     if grouping.is_itemised:
         out += [f"no meter of ours is billed as {line.words!r}" for line in lines if line.meter is None]
@@ -216,7 +216,7 @@ class _WhatIfs:
     @cached_property
     def _deleted(self) -> set[str]:
         """Projects that ended inside the month."""
-        ended = self.month.existence.filter(pl.col("exists_to") < self.month.period.end)
+        ended = self.month.projects.existence.filter(pl.col("exists_to") < self.month.period.end)
         return set(ended["project_id"])
 
     def bounds(self, grouping: "_Grouping") -> dict[Key, Bounds]:
@@ -237,7 +237,7 @@ class _WhatIfs:
         }
 
     def _has_coarse_branches(self) -> bool:
-        rows = self.month.sums.filter((pl.col("metric") == HOURLY_METRIC) & (pl.col("grain") > 0))
+        rows = self.month.usage.sums.filter((pl.col("metric") == HOURLY_METRIC) & (pl.col("grain") > 0))
         return not rows.is_empty()
 
 

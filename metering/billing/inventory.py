@@ -19,7 +19,7 @@ def projects(month: Month, before: Month) -> list[Json]:
     `last_active_at` and `is_listed` are as inventory showed them last; `created_at` and `deleted_at` also where only
     usage tells them.
     """
-    names, owners, earlier = month.names(), month.owners(), before.owners()
+    names, owners, earlier = month.projects.names(), month.projects.owners(), before.projects.owners()
     reads = month.store.query("billing/project_reads")
     active: Mapping[str, datetime | None] = dict(reads.select("project_id", "last_active_at").iter_rows())
     return [
@@ -33,7 +33,7 @@ def projects(month: Month, before: Month) -> list[Json]:
             "last_active_at": _text(active.get(project)),
             "is_listed": project in active,
         }
-        for project, start, end in month.existence.select("project_id", "exists_from", "exists_to")
+        for project, start, end in month.projects.existence.select("project_id", "exists_from", "exists_to")
         .sort("project_id")
         .iter_rows()
         if (start is None or start < month.period.end) and (end is None or end > month.period.start)

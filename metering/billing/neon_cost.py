@@ -23,7 +23,7 @@ from metering.core.period import HOUR, Period
 from metering.core.plans import Plan, Price
 from metering.rating import charges
 from metering.store.database import Store
-from metering.usage import attribution as usage
+from metering.usage import attribution, quantities
 
 HOURLY_METRIC = "extra_branches_month"
 """Neon's branch allowance counts by the hour."""
@@ -31,7 +31,7 @@ HOURLY_METRIC = "extra_branches_month"
 
 @dataclass(frozen=True, kw_only=True)
 class NeonCost:
-    """The cost of a month, computed when first asked for; the fields are those of a `month.Month`.
+    """The cost of a month, computed when first asked for; the fields are those of a month.
 
     `plans`: Neon's price list, another than the shipped one to ask what would be; `every`: the length of the buckets
     from which allowances per hour are taken where finer ones are known.
@@ -63,8 +63,8 @@ class NeonCost:
         cuts = cost.cuts_of(our_segments, our_pieces)
         pieces, prices = cost.pieces(segments, cuts, self.plans)
         found = self._rows(organization, pl.concat([cuts, cost.cuts_of(segments)]), pieces)
-        rows = usage.assigned(found, segments, ["project_id"], "segment_no")
-        used, _ = usage.used(rows, pieces, meters.built_in())
+        rows = attribution.assigned(found, segments, ["project_id"], "segment_no")
+        used, _ = quantities.used(rows, pieces, meters.built_in())
         return Bill(
             organization=organization.id,
             our_segments=our_segments,
@@ -79,8 +79,8 @@ class NeonCost:
     def _ours(self, organization: Organization) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Our segments and pieces, each from its first bucket on: what Neon charges for a bucket follows its usage."""
         parts = self.usage.parts.filter(pl.col("organization") == organization.id)
-        segments = usage.reaching_back(self.segments, parts, ["project_id"])
-        pieces = usage.reaching_back(self.pieces, parts, ["project_id", "segment_no", "meter"])
+        segments = attribution.reaching_back(self.segments, parts, ["project_id"])
+        pieces = attribution.reaching_back(self.pieces, parts, ["project_id", "segment_no", "meter"])
         owner = segments.select("project_id", "segment_no", owned_from="start")
         within = pieces.join(owner, on=["project_id", "segment_no"]).with_columns(
             start=pl.max_horizontal("start", "owned_from")

@@ -57,9 +57,9 @@ def _sums(
     month: Month, projects: Collection[str], within: Period, every: timedelta
 ) -> dict[Meter, dict[datetime, Fraction]]:
     """What the projects used of each meter in each slot."""
-    mine = month.sums.filter(pl.col("project_id").is_in(list(projects)))
+    mine = month.usage.sums.filter(pl.col("project_id").is_in(list(projects)))
     wanted = mine.select("project_id", "metric").unique()
-    buckets = month.usage.buckets(wanted, every=every, read_at=month.dated_metrics)
+    buckets = month.usage.buckets(wanted, every=every, read_at=month.terms.dated_metrics)
     if every == HOUR:
         buckets = buckets.filter(pl.col("grain") == HOURLY)
     inside = buckets.filter((pl.col("start") >= within.start) & (pl.col("start") < within.end))

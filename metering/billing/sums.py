@@ -16,9 +16,9 @@ import polars as pl
 from metering.core.frames import Int128, Moment
 from metering.core.period import DAY, HOUR, Period, floor_day, floor_hour
 from metering.store.database import Store
-from metering.usage import attribution
 from metering.usage.attribution import USAGE
 from metering.usage.coverage import Timeframes
+from metering.usage.existence import bucket_end
 
 SPANS: dict[str, pl.DataType] = {
     "project_id": pl.String(),
@@ -49,7 +49,7 @@ class MonthUsage:
     """`counted`: which timeframes count, per organization. `cuts`: the moments at which prices change.
 
     `left_out`: organization, project_id, start, end of what does not count though the organization's timeframes do;
-    `cuts` hold its ends.
+    `cuts` hold its ends. `rest`: USAGE that is expected of the rest of the month; `cut` and `with_buckets` add it.
     """
 
     store: Store
@@ -58,6 +58,7 @@ class MonthUsage:
     cuts: Iterable[datetime]
     as_of_seq: int
     left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEFT_OUT))
+    rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=USAGE))
 
     @cached_property
     def slices(self) -> list[Period]:
@@ -124,13 +125,11 @@ class MonthUsage:
         alike = self._alike(apart.join(is_single, on="project_id", how="anti"))
         single = self.buckets(apart.join(is_single, on="project_id", how="semi"))
         sums = pl.concat(rows).join(apart, on=["project_id", "metric"], how="anti")
-        return pl.concat([sums, alike, single])
+        return pl.concat([sums, alike, single, self.rest])
 
     def _inner(self, cuts: pl.DataFrame) -> pl.DataFrame:
         """The cuts that divide what a project used."""
-        used = self.spans.select(
-            "project_id", "first_start", last_end=attribution.bucket_end("last_start", "last_grain")
-        )
+        used = self.spans.select("project_id", "first_start", last_end=bucket_end("last_start", "last_grain"))
         is_inside = (pl.col("cut_at") > pl.col("first_start")) & (pl.col("cut_at") < pl.col("last_end"))
         return cuts.join(used, on="project_id").filter(is_inside).select("project_id", "cut_at")
 
@@ -170,6 +169,16 @@ class MonthUsage:
             self._buckets(metric, keys, every, is_dated=metric in read_at) for metric, keys in self._by_metric(wanted)
         ]
         return pl.concat([pl.DataFrame(schema=USAGE), *found])
+
+    def with_buckets(
+        self, sums: pl.DataFrame, wanted: pl.DataFrame, *, every: timedelta = HOUR, read_at: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """The sums, with the (project_id, metric) pairs of `wanted` bucket by bucket; `read_at` as in `buckets`."""
+        if wanted.is_empty():
+            return sums
+        rest = self.rest.join(wanted, on=["project_id", "metric"], how="semi")
+        buckets = self.buckets(wanted, every=every, read_at=read_at)
+        return pl.concat([sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets, rest])
 
     def days(self, read_at: Sequence[str] = ()) -> pl.DataFrame:
         """day, metric, read_at, value: what all projects used together by UTC day; `read_at` as in `buckets`.
@@ -230,7 +239,7 @@ class MonthUsage:
             .filter(pl.col("value") != 0)
             .join(self.parts, on=["organization", "grain"], how="inner")
             .filter(is_counted)
-            .with_columns(start="first_start", end=attribution.bucket_end("last_start"), **added)
+            .with_columns(start="first_start", end=bucket_end("last_start"), **added)
             .select(pl.col(name).cast(kind) for name, kind in USAGE.items())
         )
 

@@ -8,8 +8,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from metering.core.dated_tax import changes
 from metering.core.errors import UsageError
 from metering.core.meters import catalogue
 from metering.core.parties import Customer, Discount, Organization, Subscription
@@ -26,7 +28,7 @@ RULES = 2
 are kept and shown, never computed again. It goes up whenever an issued document would be computed differently."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
     """`card` rates, the rest says whose project it is and who pays."""
 
@@ -40,6 +42,23 @@ class Terms:
     def plan(self, plan_id: str) -> Plan:
         """The plan of that id; asserts that there is one."""
         return next(plan for plan in self.card.plans if plan.id == plan_id)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash that an invoice names as its rate card."""
+        text = json.dumps(document(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def dated_metrics(self) -> list[str]:
+        """Metrics whose unit depends on when a page was read."""
+        dated = (meter for meter in self.card.meters if len(meter.divisors) > 1)
+        return sorted({metric for meter in dated for metric in meter.metrics})
+
+    def tax_changes(self, period: Period) -> dict[str, list[datetime]]:
+        """Customer -> the moments of the period from which on its tax is another, of those that have any."""
+        found = {row.id: changes(row, period.start, period.end) for row in self.customers if row.dated}
+        return {customer: moments for customer, moments in found.items() if moments}
 
 
 def of(config: "Config") -> Terms:
@@ -110,12 +129,6 @@ def from_document(found: dict[str, Any]) -> Terms:
         pattern=found["pattern"],
         discounts=tuple(Discount.model_validate(row) for row in found.get("discounts", ())),
     )
-
-
-def sha256(terms: Terms) -> str:
-    """The hash that an invoice names as its rate card."""
-    text = json.dumps(document(terms), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def months(store: Store, first: Period | None, last: Period, now: datetime) -> list[Period]:

@@ -19,14 +19,15 @@ Json = dict[str, Any]
 
 def usage_json(month: Month, *, by: str | None = None, project: str | None = None) -> Json:
     """What `usage` prints. `by`: day or hour, a row for each; a coarser bucket is a row itself."""
-    rows, keys = month.sums, ["organization", "project_id"]
+    rows, keys = month.usage.sums, ["organization", "project_id"]
     if project is not None:
         rows = rows.filter(pl.col("project_id") == project)
     pairs = rows.select("project_id", "metric").unique()
     if by is None:
-        pairs = pairs.filter(pl.col("metric").is_in(month.dated_metrics))
-    rows = month.with_buckets(rows, pairs, every=DAY if by == "day" else HOUR)
-    rows = rows.with_columns(partial=month.is_partial(rows))
+        pairs = pairs.filter(pl.col("metric").is_in(month.terms.dated_metrics))
+    every = DAY if by == "day" else HOUR
+    rows = month.usage.with_buckets(rows, pairs, every=every, read_at=month.terms.dated_metrics)
+    rows = rows.with_columns(partial=month.knowledge.is_partial(rows))
     if by is not None:
         keys += ["start", "end"]
     if by == "day":
@@ -35,7 +36,7 @@ def usage_json(month: Month, *, by: str | None = None, project: str | None = Non
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
         "as_of": rfc3339(month.now),
-        "coverage": {**month.coverage_json(), "gaps": _gaps(month)},
+        "coverage": {**month.coverage.document(), "gaps": _gaps(month)},
         "usage": _usage_rows(month, rows, keys),
     }
 
@@ -53,7 +54,7 @@ def _gaps(month: Month) -> list[Json]:
 
 
 def _usage_rows(month: Month, rows: pl.DataFrame, keys: list[str]) -> list[Json]:
-    names, owners = month.names(), month.owners()
+    names, owners = month.projects.names(), month.projects.owners()
     priced = {plan.id: {price.meter for price in plan.prices} for plan in month.terms.card.plans}
     summed = (
         rows.group_by(*keys, "metric", "read_at")

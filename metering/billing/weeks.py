@@ -30,19 +30,19 @@ def whole_weeks(month: Month, projects: Sequence[str]) -> pl.DataFrame:
     """project_id, weeks, since: the whole weeks without a gap that each project has behind it, at most four."""
     now, window = floor_hour(month.now), settled_weeks(month)
     starts = {}
-    for organization, certified in month.certified.items():
+    for organization, certified in month.knowledge.certified.items():
         until = Period(start=window.start, end=max(window.start, now - SETTLING))
         holes = without(until, certified.covered(until))
         starts[organization] = holes[-1].end if holes else window.start
     homes = pl.DataFrame(list(starts.items()), schema={"organization": pl.String, "known_from": Moment}, orient="row")
-    last = month.sightings.sort("project_id", "seen_at", maintain_order=True).group_by("project_id").last()
+    last = month.projects.sightings.sort("project_id", "seen_at", maintain_order=True).group_by("project_id").last()
     began = pl.max_horizontal("known_from", pl.col("exists_from").fill_null(window.start))
     weeks = ((pl.lit(now, dtype=Moment) - began).dt.total_hours() // forecast.WEEK_HOURS).clip(0, forecast.MOST_WEEKS)
     return (
         pl.DataFrame({"project_id": sorted(set(projects))}, schema={"project_id": pl.String})
         .join(last.select("project_id", "organization"), on="project_id")
         .join(homes, on="organization")
-        .join(month.existence, on="project_id", how="left")
+        .join(month.projects.existence, on="project_id", how="left")
         .with_columns(weeks=weeks)
         .with_columns(since=pl.lit(now, dtype=Moment) - pl.duration(weeks=pl.col("weeks")))
         .filter(pl.col("weeks") > 0)

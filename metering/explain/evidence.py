@@ -19,6 +19,7 @@ from metering.rating import segments as ratecard
 from metering.rating.card import plain
 from metering.store.database import Store
 from metering.usage import attribution
+from metering.usage.existence import bucket_end
 
 Json = dict[str, Any]
 _BUCKET = ("organization", "project_id", "grain", "timeframe_start", "metric", "neon_period_key")
@@ -65,7 +66,7 @@ def observed(month: Month, projects: list[str], metrics: tuple[str, ...], period
 
 def _changes(month: Month, projects: pl.Series, metrics: tuple[str, ...]) -> pl.DataFrame:
     wanted = pl.DataFrame({"project_id": projects}).join(pl.DataFrame({"metric": list(metrics)}), how="cross")
-    with month.store.frames(part=month.parts, wanted=wanted):
+    with month.store.frames(part=month.usage.parts, wanted=wanted):
         return month.store.query(
             "explain/bucket_changes",
             period_start=month.period.start,
@@ -76,7 +77,7 @@ def _changes(month: Month, projects: pl.Series, metrics: tuple[str, ...]) -> pl.
 
 def _seen(changes: pl.DataFrame) -> list[Json]:
     """One row per bucket with `pages`: the change and the page of each value that was seen of it, in order."""
-    at = changes.with_columns(start="timeframe_start").with_columns(end=attribution.bucket_end())
+    at = changes.with_columns(start="timeframe_start").with_columns(end=bucket_end())
     out: dict[tuple[object, ...], Json] = {}
     for change in at.iter_rows(named=True):
         key = tuple(change[name] for name in _BUCKET)
@@ -168,7 +169,7 @@ def _plain(row: Json) -> Json:
 def projects_of(month: Month, customer: str) -> list[str]:
     """Every project that could be the customer's in the month, by name, subscription or default plan; cheap to know."""
     always = (
-        month.sightings.select("project_id")
+        month.projects.sightings.select("project_id")
         .unique()
         .with_columns(exists_from=pl.lit(None, dtype=Moment), exists_to=pl.lit(None, dtype=Moment))
     )
@@ -176,7 +177,7 @@ def projects_of(month: Month, customer: str) -> list[str]:
     segments = ratecard.segments(
         month.period,
         always,
-        month.sightings,
+        month.projects.sightings,
         terms.subscriptions,
         terms.organizations,
         terms.pattern,

@@ -31,7 +31,7 @@ _DATA = (
 
 def counted(month: Month, by: str) -> list[Json]:
     """Rows of `usage MONTH --by hour|day` that make events: certified as a whole, each with its bucket's own payer."""
-    covered = {organization: known.covered(month.period) for organization, known in month.certified.items()}
+    covered = {organization: known.covered(month.period) for organization, known in month.knowledge.certified.items()}
     columns = ("project_id", "start", "end", "customer", "plan")
     payers: dict[str, list[tuple[datetime, datetime, str, str]]] = {}
     for project, *segment in month.segments.sort("project_id", "start").select(columns).iter_rows():

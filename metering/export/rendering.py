@@ -134,7 +134,7 @@ def _names(month: Month, found: Book) -> Callable[[Invoice], Mapping[str, str | 
 
     @cache
     def known(as_of_seq: int) -> Mapping[str, str | None]:
-        return replace(month, as_of_seq=as_of_seq).names()
+        return replace(month, as_of_seq=as_of_seq).projects.names()
 
     def names(document: Invoice) -> Mapping[str, str | None]:
         closed = found.papers.closing(document)
@@ -152,7 +152,7 @@ def neon_costs(month: Month) -> list[focus_columns.Row]:
             prices.setdefault(price.meter, set()).update(one for one in found if one is not None)
     period = (rfc3339(month.period.start), rfc3339(month.period.end))
     status = "open" if month.is_open else "computed"
-    return focus.costs(month.cost.rows, prices, period, month.names(), status)
+    return focus.costs(month.cost.rows, prices, period, month.projects.names(), status)
 
 
 def _focus(month: Month, config: Config, wanted: Wanted) -> Rendered:

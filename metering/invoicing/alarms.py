@@ -24,7 +24,7 @@ from metering.ledger.alarms import listed, raise_once
 from metering.ledger.ledger import Ledger
 from metering.ledger.projections.not_counted import NOT_COUNTED
 from metering.store.database import Store
-from metering.usage import attribution
+from metering.usage import attribution, quantities
 
 BOTH = "both"
 """Says that usage which two organizations report is usage of both."""
@@ -99,10 +99,10 @@ def _prices_both(plan: Plan, catalogue: Iterable[Meter]) -> bool:
 def _billed_twice(month: Month) -> pl.DataFrame:
     """organization, first (bucket's start), buckets, projects: where a price is in force for metrics of both."""
     is_both = pl.col("metric").str.starts_with(PREFIX).n_unique() > 1
-    used = month.sums.select("organization", "project_id", "metric").unique()
+    used = month.usage.sums.select("organization", "project_id", "metric").unique()
     told = used.group_by("organization", "project_id").agg(is_both=is_both).filter("is_both")
     buckets = month.usage.buckets(used.join(told, on=["organization", "project_id"], how="semi"))
-    metered = buckets.join(attribution.metrics_of(month.terms.card.meters), on="metric")
+    metered = buckets.join(quantities.metrics_of(month.terms.card.meters), on="metric")
     placed = attribution.assigned(metered, month.pieces, ["project_id", "meter"], "piece_no")
     return (
         placed.filter(pl.col("piece_no").is_not_null())

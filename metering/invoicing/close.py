@@ -168,10 +168,10 @@ def _rehearsed(decision: _Decision) -> Closing:
         invoices=would_be,
         issued=[],
         parked=parked,
-        unassigned=month.unassigned,
-        unpriced=month.unpriced,
+        unassigned=month.unbilled.unassigned,
+        unpriced=month.unbilled.unpriced,
         not_billed=unbilled.not_billed(month),
-        gone_unseen=len(month.gone_unseen),
+        gone_unseen=len(month.projects.gone_unseen),
         waivers=decision.waivers,
         differences=holds.differences(standing(would_be), standing(before)),
         blocked_by=decision.reasons,
@@ -200,7 +200,7 @@ def _to_park(
     earlier = month.store.query("invoicing/usual_totals", month=name, most=holds.MOST_HISTORY)
     history = [Amount(**row) for row in earlier.iter_rows(named=True)]
     settled = alarms.acknowledged_metrics(month.store)
-    unknown = [Unknown(**row) for row in month.without_meter if row["metric"] not in settled]
+    unknown = [Unknown(**row) for row in month.unbilled.without_meter if row["metric"] not in settled]
     amounts = (
         Amount(customer=draft["customer"]["id"], currency=draft["currency"], total=draft["total"]) for draft in drafts
     )

@@ -19,7 +19,7 @@ from metering.billing import terms
 from metering.billing.month import Month
 from metering.core.period import Period
 from metering.store.database import Store
-from metering.usage import attribution
+from metering.usage.existence import widened
 
 Json = dict[str, Any]
 
@@ -163,7 +163,7 @@ def rerated(store: Store, period: Period, closing: StoredClosing, now: datetime,
     facts = _Rating(store=store, terms=terms.from_document(json.loads(closing.terms)), period=period, now=now)
     then = facts.as_closed(closing)
     spans = store.query("invoicing/usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
-    return then, facts.going_on(then, attribution.widened(then.existence, spans), as_of_seq)
+    return then, facts.going_on(then, widened(then.projects.existence, spans), as_of_seq)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,14 +190,14 @@ class _Rating:
         if closing.base is None:
             return self._month(closing.as_of_seq)
         seen = self.as_closed(closing.base)
-        return self.going_on(seen, seen.existence, closing.as_of_seq)
+        return self.going_on(seen, seen.projects.existence, closing.as_of_seq)
 
     def going_on(self, then: Month, existence: pl.DataFrame, as_of_seq: int) -> Month:
         """The month at a later record, with the names of `then` and this existence of the projects known then."""
         today = self._month(as_of_seq)
-        is_new = ~pl.col("project_id").is_in(then.existence["project_id"].implode())
+        is_new = ~pl.col("project_id").is_in(then.projects.existence["project_id"].implode())
         inventory = (
-            pl.concat([existence, today.existence.filter(is_new)]).sort("project_id"),
-            pl.concat([then.sightings.filter(~is_new), today.sightings.filter(is_new)]),
+            pl.concat([existence, today.projects.existence.filter(is_new)]).sort("project_id"),
+            pl.concat([then.projects.sightings.filter(~is_new), today.projects.sightings.filter(is_new)]),
         )
         return self._month(as_of_seq, inventory)

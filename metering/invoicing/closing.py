@@ -89,8 +89,8 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
         return MonthInvoices(
             period=period,
             documents=[as_document(draft) for draft in drafts],
-            unassigned=month.unassigned,
-            unpriced=month.unpriced,
+            unassigned=month.unbilled.unassigned,
+            unpriced=month.unbilled.unpriced,
             parked=parked,
         )
     closing = closing_of(month)

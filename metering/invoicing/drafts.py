@@ -74,7 +74,7 @@ def draft_invoices(
     """
     conflicts = currency_conflicts(month, currencies)
     is_sound = ~pl.col("customer").is_in(sorted(conflicts))
-    coverage = month.coverage_json()
+    coverage = month.coverage.document()
     customers = {*month.segments["customer"].unique(), *corrections}
     return invoice.invoices(
         month.period,
@@ -83,7 +83,7 @@ def draft_invoices(
         line_rates(month),
         as_of=month.now,
         coverage=dict.fromkeys(customers, coverage),
-        rate_card_sha256=month.terms_sha256,
+        rate_card_sha256=month.terms.sha256,
         corrections={customer: lines for customer, lines in corrections.items() if customer not in conflicts},
         currencies={customer: code for customer, code in currencies.items() if customer not in conflicts},
         billed=billed,

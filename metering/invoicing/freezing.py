@@ -36,9 +36,13 @@ def freeze(  # noqa: PLR0913 - what a record is made of
     """
     series, positions = _numbers(ledger.store, config, drafts, month.now)
     numbers = [draft["number"] for draft in drafts]
-    known = {"coverage": month.coverage_json(), "unassigned": month.unassigned, "unpriced": month.unpriced}
+    known = {
+        "coverage": month.coverage.document(),
+        "unassigned": month.unbilled.unassigned,
+        "unpriced": month.unbilled.unpriced,
+    }
     facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
-    facts["gone_unseen"] = str(len(month.gone_unseen))
+    facts["gone_unseen"] = str(len(month.projects.gone_unseen))
     told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
     head = written({**told, "facts": facts, "invoices": []})
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
@@ -49,7 +53,7 @@ def freeze(  # noqa: PLR0913 - what a record is made of
             "month": month_name(month.period),
             "as_of": rfc3339(month.now),
             "as_of_seq": month.as_of_seq,
-            "terms_sha256": month.terms_sha256,
+            "terms_sha256": month.terms.sha256,
             "rules": terms_of_month.RULES,
             **said,
             "series": series,

@@ -7,7 +7,7 @@ quietest and like the busiest of those weeks. Reads the store, writes nothing.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from metering.billing.month import Month
-from metering.billing.sums import NOTHING, MonthUsage
+from metering.billing.sums import MonthUsage
 from metering.billing.weeks import whole_weeks
 from metering.core.errors import UsageError
 from metering.core.frames import Int128, Moment
@@ -113,7 +113,9 @@ class _Rest:
     @cached_property
     def _known(self) -> pl.DataFrame:
         """project_id, weeks, of every project that exists now; and, for the young, how many hours of the month."""
-        alive = self.month.existence.filter(pl.col("exists_to").is_null() | (pl.col("exists_to") > self.month.now))
+        alive = self.month.projects.existence.filter(
+            pl.col("exists_to").is_null() | (pl.col("exists_to") > self.month.now)
+        )
         began = pl.max_horizontal(pl.col("exists_from"), pl.lit(self.month.period.start, dtype=Moment))
         hours = (pl.lit(self._now, dtype=Moment) - began).dt.total_hours().clip(1)
         weeks = whole_weeks(self.month, alive["project_id"].to_list()).select("project_id", "weeks")
@@ -128,7 +130,7 @@ class _Rest:
         month = self.month
         counted = {
             organization: [part for part in selection(certified, period, is_open=True) if part.grain != MONTHLY]
-            for organization, certified in month.certified.items()
+            for organization, certified in month.knowledge.certified.items()
         }
         found = MonthUsage(store=month.store, period=period, counted=counted, cuts=(), as_of_seq=month.as_of_seq)
         return found.sums.group_by(_KEYS).agg(pl.col("value").sum())
@@ -153,7 +155,7 @@ class _Rest:
             .with_columns(hours=pl.col("weeks") * forecast.WEEK_HOURS)
         )
         young = (
-            self.month.sums.group_by(_KEYS).agg(pl.col("value").sum())
+            self.month.usage.sums.group_by(_KEYS).agg(pl.col("value").sum())
             .join(self._known.filter(pl.col("weeks") == 0), on="project_id")
             .with_columns(hours="young_hours")
         )  # fmt: skip
@@ -189,45 +191,11 @@ class _Rest:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _UsageAhead(MonthUsage):
-    """The month's usage with the rest to come, wherever it is cut."""
-
-    rest: pl.DataFrame
-
-    def cut(self, cuts: pl.DataFrame, apart: pl.DataFrame = NOTHING) -> pl.DataFrame:
-        """As it is known, and the rest."""
-        return pl.concat([super().cut(cuts, apart), self.rest])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _MonthAhead(Month):
-    """The month as if it were over, with the rest that is expected of it."""
-
-    rest: pl.DataFrame
-
-    @cached_property
-    def usage(self) -> MonthUsage:
-        """What was used, and what will be."""
-        known = super().usage
-        names = ("store", "period", "counted", "cuts", "as_of_seq", "left_out")
-        return _UsageAhead(**{name: getattr(known, name) for name in names}, rest=self.rest)
-
-    def with_buckets(self, sums: pl.DataFrame, wanted: pl.DataFrame, *, every: timedelta = HOUR) -> pl.DataFrame:
-        """As it is known, and the rest, which has no buckets."""
-        rest = self.rest.join(wanted, on=["project_id", "metric"], how="semi")
-        return pl.concat([super().with_buckets(sums, wanted, every=every), rest])
-
-
 def _ahead(month: Month, rest: pl.DataFrame) -> Month:
     """The month with the rest; existence and names are known already."""
-    is_dated = pl.col("metric").is_in(month.dated_metrics)
-    return _MonthAhead(
-        store=month.store,
-        terms=month.terms,
-        period=month.period,
-        now=month.now,
-        as_of_seq=month.as_of_seq,
-        inventory=(month.existence, month.sightings),
+    is_dated = pl.col("metric").is_in(month.terms.dated_metrics)
+    return replace(
+        month,
+        inventory=(month.projects.existence, month.projects.sightings),
         rest=rest.with_columns(read_at=pl.when(is_dated).then("read_at")),
     )

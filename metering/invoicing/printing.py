@@ -46,14 +46,14 @@ def background(month: Month, config: Config, documents: Sequence[Document], know
 
 def _background(month: Month, config: Config, paper: Paper) -> Background:
     used = usage_json(month)
-    own = own_usage(used["usage"], month.payers())
+    own = own_usage(used["usage"], month.projects.payers())
     return Background(
         seller=paper.seller.model_dump(),
         rounding=month.terms.card.rounding,
         locale=paper.locale,
         fonts=config.invoices.fonts,
         customers=_customers(paper, month.period.end - DAY),
-        project_names=month.names(),
+        project_names=month.projects.names(),
         usage=own,
         days=_customer_days(month, own, used["coverage"]["gaps"]),
     )
@@ -115,7 +115,7 @@ def _sums_by_day(month: Month, own: Mapping[str, Sequence[Row]]) -> dict[tuple[o
         if row["meter"] is not None
     ]
     pairs = pl.DataFrame(owned, schema=dict.fromkeys(_OWNED, pl.String), orient="row").unique()
-    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY, read_at=month.dated_metrics)
+    days = month.usage.buckets(pairs.select("project_id", "metric"), every=DAY, read_at=month.terms.dated_metrics)
     sums = (
         days.join(pairs, on=["project_id", "metric"])
         .group_by("customer", "meter", "read_at", day=pl.col("start").dt.truncate("1d"))

@@ -106,7 +106,7 @@ def asked_plans(month: Month) -> list[tuple[str, str, str]]:
 
     A project with rows in subscriptions.csv is mapped by these alone, whatever its name asks for.
     """
-    seen = month.sightings.sort("project_id", "seen_at", maintain_order=True)
+    seen = month.projects.sightings.sort("project_id", "seen_at", maintain_order=True)
     unknown = dict(segments.unknown_plans(seen["name"].unique(), month.terms.pattern, month.terms.card.plans))
     if not unknown:
         return []
@@ -119,7 +119,7 @@ def asked_plans(month: Month) -> list[tuple[str, str, str]]:
             until=pl.when(project == project.shift(-1)).then(seen_at.shift(-1)),
         )
         .filter(pl.col("name").is_in(list(unknown)), ~project.is_in(mapped))
-        .join(month.existence.unique("project_id"), on="project_id")
+        .join(month.projects.existence.unique("project_id"), on="project_id")
         .filter(
             pl.max_horizontal(start, "since", "exists_from") < pl.min_horizontal(end, "until", "exists_to"),
         )
@@ -132,14 +132,14 @@ def asked_plans(month: Month) -> list[tuple[str, str, str]]:
 
 def _of_nobody(month: Month) -> set[str]:
     """Projects that nobody pays for. One that is not yet known is a gap of inventory, and waived as that."""
-    used = {row["project_id"] for row in month.unassigned if int(row["value"]) > 0}
-    return used.difference(one.project_id for one in month.not_known)
+    used = {row["project_id"] for row in month.unbilled.unassigned if int(row["value"]) > 0}
+    return used - month.knowledge.not_known
 
 
 def _projects_of(month: Month) -> dict[str, set[str]]:
     """Organization -> its projects with usage in the month."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for organization, project in month.sums.select("organization", "project_id").unique().iter_rows():
+    for organization, project in month.usage.sums.select("organization", "project_id").unique().iter_rows():
         found[organization].add(project)
     return found
 

@@ -110,14 +110,14 @@ class Supplement:
     @cached_property
     def drafts(self) -> list[Json]:
         """Its invoices, marked, by customer; nobody gets one without a line."""
-        coverage = self.month.coverage_json()
+        coverage = self.month.coverage.document()
         drafts: list[Json] = invoice.invoices(
             self.period,
             *self._frames,
             line_rates(self.month),
             as_of=self.now,
             coverage=dict.fromkeys(self.closing.gained, coverage),
-            rate_card_sha256=self.month.terms_sha256,
+            rate_card_sha256=self.month.terms.sha256,
             billed={customer: found.lines for customer, found in self.billed.items()},
         )
         return [self._marked(draft) for draft in drafts if draft["customer"]["id"] in self.closing.gained]
@@ -141,7 +141,7 @@ def supplements(store: Store, config: Config, period: Period, now: datetime, seq
     bases = [(closing, closed.rerated(store, period, closing, now, seq)[1]) for closing in found.standing]
     runs = [
         run
-        for run in _gained(today, _taken(found, bases), bases[0][1].existence)
+        for run in _gained(today, _taken(found, bases), bases[0][1].projects.existence)
         if run["customer"] not in found.waiting
     ]
     known = {customer for customer, billed in found.billed.items() if billed.lines}

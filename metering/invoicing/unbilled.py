@@ -37,7 +37,7 @@ _OF_NOBODY = {"unassigned", "not_known", "unknown_plan", "own"}
 def valued(month: Month, rows: Sequence[Row]) -> Table:
     """What the usage would be worth by the prices at the month's end, or now."""
     default_plans = {row.id: row.default_plan for row in month.terms.organizations}
-    seen = month.sums.select("project_id", "organization").unique().sort("project_id", "organization")
+    seen = month.usage.sums.select("project_id", "organization").unique().sort("project_id", "organization")
     defaults = {project: default_plans.get(organization) for project, organization in seen.iter_rows()}
     at = min(month.now, month.period.end - timedelta(seconds=1))
     usages = [Usage(project_id=row["project_id"], metric=row["metric"], value=int(row["value"])) for row in rows]
@@ -50,10 +50,11 @@ def not_billed(month: Month) -> list[Json]:
     """A row per reason: projects, hours not read, usage, Neon's cost, worth; counts are decimal strings."""
     asked = {project for project, _, _ in readiness.asked_plans(month)}
     unassigned = [
-        {"reason": "unknown_plan" if row["project_id"] in asked else "unassigned", **row} for row in month.unassigned
+        {"reason": "unknown_plan" if row["project_id"] in asked else "unassigned", **row}
+        for row in month.unbilled.unassigned
     ]
-    own = [{"reason": "own", **row} for row in month.own]
-    rows = grouped(valued(month, [*unassigned, *own, *month.unpriced]), lambda row: str(row["reason"]))
+    own = [{"reason": "own", **row} for row in month.unbilled.own]
+    rows = grouped(valued(month, [*unassigned, *own, *month.unbilled.unpriced]), lambda row: str(row["reason"]))
     out = [_told(month, reason, rows[reason]) for reason in WHY if reason in rows]
     hours = month.coverage.hours() - month.coverage.covered_hours()
     return [*out, {**_EMPTY, "reason": "gaps", "hours": str(hours)}] if hours else out

@@ -107,7 +107,9 @@ def _forecast(  # noqa: PLR0913, PLR0917 - a row, what is expected of it, and wh
 
 def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     window = settled_weeks(month)
-    counted = {organization: _counting(certified, window) for organization, certified in month.certified.items()}
+    counted = {
+        organization: _counting(certified, window) for organization, certified in month.knowledge.certified.items()
+    }
     keys = month.store.query("billing/project_keys")
     # Where which buckets of each project count: in its whole weeks.
     stretches = (

@@ -90,7 +90,7 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
     """The listed projects with their name now and the customer and plan in force now."""
     in_force = month.segments.filter((pl.col("start") <= month.now) & (pl.col("end") > month.now))
     names = pl.DataFrame(
-        list(month.names().items()), schema={"project_id": pl.String, "project_name": pl.String}, orient="row"
+        list(month.projects.names().items()), schema={"project_id": pl.String, "project_name": pl.String}, orient="row"
     )
     return (
         found.select("project_id")
@@ -133,4 +133,4 @@ def _since(month: Month, began: pl.DataFrame, otherwise: datetime) -> pl.DataFra
     rows = month.usage.cut(began.rename({"period_start": "cut_at"})).join(began, on="project_id", how="left")
     is_inside = pl.col("start") >= pl.col("period_start").fill_null(otherwise)
     rows = rows.filter(is_inside & pl.col("metric").is_in(list(_HISTORY_OF)))
-    return rows.with_columns(is_partial=month.is_partial(rows))
+    return rows.with_columns(is_partial=month.knowledge.is_partial(rows))

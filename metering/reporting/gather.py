@@ -130,7 +130,7 @@ def _alerts(store: Store, period: Period) -> list[Json]:
 
 def _days(month: Month) -> list[Json]:
     """Usage by day and meter, for the charts."""
-    days = month.usage.days(month.dated_metrics).rename({"day": "slot"})
+    days = month.usage.days(month.terms.dated_metrics).rename({"day": "slot"})
     return [
         {"day": f"{day:%Y-%m-%d}", "meter": meter.id, "quantity": quantity_text(quantity)}
         for meter, known in sorted(profile.metered(month, days).items(), key=lambda item: item[0].id)

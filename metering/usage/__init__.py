@@ -3,4 +3,4 @@
 Pure: frames and periods in, frames and periods out. Must not know prices, the store or Neon's API.
 """
 
-__all__ = ["attribution", "coverage", "forecast", "known", "units", "windows"]
+__all__ = ["attribution", "coverage", "existence", "forecast", "known", "quantities", "units", "windows"]

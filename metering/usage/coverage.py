@@ -183,6 +183,15 @@ class Coverage:
         """Whether every hour of the month is covered."""
         return self.covered_hours() == self.hours()
 
+    def document(self) -> dict[str, object]:
+        """The coverage member of an invoice."""
+        return {
+            "hours": self.hours(),
+            "covered_hours": self.covered_hours(),
+            "complete": self.is_complete(),
+            "grain": self.grain(),
+        }
+
     def gaps(self, until: datetime) -> list[dict[str, str]]:
         """{organization, start, end, reason}, sorted; an hour without history is not told again for its inventory."""
         return [

@@ -7,16 +7,25 @@ complete inventory reads that began after its first usage do not list it. Pure: 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
 from metering.core.period import Period, floor_hour, merged
 
-Moment = pl.Datetime("us", "UTC")
 GONE: dict[str, pl.DataType] = {"project_id": pl.String(), "organization": pl.String()}
 NOT_KNOWN = "not_known"
 """The `reason` beside usage whose project is not yet known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryRead:
+    """When the last complete inventory reads of an organization began; None where there was none.
+
+    `read_at`: of its projects, and of the deleted ones if Neon shows them to its key; `whole_at`: of both.
+    """
+
+    read_at: datetime | None
+    whole_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,6 @@ def stretches(month: Period, read_at: datetime | None, used: Iterable[Period], *
     return tuple(merged([*unread, *(period for period in inside if period)]))
 
 
-def marked(rows: Iterable[dict[str, Any]], projects: frozenset[str]) -> list[dict[str, Any]]:
+def marked(rows: Iterable[dict[str, str]], projects: frozenset[str]) -> list[dict[str, str]]:
     """Rows of usage that nobody pays for; those of `projects` say that these are not yet known."""
     return [{**row, "reason": NOT_KNOWN} if row["project_id"] in projects else row for row in rows]

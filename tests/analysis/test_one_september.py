@@ -177,7 +177,7 @@ def _at_its_end(month):
         terms=month.terms,
         period=month.period,
         now=LAST_SECOND,
-        inventory=(month.existence, month.sightings),
+        inventory=(month.projects.existence, month.projects.sightings),
     )
 
 

@@ -226,7 +226,7 @@ def busy(desk):
     """A project that used compute in this month."""
     with database.open_reader(desk.config.store.directory) as found:
         month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
-        return month.sums.filter(metric="compute_unit_seconds").sort("value")["project_id"][-1]
+        return month.usage.sums.filter(metric="compute_unit_seconds").sort("value")["project_id"][-1]
 
 
 def test_a_downgrade_below_current_usage_needs_force(tmp_path):

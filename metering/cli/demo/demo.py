@@ -201,7 +201,7 @@ def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
     }
     seen = {
         (row["organization"], row["project_id"], row["metric"]): row["value"]
-        for row in month.sums.group_by("organization", "project_id", "metric").sum().iter_rows(named=True)
+        for row in month.usage.sums.group_by("organization", "project_id", "metric").sum().iter_rows(named=True)
     }
     return Outcome(
         projects=int(store.query("cli/project_count").item()),

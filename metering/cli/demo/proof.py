@@ -24,7 +24,7 @@ def billed(invoices: Iterable[Invoice]) -> dict[tuple[str, str], int]:
 
 def usage_times_price(month: Month, truth: dict[tuple[str, str, str], int]) -> dict[tuple[str, str], int]:
     """Cents of usage per project and meter, by what the sandbox metered and the price list, without any rating code."""
-    owners = month.owners()
+    owners = month.projects.owners()
     amounts: dict[tuple[str, str], int] = {}
     plans = {plan.id: plan for plan in month.terms.card.plans}
     sizes = {meter.id: (meter.metrics, Fraction(meter.divisors[-1].divisor)) for meter in month.terms.card.meters}
@@ -71,9 +71,9 @@ def _tier_amounts(price: Price, quantity: Fraction) -> Iterator[Fraction]:
 def _hourly_of(month: Month) -> dict[tuple[str, str], int]:
     """Branches beyond the allowance per hour, day by day, since the previous month is known by days only."""
     rows = month.usage.buckets(
-        month.sums.filter(month.sums["metric"] == "extra_branches_month").select("project_id", "metric")
+        month.usage.sums.filter(month.usage.sums["metric"] == "extra_branches_month").select("project_id", "metric")
     )
-    owners = month.owners()
+    owners = month.projects.owners()
     plans = {plan.id: plan for plan in month.terms.card.plans}
     beyond: dict[str, Fraction] = {}
     for project, start, end, value in rows.select("project_id", "start", "end", "value").iter_rows():
