@@ -18,8 +18,8 @@ from typing import Any
 import fleet
 
 from metering.core.invoice import converted
-from metering.invoicing.documents import invoice_pdf
-from metering.invoicing.sheet_usage import Background
+from metering.invoicing.printed.documents import invoice_pdf
+from metering.invoicing.printed.sheet_usage import Background
 from metering.rendering.typeset import Typesetter
 
 MONTH = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}

@@ -8,7 +8,7 @@ import msgspec
 from metering.alerts import recording
 from metering.config.models import Config
 from metering.core.invoice import Invoice, Printed
-from metering.invoicing.corrections import LONGEST_REASON
+from metering.invoicing.amending.corrections import LONGEST_REASON
 from metering.ledger.ledger import Ledger
 
 _TOLD = ("customer", "currency", "period", "issued_at", "due_at", "subtotal", "total")

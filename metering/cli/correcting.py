@@ -15,7 +15,7 @@ from metering.cli.base import Json, business_clock, emit, read_config, with_conf
 def void(number: str, reason: str, config_path: Path, form: str | None) -> None:
     """Voids a final invoice with a credit note; `close MONTH` then issues that customer anew."""
     from metering.alerts.invoices import announce_invoices
-    from metering.invoicing.voiding import void as voiding_void
+    from metering.invoicing.amending.voiding import void as voiding_void
     from metering.ledger import ledger
 
     if not reason.strip():

@@ -98,7 +98,7 @@ def _supplemented(  # noqa: PLR0913 - the options of the command
     config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, waivers: "Waivers", *, dry_run: bool
 ) -> "Closing":
     """What a supplement did, or would do."""
-    from metering.invoicing import supplementing
+    from metering.invoicing.amending import supplementing
     from metering.ledger import ledger
     from metering.service import tick as cycle
     from metering.store import database as store

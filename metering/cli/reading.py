@@ -137,8 +137,8 @@ def _write_invoice(
     found: "Store", config: "Config", number: str, pdf_path: Path | None, html_path: Path | None
 ) -> None:
     from metering.core.files import write_whole
-    from metering.invoicing.documents import invoice_pdf, page_writer
-    from metering.invoicing.printable import printable
+    from metering.invoicing.printed.documents import invoice_pdf, page_writer
+    from metering.invoicing.printed.printable import printable
     from metering.rendering.typeset import Typesetter
 
     document, background = printable(found, config, number, business_clock()())

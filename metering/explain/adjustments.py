@@ -16,10 +16,10 @@ from metering.core.period import month_name
 from metering.explain import sentences
 from metering.explain.evidence import is_same_group
 from metering.explain.lines import line_of
-from metering.invoicing import corrections
-from metering.invoicing import lines as invoice
+from metering.invoicing.amending import corrections
 from metering.invoicing.drafts import line_rates
-from metering.invoicing.remainder import billed_of, remainder
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines.remainder import billed_of, remainder
 
 Json = dict[str, Any]
 

@@ -20,9 +20,9 @@ from metering.core.period import Period, month_name, month_of, parse_time, rfc33
 from metering.explain import evidence, sentences
 from metering.explain.adjustments import adjustment, beside
 from metering.explain.lines import line_of
-from metering.invoicing import closed, supplement
+from metering.invoicing.amending import closed, supplement
+from metering.invoicing.amending.supplement import Supplement
 from metering.invoicing.closing import month_invoices
-from metering.invoicing.supplement import Supplement
 from metering.rating.models import follows_cost
 from metering.store.database import Store
 

@@ -13,7 +13,7 @@ from metering.billing.month import Month
 from metering.core.money import quantity_text
 from metering.explain import fees, time
 from metering.explain.usage import charge_of, usage
-from metering.invoicing import discount, tax_cuts
+from metering.invoicing.lines import discount, tax_cuts
 
 Json = dict[str, Any]
 

@@ -17,9 +17,9 @@ from metering.explain import evidence, fees, steps
 from metering.explain.bounds import Version
 from metering.explain.evidence import is_same_group, of_group
 from metering.explain.fees import FeeSpan
-from metering.invoicing import tax_cuts
 from metering.invoicing.drafts import line_rates
-from metering.invoicing.fee_lines import held_seconds
+from metering.invoicing.lines import tax_cuts
+from metering.invoicing.lines.fees import held_seconds
 from metering.rating import bounds, pools
 from metering.rating import segments as ratecard
 

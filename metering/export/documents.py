@@ -15,7 +15,7 @@ from metering.core.invoice import Invoice, TaxEntry
 from metering.core.parties import Customer
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import Document, issued_in
-from metering.invoicing.paper import Papers, papers
+from metering.invoicing.printed.paper import Papers, papers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

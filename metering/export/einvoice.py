@@ -17,7 +17,7 @@ from metering.core.period import parse_time
 from metering.export.documents import Book
 from metering.export.einvoice_parties import address, buyer_id, id_faults, missing, party, plain_text, seller_id
 from metering.export.shares import Share, payable, shares
-from metering.invoicing import tax
+from metering.invoicing.lines import tax
 
 UNITS = {"CU-hour": "HUR", "GB": "E34"}
 """Our units that UN/ECE recommendation 20 has a code for; everything else is one piece (C62) at its amount."""

@@ -12,7 +12,7 @@ from metering.core.errors import Fault
 from metering.core.invoice import Printed
 from metering.core.parties import Customer
 from metering.core.text import visible
-from metering.invoicing import tax
+from metering.invoicing.lines import tax
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
 

@@ -13,9 +13,9 @@ from metering.config.models import Config
 from metering.core.invoice import Invoice
 from metering.export import einvoice
 from metering.export.documents import Book
-from metering.invoicing.documents import invoice_pdf, made_at
 from metering.invoicing.issued import issued_in
-from metering.invoicing.printing import background
+from metering.invoicing.printed.documents import invoice_pdf, made_at
+from metering.invoicing.printed.printing import background
 from metering.rendering.typeset import Typesetter
 
 _XMP_TIME = re.compile(rb"(<xmp:(?:Create|Modify)Date>)[^<]{25}")

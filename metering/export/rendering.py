@@ -32,7 +32,7 @@ from metering.export import (
     xero,
 )
 from metering.export.documents import Book
-from metering.invoicing.paper import Papers, papers
+from metering.invoicing.printed.paper import Papers, papers
 from metering.invoicing.rated_month import RatedMonth
 
 _ORDER = ("organization", "project_id", "start", "end", "metric")

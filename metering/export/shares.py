@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from metering.core.invoice import Invoice, Line, TaxEntry
 from metering.core.money import amount_text, apportioned, parse_amount
-from metering.invoicing.tax import by_tax, lines_before_tax, lines_of
+from metering.invoicing.lines.tax import by_tax, lines_before_tax, lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

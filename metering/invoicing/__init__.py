@@ -1,36 +1,23 @@
-"""From a rated month to invoices: lines, discounts, tax, holds, corrections, close, credit notes.
+"""From a rated month to invoices: lines, discounts, tax, holds, close, and what is amended after it.
 
-A closed invoice never changes. Must not know how it is exported, sent or shown.
+`lines` makes the lines, `printed` shows documents, `amending` corrects, supplements and voids what was closed. A closed
+invoice never changes. Must not know how it is exported, sent or shown.
 """
 
 __all__ = [
     "alarms",
+    "amending",
     "blockers",
     "close",
-    "closed",
     "closing",
-    "corrections",
-    "discount",
-    "documents",
     "drafts",
-    "fee_lines",
     "issued",
     "last_draft",
     "lines",
     "outlook",
-    "paper",
-    "printable",
-    "printing",
+    "printed",
     "rated_month",
     "readiness",
-    "remainder",
-    "sheet",
-    "sheet_usage",
-    "supplement",
-    "supplementing",
-    "tax",
-    "tax_cuts",
     "unbilled",
     "unbilled_sums",
-    "voiding",
 ]

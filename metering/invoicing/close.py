@@ -15,10 +15,11 @@ from metering.billing.month import LATEST, Month
 from metering.config.models import Config
 from metering.core.errors import IncompleteError, MeteringError
 from metering.core.period import Period, month_name, previous_month
-from metering.invoicing import alarms, blockers, corrections, holds, readiness, unbilled
+from metering.invoicing import alarms, blockers, holds, readiness, unbilled
+from metering.invoicing.amending import corrections
+from metering.invoicing.amending.corrections import Corrections
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing, closing_of, given, pending_customers, with_drafts
-from metering.invoicing.corrections import Corrections
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.freezing import freeze, said_of
 from metering.invoicing.holds import Amount, Unknown

@@ -13,7 +13,7 @@ from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core.invoice import Printed
 from metering.core.period import Period, month_name, rfc3339
-from metering.invoicing import corrections
+from metering.invoicing.amending import corrections
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.issued import Document, Json, as_document, issued_in

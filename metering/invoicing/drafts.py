@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 
 from metering.billing.month import Month
-from metering.invoicing import lines as invoice
-from metering.invoicing import tax
-from metering.invoicing.rates import Rates
-from metering.invoicing.rates import rates as rates_rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines import tax
+from metering.invoicing.lines.rates import Rates
+from metering.invoicing.lines.rates import rates as rates_rates
 
 NO_LINES: Mapping[str, Sequence[dict[str, Any]]] = {}
 NO_CURRENCIES: Mapping[str, str] = {}

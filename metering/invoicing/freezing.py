@@ -11,9 +11,10 @@ from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core.invoice import Printed
 from metering.core.period import month_name, rfc3339
-from metering.invoicing import paper, unbilled
+from metering.invoicing import unbilled
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.issued import Json, written
+from metering.invoicing.printed import paper
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 

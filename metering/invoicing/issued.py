@@ -12,7 +12,7 @@ from metering.core.errors import MeteringError
 from metering.core.invoice import Invoice, Printed, converted, decoded
 from metering.core.period import Period, month_name
 from metering.core.rows import Row
-from metering.invoicing import tax
+from metering.invoicing.lines import tax
 from metering.store.database import Store
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from metering.billing import terms
 from metering.billing.month import Month
 from metering.config.models import Config
 from metering.core.period import Period
-from metering.invoicing import corrections
+from metering.invoicing.amending import corrections
 from metering.store.database import Store
 
 Part = tuple[Month, Callable[[str], bool]]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from metering.core.stop import Stop
-from metering.invoicing import corrections
+from metering.invoicing.amending import corrections
 from metering.ledger import ledger
 from metering.ledger.landing import Landing
 from metering.ledger.ledger import Ledger

@@ -19,10 +19,10 @@ from metering.core.errors import JournalDamagedError
 from metering.core.files import data_directory
 from metering.core.invoice import Invoice
 from metering.core.period import month_of, parse_time
-from metering.invoicing import corrections, supplement
+from metering.invoicing.amending import corrections, supplement
+from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.drafts import draft_invoices
 from metering.invoicing.issued import Document, frozen_invoice
-from metering.invoicing.voiding import credit_note
 from metering.ledger import landing, ledger
 from metering.store import checkpoint, database, journal, lock
 from metering.store.database import Store

@@ -17,8 +17,8 @@ from metering.core.rows import Json
 from metering.invoicing import closing, outlook, unbilled
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.closing import month_invoices
-from metering.invoicing.paper import papers
-from metering.invoicing.printing import background
+from metering.invoicing.printed.paper import papers
+from metering.invoicing.printed.printing import background
 from metering.invoicing.rated_month import RatedMonth
 from metering.ledger.alert_log import log
 from metering.quotas import status

@@ -16,9 +16,9 @@ from metering.core.files import sync_directory, write_whole
 from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.rows import Row
-from metering.invoicing.documents import invoice_pdf, page_writer
 from metering.invoicing.issued import counts_as_revenue
-from metering.invoicing.sheet_usage import Background
+from metering.invoicing.printed.documents import invoice_pdf, page_writer
+from metering.invoicing.printed.sheet_usage import Background
 from metering.rendering import charts
 from metering.rendering.tables import csv_text, parquet_bytes
 from metering.rendering.templates import template

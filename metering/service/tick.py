@@ -14,7 +14,8 @@ from metering.core.ids import canonical
 from metering.core.period import HOUR, Period, floor_hour, month_name
 from metering.core.secrets import Secret
 from metering.core.stop import Stop
-from metering.invoicing import alarms, close, supplementing
+from metering.invoicing import alarms, close
+from metering.invoicing.amending import supplementing
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing
 from metering.invoicing.issued import issued_in, read

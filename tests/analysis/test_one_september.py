@@ -24,11 +24,11 @@ from metering.core.period import month_of
 from metering.explain import explain
 from metering.export import rendering
 from metering.invoicing import close, outlook
+from metering.invoicing.amending.voiding import void
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import issued_in, read
 from metering.invoicing.rated_month import RatedMonth
-from metering.invoicing.voiding import void
 from metering.rendering.figures import money_text
 from metering.reporting import build, gather
 from metering.store import database

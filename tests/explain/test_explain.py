@@ -15,8 +15,8 @@ from metering.core.period import month_of
 from metering.explain import explain
 from metering.explain import text as explain_text
 from metering.invoicing import close
+from metering.invoicing.amending.voiding import void
 from metering.invoicing.blockers import Waivers
-from metering.invoicing.voiding import void
 from metering.store import database, journal
 from tests.support.books import Books, configured, when
 

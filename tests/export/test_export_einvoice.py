@@ -8,9 +8,9 @@ import pytest
 from metering.config.models import SellerConfig
 from metering.core.errors import ConfigError
 from metering.export import einvoice
-from metering.invoicing import tax
+from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.issued import Document
-from metering.invoicing.voiding import credit_note
+from metering.invoicing.lines import tax
 from tests.support.issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
 from tests.support.issued import document as made
 

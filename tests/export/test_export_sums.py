@@ -18,7 +18,7 @@ from metering.core.invoice import converted
 from metering.core.money import amount_text, parse_amount
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
 from metering.export.shares import payable, shares
-from metering.invoicing import tax
+from metering.invoicing.lines import tax
 from tests.support.issued import CUSTOMERS, POISON, TOTALS, book, document, documents, line, poisoned
 
 STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}

@@ -25,8 +25,8 @@ from metering.config import read
 from metering.core import meters
 from metering.core.period import Period, floor_month, month_name, month_of, parse_time
 from metering.invoicing import close
+from metering.invoicing.amending.voiding import void
 from metering.invoicing.blockers import Waivers
-from metering.invoicing.voiding import void
 from metering.rating import validation
 from metering.sandbox.access import PERSONAL_KEY
 from metering.sandbox.app import create_app

@@ -21,8 +21,8 @@ from metering.config.models import Config
 from metering.core.period import month_of
 from metering.export import rendering
 from metering.export.rendering import FORMATS, Wanted
-from metering.invoicing.documents import invoice_pdf, page_writer
-from metering.invoicing.printable import printable
+from metering.invoicing.printed.documents import invoice_pdf, page_writer
+from metering.invoicing.printed.printable import printable
 from metering.rendering.typeset import Typesetter
 from metering.store import database as store
 from tests.support.plain_neon import PlainNeon, served

@@ -11,8 +11,8 @@ from test_laws_rating import prices, texts
 
 from metering.core import meters, money
 from metering.core.plans import Price
-from metering.invoicing import lines as invoice
-from metering.invoicing.rates import rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import pools
 from metering.rating.pieces import priced_pieces

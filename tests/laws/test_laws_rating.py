@@ -18,8 +18,8 @@ from metering.core.frames import Moment
 from metering.core.parties import Subscription
 from metering.core.period import month_of
 from metering.core.plans import Plan, Price
-from metering.invoicing import lines as invoice
-from metering.invoicing.rates import rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import segments as ratecard
 from metering.rating.columns import CHARGES

@@ -11,8 +11,8 @@ from metering.core.dated_tax import changes as dated_tax_changes
 from metering.core.money import parse_amount, round_amount
 from metering.core.parties import Customer, Discount
 from metering.core.period import parse_time
-from metering.invoicing import lines as invoice
-from metering.invoicing.rates import rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import pools
 from metering.rating.pieces import priced_pieces

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from metering.core.errors import ExactnessError
-from metering.invoicing import lines as invoice
+from metering.invoicing.lines import assembly as invoice
 from metering.rating.bounds import kept
 from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from metering.core.money import parse_amount
 from metering.core.parties import Customer
-from metering.invoicing import sheet
-from metering.invoicing.printable import printable
+from metering.invoicing.printed import sheet
+from metering.invoicing.printed.printable import printable
 from metering.rating import pools
 from metering.reporting import build, gather
 from tests.support.card import plan, price, subscription

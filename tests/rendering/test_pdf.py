@@ -12,7 +12,7 @@ from metering.core.errors import MeteringError
 from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.text import visible
-from metering.invoicing.documents import invoice_pdf
+from metering.invoicing.printed.documents import invoice_pdf
 from metering.rendering.typeset import Typesetter
 from metering.reporting.build import build
 from metering.reporting.paper import paper
@@ -114,7 +114,7 @@ def test_what_was_learned_of_one_document_changes_no_other(sample, typesetter):
 
 
 def _parts(invoice, sample):
-    from metering.invoicing.sheet import sheet
+    from metering.invoicing.printed.sheet import sheet
 
     return sheet(converted(invoice), around(sample)), parse_time(invoice["issued_at"])
 

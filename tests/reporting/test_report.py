@@ -12,8 +12,8 @@ import pytest
 
 from metering.core.errors import UsageError
 from metering.core.invoice import converted
-from metering.invoicing.documents import page_writer
-from metering.invoicing.sheet_usage import Background, own_usage
+from metering.invoicing.printed.documents import page_writer
+from metering.invoicing.printed.sheet_usage import Background, own_usage
 from metering.rating.pools import by_project
 from metering.reporting.build import build
 from metering.reporting.facts import Facts

@@ -10,7 +10,7 @@ from metering.core.frames import Moment
 from metering.core.parties import Organization, Subscription
 from metering.core.period import month_of
 from metering.core.plans import Plan, Price
-from metering.invoicing.rates import rates
+from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import segments as ratecard
 from metering.rating.pieces import priced_pieces

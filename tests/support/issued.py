@@ -11,7 +11,7 @@ from metering.config.models import SellerConfig
 from metering.core.invoice import converted
 from metering.core.parties import Customer
 from metering.export.documents import Book
-from metering.invoicing.paper import Paper, Papers
+from metering.invoicing.printed.paper import Paper, Papers
 
 SEPTEMBER = {"start": "2026-09-01T00:00:00Z", "end": "2026-10-01T00:00:00Z"}
 TOTALS = {

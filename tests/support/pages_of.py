@@ -18,9 +18,9 @@ from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.period import Period, month_of, parse_month, rfc3339
 from metering.core.plans import Plan
 from metering.invoicing import close
+from metering.invoicing.amending.voiding import void as voiding_void
 from metering.invoicing.closing import Closing, month_invoices
 from metering.invoicing.issued import read
-from metering.invoicing.voiding import void as voiding_void
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.operations import verify
 from metering.service import tick

@@ -7,7 +7,7 @@ from metering.core.errors import MeteringError
 from metering.core.ids import canonical
 from metering.core.rows import Row
 from metering.invoicing.issued import invoice as issued_invoice
-from metering.invoicing.sheet import TITLES
+from metering.invoicing.printed.sheet import TITLES
 from metering.web import figures, rows, tables
 from metering.web.asked import draft, month_of
 from metering.web.desk import Desk, Page

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from metering.core.invoice import Invoice
 from metering.core.period import parse_time
-from metering.invoicing.sheet import sheet
-from metering.invoicing.sheet_usage import Background
+from metering.invoicing.printed.sheet import sheet
+from metering.invoicing.printed.sheet_usage import Background
 from metering.rendering.charts import standing_alone
 from metering.rendering.templates import template
 from metering.rendering.typeset import Typesetter

@@ -13,7 +13,7 @@ from metering.core.errors import ConfigError
 from metering.core.parties import Customer, Discount
 from metering.core.period import parse_month
 from metering.explain import explain
-from metering.invoicing import discount
+from metering.invoicing.lines import discount
 from metering.rating import validation
 from tests.support.card import plan, price, subscription
 from tests.support.pages_of import Books, books, moment

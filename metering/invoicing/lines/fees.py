@@ -16,8 +16,8 @@ import polars as pl
 from metering.core.money import Rounding, amount_text, parse_amount, quantity_text, round_amount
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Plan
-from metering.invoicing import tax_cuts
-from metering.invoicing.rates import Rates
+from metering.invoicing.lines import tax_cuts
+from metering.invoicing.lines.rates import Rates
 from metering.rating.bounds import united
 from metering.rating.segments import counted
 

@@ -7,8 +7,9 @@ import pytest
 from metering.core import meters, money
 from metering.core.errors import ConfigError
 from metering.core.parties import Customer
-from metering.invoicing import adjustment, lines
-from metering.invoicing.rates import rates
+from metering.invoicing.lines import adjustment
+from metering.invoicing.lines import assembly as lines
+from metering.invoicing.lines.rates import rates
 from metering.rating.columns import CHARGES
 from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from metering.explain import explain
-from metering.invoicing import sheet as invoice_sheet
 from metering.invoicing.blockers import Waivers
-from metering.invoicing.printable import printable
+from metering.invoicing.printed import sheet as invoice_sheet
+from metering.invoicing.printed.printable import printable
 from tests.support.card import plan, price, subscription
 from tests.support.pages_of import Books, books, moment
 

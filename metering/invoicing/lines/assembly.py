@@ -1,6 +1,6 @@
 """Charges and time -> lines, taxes, totals: the drafts of a month.
 
-Knows the printed shape of an invoice; usage_lines.py and fee_lines.py know that of its lines. Must not know where usage
+Knows the printed shape of an invoice; usage.py and fees.py know that of its lines. Must not know where usage
 came from, how an invoice is numbered or when it is issued: the caller fills that in.
 """
 
@@ -14,12 +14,12 @@ from metering.core.dated_tax import changes
 from metering.core.errors import ConfigError, Fault
 from metering.core.parties import Customer
 from metering.core.period import Period, rfc3339
-from metering.invoicing import tax, tax_cuts
-from metering.invoicing.discount import discount_lines, of_customer
-from metering.invoicing.fee_lines import base_fee_lines, minimum_lines
-from metering.invoicing.rates import NAMES, Rates, rates
-from metering.invoicing.remainder import remainder
-from metering.invoicing.usage_lines import usage_lines
+from metering.invoicing.lines import tax, tax_cuts
+from metering.invoicing.lines.discount import discount_lines, of_customer
+from metering.invoicing.lines.fees import base_fee_lines, minimum_lines
+from metering.invoicing.lines.rates import NAMES, Rates, rates
+from metering.invoicing.lines.remainder import remainder
+from metering.invoicing.lines.usage import usage_lines
 
 __all__ = ["NAMES", "Json", "Rates", "conflicts", "invoices", "lines", "rates"]
 

@@ -20,9 +20,10 @@ from metering.core.parties import Customer, Discount
 from metering.core.plans import Plan
 from metering.explain import explain
 from metering.explain import text as explain_text
-from metering.invoicing import sheet, tax
 from metering.invoicing.drafts import billed as drafts_billed
-from metering.invoicing.sheet_usage import Background
+from metering.invoicing.lines import tax
+from metering.invoicing.printed import sheet
+from metering.invoicing.printed.sheet_usage import Background
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
 from tests.support.documents import invoice_of, line_of

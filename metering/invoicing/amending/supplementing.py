@@ -11,10 +11,10 @@ from metering.billing.month import LATEST, Month
 from metering.config.models import Config
 from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name
+from metering.invoicing.amending.supplement import Supplement, supplements
 from metering.invoicing.blockers import NO_WAIVERS, Waivers
 from metering.invoicing.closing import Closing, closing_of, with_drafts
 from metering.invoicing.freezing import freeze, said_of
-from metering.invoicing.supplement import Supplement, supplements
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 

@@ -12,8 +12,8 @@ from metering.core.invoice import Covered, Invoice, Line, Printed
 from metering.core.money import exact_sum
 from metering.core.rows import Row, grouped
 from metering.core.text import visible
-from metering.invoicing import tax
-from metering.invoicing.sheet_usage import Background, called, quantities, used_charts
+from metering.invoicing.lines import tax
+from metering.invoicing.printed.sheet_usage import Background, called, quantities, used_charts
 from metering.rendering.figures import money_text
 from metering.rendering.localized import Format
 

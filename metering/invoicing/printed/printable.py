@@ -9,8 +9,8 @@ from metering.core.invoice import Invoice
 from metering.core.period import Period, parse_time
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import invoice
-from metering.invoicing.printing import background
-from metering.invoicing.sheet_usage import Background
+from metering.invoicing.printed.printing import background
+from metering.invoicing.printed.sheet_usage import Background
 from metering.store.database import Store
 
 

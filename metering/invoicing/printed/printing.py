@@ -14,10 +14,10 @@ from metering.config.models import Config
 from metering.core.money import quantity_text
 from metering.core.period import DAY
 from metering.core.rows import Row, Table, every_day
-from metering.invoicing import tax
 from metering.invoicing.issued import Document, read
-from metering.invoicing.paper import Paper, Papers, papers
-from metering.invoicing.sheet_usage import Background, own_usage
+from metering.invoicing.lines import tax
+from metering.invoicing.printed.paper import Paper, Papers, papers
+from metering.invoicing.printed.sheet_usage import Background, own_usage
 
 _OWNED = ("project_id", "metric", "customer", "meter")
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from metering.core.dated_tax import Key, key
 from metering.core.money import amount_text, parse_amount, parse_decimal, quantity_text
-from metering.invoicing import tax
-from metering.invoicing.rates import NAMES
+from metering.invoicing.lines import tax
+from metering.invoicing.lines.rates import NAMES
 from metering.rating.pools import by_project, difference
 
 Json = dict[str, object]

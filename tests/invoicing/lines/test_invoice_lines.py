@@ -7,8 +7,8 @@ import pytest
 
 from metering.core.meters import Divisor, Meter
 from metering.core.parties import Discount
-from metering.invoicing import lines as invoice
-from metering.invoicing.rates import Rates, rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines.rates import Rates, rates
 from tests.support.card import BUILT_IN, SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
 
 HOUR = 3600

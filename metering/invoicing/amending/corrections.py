@@ -17,10 +17,11 @@ from metering.billing import terms
 from metering.billing.month import LATEST, Month
 from metering.billing.terms import Terms
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
-from metering.invoicing import adjustment, closed
-from metering.invoicing import lines as invoice
-from metering.invoicing.closed import NOTHING, Basis, StoredClosing
+from metering.invoicing.amending import closed
+from metering.invoicing.amending.closed import NOTHING, Basis, StoredClosing
 from metering.invoicing.drafts import line_rates
+from metering.invoicing.lines import adjustment
+from metering.invoicing.lines import assembly as invoice
 from metering.store.database import Store
 from metering.usage.coverage import Certified, certified_of, selection
 

@@ -16,7 +16,7 @@ from metering.core.meters import Meter
 from metering.core.money import INT128_SAFE, amount_text, minor_units, quantity_text, round_amount, rounded_amounts
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Price
-from metering.invoicing.rates import NAMES, Rates
+from metering.invoicing.lines.rates import NAMES, Rates
 from metering.rating import bounds, models, pools
 from metering.rating.exact import Part
 from metering.rating.models import tiers_of

@@ -22,10 +22,11 @@ from metering.config.models import Config
 from metering.core.errors import MeteringError
 from metering.core.parties import Subscription
 from metering.core.period import Period, month_name, without
-from metering.invoicing import closed, corrections, tax
-from metering.invoicing import lines as invoice
-from metering.invoicing.closed import NOTHING, Billed, ClosedMonth, StoredClosing
+from metering.invoicing.amending import closed, corrections
+from metering.invoicing.amending.closed import NOTHING, Billed, ClosedMonth, StoredClosing
 from metering.invoicing.drafts import line_rates
+from metering.invoicing.lines import assembly as invoice
+from metering.invoicing.lines import tax
 from metering.rating import segments
 from metering.rating.card import Card
 from metering.rating.segments import SEGMENTS

@@ -17,7 +17,7 @@ from metering.core.ids import canonical
 from metering.core.invoice import Invoice, Printed
 from metering.core.parties import Customer
 from metering.core.period import DAY, Period, month_name, parse_time
-from metering.invoicing import tax
+from metering.invoicing.lines import tax
 from metering.store.database import Store
 
 _IN_PARTS = ("street", "postcode", "city")
