@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from metering.config import read as settings
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.core.period import HOUR, Period
 from metering.ledger.projections.rollup import roll
 from metering.store import database as store
@@ -222,7 +221,7 @@ def _configuration(directory: Path, projects: int) -> None:
 
 def read_config(directory: Path) -> Config:
     """The fleet's configuration."""
-    return settings.read(directory / "config.toml", environ={"FLEET_API_KEY": "none"})
+    return read(directory / "config.toml", environ={"FLEET_API_KEY": "none"})
 
 
 def opened(directory: Path) -> Store:

@@ -25,7 +25,8 @@ import httpx
 from metering.billing.month import Month
 from metering.billing.terms import of as terms_of
 from metering.billing.usage_document import usage_json
-from metering.config.models import Config, NeonConfig, SellerConfig, StoreConfig
+from metering.config import Config, NeonConfig, SellerConfig
+from metering.config.models import StoreConfig
 from metering.core.errors import CredentialsError
 from metering.core.parties import Organization
 from metering.core.period import HOUR, Period, floor_hour, month_of, parse_time

@@ -25,7 +25,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import DAY, HOUR, Period, floor_hour, next_month
 from metering.export.rendering import Wanted, render
 from metering.invoicing import close

@@ -113,7 +113,7 @@ def test_promtool_finds_no_fault_in_the_metrics(tmp_path):
     scribe.history({"a": [("2026-10-05T03", {"compute_unit_seconds": 7})]})
     scribe.cycle()
     now = datetime(2026, 10, 5, 12, 20, tzinfo=UTC)
-    text = metrics.exposition(book.store, read.read(path, environ={}), now)
+    text = metrics.exposition(book.store, read(path, environ={}), now)
     asked = [str(shutil.which("promtool")), "check", "metrics"]
     told = subprocess.run(asked, input=text, capture_output=True, check=False)
     assert (told.returncode, told.stdout, told.stderr) == (0, b"", b"")

@@ -15,7 +15,7 @@ import pytest
 from examples.import_lines import COLUMNS, convert
 from examples.usage_from_snapshot import usage
 from metering.cli.demo import demo
-from metering.config import read as config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 from tests.manual import Reader
 
@@ -86,7 +86,7 @@ def test_the_version_of_the_changelog_is_that_of_the_program():
 
 
 def test_the_examples_platform_has_no_fault_and_bills_nobody_for_its_own_project():
-    read = config.read(TOP / "examples" / "platform" / "config.toml", environ={"NEON_API_KEY": "key"})
+    read = read_config(TOP / "examples" / "platform" / "config.toml", environ={"NEON_API_KEY": "key"})
     assert [plan.id for plan in read.plans] == ["hobby", "pro"]
     assert [(row.project_id, row.customer, row.plan) for row in read.subscription_rows][2:] == [
         ("bold-sea-12345678", "north", "pro"),
@@ -98,7 +98,7 @@ def test_a_plan_that_the_examples_platform_lacks_is_a_fault(tmp_path):
     for file in (TOP / "examples" / "platform").iterdir():
         (tmp_path / file.name).write_text(file.read_text().replace("acme,pro", "acme,por"))
     with pytest.raises(ConfigError, match="did you mean pro"):
-        config.read(tmp_path / "config.toml", environ={"NEON_API_KEY": "key"})
+        read_config(tmp_path / "config.toml", environ={"NEON_API_KEY": "key"})
 
 
 @pytest.fixture(scope="module")

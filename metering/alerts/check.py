@@ -14,8 +14,7 @@ from metering.alerts import recipients, recording
 from metering.alerts.address_guard import is_public, resolve
 from metering.alerts.channels.kind import Recipient
 from metering.alerts.targets import Attempt, Endpoint, Mailbox
-from metering.config.models import Config
-from metering.config.recipients import Channel, Webhook
+from metering.config import Channel, Config, Webhook
 from metering.core.secrets import Secret
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from metering.alerts import recipients, recording
 from metering.alerts.queues import deliver_queues
 from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import parse_time
 from metering.core.rows import Row
 from metering.core.secrets import Secret

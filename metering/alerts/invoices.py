@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from metering.alerts import recording
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.invoice import Invoice, Printed
 from metering.invoicing.amending.corrections import LONGEST_REASON
 from metering.ledger.ledger import Ledger

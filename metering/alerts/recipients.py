@@ -13,8 +13,7 @@ from metering.alerts.channels.kind import Recipient
 from metering.alerts.signing import keys
 from metering.alerts.targets import Endpoint, Message
 from metering.alerts.wording import Event
-from metering.config.models import Config
-from metering.config.recipients import Channel, Webhook
+from metering.config import Channel, Config, Webhook
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
 

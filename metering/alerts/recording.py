@@ -23,7 +23,7 @@ from metering.alerts.queues import deliver_queues
 from metering.alerts.retry_schedule import next_attempt
 from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError, MeteringError
 from metering.core.period import rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT, QUOTAS

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from metering.alerts import recording
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.patience import SLOTS
 from metering.core.period import HOUR, parse_time, rfc3339, slot_start
 from metering.ledger.ledger import Ledger

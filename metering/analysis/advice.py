@@ -14,7 +14,7 @@ import polars as pl
 from metering.analysis.plan_file import backdated
 from metering.billing.month import Month
 from metering.billing.terms import Terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.money import amount_text, parse_amount
 from metering.core.parties import Subscription
 from metering.core.period import Period, month_name, rfc3339

@@ -11,7 +11,7 @@ from typing import Any
 
 from metering.billing.month import Month
 from metering.billing.terms import Terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import ConfigError, Fault
 from metering.core.money import COST_CURRENCY, amount_text, parse_amount
 from metering.core.period import Period, month_name, rfc3339

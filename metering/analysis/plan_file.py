@@ -13,8 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from metering.config.faults import faults_of
-from metering.config.inheritance import extended
+from metering.config import extended_plans, faults_of
 from metering.core.errors import ConfigError, Fault
 from metering.core.files import given_text
 from metering.core.ids import with_canonical_ids
@@ -50,7 +49,7 @@ def parse(text: str, plans: Sequence[Plan], meters: Sequence[Meter], *, name: st
         raise ConfigError(faults)
     own = {entry.get("id") for entry in entries if isinstance(entry, dict)}
     bases = [plain(plan) for plan in plans if plan.id not in own]
-    whole = extended({"plans": [*entries, *bases]}, faults)["plans"]
+    whole = extended_plans({"plans": [*entries, *bases]}, faults)["plans"]
     assert isinstance(whole, list), "a list stays one"
     found = _sound(whole[: len(entries)], faults)
     if not faults:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn
 
-from metering.config.read import parse_price
+from metering.config import parse_price
 from metering.core.errors import ConfigError
 from metering.core.money import Rounding, amount_text, exact_text, minor_units, parse_decimal, quantity_text
 from metering.core.plans import Price

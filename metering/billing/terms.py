@@ -21,7 +21,7 @@ from metering.rating.card import Card, canonical, from_canonical, plain
 from metering.store.database import Store
 
 if TYPE_CHECKING:
-    from metering.config.models import Config
+    from metering.config import Config
 
 RULES = 2
 """The number of the rules that this version closes months by: what its figures mean. Documents closed under other rules

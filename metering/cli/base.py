@@ -19,7 +19,7 @@ from metering.core.period import YEARS, parse_time, rfc3339, whole_second
 from metering.core.text import legible
 
 if TYPE_CHECKING:
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.core.errors import CredentialsError
     from metering.core.secrets import Secret
 
@@ -87,7 +87,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> "Config"
     from metering.core import meters
     from metering.rating import validation
 
-    return read.read(
+    return read(
         path,
         environ=environ,
         card_faults=lambda found: validation.faults(found.plans, meters.catalogue(found.meters)),

@@ -32,7 +32,7 @@ from metering.core.period import Period, parse_time, rfc3339, whole_second
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.core.stop import Stop
     from metering.polling.readings import CycleReport
     from metering.service.logs import Log

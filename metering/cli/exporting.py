@@ -15,7 +15,7 @@ from metering.core.errors import MeteringError, UsageError
 from metering.core.period import Period, month_name, parse_month
 
 if TYPE_CHECKING:
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.export.rendering import Wanted
 
 

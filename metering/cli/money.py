@@ -13,7 +13,7 @@ from metering.core.ids import canonical
 from metering.core.period import Period, month_name, parse_month, rfc3339
 
 if TYPE_CHECKING:
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.core.invoice import Invoice
     from metering.invoicing.blockers import Waivers
     from metering.invoicing.closing import Closing

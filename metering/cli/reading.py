@@ -21,7 +21,7 @@ from metering.cli.base import (
 from metering.core.period import parse_month
 
 if TYPE_CHECKING:
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.store.database import Store
 
 

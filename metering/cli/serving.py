@@ -16,7 +16,7 @@ from metering.cli.base import Clock, as_id, business_clock, note, read_config, w
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from metering.config.models import Config
+    from metering.config import Config
     from metering.core.secrets import Secret
     from metering.web.guard import Access
 

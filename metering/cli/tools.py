@@ -24,9 +24,9 @@ from metering.cli.base import (
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
 def init(directory: Path) -> None:
     """Writes a commented config.toml with example customers and subscriptions; never overwrites."""
-    from metering.config import starter as writer
+    from metering.config import write_starter
 
-    click.echo(writer.write(directory))
+    click.echo(write_starter(directory))
 
 
 @click.command()

@@ -46,7 +46,7 @@ class Record:
     cells: Sequence[str]
 
 
-def records(text: str) -> tuple[list[str], list[Record]]:
+def csv_records(text: str) -> tuple[list[str], list[Record]]:
     """The names of the columns and the rows that are not blank. Raises csv.Error where a quote is wrong."""
     found = [record for record in _records(text) if any(record.cells)]
     if not found:
@@ -144,7 +144,7 @@ class Table:
         return False
 
     def _read(self, text: str, columns: tuple[str, ...], required: tuple[str, ...]) -> None:
-        header, rows = records(text)
+        header, rows = csv_records(text)
         if not self._is_header(header, columns, required):
             return
         for number, row in enumerate(rows, start=1):

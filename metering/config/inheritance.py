@@ -17,7 +17,7 @@ Table = dict[str, object]
 _PLACE = re.compile(r"plans\[(\d+)\]\.(\w+)(?:\[(\d+)\])?")
 
 
-def extended(data: Mapping[str, object], faults: list[Fault]) -> dict[str, object]:
+def extended_plans(data: Mapping[str, object], faults: list[Fault]) -> dict[str, object]:
     """The data with every plan whole; faults name plans that do not exist or extend each other in a ring."""
     entries = data.get("plans")
     if not isinstance(entries, list):

@@ -22,7 +22,7 @@ quiet-river-87654321,beta,pro,2026-01-15T12:00:00Z,2026-06-01
 _SWITCHED_ON = ('file = "customers.csv"', 'subscriptions = "subscriptions.csv"')
 
 
-def write(directory: Path) -> str:
+def write_starter(directory: Path) -> str:
     """Write the three files and say what to do next; raise MeteringError before writing any where one exists."""
     texts = {"config.toml": _config(), "customers.csv": CUSTOMERS, "subscriptions.csv": SUBSCRIPTIONS}
     standing = [str(directory / name) for name in texts if _stands(directory / name)]

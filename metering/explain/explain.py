@@ -12,7 +12,7 @@ from typing import Any
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.ids import canonical
 from metering.core.money import amount_text, parse_amount

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metering.billing.month import Month
-from metering.config.exports import ExportsConfig
-from metering.config.models import Config, SellerConfig
+from metering.config import Config, ExportsConfig, SellerConfig
 from metering.core.errors import MeteringError
 from metering.core.invoice import Invoice, TaxEntry
 from metering.core.parties import Customer

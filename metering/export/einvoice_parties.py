@@ -6,7 +6,7 @@ Pure. Must not know the lines of a document.
 import re
 from collections.abc import Iterator, Mapping
 
-from metering.config.models import SellerConfig
+from metering.config import SellerConfig
 from metering.core import tax_ids
 from metering.core.errors import Fault
 from metering.core.invoice import Printed

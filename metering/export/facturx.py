@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.invoice import Invoice
 from metering.export import einvoice
 from metering.export.documents import Book

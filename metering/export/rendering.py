@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from metering.billing import cost
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import Fault, MeteringError, UsageError
 from metering.core.invoice import Invoice
 from metering.core.period import month_name, rfc3339

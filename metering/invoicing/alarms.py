@@ -12,7 +12,7 @@ import polars as pl
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core import meters
 from metering.core.errors import MeteringError, UsageError
 from metering.core.invoice import Printed

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import LATEST, Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import IncompleteError, MeteringError
 from metering.core.period import Period, month_name, previous_month
 from metering.invoicing import alarms, blockers, holds, readiness, unbilled

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.invoice import Printed
 from metering.core.period import Period, month_name, rfc3339
 from metering.invoicing.amending import corrections

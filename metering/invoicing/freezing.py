@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.invoice import Printed
 from metering.core.period import month_name, rfc3339
 from metering.invoicing import unbilled

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import Period
 from metering.invoicing.amending import corrections
 from metering.store.database import Store

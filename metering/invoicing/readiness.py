@@ -11,7 +11,7 @@ from fractions import Fraction
 import polars as pl
 
 from metering.billing.month import Month
-from metering.config.models import Config, ScheduleConfig
+from metering.config import Config, ScheduleConfig
 from metering.core.frames import Moment
 from metering.core.period import Period, month_of, parse_time
 from metering.invoicing import blockers

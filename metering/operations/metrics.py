@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import HOUR, month_of, parse_time, previous_month
 from metering.ledger.alarms import listed
 from metering.quotas import status

@@ -10,7 +10,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
 from metering.invoicing import blockers, readiness
 from metering.invoicing.blockers import Reason

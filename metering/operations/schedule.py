@@ -6,7 +6,7 @@ APScheduler only wakes the service; it decides nothing.
 from dataclasses import dataclass
 from datetime import datetime
 
-from metering.config.models import ScheduleConfig
+from metering.config import ScheduleConfig
 from metering.core.period import Period, month_name, previous_month, slot_start
 from metering.invoicing.readiness import closes_from, first_month, may_close_by_itself, settled_at
 from metering.store.database import Store

@@ -8,7 +8,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.money import percent_truncated
 from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_start
 from metering.invoicing.readiness import closes_from

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import ClockError, CredentialsError, MeteringError, StoppedError, UnavailableError
 from metering.core.parties import Organization
 from metering.core.period import floor_month, slot_start

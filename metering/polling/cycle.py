@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.parties import Organization
 from metering.core.period import rfc3339

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError, MeteringError, UnavailableError
 from metering.core.parties import Organization
 from metering.core.period import HOUR, Period, floor_day, rfc3339

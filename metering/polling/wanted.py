@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from metering.config.models import ScheduleConfig
+from metering.config import ScheduleConfig
 from metering.core.parties import Organization
 from metering.core.period import Period, floor_day, floor_month
 from metering.store.database import Store

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from metering.billing import terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError, MeteringError, NeonError, PageRefusedError, UnreachableError
 from metering.core.period import rfc3339
 from metering.core.plans import Plan

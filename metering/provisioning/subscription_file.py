@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from metering.config.csv_file import records
+from metering.config import csv_records
 from metering.core.errors import MeteringError
 from metering.core.ids import canonical
 from metering.core.period import rfc3339
@@ -72,7 +72,7 @@ def empty() -> str:
 
 
 def _read(text: str) -> tuple[list[str], list[_Record]]:
-    header, rows = records(text)
+    header, rows = csv_records(text)
     return header, [
         _Record(first_line=row.first_line, end_line=row.end_line, cells=dict(zip(header, row.cells, strict=True)))
         for row in rows

@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from metering.config.csv_rows import subscription_rows
-from metering.config.models import Config
+from metering.config import Config, subscription_rows
 from metering.core.errors import CredentialsError, MeteringError, NeonError
 from metering.core.plans import Plan
 from metering.core.quotas import QUOTAS

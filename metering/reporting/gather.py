@@ -8,7 +8,7 @@ from pathlib import Path
 from metering.billing import inventory, profile, terms
 from metering.billing.month import Month
 from metering.billing.usage_document import usage_json
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.files import write_whole
 from metering.core.money import quantity_text

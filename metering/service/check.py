@@ -10,7 +10,7 @@ from typing import Any
 
 from metering.alerts import check as check_endpoints
 from metering.alerts import switch
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
 from metering.service import check_organizations, check_parties, check_references, check_store

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core import meters
 from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
 from metering.core.parties import Organization

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core import tax_ids
 from metering.service.check_references import MOST_NAMED, Tell, tell_more
 

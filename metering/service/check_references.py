@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core import name_patterns
 from metering.core.ids import Neighbours
 from metering.core.values import closest

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import StoreBusyError
 from metering.core.files import sync_directory
 from metering.operations import month_states

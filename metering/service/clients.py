@@ -1,6 +1,6 @@
 """The client of Neon as the configuration describes it."""
 
-from metering.config.models import NeonConfig
+from metering.config import NeonConfig
 from metering.neon.client import Settings
 
 

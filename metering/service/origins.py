@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.period import rfc3339
 
 

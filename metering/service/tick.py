@@ -8,7 +8,7 @@ from datetime import datetime
 from metering.alerts import firing, recording, stall
 from metering.alerts.invoices import announce_invoices
 from metering.billing import terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.ids import canonical
 from metering.core.period import HOUR, Period, floor_hour, month_name

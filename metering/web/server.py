@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.addresses import listen_parts
 from metering.core.errors import MeteringError
 from metering.core.patience import patience as cycle_patience

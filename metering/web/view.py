@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from metering.billing import terms
 from metering.billing.terms import Terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name, month_of, parse_month, rfc3339
 from metering.core.rows import Row

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.store import lock
 from metering.store.database import SNAPSHOT

@@ -11,8 +11,7 @@ from standardwebhooks import Webhook as Verifier
 
 from metering.alerts import recording
 from metering.alerts.targets import Attempt
-from metering.config.models import Config
-from metering.config.recipients import Webhook
+from metering.config import Config, Webhook
 from metering.core.errors import CredentialsError, MeteringError
 from metering.core.parties import Customer
 from metering.core.period import rfc3339

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from metering.alerts import firing, recipients, recording
-from metering.config.models import Config
-from metering.config.recipients import Channel, Webhook
+from metering.config import Channel, Config, Webhook
 from metering.core.secrets import Secret
 from metering.ledger.alert_log import log
 from metering.store import database

@@ -10,8 +10,7 @@ from email.policy import default
 import pytest
 
 from metering.alerts import recipients, recording
-from metering.config.models import Config
-from metering.config.recipients import Channel, Webhook
+from metering.config import Channel, Config, Webhook
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
 from metering.ledger import ledger

@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from metering.alerts import stall
-from metering.config.models import Config, ScheduleConfig
-from metering.config.recipients import Webhook
+from metering.config import Config, ScheduleConfig, Webhook
 from metering.core.period import parse_time
 from metering.ledger.alert_log import log, outbox_depth
 from tests.simulate import Machine, world

@@ -257,7 +257,7 @@ def test_the_command_advises_on_three_months(ground):
 
 
 def test_a_plan_is_written_as_it_is_read():
-    shipped = read.read(TOP / "config.toml", environ={})
+    shipped = read(TOP / "config.toml", environ={})
     for one in shipped.plans:
         text = plan_file.written(one)
         assert plan_file.parse(text, [], meters.built_in()) == (plan_file.backdated(one),)

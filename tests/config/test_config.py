@@ -10,18 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metering.config import read as config
-from metering.config.models import (
-    CustomersConfig,
-    InvoicesConfig,
-    NeonConfig,
-    QuotaConfig,
-    ScheduleConfig,
-    SellerConfig,
-    StoreConfig,
-)
-from metering.config.read import parse_price
-from metering.config.recipients import Webhook
+from metering.config import NeonConfig, ScheduleConfig, SellerConfig, Webhook, parse_price
+from metering.config import read as read_config
+from metering.config.models import CustomersConfig, InvoicesConfig, QuotaConfig, StoreConfig
 from metering.core.errors import ConfigError, CredentialsError, Fault
 from metering.core.meters import Divisor, Meter
 from metering.core.parties import Discount, Organization
@@ -55,7 +46,7 @@ unit_price = "0.18"
 def read(directory, text, *, environ=None, overrides=None, card_faults=None, channel_keys=None):
     path = directory / "config.toml"
     path.write_text(text, encoding="utf-8")
-    return config.read(
+    return read_config(
         path,
         environ=environ or {},
         overrides=overrides or {},
@@ -432,15 +423,15 @@ def test_toml_that_cannot_be_read_is_told_with_its_place(tmp_path):
 
 def test_a_missing_file_points_to_init(tmp_path):
     with pytest.raises(ConfigError, match="does not exist; write one with: metering init"):
-        config.read(tmp_path / "config.toml", environ={})
+        read_config(tmp_path / "config.toml", environ={})
 
 
 def test_a_directory_and_a_file_in_another_encoding_are_faults(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        config.read(tmp_path, environ={})
+        read_config(tmp_path, environ={})
     (tmp_path / "config.toml").write_bytes(b'[seller]\nname = "M\xfcller"\n')
     with pytest.raises(ConfigError, match="line 2: is not UTF-8; save the file as UTF-8"):
-        config.read(tmp_path / "config.toml", environ={})
+        read_config(tmp_path / "config.toml", environ={})
 
 
 def test_faults_of_the_rate_card_join_the_others_at_the_files_positions(tmp_path):
@@ -472,7 +463,7 @@ def test_a_faulty_price_of_the_price_command_tells_all_its_faults():
 
 
 def test_the_shipped_config_is_valid_and_its_values_are_the_defaults(tmp_path):
-    shipped = config.read(TOP / "config.toml", environ={})
+    shipped = read_config(TOP / "config.toml", environ={})
     empty = read(tmp_path, "")
     for name in ("neon", "schedule", "customers", "seller", "invoices", "quota"):
         assert getattr(shipped, name) == getattr(empty, name), name

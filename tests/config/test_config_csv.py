@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering.config import read as config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 from metering.provisioning import subscription_file
 from metering.provisioning.subscription_file import Choice
@@ -24,7 +24,7 @@ def read(directory, customers: bytes = b"customer\n", subscriptions: bytes = b"p
     )
     (directory / "customers.csv").write_bytes(customers)
     (directory / "subscriptions.csv").write_bytes(subscriptions)
-    return config.read(directory / "config.toml", environ={})
+    return read_config(directory / "config.toml", environ={})
 
 
 def faults(directory, **files: bytes) -> list[str]:

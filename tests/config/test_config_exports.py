@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from metering.config import read as config
-from metering.config.models import Config
+from metering.config import Config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 
 ORGANIZATION = '[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n'
@@ -14,7 +14,7 @@ ORGANIZATION = '[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n'
 def read(directory: Path, text: str, customers: str = "customer\nacme\n") -> Config:
     (directory / "customers.csv").write_text(customers)
     (directory / "config.toml").write_text(f'{ORGANIZATION}[customers]\nfile = "customers.csv"\n{text}')
-    return config.read(directory / "config.toml", environ={})
+    return read_config(directory / "config.toml", environ={})
 
 
 def faults(directory: Path, text: str, customers: str = "customer\nacme\n") -> list[str]:

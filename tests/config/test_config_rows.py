@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from metering.config import read as config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 
 CONFIG = """
@@ -27,7 +27,7 @@ def read(directory, customers=NO_CUSTOMERS, subscriptions=NO_SUBSCRIPTIONS):
     (directory / "config.toml").write_text(CONFIG)
     (directory / "customers.csv").write_bytes(customers)
     (directory / "subscriptions.csv").write_bytes(subscriptions)
-    return config.read(directory / "config.toml", environ={})
+    return read_config(directory / "config.toml", environ={})
 
 
 def faults(directory, **files):
@@ -253,7 +253,7 @@ def test_plans_of_two_currencies_under_one_customer_are_a_fault(tmp_path):
 def test_a_file_that_does_not_exist_is_named(tmp_path):
     (tmp_path / "config.toml").write_text('[customers]\nfile = "sub/none.csv"\n')
     with pytest.raises(ConfigError) as caught:
-        config.read(tmp_path / "config.toml", environ={})
+        read_config(tmp_path / "config.toml", environ={})
     assert str(caught.value).startswith(f"{tmp_path / 'sub/none.csv'}: cannot be read: No such file or directory")
 
 

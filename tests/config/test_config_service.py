@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from metering.config import read as config
-from metering.config.models import Config
+from metering.config import Config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 
 
 def read(directory: Path, section: str) -> Config:
     path = directory / "config.toml"
     path.write_text(f"[service]\n{section}\n")
-    return config.read(path, environ={})
+    return read_config(path, environ={})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from metering.config import read as config
+from metering.config import read as read_config
 from metering.core.errors import ConfigError
 from metering.core.ids import Neighbours, canonical
 from metering.core.secrets import Secret
@@ -88,7 +88,7 @@ def read(directory, customers: str, subscriptions: str = "", text: str = CONFIG)
     (directory / "config.toml").write_text(text)
     (directory / "customers.csv").write_text(f"customer,tax_rate_percent\n{customers}")
     (directory / "subscriptions.csv").write_text(f"project_id,customer,plan\n{subscriptions}")
-    return config.read(directory / "config.toml", environ={})
+    return read_config(directory / "config.toml", environ={})
 
 
 def test_all_of_the_configuration_agrees_about_an_id_however_it_is_written(tmp_path):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from metering.config.models import SellerConfig
+from metering.config import SellerConfig
 from metering.core.errors import ConfigError
 from metering.export import einvoice
 from metering.invoicing.amending.voiding import credit_note

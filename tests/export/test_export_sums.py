@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.config.exports import ExportsConfig
+from metering.config import ExportsConfig
 from metering.core.invoice import converted
 from metering.core.money import amount_text, parse_amount
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero

@@ -18,8 +18,7 @@ import pytest
 
 from metering.alerts import address_guard, queues, recording, send
 from metering.alerts.targets import Attempt, Endpoint, Message
-from metering.config.models import Config
-from metering.config.recipients import Webhook
+from metering.config import Config, Webhook
 from metering.core.secrets import Secret
 from metering.ledger.alert_log import attempts
 from metering.ledger.ledger import Ledger, open_ledger

@@ -285,7 +285,7 @@ def finer(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def _closed_by_a_finer_clock(directory: Path, month: Period) -> None:
-    found = read.read(
+    found = read(
         directory / "config.toml",
         environ={},
         card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),

@@ -16,8 +16,7 @@ from pydantic import BaseModel
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config import read as reading
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.core.period import month_of
 from metering.export import rendering
 from metering.export.rendering import FORMATS, Wanted
@@ -194,7 +193,7 @@ def test_a_project_that_is_renamed_later_keeps_its_name_on_what_was_issued(
     (project,) = [one for one in desk.neon.fleet("org-a").projects if one["id"] == "ant-1"]
     project["name"] = "renamed since"
     desk.good("poll")
-    with store.open_reader(reading.read(desk.write(), environ={}).store.directory) as found:
+    with store.open_reader(read(desk.write(), environ={}).store.directory) as found:
         assert "renamed since" in found.query("ledger/latest_sightings", organization="org-a")["name"].to_list()
     assert b"shop of ant" in issued["focus"]
     assert differing(issued, rendered(desk, tmp_path)) == []
@@ -230,7 +229,7 @@ class Renderings:
 
 @pytest.fixture(scope="module")
 def as_issued(desk: Desk) -> Iterator[tuple[Renderings, Config, dict[str, bytes]]]:
-    config = reading.read(desk.write(), environ={})
+    config = read(desk.write(), environ={})
     with store.open_reader(config.store.directory) as found:
         renderings = Renderings(store=found)
         yield renderings, config, renderings.texts(config, NOW)

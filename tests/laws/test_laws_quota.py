@@ -14,8 +14,7 @@ from standardwebhooks import Webhook as Verifier
 
 from metering.alerts import address_guard, recording, signing
 from metering.alerts.targets import Attempt
-from metering.config.models import Config
-from metering.config.recipients import Webhook
+from metering.config import Config, Webhook
 from metering.core.http import retry_after
 from metering.core.period import Period, rfc3339
 from metering.ledger.projections import alerts

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.analysis.price_lines import rate_line
-from metering.config.read import parse_price
+from metering.config import parse_price
 from metering.core import meters, money
 from metering.core.errors import ExactnessError
 from metering.core.frames import Moment

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from metering.config import read
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.ledger import ledger
 from metering.operations import metrics
 from metering.store import database
@@ -38,7 +37,7 @@ compute_time_seconds = 1000
 def configured(tmp_path: Path) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
-    return read.read(path, environ={})
+    return read(path, environ={})
 
 
 def samples(text: bytes) -> dict[str, float]:

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from metering.config.models import ScheduleConfig
+from metering.config import ScheduleConfig
 from metering.core.period import month_of, parse_month, parse_time, slot_start
 from metering.invoicing.readiness import first_month
 from metering.operations.schedule import due, slots

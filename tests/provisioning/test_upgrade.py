@@ -79,7 +79,7 @@ class Desk:
 
     @property
     def config(self):
-        return read.read(
+        return read(
             self.path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
         )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from metering.cli.demo.receiver import Received, app
-from metering.config import read as config
-from metering.config.models import Config
+from metering.config import Config
+from metering.config import read as read_config
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
 from metering.ledger import ledger
@@ -51,7 +51,7 @@ def read(directory: Path, text: str, base_url: str = NOWHERE, **neon: int) -> Co
     more = "".join(f"{name} = {value}\n" for name, value in neon.items())
     file = directory / "config.toml"
     file.write_text(f'[neon]\nbase_url = "{base_url}"\n{more}{text}')
-    return config.read(file, environ={})
+    return read_config(file, environ={})
 
 
 def checked(
@@ -224,7 +224,7 @@ model = "per_unit"
 unit_price = "0.35"
 """
     )
-    found = config.read(
+    found = read_config(
         file, environ={"METERING_SCHEDULE__POLL_MINUTES": "30"}, overrides={"store.directory": str(tmp_path / "var")}
     )
     values = {row["key"]: (row["value"], row["source"]) for row in checked(found).document()["configuration"]["values"]}

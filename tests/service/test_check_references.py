@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from metering.cli import cli
-from metering.config.models import Config
+from metering.config import Config
 from metering.service import check_references
 from metering.service.check_references import Listed
 from tests.support.books import Books, configured
@@ -170,7 +170,7 @@ def test_without_customers_csv_nobody_lacks_a_row(tmp_path):
     (tmp_path / "config.toml").write_text(f'[customers]\nsubscriptions = "subscriptions.csv"\n{PRO}')
     from metering.config import read
 
-    sections, findings = told(read.read(tmp_path / "config.toml", environ={}))
+    sections, findings = told(read(tmp_path / "config.toml", environ={}))
     assert (sections["customers_without_row"], findings) == ({"count": "0", "named": []}, [])
 
 
@@ -179,12 +179,12 @@ PATTERN = "[customers]\nfile = \"customers.csv\"\nproject_name_pattern = '(?P<cu
 
 def by_name(directory, *, customers: str, more: str = "") -> Config:
     """Customers and plans by the names of projects."""
-    from metering.config import read as config
+    from metering.config import read
 
     (directory / "customers.csv").write_text(customers)
     organization = '[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n'
     (directory / "config.toml").write_text(f"{organization}{PATTERN}{more}\n{PRO}")
-    return config.read(directory / "config.toml", environ={})
+    return read(directory / "config.toml", environ={})
 
 
 def test_a_project_name_whose_customer_differs_by_case_and_one_that_asks_for_no_plan_are_faults(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering.config.models import ScheduleConfig
+from metering.config import ScheduleConfig
 from metering.core.period import HOUR, Period, month_of, parse_time
 from metering.core.plans import Price
 from metering.invoicing import close

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from metering.config import read
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.core import meters
 from metering.ledger import ledger
 from metering.rating import validation
@@ -145,7 +144,7 @@ def configured(
     seller = "" if "[seller]" in more else '[seller]\nname = "Acme Platforms Ltd"\n'
     text = f'[[organizations]]\nid = "org-1"\napi_key_env = "KEY"\n{default}\n{named}\n{seller}\n{more}\n{plans}'
     (directory / "config.toml").write_text(text)
-    return read.read(
+    return read(
         directory / "config.toml",
         environ={},
         card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),

@@ -6,8 +6,7 @@ with its credit note), Tokyo (JPY, 10 % within its prices), Kuwait (KWD, no tax,
 
 from pathlib import Path
 
-from metering.config.exports import ExportsConfig
-from metering.config.models import SellerConfig
+from metering.config import ExportsConfig, SellerConfig
 from metering.core.invoice import converted
 from metering.core.parties import Customer
 from metering.export.documents import Book

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from metering.config.models import Config, NeonConfig, ScheduleConfig, StoreConfig
+from metering.config import Config, NeonConfig, ScheduleConfig
+from metering.config.models import StoreConfig
 from metering.core.parties import Organization
 from metering.core.period import HOUR, floor_hour, parse_time, rfc3339
 from metering.core.plans import Plan

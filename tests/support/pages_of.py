@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from metering.alerts.invoices import announce_invoices
-from metering.config.models import Config, InvoicesConfig, SellerConfig, StoreConfig
+from metering.config import Config, SellerConfig
+from metering.config.models import InvoicesConfig, StoreConfig
 from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.period import Period, month_of, parse_month, rfc3339
 from metering.core.plans import Plan

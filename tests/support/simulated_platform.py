@@ -12,7 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from metering.config.models import Config, CustomersConfig
+from metering.config import Config
+from metering.config.models import CustomersConfig
 from metering.core.parties import Customer, Discount, Subscription
 from metering.core.period import DAY, HOUR, floor_hour, parse_time, rfc3339
 from metering.core.plans import Plan

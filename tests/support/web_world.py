@@ -7,8 +7,7 @@ from pathlib import Path
 
 from metering.alerts import recording
 from metering.billing import terms
-from metering.config import read
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.core import meters
 from metering.core.period import month_of
 from metering.invoicing import close
@@ -88,7 +87,7 @@ def configured(directory: Path, more: str = "") -> Config:
         rows = csv.writer(file)
         rows.writerow(("project_id", "customer", "plan", "valid_from", "valid_to"))
         rows.writerows((project, customer(number), "pro", "", "") for number, project in enumerate(PROJECTS))
-    return read.read(
+    return read(
         path,
         environ={"KEY": "k", "HOOK": HOOK_SECRET},
         card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters)),

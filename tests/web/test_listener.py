@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from metering.config import read
-from metering.config.models import Config
+from metering.config import Config, read
 from metering.core.errors import MeteringError
 from metering.core.period import parse_time
 from metering.ledger import ledger
@@ -36,7 +35,7 @@ api_key_env = "KEY"
 def configured(tmp_path: Path) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
-    return read.read(path, environ={})
+    return read(path, environ={})
 
 
 def polled(configured: Config) -> None:

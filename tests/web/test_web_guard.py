@@ -324,5 +324,5 @@ def test_a_faulty_section_names_its_key(tmp_path: Path, section, said):
     path = tmp_path / "config.toml"
     path.write_text(f"[dashboard]\n{section}\n")
     with pytest.raises(ConfigError, match=re.escape(said)) as refused:
-        read.read(path, environ={})
+        read(path, environ={})
     assert str(refused.value).startswith("dashboard.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from metering.alerts.channels.kind import Kind
-    from metering.config.recipients import ChannelKeys
+    from metering.config import ChannelKeys
 
 
 def kind_of(name: str) -> "Kind":

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from metering.alerts.channels.kind import Kind, endpoint, json_bytes, severity, subject_id
 from metering.alerts.targets import Endpoint
 from metering.alerts.wording import Event, worded
-from metering.config.recipients import Channel, ChannelKeys
+from metering.config import Channel, ChannelKeys
 from metering.core.period import parse_time, rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT
 

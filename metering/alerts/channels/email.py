@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from metering.alerts.channels.kind import Kind, Recipient
 from metering.alerts.targets import Mailbox
 from metering.alerts.wording import Event, worded
-from metering.config.recipients import Channel, ChannelKeys
+from metering.config import Channel, ChannelKeys
 from metering.core.period import parse_time
 
 _PORTS = {"smtp": 587, "smtps": 465}

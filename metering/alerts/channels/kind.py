@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from metering.alerts.targets import Endpoint, Target
 from metering.alerts.wording import Event
-from metering.config.recipients import Channel, ChannelKeys
+from metering.config import Channel, ChannelKeys
 from metering.core.quotas import EXCEEDED_PERCENT
 
 

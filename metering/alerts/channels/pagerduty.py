@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from metering.alerts.channels.kind import Kind, clipped, endpoint, json_bytes, severity, subject_id
 from metering.alerts.wording import Event, worded
-from metering.config.recipients import ChannelKeys
+from metering.config import ChannelKeys
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 LONGEST_SUMMARY = 1024

@@ -5,7 +5,7 @@ from pydantic_core import PydanticCustomError
 from metering.alerts.channels.kind import Kind, endpoint, json_bytes
 from metering.alerts.targets import Endpoint
 from metering.alerts.wording import Event, worded
-from metering.config.recipients import Channel, ChannelKeys
+from metering.config import Channel, ChannelKeys
 from metering.core.addresses import url_parts
 from metering.core.errors import CredentialsError
 

@@ -22,7 +22,7 @@ from metering.cli.demo import receiver
 from metering.cli.demo.customers import customers
 from metering.cli.demo.files import CONFIG, write_secret
 from metering.cli.demo.proof import billed, usage_times_price
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.money import parse_amount
 from metering.core.period import previous_month, rfc3339

@@ -18,7 +18,7 @@ import polars as pl
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.billing.terms import Terms
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.parties import Subscription
 from metering.core.period import Period, month_name, without

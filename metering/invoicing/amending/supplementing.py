@@ -8,7 +8,7 @@ from datetime import datetime
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import LATEST, Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name
 from metering.invoicing.amending.supplement import Supplement, supplements

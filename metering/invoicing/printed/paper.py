@@ -12,7 +12,7 @@ from functools import cached_property
 
 from metering.billing import terms as terms_of_month
 from metering.billing.terms import Terms
-from metering.config.models import Config, SellerConfig
+from metering.config import Config, SellerConfig
 from metering.core.ids import canonical
 from metering.core.invoice import Invoice, Printed
 from metering.core.parties import Customer

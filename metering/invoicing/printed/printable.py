@@ -4,7 +4,7 @@ from datetime import datetime
 
 from metering.billing import terms
 from metering.billing.month import Month
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.invoice import Invoice
 from metering.core.period import Period, parse_time
 from metering.invoicing.closing import month_invoices

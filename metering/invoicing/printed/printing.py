@@ -10,7 +10,7 @@ import polars as pl
 from metering.billing import profile
 from metering.billing.month import Month
 from metering.billing.usage_document import usage_json
-from metering.config.models import Config
+from metering.config import Config
 from metering.core.money import quantity_text
 from metering.core.period import DAY
 from metering.core.rows import Row, Table, every_day

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from metering.config import read as config
-from metering.config.models import Config
+from metering.config import Config
+from metering.config import read as read_config
 from metering.core import meters
 from metering.core.errors import ConfigError
 from metering.core.parties import Customer, Discount
@@ -182,7 +182,7 @@ unit_price = "0.40"
 def read(tmp_path: Path, text: str) -> Config:
     path = tmp_path / "config.toml"
     path.write_text(text)
-    return config.read(
+    return read_config(
         path, environ={}, card_faults=lambda card: validation.faults(card.plans, meters.catalogue(card.meters))
     )
 

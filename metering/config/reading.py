@@ -17,7 +17,7 @@ from metering.config.csv_rows import currency_faults, customer_rows, subscriptio
 from metering.config.dashboard import DashboardConfig
 from metering.config.exports import ExportsConfig, StripeConfig
 from metering.config.faults import faults_of
-from metering.config.inheritance import extended, is_inherited
+from metering.config.inheritance import extended_plans, is_inherited
 from metering.config.layers import defaults, layered
 from metering.config.models import (
     Config,
@@ -30,50 +30,14 @@ from metering.config.models import (
     ServiceConfig,
     StoreConfig,
 )
-from metering.config.patterns import EVENTS
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import ConfigError, Fault
 from metering.core.files import not_utf8
 from metering.core.ids import respelled, with_canonical_ids
-from metering.core.meters import Divisor, Meter
-from metering.core.parties import Customer, DatedTax, Discount, Organization, Subscription
-from metering.core.plans import Plan, Price, Tier
-from metering.core.secrets import Secret, secret
+from metering.core.meters import Meter
+from metering.core.parties import Customer, Discount, Organization, Subscription
+from metering.core.plans import Plan, Price
 from metering.core.values import WrittenFloat, closest
-
-__all__ = [
-    "EVENTS",
-    "CardFaults",
-    "Channel",
-    "Config",
-    "Customer",
-    "CustomersConfig",
-    "DashboardConfig",
-    "DatedTax",
-    "Discount",
-    "Divisor",
-    "ExportsConfig",
-    "InvoicesConfig",
-    "Meter",
-    "NeonConfig",
-    "Organization",
-    "Plan",
-    "Price",
-    "QuotaConfig",
-    "ScheduleConfig",
-    "Secret",
-    "SellerConfig",
-    "ServiceConfig",
-    "StoreConfig",
-    "StripeConfig",
-    "Subscription",
-    "Tier",
-    "Webhook",
-    "WrittenFloat",
-    "parse_price",
-    "read",
-    "secret",
-]
 
 CardFaults = Callable[[Config], list[Fault]]
 """What the caller knows to be wrong inside plans and meters; sees only the entries that are sound in themselves."""
@@ -119,7 +83,7 @@ def read(
     layers = layered(_file_data(path), environ, overrides, known)
     faults = list(layers.faults)
     data = with_canonical_ids(layers.data)
-    config, positions = _draft(path, extended(data, faults), faults)
+    config, positions = _draft(path, extended_plans(data, faults), faults)
     config = config.model_copy(update={"respelled": tuple(respelled(layers.data))})
     plan_ids = _plan_ids(data)
     faults.extend(contradictions(data, plan_ids, channel_keys))
