@@ -26,7 +26,7 @@ import httpx
 
 from metering.core.period import HOUR, rfc3339
 from metering.ledger.ledger import open_ledger
-from metering.store import database
+from metering.store import database, snapshots
 
 HOURS = 340
 NOW = fleet.MONTH.start + HOURS * HOUR + timedelta(minutes=65)
@@ -61,7 +61,7 @@ def prepared(directory: Path, projects: int) -> None:
         {"now": NOW, "start": fleet.MONTH.start, "end": fleet.MONTH.end},
     )
     run("insert into cycle values (1, 'poll', $now, $now, 400, 300, 9000, 'complete', '[]')", {"now": NOW})
-    database.publish(found, directory)
+    snapshots.publish(found, directory)
 
 
 def land(directory: Path) -> None:

@@ -21,7 +21,7 @@ import fleet
 from metering.core.meters import KNOWN_METRICS
 from metering.core.period import HOUR, floor_hour, rfc3339
 from metering.ledger.ledger import Ledger, open_ledger
-from metering.store import checkpoint, database
+from metering.store import checkpoint, database, snapshots
 from metering.store.journal import JOURNAL
 
 PER_PAGE = 100
@@ -86,7 +86,7 @@ def days(directory: Path, projects: int, moments: Iterator[datetime], *, is_quie
 
 def sizes(directory: Path) -> tuple[int, int, int, int]:
     """(store, journal's segments, a checkpoint, observations in the checkpoint), in bytes."""
-    with database.open_reader(directory) as found, tempfile.TemporaryDirectory() as scratch:
+    with snapshots.open_reader(directory) as found, tempfile.TemporaryDirectory() as scratch:
         made = checkpoint.write(found, Path(scratch))
         observed = (made.path / "observation.parquet").stat().st_size
         whole = made.bytes

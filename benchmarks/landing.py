@@ -34,7 +34,7 @@ from metering.ledger.projections.history import HistoryRows, read_page
 from metering.neon.client import Neon, Settings
 from metering.neon.wire import envelope
 from metering.store.database import Store, open_writer
-from metering.store.journal import GENESIS, Record
+from metering.store.record import GENESIS, Record
 
 PER_PAGE = 100
 HOURS = 3

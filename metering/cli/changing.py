@@ -20,10 +20,10 @@ def quotas() -> None:
 def quotas_plan(config_path: Path, form: str | None) -> None:
     """What `quotas apply` would change, by what was last read; asks nobody."""
     from metering.provisioning import quotas as changing
-    from metering.store import database
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with database.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         document = changing.plan(found, config, now)
     emit(document, document["changes"], form)
 

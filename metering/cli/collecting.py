@@ -209,7 +209,7 @@ def run(config_path: Path) -> None:
     from metering.ledger.alert_log import next_retry
     from metering.service import logs
     from metering.service import run as service
-    from metering.store import database
+    from metering.store import snapshots
 
     config, clock = read_config(config_path), business_clock()
     log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
@@ -233,7 +233,7 @@ def run(config_path: Path) -> None:
     def until_retry() -> timedelta | None:
         if clock is not real_time:
             return None  # by a clock that stands still it would never be time
-        with suppress(MeteringError), database.open_reader(known[0].store.directory) as found:
+        with suppress(MeteringError), snapshots.open_reader(known[0].store.directory) as found:
             due_at = next_retry(found, tried[0])
             return None if due_at is None else due_at - clock()
         return None

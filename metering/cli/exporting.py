@@ -62,7 +62,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     from metering.billing.month import Month
     from metering.core.files import write_whole
     from metering.export import rendering
-    from metering.store import database
+    from metering.store import snapshots
 
     _refuse_misplaced(form, {name for name, value in given.items() if value})
     if given["send"] and output:
@@ -73,7 +73,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     if given["send"]:
         _send(config, clock, period, wanted)
         return
-    with database.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         of_month = Month(store=found, terms=terms.of(config), period=period, now=clock())
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:

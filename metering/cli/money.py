@@ -68,7 +68,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     from metering.invoicing import close as closing
     from metering.ledger import ledger
     from metering.service import tick
-    from metering.store import database
+    from metering.store import snapshots
 
     config, clock = read_config(config_path), business_clock()
     now = clock()
@@ -78,7 +78,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if supplement:
         done = _supplemented(config, clock, period, now, waivers, dry_run=dry_run)
     elif dry_run:
-        with database.open_reader(config.store.directory) as found:
+        with snapshots.open_reader(config.store.directory) as found:
             done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
     else:
         with ledger.open_ledger(config.store.directory, clock) as books:
@@ -101,10 +101,10 @@ def _supplemented(  # noqa: PLR0913 - the options of the command
     from metering.invoicing.amending import supplementing
     from metering.ledger import ledger
     from metering.service import tick as cycle
-    from metering.store import database as store
+    from metering.store import snapshots
 
     if dry_run:
-        with store.open_reader(config.store.directory) as found:
+        with snapshots.open_reader(config.store.directory) as found:
             return supplementing.rehearse_supplement(found, config, period, now)
     with ledger.open_ledger(config.store.directory, clock) as books:
         return cycle.supplement_typed(books, config, period, now, waivers=waivers)
@@ -131,10 +131,10 @@ def _tell(done: "Closing", document: Json, period: Period) -> None:
 def _write_final(config: "Config", period: Period, now: datetime) -> bool:
     """Writes the report of a month that was closed just now, also in the formats of its draft; whether it could."""
     from metering.core.errors import MeteringError
-    from metering.store import database as store
+    from metering.store import snapshots
 
     try:
-        with store.open_reader(config.store.directory) as found:
+        with snapshots.open_reader(config.store.directory) as found:
             write_report(found, config, period, now, report_formats(config, period))
     except (OSError, MeteringError) as error:
         note(f"the month is closed; its report was not written: {error} (metering report {month_name(period)})")
@@ -238,12 +238,12 @@ def _dry_run_rows(document: Json) -> list[Json]:
 @with_config
 def report(month: str, formats: str, config_path: Path) -> None:
     """The month for finance, as files under reports/MONTH/ of the store; prints their paths."""
-    from metering.store import database as store
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
     asked = {name.strip() for name in formats.split(",") if name.strip()}
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         paths = write_report(found, config, period, now, asked)
     for path in paths:
         click.echo(str(path))

@@ -24,10 +24,10 @@ def backup(directory: Path, config_path: Path) -> None:
 def metrics(config_path: Path) -> None:
     """The state in Prometheus' text format; `tick` writes the same to metrics.prom in the store directory."""
     from metering.operations import metrics as state
-    from metering.store import database
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with database.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         click.echo(state.exposition(found, config, now), nl=False)
 
 

@@ -54,11 +54,11 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
     """Usage per organization, project and metric, with coverage."""
     from metering.billing.usage_document import usage_json
     from metering.invoicing.rated_month import RatedMonth
-    from metering.store import database
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
-    with database.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         wanted = RatedMonth(store=found, config=config, period=period, now=now)
         document = usage_json(wanted.whole, by=by, project=project)
     emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
@@ -77,10 +77,10 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
     from metering.invoicing.rated_month import RatedMonth
     from metering.quotas import status as quota_status
     from metering.quotas.rows import COLUMNS
-    from metering.store import database as store
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         quotas = quota_status.quota_rows(
             found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
         )
@@ -99,10 +99,10 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
 def invoices(month: str, config_path: Path, form: str | None) -> None:
     """The invoices of a month; drafts are computed for a month that is not closed."""
     from metering.invoicing.closing import month_invoices
-    from metering.store import database as store
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         document: Json = month_invoices(found, config, parse_month(month, now), now).printed()
     emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
 
@@ -122,10 +122,10 @@ def invoice_head(invoice: Json) -> Json:
 def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_path: Path, form: str | None) -> None:
     """One issued invoice or credit note."""
     from metering.invoicing.issued import invoice as issued_invoice
-    from metering.store import database as store
+    from metering.store import snapshots
 
     config = read_config(config_path)
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         if pdf_path is None and html_path is None:
             document: Json = issued_invoice(found, number).printed()
             emit(document, document["lines"], form)
@@ -155,10 +155,10 @@ def _write_invoice(
 def status(with_projects: bool, config_path: Path, form: str | None) -> None:
     """Freshness, gaps, outbox, the last cycle, what is due next, sizes."""
     from metering.operations import status as state
-    from metering.store import database as store
+    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         document = state.status(found, config, now)
         projects = state.projects(found) if with_projects else []
     if with_projects:
@@ -189,9 +189,9 @@ def alerts(action: str, alert_id: str | None, config_path: Path, form: str | Non
 
 def _list_alerts(config: "Config", form: str | None) -> None:
     from metering.ledger.alert_log import log
-    from metering.store import database as store
+    from metering.store import snapshots
 
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         rows = log(found)
     for row in rows:
         row["deliveries"] = in_words(row["deliveries"])

@@ -5,6 +5,7 @@ Beside the package in a checkout, inside it in an installed wheel.
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """A copy that survives a power cut, readable by its owner alone."""
+    target.touch(mode=0o600)
+    shutil.copyfile(source, target)
+    with target.open("rb") as copy:
+        os.fsync(copy.fileno())
 
 
 def sync_directory(directory: Path) -> bool:

@@ -19,7 +19,7 @@ from metering.ledger.projections.pages import walk_frame
 from metering.ledger.projections.rollup import roll_daily
 from metering.neon.legacy import PATH as LEGACY_PATH
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 
 RECORDS_AT_ONCE = 1000
 """So many records share a transaction while the store catches up; a crash then costs no more than doing them again."""

@@ -12,10 +12,11 @@ from typing import Any
 
 from metering.core.errors import StoreDamagedError
 from metering.ledger.landing import Landing, is_small
-from metering.store import checkpoint, lock
+from metering.store import checkpoint, lock, snapshots
 from metering.store import database as door
 from metering.store.database import Store
-from metering.store.journal import GENESIS, JOURNAL, Journal, Record, read
+from metering.store.journal import JOURNAL, Journal, read
+from metering.store.record import GENESIS, Record
 
 PAGES_AT_ONCE = 100
 """So many pages other than history's wait at most; those of history count their buckets (history_rows)."""
@@ -70,7 +71,7 @@ class Ledger:
         with closing(self.store.connection), closing(self.journal):
             if not self.landing.is_broken:
                 self.flush()
-                door.publish(self.store, self.directory)
+                snapshots.publish(self.store, self.directory)
 
     def _catch_up(self) -> None:
         """Takes from the journal what the store lacks, once it is sure that the store was made from this journal."""

@@ -21,7 +21,8 @@ from metering.ledger.ledger import Ledger
 from metering.operations import verify
 from metering.operations.verify import PROOF
 from metering.store import checkpoint, database, journal
-from metering.store.journal import JOURNAL, Record, Segment
+from metering.store.journal import JOURNAL, Segment
+from metering.store.record import Record
 
 PORTION_BYTES = 16 * 1024 * 1024
 """So much of the journal is landed again in one tick, which then goes on no more than a minute or two longer."""

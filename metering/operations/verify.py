@@ -24,9 +24,10 @@ from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.drafts import draft_invoices
 from metering.invoicing.issued import Document, frozen_invoice
 from metering.ledger import landing, ledger
-from metering.store import checkpoint, database, journal, lock
+from metering.store import checkpoint, database, journal, lock, snapshots
 from metering.store.database import Store
-from metering.store.journal import JOURNAL, Record
+from metering.store.journal import JOURNAL
+from metering.store.record import Record
 
 PROMISED = frozenset(
     {
@@ -246,5 +247,5 @@ def rebuild(directory: Path) -> int:
             (building / database.DATABASE).replace(path)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-        database.publish(database.open_writer(directory), directory)
+        snapshots.publish(database.open_writer(directory), directory)
     return records

@@ -15,7 +15,7 @@ from metering.operations import month_states
 from metering.service.check_references import Listed
 from metering.service.findings import Checked
 from metering.store import database as door
-from metering.store import lock
+from metering.store import lock, snapshots
 
 Json = dict[str, Any]
 
@@ -69,7 +69,7 @@ def listed(config: Config, out: Checked) -> list[Listed]:
     """Every project that inventory has shown, as it was shown last; none where there is no store yet."""
     found: list[Listed] = []
     try:
-        with door.open_reader(config.store.directory) as store:
+        with snapshots.open_reader(config.store.directory) as store:
             for organization in config.organizations:
                 rows = store.query("ledger/latest_sightings", organization=organization.id)
                 rows = rows.select("project_id", "name", "is_listed")
@@ -90,7 +90,7 @@ def closing(config: Config, out: Checked) -> list[str]:
         detail = 'is empty: no month closes; write name = "…" under [seller]'
         out.tell("seller", "name", "fault", detail, _INCOMPLETE)
     try:
-        with door.open_reader(config.store.directory) as store:
+        with snapshots.open_reader(config.store.directory) as store:
             lines = month_states.coming(store, config, out.as_of)
     except Exception as error:  # a damaged copy is a fault above; here it only says why nothing is known
         out.tell("closing", "month", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")

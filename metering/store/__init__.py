@@ -3,4 +3,4 @@
 Knows how bytes and rows are kept. Must not know what they mean.
 """
 
-__all__ = ["backup", "checkpoint", "database", "journal", "lock"]
+__all__ = ["backup", "checkpoint", "database", "journal", "lock", "migrations", "record", "snapshots"]

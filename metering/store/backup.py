@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError
-from metering.core.files import sync_directory
+from metering.core.files import copy_durably, sync_directory
 from metering.core.period import rfc3339
-from metering.store import checkpoint, database, journal
+from metering.store import checkpoint, database, journal, snapshots
 from metering.store.journal import JOURNAL
 
 MANIFEST = "manifest.json"
@@ -58,11 +58,11 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
     (building / JOURNAL).mkdir(mode=0o700)
     snapshot = directory / database.SNAPSHOT
     if snapshot.exists():
-        _copy(snapshot, building / database.SNAPSHOT)
+        copy_durably(snapshot, building / database.SNAPSHOT)
     # Before and after the segments: retention may put a checkpoint in the place of bodies meanwhile.
     _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     for segment in sorted((directory / JOURNAL).glob("*.journal")):
-        _copy(segment, building / JOURNAL / segment.name)
+        copy_durably(segment, building / JOURNAL / segment.name)
     _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     records = _verified(building)
     files = sorted(path for path in building.rglob("*") if path.is_file())
@@ -83,7 +83,7 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
         if not copied.exists():
             copied.mkdir(mode=0o700)
             for file in sorted(found.path.iterdir()):
-                _copy(file, copied / file.name)
+                copy_durably(file, copied / file.name)
             sync_directory(copied)
 
 
@@ -91,13 +91,6 @@ def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
     with path.open("w") as file:
         file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         file.flush()
-        os.fsync(file.fileno())
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    target.chmod(0o600)
-    with target.open("rb") as file:
         os.fsync(file.fileno())
 
 
@@ -113,7 +106,7 @@ def _verified(building: Path) -> int:
         raise JournalDamagedError(f"no whole checkpoint stands in for the pages dropped up to record {dropped}")
     last = max(hashes, default=0)
     if (building / database.SNAPSHOT).exists():
-        with database.open_reader(building) as copied:
+        with snapshots.open_reader(building) as copied:
             ((seq, digest),) = copied.connection.execute("select seq, hash from position").fetchall()
             if seq and hashes.get(seq) != digest:
                 raise StoreDamagedError(f"the snapshot holds record {seq}, which the copied journal does not")

@@ -16,8 +16,9 @@ from typing import Any
 
 from metering.core.errors import JournalDamagedError
 from metering.core.files import sync_directory
-from metering.store import database, journal
+from metering.store import database, journal, migrations
 from metering.store.database import Store
+from metering.store.migrations import quoted
 
 RECORD = "checkpoint"
 """The kind of the record that names one."""
@@ -65,7 +66,7 @@ class Checkpoint:
     def load(self, into: Store) -> None:
         """Makes the tables, as they were then, in a database without any, and fills them."""
         manifest = self.manifest()
-        database.migrate_tables(into.connection, manifest["last_migration"])
+        migrations.migrate_tables(into.connection, manifest["last_migration"])
         into.connection.execute("delete from position")
         for table in sorted(manifest["tables"]):
             # In the order of landing, which lies close together what is read together.
@@ -98,7 +99,12 @@ def write(of: Store, directory: Path) -> Checkpoint:
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir(mode=0o700)
     facts = {table: _written(of, building, table) for table in database.tables(of)}
-    manifest = {"seq": str(seq), "hash": digest, "last_migration": database.last_migration(of), "tables": facts}
+    manifest = {
+        "seq": str(seq),
+        "hash": digest,
+        "last_migration": migrations.last_migration(of.connection),
+        "tables": facts,
+    }
     file = building / MANIFEST
     file.touch(mode=0o600)
     file.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
@@ -133,7 +139,7 @@ def _written(of: Store, building: Path, table: str) -> dict[str, str]:
     file = building / f"{table}.parquet"
     file.touch(mode=0o600)
     of.connection.execute(
-        f"copy (select {values} from {table} order by {order}) to {database.quoted(str(file))}"  # noqa: S608
+        f"copy (select {values} from {table} order by {order}) to {quoted(str(file))}"  # noqa: S608
         " (format parquet, compression zstd)"
     )
     file.chmod(0o600)
@@ -156,7 +162,7 @@ def _columns(of: Store, table: str) -> Iterator[tuple[str, str]]:
 
 
 def _parquet(directory: Path, table: str) -> str:
-    return f"read_parquet({database.quoted(str(directory / table))} || '.parquet')"
+    return f"read_parquet({quoted(str(directory / table))} || '.parquet')"
 
 
 def _sync(file: Path) -> None:

@@ -24,7 +24,7 @@ from metering.core.errors import MeteringError
 from metering.core.patience import patience as cycle_patience
 from metering.core.period import rfc3339
 from metering.operations import metrics
-from metering.store import database as door
+from metering.store import snapshots
 
 Json = dict[str, Any]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,7 +41,7 @@ def health(config: Config, started_at: datetime, now: datetime) -> tuple[int, Js
     patience = cycle_patience(config.schedule.poll_minutes)
     told: Json = {"status": "ok", "as_of": rfc3339(now), "last_complete_cycle_at": None, "error": None}
     try:
-        with door.open_reader(config.store.directory) as found:
+        with snapshots.open_reader(config.store.directory) as found:
             last: datetime | None = found.query("operations/last_complete_poll")["started_at"].item()
     except Exception as error:  # whatever the engine says of a damaged copy is an answer here
         return UNAVAILABLE, {**told, "status": "unreadable", "error": str(error).partition("\n")[0]}
@@ -59,7 +59,7 @@ def routes(config_of: Callable[[], Config], clock: Callable[[], datetime]) -> li
     def show_metrics(_: Request) -> Response:
         config = config_of()
         try:
-            with turn, door.open_reader(config.store.directory) as found:
+            with turn, snapshots.open_reader(config.store.directory) as found:
                 text = metrics.exposition(found, config, clock())
         except MeteringError as error:
             return PlainTextResponse(f"{error}\n", UNAVAILABLE)

@@ -19,7 +19,7 @@ from metering.core.period import Period, month_name, month_of, parse_month, rfc3
 from metering.core.rows import Row
 from metering.invoicing.outlook import outlook
 from metering.invoicing.rated_month import RatedMonth
-from metering.store import database
+from metering.store import snapshots
 from metering.store.database import Store
 from metering.web.ahead import Ahead
 
@@ -111,8 +111,8 @@ class MonthView:
 
 def opened(config: Config, now: datetime) -> View:
     """A view of the snapshot as it stands. Raises StoreDamagedError where it cannot be read."""
-    store = database.hold(config.store.directory)
-    beside = database.beside(store)
+    store = snapshots.hold(config.store.directory)
+    beside = snapshots.beside(store)
 
     def running() -> RatedMonth:
         return RatedMonth(store=beside, config=config, period=month_of(now), now=now)

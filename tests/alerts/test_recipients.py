@@ -16,7 +16,7 @@ from metering.core.secrets import Secret
 from metering.ledger import ledger
 from metering.ledger.alert_log import attempts as alert_log_attempts
 from metering.ledger.alert_log import log, outbox_depth
-from metering.store import database
+from metering.store import snapshots
 from tests.alerts.test_alert import SECRET, MemoryLedger, row
 from tests.alerts.test_channels import POISON
 from tests.support.inbox import Inbox, receiving
@@ -273,7 +273,7 @@ def test_a_secret_stands_neither_in_the_journal_nor_in_the_store_nor_in_the_log(
             "retry": 3,
         }
         shown = json.dumps([log(book.store), alert_log_attempts(book.store), outbox_depth(book.store)])
-    with database.open_reader(tmp_path) as found:
+    with snapshots.open_reader(tmp_path) as found:
         shown += json.dumps(log(found))
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + shown.encode()
     for secret in ("s3cr3tpath", ROUTING_KEY, PASSWORD, TOKEN):

@@ -15,7 +15,7 @@ from metering.core import meters
 from metering.core.errors import ConfigError, UsageError
 from metering.core.period import month_of
 from metering.invoicing import close
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books, configured, when
 from tests.support.card import plan, price, toml
 
@@ -87,7 +87,7 @@ def tried(directory, text=TRIED, plans=(), name="other.toml"):
 
 
 def told(found, plans, periods=(AUGUST, SEPTEMBER)):
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         return backtest.backtest(reader, found, plans, periods, NOW)
 
 
@@ -180,7 +180,7 @@ def test_every_fault_of_the_file_names_its_key(tmp_path, text, where):
 
 
 def test_months_reach_from_the_first_coverage_to_the_last_asked(ground):
-    with database.open_reader(ground.store.directory) as reader:
+    with snapshots.open_reader(ground.store.directory) as reader:
         assert months(reader, None, SEPTEMBER, NOW) == [AUGUST, SEPTEMBER]
         assert months(reader, SEPTEMBER, SEPTEMBER, NOW) == [SEPTEMBER]
         with pytest.raises(UsageError, match="2026-09 is after 2026-08"):
@@ -202,7 +202,7 @@ def test_the_command_prints_json_csv_and_a_table(ground, tmp_path):
 
 
 def advised(found, periods=(AUGUST, SEPTEMBER)):
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         return advice.advice(reader, found, periods, NOW)
 
 

@@ -31,7 +31,7 @@ from metering.invoicing.issued import issued_in, read
 from metering.invoicing.rated_month import RatedMonth
 from metering.rendering.figures import money_text
 from metering.reporting import build, gather
-from metering.store import database
+from metering.store import snapshots
 from metering.web import figures
 from metering.web.view import opened
 from tests.support.books import Books, configured, stamp, when
@@ -68,14 +68,14 @@ def september(*arguments, **keys):
 
 def costs(found):
     """(customer, amount in USD) of every row of September's cost."""
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
         return [(row["customer"], row["amount"]) for row in month.cost.rows]
 
 
 def amounts(found):
     """(customer, amount) of every line of September's drafts."""
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         drafts = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
     return [(draft["customer"]["id"], line["amount"]) for draft in drafts for line in draft["lines"]]
 
@@ -139,7 +139,7 @@ def test_a_markup_that_begins_inside_a_bucket_counts_it_where_no_price_was_befor
 
 def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began(tmp_path):
     found = september(tmp_path, {"a": {"2026-09-10T14": TEN_HOURS}}, plans=(MARKED_UP,), created="2026-09-10T14:30")
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
         [draft] = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
         [line] = [line for line in draft["lines"] if line["kind"] == "usage"]
@@ -158,7 +158,7 @@ LAST_SECOND = when("2026-09-30T23:59:59")
 def shown(found, now=NOW):
     """Customer -> (revenue before tax, Neon's cost), and the sums of both, by everything that shows September."""
     view = opened(found, now)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         rated = RatedMonth(store=reader, config=found, period=SEPTEMBER, now=now)
         return {
             "report": _of_report(build.build(gather.facts(reader, found, SEPTEMBER, now))),

@@ -11,7 +11,7 @@ from metering.billing import terms
 from metering.billing.month import Month
 from metering.cli import cli
 from metering.core.period import month_of
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books, configured, when
 
 SEPTEMBER = month_of(when("2026-09-01"))
@@ -45,7 +45,7 @@ def ground(tmp_path):
 def told(ground, text=None, total=None, **more):
     found = ground.model_copy(update=more)
     now = when("2026-10-03")
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=now)
         if text is None:
             return reconcile.by_total(month, total)

@@ -11,7 +11,7 @@ from metering.core.ids import Neighbours, canonical
 from metering.core.secrets import Secret
 from metering.provisioning.subscription_file import Choice, switched
 from metering.rating import segments as ratecard
-from metering.store import database
+from metering.store import migrations
 from metering.web import links, tables
 from metering.web.listing import Sheet, listing
 from tests.support.card import PATTERN, existence, organization, plan, segments
@@ -161,7 +161,7 @@ def test_a_plan_is_changed_where_the_file_writes_the_project_otherwise():
 
 def test_a_store_of_before_finds_its_customers_under_their_composed_ids():
     connection = duckdb.connect()
-    database.migrate_tables(connection, "0011_rules.sql")
+    migrations.migrate_tables(connection, "0011_rules.sql")
     connection.execute(
         "insert into parked values ('2026-09', $old, 1, 'why'), ('2026-09', 'acme', 1, 'why'), "
         "('2026-08', $old, 1, 'old'), ('2026-08', $new, 2, 'new')",
@@ -171,7 +171,7 @@ def test_a_store_of_before_finds_its_customers_under_their_composed_ids():
         "insert into invoice values ('INV-1', 1, '2026-09', $id, 'final', 'USD', '1', now(), 'invoice 2026', 1, $id)",
         {"id": DECOMPOSED},
     )
-    database.migrate(connection)
+    migrations.migrate(connection)
     assert connection.execute("select month, customer, reason from parked order by all").fetchall() == [
         ("2026-08", COMPOSED, "new"),
         ("2026-09", COMPOSED, "why"),

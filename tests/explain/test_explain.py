@@ -17,7 +17,7 @@ from metering.explain import text as explain_text
 from metering.invoicing import close
 from metering.invoicing.amending.voiding import void
 from metering.invoicing.blockers import Waivers
-from metering.store import database, journal
+from metering.store import journal, snapshots
 from tests.support.books import Books, configured, when
 
 SEPTEMBER = month_of(when("2026-09-01"))
@@ -62,7 +62,7 @@ def closed(directory, plans, usage, *, projects=None, late=None, deleted=(), **m
             books.history(ledger, {**usage, **late}, since="2026-09-01", until="2026-10-01", at="2026-10-01T03")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at, waivers=Waivers(unassigned="ours"))
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         numbers = reader.connection.execute("select number from invoice order by number").fetchall()
         told = {}
         for (number,) in numbers:
@@ -475,7 +475,7 @@ def test_daily_buckets_are_told_as_such(tmp_path):
         books.history(ledger, {"a": days}, since="2026-09-01", until="2026-10-01", at="2026-10-01T02", grain="daily")
         books.at = when(CLOSED_AT)
         close.close(ledger, found, SEPTEMBER, books.at)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         told = {"1": explain.explain(reader, "INV-2026-000001", "2")}
 
     assert_audited(told, "per_unit")
@@ -504,7 +504,7 @@ def test_the_terms_frozen_at_closing_explain_the_line_whatever_the_configuration
     with books.open() as ledger:
         books.history(ledger, {"a": hours(8)}, since="2026-09-01", until="2026-10-01", at="2026-10-04")
 
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
 
     assert after == before
@@ -515,7 +515,7 @@ def test_lines_are_named_by_key_or_number_and_unknown_ones_are_refused(tmp_path)
         tmp_path, PRO + 'model = "per_unit"\nunit_price = "0.35"\n', {"a": hours(7)}, subscriptions=one_subscription()
     )
 
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         whole = explain.explain(reader, "INV-2026-000001")
         assert [line["line"] for line in whole["lines"]] == [1, 2]
         assert explain.explain(reader, "INV-2026-000001", "2") == told[whole["lines"][1]["key"]]
@@ -562,7 +562,7 @@ def test_an_adjustment_shows_both_ratings_and_every_step_of_the_second(tmp_path)
         books.history(ledger, {"a": october}, since="2026-10-01", until="2026-11-01", at="2026-11-01T02")
         books.at = when("2026-11-03")
         close.close(ledger, found, month_of(when("2026-10-01")), books.at)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         number = "INV-2026-000002"
         [line] = [one for one in explain.explain(reader, number)["lines"] if one["kind"] == "adjustment"]
         told = json.loads(json.dumps(explain.explain(reader, number, line["key"])))
@@ -597,7 +597,7 @@ def test_a_credit_note_names_what_it_cancels_and_the_void_invoice_stays_explaine
     with books.open() as ledger:
         note = void(ledger, "INV-2026-000001", "wrong price", books.at).invoice
 
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         told = explain.explain(reader, note.number)
         after = {key: explain.explain(reader, "INV-2026-000001", key) for key in before}
 

@@ -8,7 +8,7 @@ from metering.core.period import month_of
 from metering.explain import explain
 from metering.explain import text as explain_text
 from metering.invoicing import close
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books, configured, when
 
 GB = 10**9
@@ -37,7 +37,7 @@ def closed(directory, prices, usage, *, month="2026-09", plan="scale", rows=None
         books.history(ledger, usage, since=f"{month}-01", until=end, at=f"{end}T02", plan=plan)
         books.at = period.end + timedelta(days=2)
         close.close(ledger, found, period, books.at)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         numbers = reader.connection.execute("select number from invoice order by number").fetchall()
         told = {}
         for (number,) in numbers:

@@ -9,7 +9,7 @@ from metering.billing import month, terms
 from metering.core.errors import ConfigError
 from metering.core.period import parse_month
 from metering.export import events, stripe
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books, configured, when
 from tests.support.card import plan, price, toml
 from tests.support.issued import POISON, book, document, line
@@ -43,7 +43,7 @@ def lived(tmp_path: Path):
 
 
 def counted(config, by="hour"):
-    with database.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         now = when("2026-09-01T04:30")
         wanted = month.Month(store=found, terms=terms.of(config), period=parse_month("2026-09", now), now=now)
         return events.counted(wanted, by)

@@ -18,7 +18,7 @@ from metering.core.secrets import Secret
 from metering.export import sending
 from metering.export.stripe import form as stripe_form
 from metering.export.stripe_api import Stripe
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books
 from tests.support.issued import CUSTOMERS, book, document, documents, line
 from tests.support.plain_neon import PlainNeon
@@ -254,7 +254,7 @@ def test_the_command_sends_and_says_so(desk: Desk, stripe: PlainStripe) -> None:
     assert sorted(item["params"]["metadata"]["metering_key"] for item in filed) == sorted(
         item["metadata"]["metering_key"] for item in stripe.items
     )
-    with database.open_reader(desk.directory / "var") as found:
+    with snapshots.open_reader(desk.directory / "var") as found:
         assert found.query("export/stripe_sends")["state"].to_list() == ["sent"] * 4
         kept = found.connection.execute("select sha256 from stripe_send").fetchall()
     assert {digest for (digest,) in kept} == {

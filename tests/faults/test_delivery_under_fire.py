@@ -22,6 +22,7 @@ from metering.config import Config, Webhook
 from metering.core.secrets import Secret
 from metering.ledger.alert_log import attempts
 from metering.ledger.ledger import Ledger, open_ledger
+from metering.store import journal
 from tests.alerts.test_alert import row
 from tests.faults.server import answer, resets, sends, serving
 
@@ -287,7 +288,7 @@ def test_a_fleet_that_crosses_at_once_is_told_one_by_one_and_a_dead_endpoint_cos
 @pytest.mark.slow
 def test_thirty_thousand_crossings_at_once_are_recorded_and_told_once_each(ledger) -> None:
     def recorded() -> None:
-        kinds = [record.kind for record in ledger.journal.read()]
+        kinds = [record.kind for record in journal.read(ledger.journal.directory)]
         assert kinds.count("alert") == 30_000 // recording.ALERTS_PER_RECORD
 
     cross_at_once(ledger, 30_000, recorded)

@@ -24,6 +24,7 @@ from metering.invoicing.printed.documents import invoice_pdf, page_writer
 from metering.invoicing.printed.printable import printable
 from metering.rendering.typeset import Typesetter
 from metering.store import database as store
+from metering.store import snapshots
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import PRO, Desk
 
@@ -193,7 +194,7 @@ def test_a_project_that_is_renamed_later_keeps_its_name_on_what_was_issued(
     (project,) = [one for one in desk.neon.fleet("org-a").projects if one["id"] == "ant-1"]
     project["name"] = "renamed since"
     desk.good("poll")
-    with store.open_reader(read(desk.write(), environ={}).store.directory) as found:
+    with snapshots.open_reader(read(desk.write(), environ={}).store.directory) as found:
         assert "renamed since" in found.query("ledger/latest_sightings", organization="org-a")["name"].to_list()
     assert b"shop of ant" in issued["focus"]
     assert differing(issued, rendered(desk, tmp_path)) == []
@@ -230,7 +231,7 @@ class Renderings:
 @pytest.fixture(scope="module")
 def as_issued(desk: Desk) -> Iterator[tuple[Renderings, Config, dict[str, bytes]]]:
     config = read(desk.write(), environ={})
-    with store.open_reader(config.store.directory) as found:
+    with snapshots.open_reader(config.store.directory) as found:
         renderings = Renderings(store=found)
         yield renderings, config, renderings.texts(config, NOW)
 

@@ -9,6 +9,7 @@ from metering.core.errors import MeteringError
 from metering.invoicing import holds
 from metering.invoicing.holds import Amount, Unknown
 from metering.invoicing.issued import read as read_all
+from metering.store import journal
 from tests.support.card import plan, price, subscription
 from tests.support.documents import invoice_of
 from tests.support.pages_of import Books, books, moment
@@ -146,7 +147,9 @@ def test_an_unusual_invoice_waits_while_the_others_close_and_a_release_issues_it
     assert desk.invoice("2026-09", "one")["total"] == "201.00"
     assert desk.shown("2026-09")["parked"] == []
     [data] = [
-        record.data for record in desk.ledger.journal.read() if record.kind == "close" and record.data["released"]
+        record.data
+        for record in journal.read(desk.ledger.journal.directory)
+        if record.kind == "close" and record.data["released"]
     ]
     assert data["released"] == {"one": "they told us of a launch"}
     assert desk.faults() == []

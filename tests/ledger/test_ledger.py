@@ -17,6 +17,7 @@ from metering.ledger.landing import RECORDS_AT_ONCE, Landing
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.operations import verify
 from metering.store import database as store
+from metering.store import snapshots
 from tests.support import lived
 from tests.support.scribe import Memory, Scribe, count, rows, values
 
@@ -38,7 +39,7 @@ def live(directory: Path, *, cycles: int, seed: int = 1) -> None:
 
 
 def tables(directory: Path) -> dict[str, list[tuple[object, ...]]]:
-    with store.open_reader(directory) as found:
+    with snapshots.open_reader(directory) as found:
         return {name: rows(found, name) for name in store.tables(found)}
 
 
@@ -50,7 +51,7 @@ def faults(directory: Path) -> list[str]:
 def test_what_was_recorded_is_in_the_snapshot_once_the_ledger_is_closed(tmp_path):
     with opened(tmp_path) as ledger:
         Scribe(record=ledger.record).history({"a": [("2026-10-05T03", {"compute_unit_seconds": 5})]})
-    with store.open_reader(tmp_path) as found:
+    with snapshots.open_reader(tmp_path) as found:
         assert values(found) == {("a", "2026-10-05T03"): 5}
 
 
@@ -59,7 +60,7 @@ def test_pages_that_waited_when_the_ledger_was_closed_are_landed(tmp_path):
         scribe = Scribe(record=ledger.record)
         scribe.page(scribe.begin(), {"a": [("2026-10-05T03", {"compute_unit_seconds": 5})]})
         assert count(ledger.store, "page") == 0
-    with store.open_reader(tmp_path) as found:
+    with snapshots.open_reader(tmp_path) as found:
         assert values(found) == {("a", "2026-10-05T03"): 5}
 
 

@@ -21,7 +21,7 @@ from metering.explain import explain
 from metering.explain import text as explain_text
 from metering.ledger import landing
 from metering.operations import retention, verify
-from metering.store import backup, checkpoint, database, journal
+from metering.store import backup, checkpoint, database, journal, snapshots
 from tests import strikes
 from tests.support.pages_of import Books, books, moment
 from tests.support.plain_neon import PlainNeon, served
@@ -230,7 +230,7 @@ def test_every_table_that_no_page_fills_is_derived_from_the_first_record_on():
 
 
 def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
-    with database.open_reader(dropped) as found:
+    with snapshots.open_reader(dropped) as found:
         numbers = [row[0] for row in found.connection.execute("select number from invoice order by seq").fetchall()]
         lines = {number: explain.explain(found, number)["lines"] for number in numbers}
         usage = [

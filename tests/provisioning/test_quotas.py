@@ -15,7 +15,7 @@ from metering.core.secrets import Secret
 from metering.neon.client import Neon, Settings
 from metering.provisioning import quotas
 from metering.provisioning.drift import Change, drift, remaining, to_send
-from metering.store import database
+from metering.store import snapshots
 from tests.support.books import Books, configured, stamp, when
 
 NOW = when("2026-09-15T12")
@@ -166,7 +166,7 @@ class Desk:
             self.books.inventory(ledger, dict.fromkeys(fake.projects, "app"))
 
     def plan(self):
-        with database.open_reader(self.config.store.directory) as found:
+        with snapshots.open_reader(self.config.store.directory) as found:
             return quotas.plan(found, self.config, NOW)
 
     def neon(self, ledger):
@@ -188,7 +188,7 @@ class Desk:
             )
 
     def ledgered(self):
-        with database.open_reader(self.config.store.directory) as found:
+        with snapshots.open_reader(self.config.store.directory) as found:
             return found.connection.execute("select project_id, phase, error from quota_change order by seq").fetchall()
 
 
@@ -253,7 +253,7 @@ def test_the_zero_dates_of_a_change_are_not_believed(tmp_path):
 
     desk.apply()
 
-    with database.open_reader(desk.config.store.directory) as found:
+    with snapshots.open_reader(desk.config.store.directory) as found:
         [row] = found.query("quotas/quota_counters").to_dicts()
     assert stamp(row["period_start"]) == "2026-09-01T00:00:00Z"
     assert row["compute_time_seconds"] == 10

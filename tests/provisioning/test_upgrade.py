@@ -24,7 +24,7 @@ from metering.sandbox.fleet import PAID_ORGANIZATION, SPONSORED_ORGANIZATION, Fl
 from metering.sandbox.gate import UNLIMITED, Clock
 from metering.service import tick
 from metering.service.clients import client_settings
-from metering.store import database
+from metering.store import snapshots
 
 NOW = datetime(2026, 10, 15, 9, 30, 17, 250000, tzinfo=UTC)
 PLANS = """
@@ -110,7 +110,7 @@ class Desk:
 
     def project(self, organization):
         """A project that lives in the organization."""
-        with database.open_reader(self.config.store.directory) as found:
+        with snapshots.open_reader(self.config.store.directory) as found:
             rows = found.query("quotas/quota_counters").filter(organization=organization)
             return rows.sort("project_id")["project_id"][0]
 
@@ -127,7 +127,7 @@ class Desk:
         return dict(self.app.state.sandbox.state.project(project).quota)
 
     def journalled(self):
-        with database.open_reader(self.config.store.directory) as found:
+        with snapshots.open_reader(self.config.store.directory) as found:
             return found.connection.execute("select step, phase from upgrade_step order by seq").fetchall()
 
 
@@ -161,7 +161,7 @@ def test_the_new_plan_is_in_force_from_the_second_of_the_upgrade(tmp_path):
     project = desk.project(PAID_ORGANIZATION)
     desk.upgrade(project, "pro")
 
-    with database.open_reader(desk.config.store.directory) as found:
+    with snapshots.open_reader(desk.config.store.directory) as found:
         month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         mine = month.segments.filter(project_id=project).select("customer", "plan", "start").rows()
 
@@ -224,7 +224,7 @@ def test_a_transfer_that_neon_refuses_is_told_with_its_reason_and_nothing_else_h
 
 def busy(desk):
     """A project that used compute in this month."""
-    with database.open_reader(desk.config.store.directory) as found:
+    with snapshots.open_reader(desk.config.store.directory) as found:
         month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         return month.usage.sums.filter(metric="compute_unit_seconds").sort("value")["project_id"][-1]
 

@@ -8,7 +8,7 @@ import pytest
 from metering.core.errors import JournalDamagedError, MeteringError
 from metering.ledger import ledger
 from metering.operations import verify
-from metering.store import backup, database
+from metering.store import backup, snapshots
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 
@@ -55,7 +55,7 @@ def test_a_backup_is_made_while_a_writer_holds_the_store(tmp_path):
         made = backup.backup(home, tmp_path / "backups", NOW)
 
         assert made.records == 2
-        with database.open_reader(made.path) as copied:
+        with snapshots.open_reader(made.path) as copied:
             assert copied.query("operations/last_cycle")["requests"].item() == 1
 
 

@@ -1,5 +1,6 @@
 """The journal: what was appended comes back, what was torn is cut, what was changed is found."""
 
+import struct
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -10,9 +11,11 @@ import pytest
 from metering.core.errors import JournalDamagedError
 from metering.store import journal
 from metering.store.journal import FILE_HEADER_BYTES, Journal, read
+from metering.store.record import HASH_BYTES
 
 AT = datetime(2026, 10, 1, 12, tzinfo=UTC)
 FIRST = "0000000001.journal"
+HEAD = struct.Struct(">4sII32s")
 
 
 def written(directory: Path, count: int = 3, segment_bytes: int = journal.SEGMENT_BYTES) -> Path:
@@ -39,8 +42,8 @@ def ends(file: Path) -> list[int]:
     """The offset behind the file header and behind each record."""
     content, out = file.read_bytes(), [FILE_HEADER_BYTES]
     while out[-1] < len(content):
-        _, header, body, _ = journal._HEAD.unpack_from(content, out[-1])
-        out.append(out[-1] + journal._HEAD.size + header + body + journal.HASH_BYTES)
+        _, header, body, _ = HEAD.unpack_from(content, out[-1])
+        out.append(out[-1] + HEAD.size + header + body + HASH_BYTES)
     return out
 
 
@@ -81,7 +84,7 @@ def test_a_journal_goes_on_where_it_ended(tmp_path):
     books = Journal(tmp_path)
     assert books.seq == 2
     books.append("page", {"number": 3}, at=AT, body=b"body 3 " * 5)
-    assert [record.seq for record in books.read(after=1)] == [2, 3]
+    assert [record.seq for record in read(tmp_path, after=1)] == [2, 3]
     books.close()
     assert facts(tmp_path) == THREE
 
@@ -240,7 +243,7 @@ def test_a_full_segment_is_followed_by_one_named_after_its_first_record(tmp_path
 
 
 def test_a_segment_begins_with_the_hash_that_the_chain_had(segments):
-    before = segments[0].read_bytes()[-journal.HASH_BYTES :]
+    before = segments[0].read_bytes()[-HASH_BYTES:]
     assert segments[1].read_bytes()[:FILE_HEADER_BYTES] == b"METERJ2\n" + before
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metering.store import database
+from metering.store import snapshots
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk
 
@@ -40,7 +40,7 @@ def test_a_reader_is_never_kept_waiting_while_a_cycle_is_read_landed_and_publish
     process = desk.spawn("tick", "--config", str(desk.write()))
     while process.poll() is None:
         begun = time.monotonic()
-        with database.open_reader(directory) as reading:
+        with snapshots.open_reader(directory) as reading:
             seen.add(reading.query("store/position").item(0, "seq"))
             reading.query("billing/freshness")
         waits.append(time.monotonic() - begun)
@@ -48,17 +48,17 @@ def test_a_reader_is_never_kept_waiting_while_a_cycle_is_read_landed_and_publish
     assert process.returncode == 0, said
     assert len(waits) > 3
     assert max(waits) < MOST_SECONDS
-    with database.open_reader(directory) as reading:
+    with snapshots.open_reader(directory) as reading:
         seen.add(reading.query("store/position").item(0, "seq"))
     assert len(seen) == 2, "what was published before, then what the tick published, and nothing in between"
 
 
 def test_a_reader_that_never_lets_go_keeps_no_cycle_waiting_and_sees_what_it_opened(desk: Desk) -> None:
     directory = desk.directory / "var"
-    with database.open_reader(directory) as reading:
+    with snapshots.open_reader(directory) as reading:
         before = reading.query("store/position").item(0, "seq")
         ran = desk.ran("tick")
         assert ran.code == 0, ran
         assert reading.query("store/position").item(0, "seq") == before
-    with database.open_reader(directory) as reading:
+    with snapshots.open_reader(directory) as reading:
         assert reading.query("store/position").item(0, "seq") > before

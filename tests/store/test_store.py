@@ -13,11 +13,11 @@ import pytest
 
 from metering.core.errors import StoreBusyError, StoreDamagedError
 from metering.core.files import data_directory
-from metering.store import database, lock
+from metering.store import database, lock, migrations, snapshots
 from tests.support.scribe import frame
 
 TOP = Path(__file__).parents[2]
-HOLD = "import sys; from pathlib import Path; from metering.store import database as store, lock\n"
+HOLD = "import sys; from pathlib import Path; from metering.store import lock\n"
 HOLD += "with lock.held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
@@ -78,67 +78,65 @@ def test_a_holder_whose_number_cannot_be_read_is_process_0(tmp_path):
 
 def test_the_database_and_its_snapshot_are_for_their_owner_alone(tmp_path):
     found = database.open_writer(tmp_path)
-    database.publish(found, tmp_path)
+    snapshots.publish(found, tmp_path)
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
     assert modes == {"metering.duckdb": "0o600", "snapshot.duckdb": "0o600"}
 
 
 def test_a_snapshot_that_was_left_half_written_is_overwritten(tmp_path):
     (tmp_path / "snapshot.duckdb.tmp").write_bytes(b"x" * 10_000_000)
-    database.publish(database.open_writer(tmp_path), tmp_path)
-    with database.open_reader(tmp_path) as found:
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
+    with snapshots.open_reader(tmp_path) as found:
         assert found.query("store/position").rows() == [(0, "0" * 64)]
 
 
 def test_readers_read_while_a_writer_writes_and_see_what_was_published(tmp_path):
-    database.publish(database.open_writer(tmp_path), tmp_path)
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
     with closing(database.open_writer(tmp_path).connection) as writing:
         writing.execute("update position set seq = 7")
-        with database.open_reader(tmp_path) as reading:
+        with snapshots.open_reader(tmp_path) as reading:
             assert reading.query("store/position").item(0, "seq") == 0
-        script = "import sys; from pathlib import Path; from metering.store import database as store, lock\n"
-        script += (
-            "with store.open_reader(Path(sys.argv[1])) as found: print(found.query('store/position').item(0, 'seq'))"
-        )
+        script = "import sys; from pathlib import Path; from metering.store.snapshots import open_reader\n"
+        script += "with open_reader(Path(sys.argv[1])) as found: print(found.query('store/position').item(0, 'seq'))"
         command = [sys.executable, "-c", script, str(tmp_path)]
         assert subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout == "0\n"
 
 
 def test_a_reader_keeps_what_it_opened_while_the_next_snapshot_takes_its_place(tmp_path):
-    database.publish(database.open_writer(tmp_path), tmp_path)
-    with database.open_reader(tmp_path) as reading:
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
+    with snapshots.open_reader(tmp_path) as reading:
         again = database.open_writer(tmp_path)
         again.connection.execute("update position set seq = 7")
-        database.publish(again, tmp_path)
+        snapshots.publish(again, tmp_path)
         assert reading.query("store/position").item(0, "seq") == 0
-    with database.open_reader(tmp_path) as reading:
+    with snapshots.open_reader(tmp_path) as reading:
         assert reading.query("store/position").item(0, "seq") == 7
 
 
 def test_a_held_snapshot_stays_what_it_was_and_one_taken_later_beside_it_is_the_next(tmp_path):
-    assert database.hold(tmp_path).query("billing/freshness").is_empty()
-    database.publish(database.open_writer(tmp_path), tmp_path)
-    first = database.hold(tmp_path)
+    assert snapshots.hold(tmp_path).query("billing/freshness").is_empty()
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
+    first = snapshots.hold(tmp_path)
     again = database.open_writer(tmp_path)
     again.connection.execute("update position set seq = 7")
-    database.publish(again, tmp_path)
-    second = database.hold(tmp_path)
+    snapshots.publish(again, tmp_path)
+    second = snapshots.hold(tmp_path)
     assert (first.query("store/position").item(0, "seq"), second.query("store/position").item(0, "seq")) == (0, 7)
     (tmp_path / database.SNAPSHOT).write_bytes(b"not a database")
     with pytest.raises(StoreDamagedError):
-        database.hold(tmp_path)
+        snapshots.hold(tmp_path)
     assert second.query("store/position").item(0, "seq") == 7
 
 
 def test_before_anything_was_published_a_reader_finds_an_empty_store(tmp_path):
-    with database.open_reader(tmp_path) as found:
+    with snapshots.open_reader(tmp_path) as found:
         assert found.query("billing/freshness").is_empty()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_cannot_write(tmp_path):
-    database.publish(database.open_writer(tmp_path), tmp_path)
-    with database.open_reader(tmp_path) as found, pytest.raises(duckdb.Error, match="read-only"):
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
+    with snapshots.open_reader(tmp_path) as found, pytest.raises(duckdb.Error, match="read-only"):
         found.connection.execute("update position set seq = 7")
 
 
@@ -146,7 +144,7 @@ def test_a_reader_cannot_write(tmp_path):
 
 
 def test_migrations_are_recorded_in_order_and_running_them_again_is_harmless(tmp_path):
-    database.publish(database.open_writer(tmp_path), tmp_path)
+    snapshots.publish(database.open_writer(tmp_path), tmp_path)
     with closing(database.open_writer(tmp_path).connection) as connection:
         names = connection.execute("select name from migration where name <> 'views' order by seq").fetchall()
     assert [name for (name,) in names] == sorted(path.name for path in (data_directory("sql") / "migrations").iterdir())
@@ -161,7 +159,7 @@ def test_a_migration_that_was_killed_anywhere_is_gone_on_with(tmp_path):
         directory = tmp_path / name
         directory.mkdir()
         with closing(duckdb.connect(str(directory / database.DATABASE))) as killed:
-            database.migrate_tables(killed, last=name)
+            migrations.migrate_tables(killed, last=name)
             killed.execute("begin")
             killed.execute("create table half (number integer)")  # the next one, before its commit
         with closing(database.open_writer(directory).connection) as found:
@@ -217,7 +215,7 @@ def test_views_that_are_of_an_older_version_are_made_anew(tmp_path):
 def test_a_views_comments_are_read_from_its_text():
     text = "-- What it is,\n-- and why.\ncreate view v as\nselect\n    a,   -- the first\n"
     text += "    b as c -- the second\nfrom t\n"
-    assert database.comments(text) == ("What it is, and why.", {"a": "the first", "c": "the second"})
+    assert migrations.comments(text) == ("What it is, and why.", {"a": "the first", "c": "the second"})
 
 
 # -- frames and transactions
@@ -290,7 +288,7 @@ def schema(of: database.Store) -> list[list[tuple[object, ...]]]:
 def test_the_stores_that_a_process_makes_after_its_first_are_as_if_each_were_migrated(tmp_path):
     with closing(duckdb.connect(str(tmp_path / "migrated"))) as migrated:
         migrated.execute("set TimeZone = 'UTC'")
-        database.migrate(migrated)
+        migrations.migrate(migrated)
     with closing(duckdb.connect(str(tmp_path / "migrated"))) as migrated:
         expected = schema(database.Store(migrated))
     for name in ("first", "second"):

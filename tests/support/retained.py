@@ -12,7 +12,7 @@ from pathlib import Path
 from metering.core.stop import Stop
 from metering.ledger.ledger import open_ledger
 from metering.operations import retention, verify
-from metering.store import database, journal
+from metering.store import database, journal, snapshots
 from tests.support.card import plan, price, subscription
 from tests.support.pages_of import Books, books, moment
 from tests.support.scribe import rows
@@ -75,7 +75,7 @@ def bodies(directory: Path) -> dict[int, bool]:
 
 def tables(directory: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row that readers see."""
-    with database.open_reader(directory) as found:
+    with snapshots.open_reader(directory) as found:
         return {name: rows(found, name) for name in database.tables(found)}
 
 

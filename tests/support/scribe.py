@@ -18,7 +18,7 @@ from metering.core.period import rfc3339
 from metering.ledger.landing import Landing
 from metering.store import database
 from metering.store.database import Store
-from metering.store.journal import GENESIS, Record
+from metering.store.record import GENESIS, Record
 
 Bucket = tuple[str, Mapping[str, int | None]]
 Page = Mapping[str, Sequence[Bucket]]

@@ -15,7 +15,7 @@ from metering.core.period import month_of
 from metering.invoicing import outlook as month_outlook
 from metering.quotas import status
 from metering.reporting import gather
-from metering.store import database
+from metering.store import snapshots
 from metering.usage import forecast
 from metering.usage.forecast import Outlook
 from tests.support.books import Books, configured, when
@@ -164,7 +164,7 @@ def forecasts(tmp_path, now, *, since, created="2026-01-01", value=1800):
         days = (when(now) - when(since)).days
         usage = office(since, days, value)
         books.history(ledger, {"a": usage}, since=since, until=now, at=now)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         rows = status.quota_rows(reader, terms.of(found), (80, 95), when(now))
     return {row.quota: row.document() for row in rows}["compute_time_seconds"]
 
@@ -211,7 +211,7 @@ def test_a_counter_that_history_never_showed_is_not_carried_on_from_history(tmp_
         books.inventory(ledger, {"a": "a"}, at="2026-09-16")
         books.history(ledger, {"a": {}}, since="2026-08-01", until="2026-09-16", at="2026-09-16")
         books.counters(ledger, "a", compute_time_seconds=180_000)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         rows = status.quota_rows(reader, terms.of(found), (80, 95), when("2026-09-16"))
 
     [row] = [row.document() for row in rows if row.quota == "compute_time_seconds"]
@@ -252,7 +252,7 @@ def ahead(tmp_path, usage, *, since="2026-08-18", now="2026-09-16", created="202
     with books.open() as ledger:
         books.inventory(ledger, dict.fromkeys(usage, ("a", created)), at=now)
         books.history(ledger, usage, since=since, until=now, at=now)
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         period = month_of(when(now))
         return month_outlook.outlook(Month(store=reader, terms=terms.of(found), period=period, now=when(now)))
 
@@ -298,7 +298,7 @@ def test_a_young_project_goes_on_as_it_began(tmp_path):
 
 def test_a_month_that_is_over_has_no_forecast(tmp_path):
     found = configured(tmp_path, PRICED, default_plan="pro")
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         over = Month(store=reader, terms=terms.of(found), period=month_of(MONDAY), now=END)
         with pytest.raises(UsageError, match="2026-09 is over"):
             month_outlook.outlook(over)
@@ -312,7 +312,7 @@ def test_the_report_of_the_running_month_has_it_and_no_other(tmp_path):
         books.inventory(ledger, {"a": ("a", "2026-01-01")}, at="2026-09-16")
         books.history(ledger, usage, since="2026-08-18", until="2026-09-16", at="2026-09-16")
     now = when("2026-09-16")
-    with database.open_reader(found.store.directory) as reader:
+    with snapshots.open_reader(found.store.directory) as reader:
         for name in ("2026-09", "2026-08"):
             gather.write(reader, found, month_of(when(f"{name}-01")), now, {"json", "html"})
     reports = found.store.directory / "reports"

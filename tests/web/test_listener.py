@@ -17,7 +17,7 @@ from metering.core.errors import MeteringError
 from metering.core.period import parse_time
 from metering.ledger import ledger
 from metering.operations import metrics
-from metering.store import database
+from metering.store import database, snapshots
 from metering.web import server
 from tests.support.scribe import Scribe, inventory_body
 
@@ -101,7 +101,7 @@ def asked(url: str, method: str = "GET") -> tuple[int, str, bytes]:
 def test_the_metrics_are_those_of_the_command(pages, configured):
     status, kind, body = asked(f"{pages}/metrics")
     assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    with database.open_reader(configured.store.directory) as found:
+    with snapshots.open_reader(configured.store.directory) as found:
         assert body == metrics.exposition(found, configured, at("12:20:00"))
 
 

@@ -23,7 +23,7 @@ from metering.explain import explain
 from metering.invoicing.closing import month_invoices
 from metering.operations import status
 from metering.quotas import status as quota_status
-from metering.store import database
+from metering.store import database, snapshots
 from metering.web.app import application, every_page
 from metering.web.desk import Desk
 from metering.web.guard import Access
@@ -54,7 +54,7 @@ def site(world) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def reader(world):
-    with database.open_reader(world.store.directory) as found:
+    with snapshots.open_reader(world.store.directory) as found:
         yield found
 
 

@@ -41,7 +41,7 @@ from metering.sandbox.inventory import RECOVERABLE
 from metering.sandbox.server import serve
 from metering.sandbox.state import truth_table
 from metering.service import tick
-from metering.store.database import open_reader
+from metering.store.snapshots import open_reader
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 POLLS = 5

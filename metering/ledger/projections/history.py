@@ -37,7 +37,7 @@ from metering.ledger.projections.sweeps import SweepRows, cursor_of
 from metering.neon import legacy, parse_history, readable
 from metering.neon.readable import Unreadable
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 from metering.usage.coverage import MONTHLY, certified_from, certified_until
 
 HISTORY_ENDPOINTS = frozenset({"history", "batch"})

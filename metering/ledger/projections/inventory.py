@@ -19,7 +19,7 @@ from metering.ledger.projections import unread
 from metering.ledger.projections.pages import page_frame, page_row
 from metering.neon import parse_projects, readable
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 
 _SHOWN = ("name", "region", "created_at", "deleted_at", "is_listed", "has_settings", "limits")
 _SIGHTING = pl.Schema(

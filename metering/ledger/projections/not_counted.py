@@ -19,7 +19,7 @@ from metering.ledger.projections.keys import RowKeys
 from metering.neon import parse_history
 from metering.neon.parse_history import NeonPeriod
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 
 NOT_COUNTED = "not counted: "
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
-from metering.store.journal import Record
+from metering.store.record import Record
 
 PAGE = pl.Schema(
     {

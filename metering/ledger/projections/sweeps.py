@@ -16,7 +16,7 @@ from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
 from metering.neon import readable, wire
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 
 _READ = pl.Schema({"project_key": pl.UInt32(), "read_at": UTC_MICROSECONDS})
 _PAGE = pl.Schema({"walk": pl.UInt32(), "seq": pl.UInt64(), "cursor": pl.String()})

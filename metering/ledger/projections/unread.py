@@ -12,7 +12,7 @@ from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import Period, merged, without
 from metering.neon.readable import Unreadable
 from metering.store.database import Store
-from metering.store.journal import Record
+from metering.store.record import Record
 
 _ROWS = pl.Schema(
     {
