@@ -22,11 +22,13 @@ Tiers = tuple[PricedTier, ...]
 class PriceModel:
     """`needs`: the keys of a price that its model requires; it refuses those that only other models need.
 
-    `description` is what a line adds to its text, a format of `price`. `follows_cost`: Neon's cost has to be known.
+    `offer` is how a tier's price is worded on the page of plans, a format of `tier`; `description` is what an invoice
+    line adds to its text, a format of `price`. `follows_cost`: Neon's cost has to be known.
     """
 
     needs: tuple[str, ...]
     tiers: Callable[[Price], Tiers]
+    offer: str = "{tier.unit_price:,f} each"
     description: str = ""
     follows_cost: bool = False
 
@@ -61,10 +63,12 @@ MODELS: Mapping[ModelName, PriceModel] = {
     "package": PriceModel(
         needs=("package_size", "package_price"),
         tiers=lambda price: (PricedTier(unit_price=price.package_price, package_size=price.package_size),),
+        offer="{tier.unit_price:,f} per {tier.package_size:,f} begun",
     ),
     "cost_plus": PriceModel(
         needs=("markup_percent",),
         tiers=lambda price: (PricedTier(markup_percent=price.markup_percent),),
+        offer="Neon’s cost + {tier.markup_percent:,f} %",
         description=" at cost plus {price.markup_percent:f} %",
         follows_cost=True,
     ),
@@ -79,6 +83,17 @@ def tiers_of(price: Price) -> Tiers:
 def follows_cost(price: Price) -> bool:
     """Whether the price is rated by what Neon charges."""
     return MODELS[price.model].follows_cost
+
+
+def offer(price: Price) -> str:
+    """The price in words: `5 and 2 each up to 10, then 1 each`."""
+    text = MODELS[price.model].offer
+    return ", then ".join(
+        (f"{tier.flat_fee:,f} and " if tier.flat_fee else "")
+        + text.format(tier=tier)
+        + ("" if tier.up_to is None else f" up to {tier.up_to:,f}")
+        for tier in tiers_of(price)
+    )
 
 
 def description(price: Price) -> str:

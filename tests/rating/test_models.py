@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from metering.core.plans import ModelName
-from metering.rating.models import MODELS, description, exact_parts, follows_cost, tiers_of
+from metering.rating.models import MODELS, description, exact_parts, follows_cost, offer, tiers_of
 from tests.support.card import price
 
 TIERS = [{"up_to": "10", "unit_price": "2", "flat_fee": "5"}, {"unit_price": "1"}]
@@ -33,6 +33,26 @@ def test_every_model_that_a_price_may_name_has_an_entry():
 def test_a_price_with_what_its_model_needs_has_tiers_with_a_rate(model):
     assert set(MODELS[model].needs) == set(KEYS[model])
     assert all(tier.rate > 0 for tier in tiers_of(price(model=model, **KEYS[model])))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    {
+        "per_unit": "0.16 each",
+        "graduated": "5 and 2 each up to 10, then 1 each",
+        "volume": "5 and 2 each up to 10, then 1 each",
+        "package": "3.50 per 10 begun",
+        "cost_plus": "Neon’s cost + 12.5 %",
+    }.items(),
+)
+def test_every_model_words_what_its_prices_offer(model, words):
+    assert offer(price(model=model, **KEYS[model])) == words
+
+
+def test_an_offer_groups_thousands_and_leaves_out_a_fee_of_zero():
+    tiers = [{"up_to": "12500", "unit_price": "1234.5", "flat_fee": "0"}, {"unit_price": "1000", "flat_fee": "2000"}]
+
+    assert offer(price(model="graduated", tiers=tiers)) == "1,234.5 each up to 12,500, then 2,000 and 1,000 each"
 
 
 def test_tiers_follow_each_other_and_the_last_has_no_end():

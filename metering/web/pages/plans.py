@@ -9,6 +9,7 @@ from metering.core import meters
 from metering.core.errors import MeteringError, UsageError
 from metering.core.period import parse_month
 from metering.core.rows import Row
+from metering.rating import models
 from metering.web import tables
 from metering.web.desk import Desk, Page
 from metering.web.listing import Sheet
@@ -37,6 +38,7 @@ def plans(desk: Desk, request: Request) -> Response:
         code=400 if error else 200,
         title="Plans",
         plans=view.config.plans,
+        offer=models.offer,
         text=text or _taken(view, request.query_params.get("take")),
         tried=tried,
         listing=listing,
