@@ -51,7 +51,7 @@ def sections(config: Config, projects: Sequence[Listed], now: datetime, tell: Te
         "unknown_plans": _unknown_plans(config, projects, tell),
         "customers_without_row": _without_row(config, payers, tell),
         "references": [
-            *_customers(config, payers, tell, may_have_more=_may_havetell_more(config, projects)),
+            *_customers(config, payers, tell, may_have_more=_may_have_more(config, projects)),
             *_unseen(config, projects, now, tell),
         ],
     }
@@ -97,7 +97,7 @@ def _payers(config: Config, projects: Sequence[Listed]) -> Mapping[str, Referenc
     return out
 
 
-def _may_havetell_more(config: Config, projects: Sequence[Listed]) -> bool:
+def _may_have_more(config: Config, projects: Sequence[Listed]) -> bool:
     """Whether customers may appear that are not known yet: before the first poll, where projects say who pays."""
     has_default = any(row.default_plan for row in config.organizations)
     return not projects and (has_default or config.customers.project_name_pattern is not None)

@@ -99,11 +99,11 @@ class Desk:
         return HTMLResponse(text.encode("utf-8", "replace"), code)
 
     def listed(self, request: Request, view: View, sheet: Sheet, *, template: str = "list", **told: Any) -> Response:
-        """A page with a list, or with `format` the list as a file."""
+        """A page with a list, by default under its title; or, with `format` in the address, the list as a file."""
         found = self.list_of(request, sheet)
         form = request.query_params.get("format")
         if form is None:
-            return self.page(request, template, view, listing=found, title=sheet.table.title, **told)
+            return self.page(request, template, view, listing=found, **{"title": sheet.table.title, **told})
         return self.file(found, form, view)
 
     @staticmethod

@@ -26,16 +26,13 @@ def alert(desk: Desk, request: Request) -> Response:
     if found is None:
         raise NotFoundError(f"There is no alert {alert_id[:100]!r}.", hint="The list of alerts has a search.")
     attempts = [row for row in view.get(figures.attempts) if row["alert_id"] == alert_id]
-    listing = desk.list_of(request, Sheet(table=tables.ATTEMPTS, rows=attempts))
-    if form := request.query_params.get("format"):
-        return desk.file(listing, form, view)
-    return desk.page(
+    return desk.listed(
         request,
-        "alert",
         view,
+        Sheet(table=tables.ATTEMPTS, rows=attempts),
+        template="alert",
         title="Alert",
         alert=found,
-        listing=listing,
         can_resend=desk.resend is not None,
         form_token=desk.access.form_token(f"resend {alert_id}"),
         said=request.query_params.get("said"),

@@ -22,16 +22,13 @@ def explained(desk: Desk, request: Request) -> Response:
         name = f"Draft of {month.name}"
     else:
         told, name = explanation(view, number, line), number
-    found = desk.list_of(request, Sheet(table=tables.OBSERVATIONS, rows=told.get("observations", [])))
-    if form := request.query_params.get("format"):
-        return desk.file(found, form, view)
-    return desk.page(
+    return desk.listed(
         request,
-        "explain",
         view,
+        Sheet(table=tables.OBSERVATIONS, rows=told.get("observations", [])),
+        template="explain",
         title=f"{name}, line {line}",
         told=told,
-        listing=found,
         name=name,
         address=f"/invoice?{urlencode(rows.address_of(told))}",
         line=line,

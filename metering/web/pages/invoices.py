@@ -33,17 +33,14 @@ def invoice(desk: Desk, request: Request) -> Response:
     """One invoice: by its `number`, or a draft by its `customer` and `month`."""
     view = desk.views.current()
     document = _document(request, view)
-    found = desk.list_of(request, Sheet(table=tables.LINES, rows=rows.lines(document)))
-    if form := request.query_params.get("format"):
-        return desk.file(found, form, view)
     title = TITLES.get(document.get("kind", ""), "Invoice")
-    return desk.page(
+    return desk.listed(
         request,
-        "invoice",
         view,
+        Sheet(table=tables.LINES, rows=rows.lines(document)),
+        template="invoice",
         title=f"{title} {document['number'] or '(draft)'}",
         invoice=document,
-        listing=found,
     )
 
 

@@ -11,15 +11,12 @@ from metering.web.listing import Sheet
 def operations(desk: Desk, request: Request) -> Response:
     """Cycles, requests, budgets, outbox, alarms, sizes."""
     view = desk.views.current()
-    found = desk.list_of(request, Sheet(table=tables.CYCLES, rows=view.get(figures.cycles)))
-    if form := request.query_params.get("format"):
-        return desk.file(found, form, view)
-    return desk.page(
+    return desk.listed(
         request,
-        "operations",
         view,
+        Sheet(table=tables.CYCLES, rows=view.get(figures.cycles)),
+        template="operations",
         title="Operations",
-        listing=found,
         status=view.get(figures.status),
         budget=view.get(figures.budget),
     )
