@@ -45,12 +45,12 @@ def measure(directory: Path) -> None:
     evening = fleet.MONTH.end - timedelta(minutes=30)
     ledger_terms = terms.of(config)
     reached, took = fleet.timed(
-        lambda: status.quota_rows(ledger.store, ledger_terms, thresholds, evening, reached_only=True)
+        lambda: status.quota_rows(status.running(ledger.store, ledger_terms, evening), thresholds, reached_only=True)
     )
     told(
         "quotas in a tick", took, f"{len(reached)} have reached a threshold, {fleet.peak_megabytes()} MB at most so far"
     )
-    rows, took = fleet.timed(lambda: status.quota_rows(ledger.store, ledger_terms, thresholds, evening))
+    rows, took = fleet.timed(lambda: status.quota_rows(status.running(ledger.store, ledger_terms, evening), thresholds))
     told("quotas, every row", took, f"{len(rows)} rows")
     closing, took = fleet.timed(lambda: close.close(ledger, config, fleet.MONTH, fleet.NOW))
     told("close", took, f"{len(closing.issued)} invoices, {fleet.peak_megabytes()} MB at most so far")

@@ -13,6 +13,7 @@ import fleet
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.explain import evidence, explain
 from metering.invoicing.drafts import draft_invoices
 
@@ -26,7 +27,7 @@ def main() -> None:
         config, store = fleet.read_config(Path(directory)), fleet.opened(Path(directory))
 
         def month() -> Month:
-            return Month(store=store, terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
+            return Month(recorded=Recorded(store=store), terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
 
         document = max(draft_invoices(month()), key=lambda draft: len(draft["lines"]))
         line = max(document["lines"], key=lambda line: line["meter"] == "compute")

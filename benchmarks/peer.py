@@ -21,6 +21,7 @@ import fleet
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.meters import KNOWN_METRICS
 from metering.invoicing.drafts import draft_invoices
 from metering.store.database import Store
@@ -82,7 +83,7 @@ def ours(store: Store, directory: Path) -> tuple[int, float, Fraction]:
     rows = store.connection.execute("select count(*) from observation").fetchall()[0][0]
     best = float("inf")
     for _ in range(2):
-        month = Month(store=store, terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
+        month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
         begun = time.perf_counter()
         draft_invoices(month)
         best = min(best, time.perf_counter() - begun)

@@ -22,6 +22,7 @@ import fleet
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.meters import KNOWN_METRICS
 from metering.invoicing.drafts import draft_invoices
 from metering.store.database import Store
@@ -60,7 +61,7 @@ def measure(store: Store, directory: Path, repeat: int) -> None:
     best: dict[str, Took] = {}
     for _ in range(repeat):
         _keep(best, "bare sum", lambda: store.connection.execute(scan).fetchall())
-        month = Month(store=store, terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
+        month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
         said = _rate(month, best)
     print(f"{rows} rows, {values} values, {said}")
     base = best.pop("bare sum")

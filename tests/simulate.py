@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import of as terms_of
 from metering.billing.usage_document import usage_json
 from metering.config import Config, NeonConfig, SellerConfig
@@ -247,7 +248,12 @@ class Machine:
         self.die()
 
     def month(self) -> Month:
-        return Month(store=self.books.store, terms=terms_of(self.config), period=MONTH, now=self.world.time.local())
+        return Month(
+            recorded=Recorded(store=self.books.store),
+            terms=terms_of(self.config),
+            period=MONTH,
+            now=self.world.time.local(),
+        )
 
     def usage(self, *, until: datetime = MONTH.end) -> dict[Key, int]:
         """What `usage MONTH --by hour` prints, added up to a moment: an hour's end, a day's where days count."""

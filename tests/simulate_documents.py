@@ -25,6 +25,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.period import DAY, HOUR, Period, floor_hour, next_month
 from metering.export.rendering import Wanted, render
@@ -33,6 +34,7 @@ from metering.invoicing.blockers import Waivers
 from metering.invoicing.close import BlockedError
 from metering.invoicing.closing import Closing, month_invoices
 from metering.invoicing.issued import invoice
+from metering.invoicing.rated_month import months_of
 from metering.operations import verify
 from metering.sandbox.faults import Mishaps
 from metering.service import tick
@@ -118,7 +120,7 @@ class Platform:
     def exports(self) -> dict[str, bytes]:
         """The month in formats that need no address."""
         store, config = self.machine.books.store, self.machine.config
-        month = Month(store=store, terms=terms.of(config), period=MONTH, now=self.now)
+        month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=MONTH, now=self.now)
         return {form: render(month, config, Wanted(form=form)).content for form in EXPORTS}
 
 
@@ -339,10 +341,14 @@ def nothing_changes(one: Platform, hours: dict, shown: Names, outcome: Outcome) 
     outcome.expect("exports", one.exports() == exports, True)
     finals = [{**json.loads(text), "status": "final"} for text in before]
     outcome.expect("invoice NUMBER", [invoice(store, number).printed() for number in numbers] == finals, True)
-    listed = month_invoices(store, config, MONTH, one.now).printed()["invoices"]
+    listed = month_invoices(months_of(store, config, one.now).of(MONTH).today).printed()["invoices"]
     outcome.expect("invoices MONTH", listed == finals, True)
-    drafts = month_invoices(store, config, NOVEMBER, one.now).printed()
-    outcome.expect("drafts made twice", month_invoices(store, config, NOVEMBER, one.now).printed() == drafts, True)
+    drafts = month_invoices(months_of(store, config, one.now).of(NOVEMBER).today).printed()
+    outcome.expect(
+        "drafts made twice",
+        month_invoices(months_of(store, config, one.now).of(NOVEMBER).today).printed() == drafts,
+        True,
+    )
     adjusted = _adjusted(drafts["invoices"], billed, outcome)
     right = bills(one.plot.facts(later, shown))
     for customer in sorted(adjusted | right):

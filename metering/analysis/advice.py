@@ -13,6 +13,7 @@ import polars as pl
 
 from metering.analysis.plan_file import backdated
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.config import Config
 from metering.core.money import amount_text, parse_amount
@@ -38,9 +39,9 @@ _MEASURED = {
 
 def advice(store: Store, config: Config, periods: Sequence[Period], now: datetime) -> Json:
     """The document that `advice` prints: a row per customer and one per organization."""
-    found = _Found()
+    found, known = _Found(), Recorded(store=store)
     for period in periods:
-        rated = RatedMonth(store=store, config=config, period=period, now=now)
+        rated = RatedMonth(recorded=known, config=config, period=period, now=now)
         for month, is_of in rated.parts:
             _try_ours(found, month, is_of, config.plans)
         _try_neons(found, rated.whole)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.config import Config
 from metering.core.errors import ConfigError, Fault
@@ -38,19 +39,20 @@ class Result:
 
 def backtest(store: Store, config: Config, plans: Sequence[Plan], periods: Sequence[Period], now: datetime) -> Json:
     """The document that `backtest` prints. Raises ConfigError where no plan of these months has such an id."""
-    found, known, notes = Result(), set[str](), list[str]()
+    found, tried, notes = Result(), set[str](), list[str]()
+    known = Recorded(store=store)
     for period in periods:
-        rated = RatedMonth(store=store, config=config, period=period, now=now)
+        rated = RatedMonth(recorded=known, config=config, period=period, now=now)
         for month, is_of in rated.parts:
-            known |= {plan.id for plan in month.terms.card.plans}
+            tried |= {plan.id for plan in month.terms.card.plans}
             found.names.update({row.id: row.name for row in month.terms.customers})
             _add(found.before, billed(month, is_of))
             _add(found.after, billed(replace(month, terms=with_plans(month.terms, plans)), is_of))
         _add_cost(found.cost, rated.whole)
         if not rated.whole.coverage.is_complete():
             notes.append(f"{month_name(period)} is not covered completely: its figures are too low")
-    if not known & {plan.id for plan in plans}:
-        right = f"a plan takes the place of one of these: {', '.join(sorted(known))}"
+    if not tried & {plan.id for plan in plans}:
+        right = f"a plan takes the place of one of these: {', '.join(sorted(tried))}"
         raise ConfigError(
             [
                 Fault(where=f"plans[{i}].id", what=f"no plan has the id {plan.id}", right=right)

@@ -3,4 +3,4 @@
 Reads the store, asks `usage` and `rating`. Must not know invoices.
 """
 
-__all__ = ["cost", "inventory", "month", "neon_cost", "profile", "sums", "terms", "usage_document", "weeks"]
+__all__ = ["cost", "inventory", "month", "neon_cost", "profile", "recorded", "sums", "terms", "usage_document", "weeks"]

@@ -20,7 +20,7 @@ def projects(month: Month, before: Month) -> list[Json]:
     usage tells them.
     """
     names, owners, earlier = month.projects.names(), month.projects.owners(), before.projects.owners()
-    reads = month.store.query("billing/project_reads")
+    reads = month.recorded.store.query("billing/project_reads")
     active: Mapping[str, datetime | None] = dict(reads.select("project_id", "last_active_at").iter_rows())
     return [
         {
@@ -46,7 +46,7 @@ def _owned(prefix: str, owner: tuple[str | None, str | None]) -> Json:
 
 def organizations(month: Month) -> list[Json]:
     """The configured organizations: projects listed now, and when each was last read; null where it never was."""
-    known = {row["organization"]: row for row in month.store.query("billing/freshness").iter_rows(named=True)}
+    known = {row["organization"]: row for row in month.recorded.store.query("billing/freshness").iter_rows(named=True)}
     return [_organization(row, known.get(row.id, {})) for row in month.terms.organizations]
 
 

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import polars as pl
 
+from metering.billing.recorded import Recorded
 from metering.billing.sums import MonthUsage
 from metering.core.frames import Moment
 from metering.core.parties import Organization
 from metering.core.period import Period, without
-from metering.store.database import Store
 from metering.usage import attribution, known
 from metering.usage.coverage import Certified, Coverage, certified_of
 from metering.usage.known import InventoryRead, Unseen
@@ -23,28 +23,27 @@ _HOURS: dict[str, pl.DataType] = {"organization": pl.String(), "start": Moment, 
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
-    """What polling had read of a month at `as_of_seq`.
+    """What polling had read of a month at a record.
 
     `mapped`: the projects with rows in subscriptions.csv. `is_open`: whether the month is not over.
     """
 
-    store: Store
+    recorded: Recorded
     organizations: Sequence[Organization]
     mapped: frozenset[str]
     period: Period
-    as_of_seq: int
     is_open: bool
 
     @cached_property
     def certified(self) -> dict[str, Certified]:
         """The certified hours of each organization, also of those that were never read."""
-        read = certified_of(self.store.query("billing/coverage_of", as_of_seq=self.as_of_seq, after=0))
+        read = certified_of(self.recorded.once("billing/coverage_of", after=0))
         return {**{org.id: Certified() for org in self.organizations}, **read}
 
     @cached_property
     def unread(self) -> pl.DataFrame:
         """Hours of the month that are certified for an organization but not for one of its projects, and why."""
-        found = self.store.query("billing/unread_hours", as_of_seq=self.as_of_seq)
+        found = self.recorded.once("billing/unread_hours")
         return found.select(
             "organization",
             "project_id",
@@ -67,7 +66,7 @@ class Knowledge:
     @cached_property
     def _reads(self) -> dict[str, InventoryRead]:
         """The last complete inventory reads of each organization."""
-        found = self.store.query("billing/inventory_reads", as_of_seq=self.as_of_seq)
+        found = self.recorded.once("billing/inventory_reads")
         rows = found.select("organization", "read_at", "whole_at").iter_rows()
         return {organization: InventoryRead(read_at=read, whole_at=whole) for organization, read, whole in rows}
 
@@ -75,7 +74,7 @@ class Knowledge:
     def unseen(self) -> list[Unseen]:
         """Projects that history reports and inventory never showed."""
         return known.unseen(
-            self.store.query("billing/unseen_projects", as_of_seq=self.as_of_seq),
+            self.recorded.once("billing/unseen_projects"),
             {organization: read.whole_at for organization, read in self._reads.items()},
             [row.id for row in self.organizations if not row.sponsored],
         )
@@ -92,7 +91,7 @@ class Knowledge:
         """
         counted = {org.id: self.certified[org.id] for org in self.organizations if not org.sponsored}
         reasons: dict[str, str] = {}
-        for organization, kind, reason in self.store.query("billing/gap_reasons", as_of_seq=self.as_of_seq).iter_rows():
+        for organization, kind, reason in self.recorded.once("billing/gap_reasons").iter_rows():
             reasons[organization] = f"{kind}: {reason}" if reason else kind
         unread: dict[str, list[tuple[Period, str]]] = {}
         for organization, project, start, end, fault in self.unread.iter_rows():

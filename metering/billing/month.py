@@ -1,6 +1,6 @@
 """A month put together from the store: its usage, its projects, its charges and what Neon charges us. Writes nothing.
 
-Everything is computed as it was known at one journal record (`as_of_seq`), so that a closed month can be computed
+Everything is computed as it was known at one journal record, so that a closed month can be computed
 again to the same bytes.
 """
 
@@ -15,6 +15,7 @@ from metering.billing import cost
 from metering.billing.knowledge import Knowledge
 from metering.billing.neon_cost import NeonCost
 from metering.billing.projects import Projects
+from metering.billing.recorded import Recorded
 from metering.billing.sums import MonthUsage
 from metering.billing.terms import Terms
 from metering.billing.unbilled_usage import UnbilledUsage
@@ -22,26 +23,22 @@ from metering.core.period import Period
 from metering.core.plans import Price
 from metering.rating import charges, models, pools
 from metering.rating.pieces import priced_pieces
-from metering.store.database import Store
 from metering.usage import attribution, quantities
 from metering.usage.coverage import Coverage, selection
-
-LATEST = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
 class Month:
-    """A calendar month as known at `as_of_seq` and rated by `terms`. Everything is computed when first asked for.
+    """A calendar month as known at a record and rated by `terms`. Everything is computed when first asked for.
 
     `inventory`: (existence, sightings) if they are given: a closed month is rated again with its own. `rest`: USAGE
     that is expected of the rest of the month, rated as if it were known.
     """
 
-    store: Store
+    recorded: Recorded
     terms: Terms
     period: Period
     now: datetime
-    as_of_seq: int = LATEST
     inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None
     rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=attribution.USAGE))
 
@@ -54,11 +51,10 @@ class Month:
     def knowledge(self) -> Knowledge:
         """Which hours were read, and which projects are known."""
         return Knowledge(
-            store=self.store,
+            recorded=self.recorded,
             organizations=self.terms.organizations,
             mapped=frozenset(row.project_id for row in self.terms.subscriptions),
             period=self.period,
-            as_of_seq=self.as_of_seq,
             is_open=self.is_open,
         )
 
@@ -74,7 +70,7 @@ class Month:
         plans = (*self.terms.card.plans, *cost.price_list())
         prices = {price.valid_from for plan in plans for price in plan.prices}
         return MonthUsage(
-            store=self.store,
+            recorded=self.recorded,
             period=self.period,
             counted={
                 organization: selection(certified, self.period, is_open=self.is_open)
@@ -84,7 +80,6 @@ class Month:
                 *(frame[name] for frame in (known.uncertified, known.unread) for name in ("start", "end")),
                 *self._tax_changes.values(),
             ),
-            as_of_seq=self.as_of_seq,
             left_out=known.unread.clear() if self.is_open else known.unread,
             rest=self.rest,
         )
@@ -93,10 +88,9 @@ class Month:
     def projects(self) -> Projects:
         """When projects existed, what they were called and whose they were."""
         return Projects(
-            store=self.store,
+            recorded=self.recorded,
             terms=self.terms,
             period=self.period,
-            as_of_seq=self.as_of_seq,
             knowledge=self.knowledge,
             usage=self.usage,
             inventory=self.inventory,
@@ -129,10 +123,9 @@ class Month:
     def cost(self) -> NeonCost:
         """What Neon charges us."""
         return NeonCost(
-            store=self.store,
+            recorded=self.recorded,
             terms=self.terms,
             period=self.period,
-            as_of_seq=self.as_of_seq,
             usage=self.usage,
             segments=self.segments,
             pieces=self.pieces,

@@ -14,6 +14,7 @@ import polars as pl
 
 from metering.billing import cost
 from metering.billing.cost import Bill
+from metering.billing.recorded import Recorded
 from metering.billing.sums import MonthUsage
 from metering.billing.terms import Terms
 from metering.core import meters
@@ -22,7 +23,6 @@ from metering.core.parties import Organization
 from metering.core.period import HOUR, Period
 from metering.core.plans import Plan, Price
 from metering.rating import charges
-from metering.store.database import Store
 from metering.usage import attribution, quantities
 
 HOURLY_METRIC = "extra_branches_month"
@@ -37,10 +37,9 @@ class NeonCost:
     from which allowances per hour are taken where finer ones are known.
     """
 
-    store: Store
+    recorded: Recorded
     terms: Terms
     period: Period
-    as_of_seq: int
     usage: MonthUsage
     segments: pl.DataFrame
     pieces: pl.DataFrame
@@ -88,12 +87,11 @@ class NeonCost:
         return segments, within.select(self.pieces.columns)
 
     def _periods(self, organization: Organization) -> pl.DataFrame:
-        found = self.store.query(
+        found = self.recorded.query(
             "billing/neon_periods",
             organization=organization.id,
             period_start=self.period.start,
             period_end=self.period.end,
-            as_of_seq=self.as_of_seq,
         )
         start = pl.max_horizontal(
             pl.col("period_start").fill_null(self.period.start), pl.lit(self.period.start, dtype=Moment)

@@ -9,12 +9,12 @@ from functools import cached_property
 import polars as pl
 
 from metering.billing.knowledge import Knowledge
+from metering.billing.recorded import Recorded
 from metering.billing.sums import MonthUsage
 from metering.billing.terms import Terms
 from metering.core.frames import Moment
 from metering.core.period import Period
 from metering.rating import segments as subscribed
-from metering.store.database import Store
 from metering.usage import existence, known
 
 
@@ -25,10 +25,9 @@ class Projects:
     `inventory`: (existence, sightings) if they are given: a closed month is rated again with its own.
     """
 
-    store: Store
+    recorded: Recorded
     terms: Terms
     period: Period
-    as_of_seq: int
     knowledge: Knowledge
     usage: MonthUsage
     inventory: tuple[pl.DataFrame, pl.DataFrame] | None
@@ -38,10 +37,8 @@ class Projects:
         """When each project existed."""
         if self.inventory is not None:
             return self.inventory[0]
-        listed = self.store.query("billing/project_facts", as_of_seq=self.as_of_seq)
-        outside = self.store.query(
-            "billing/used_outside", period_start=self.period.start, period_end=self.period.end, as_of_seq=self.as_of_seq
-        )
+        listed = self.recorded.once("billing/project_facts")
+        outside = self.recorded.once("billing/used_outside", period_start=self.period.start, period_end=self.period.end)
         facts = (
             listed.join(self.usage.spans, on="project_id", how="full", coalesce=True)
             .join(outside, on="project_id", how="full", coalesce=True)
@@ -55,7 +52,7 @@ class Projects:
         """Names and organizations, as inventory showed them; without a name, projects gone before anybody looked."""
         if self.inventory is not None:
             return self.inventory[1]
-        shown = self.store.query("billing/sightings", as_of_seq=self.as_of_seq)
+        shown = self.recorded.once("billing/sightings")
         gone = known.gone(self.knowledge.unseen).with_columns(
             seen_at=pl.lit(self.period.start, dtype=Moment), name=pl.lit(None, dtype=pl.String)
         )

@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
+from metering.billing.recorded import Recorded
 from metering.core.frames import Int128, Moment
 from metering.core.period import DAY, HOUR, Period, floor_day, floor_hour
-from metering.store.database import Store
 from metering.usage.attribution import USAGE
 from metering.usage.coverage import Timeframes
 from metering.usage.existence import bucket_end
@@ -52,11 +52,10 @@ class MonthUsage:
     `cuts` hold its ends. `rest`: USAGE that is expected of the rest of the month; `cut` and `with_buckets` add it.
     """
 
-    store: Store
+    recorded: Recorded
     period: Period
     counted: Mapping[str, Sequence[Timeframes]]
     cuts: Iterable[datetime]
-    as_of_seq: int
     left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEFT_OUT))
     rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=USAGE))
 
@@ -73,12 +72,11 @@ class MonthUsage:
         return [Period(start=start, end=end) for start, end in pairwise(bounds)]
 
     @cached_property
-    def _projects(self) -> pl.DataFrame:
-        return self.store.query("billing/project_keys")
-
-    @cached_property
     def _summed(self) -> pl.DataFrame:
-        rolled = int(self.store.query("billing/last_rollup", as_of_seq=self.as_of_seq).item(0, "seq"))
+        return self.recorded.kept(tuple(self.slices), self._sum)
+
+    def _sum(self) -> pl.DataFrame:
+        rolled = int(self.recorded.once("billing/last_rollup").item(0, "seq"))
         found = [
             self._query("billing/usage_sums", slice_, rolled_seq=rolled if _is_of_days(slice_) else 0)
             for slice_ in self.slices
@@ -116,11 +114,12 @@ class MonthUsage:
         inner = self._inner(cuts)
         is_cut = inner.select("project_id").unique()
         whole = self.sums.join(is_cut, on="project_id", how="anti")
-        with self.store.frames(stretch=self._stretches(inner)):
+        with self.recorded.store.frames(stretch=self._stretches(inner)):
             found = self._query("billing/usage_stretches", self.period) if inner.height else None
         rows = [whole] if found is None else [whole, self._counting(self._named(found))]
         # A bucket that two organizations report is one: its values are added before they are looked at.
-        is_shared = self._projects.filter(pl.col("project_id").is_duplicated()).select("project_id").unique()
+        keys = self.recorded.project_keys
+        is_shared = keys.filter(pl.col("project_id").is_duplicated()).select("project_id").unique()
         is_single = pl.concat([is_cut, is_shared])
         alike = self._alike(apart.join(is_single, on="project_id", how="anti"))
         single = self.buckets(apart.join(is_single, on="project_id", how="semi"))
@@ -137,7 +136,7 @@ class MonthUsage:
         """USAGE, a row for all buckets of the same value in a slice."""
         found = [pl.DataFrame(schema=USAGE)]
         for metric, keys in self._by_metric(wanted):
-            with self.store.frames(wanted=keys):
+            with self.recorded.store.frames(wanted=keys):
                 rows = pl.concat(self._query("billing/usage_alike", slice_, metric=metric) for slice_ in self.slices)
             found.append(self._counting(self._named(rows.with_columns(metric=pl.lit(metric)))))
         return pl.concat(found)
@@ -154,7 +153,7 @@ class MonthUsage:
             .filter(pl.col("cut_at") >= self.period.start)
             .sort("project_id", "cut_at")
             .with_columns(until=pl.col("cut_at").shift(-1).over("project_id").fill_null(self.period.end))
-            .join(self._projects, on="project_id")
+            .join(self.recorded.project_keys, on="project_id")
             .with_row_index("stretch_no")
             .select("stretch_no", "project_key", period_start="cut_at", period_end="until")
         )
@@ -199,19 +198,19 @@ class MonthUsage:
         return rows.sort("day", *keys)
 
     def _by_metric(self, wanted: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-        keyed = wanted.join(self._projects, on="project_id").select("metric", "project_key").unique()
+        keyed = wanted.join(self.recorded.project_keys, on="project_id").select("metric", "project_key").unique()
         for metric in keyed["metric"].unique().sort():
             yield metric, keyed.filter(pl.col("metric") == metric).select("project_key")
 
     def _buckets(self, metric: str, keys: pl.DataFrame, every: timedelta, *, is_dated: bool) -> pl.DataFrame:
         length = (HOUR if is_dated else every) // timedelta(microseconds=1)
-        with self.store.frames(wanted=keys):
+        with self.recorded.store.frames(wanted=keys):
             found = pl.concat(
                 self._query("billing/usage_buckets", slice_, metric=metric, length=length, with_unchanged=is_dated)
                 for slice_ in (self.slices if every > HOUR else [self.period])
             )
         if is_dated:
-            pages = self.store.query("billing/page_times", as_of_seq=self.as_of_seq)
+            pages = self.recorded.once("billing/page_times")
             found = found.join(pages.rename({"received_at": "read_at"}), on="seq", how="left")
         return self._counting(self._named(found.with_columns(metric=pl.lit(metric))))
 
@@ -221,13 +220,11 @@ class MonthUsage:
         return parts_of(self.counted)
 
     def _query(self, name: str, period: Period, **parameters: Any) -> pl.DataFrame:
-        found = self.store.query(
-            name, period_start=period.start, period_end=period.end, as_of_seq=self.as_of_seq, **parameters
-        )
+        found = self.recorded.query(name, period_start=period.start, period_end=period.end, **parameters)
         return found.with_columns(pl.col("value").cast(Int128))
 
     def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.join(self._projects, on="project_key", how="left").drop("project_key")
+        return rows.join(self.recorded.project_keys, on="project_key", how="left").drop("project_key")
 
     def _counting(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of the grain that counts where they start, as USAGE."""

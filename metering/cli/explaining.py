@@ -51,7 +51,7 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     from metering.analysis import neon_invoice
     from metering.analysis import reconcile as reconciling
     from metering.core.files import given_text
-    from metering.invoicing.rated_month import RatedMonth
+    from metering.invoicing.rated_month import months_of
     from metering.reporting import gather
     from metering.store import snapshots
 
@@ -61,7 +61,7 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     lines = neon_invoice.parse(given_text(file), file.name) if file else []
     cents = _cents_of(total) if total is not None else 0
     with snapshots.open_reader(config.store.directory) as found:
-        wanted = RatedMonth(store=found, config=config, period=parse_month(month, now), now=now).whole
+        wanted = months_of(found, config, now).of(parse_month(month, now)).whole
         told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
     gather.keep_reconciliation(config, wanted.period, told)
     for said in told["notes"]:
@@ -134,15 +134,13 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
 @with_format
 def forecast(config_path: Path, form: str | None) -> None:
     """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
-    from metering.core.period import month_of
     from metering.invoicing import outlook
-    from metering.invoicing.rated_month import RatedMonth
+    from metering.invoicing.rated_month import months_of
     from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     with snapshots.open_reader(config.store.directory) as found:
-        running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
-        document = outlook.outlook(running.whole)
+        document = outlook.outlook(months_of(found, config, now).running.today)
     totals = [{"customer": "total", **row} for row in document["totals"]]
     emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)
 

@@ -60,6 +60,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     """The month's invoices or usage as other systems take them; what is exported for accounting is final."""
     from metering.billing import terms
     from metering.billing.month import Month
+    from metering.billing.recorded import Recorded
     from metering.core.files import write_whole
     from metering.export import rendering
     from metering.store import snapshots
@@ -74,7 +75,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
         _send(config, clock, period, wanted)
         return
     with snapshots.open_reader(config.store.directory) as found:
-        of_month = Month(store=found, terms=terms.of(config), period=period, now=clock())
+        of_month = Month(recorded=Recorded(store=found), terms=terms.of(config), period=period, now=clock())
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:
         note(f"{refused.number} is left out: {refused.reason}")
@@ -154,6 +155,7 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
     """Sends to Stripe; prints what was done, and ends with 3 where something is left to do."""
     from metering.billing import terms
     from metering.billing.month import Month
+    from metering.billing.recorded import Recorded
     from metering.core.errors import ConfigError, Fault
     from metering.core.secrets import secret
     from metering.export import rendering, sending
@@ -170,7 +172,7 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
         closing(Stripe(found.base_url, key)) as stripe,
         ledger.open_ledger(config.store.directory, clock) as books,
     ):
-        month = Month(store=books.store, terms=terms.of(config), period=period, now=clock())
+        month = Month(recorded=Recorded(store=books.store), terms=terms.of(config), period=period, now=clock())
         if wanted.is_events:
             events = rendering.meter_events(month, config, wanted)
             done = sending.send_events(books, stripe, events, real_time())

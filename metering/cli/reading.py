@@ -53,13 +53,12 @@ PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active
 def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
     """Usage per organization, project and metric, with coverage."""
     from metering.billing.usage_document import usage_json
-    from metering.invoicing.rated_month import RatedMonth
+    from metering.invoicing.rated_month import months_of
     from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    period = parse_month(month, now)
     with snapshots.open_reader(config.store.directory) as found:
-        wanted = RatedMonth(store=found, config=config, period=period, now=now)
+        wanted = months_of(found, config, now).of(parse_month(month, now))
         document = usage_json(wanted.whole, by=by, project=project)
     emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
 
@@ -71,24 +70,21 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
 @with_format
 def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str | None) -> None:
     """Percentage of every quota, its level and forecast."""
-    from metering.billing import terms
-    from metering.core.period import month_of, rfc3339
+    from metering.core.period import rfc3339
     from metering.invoicing import outlook
-    from metering.invoicing.rated_month import RatedMonth
+    from metering.invoicing.rated_month import months_of
     from metering.quotas import status as quota_status
     from metering.quotas.rows import COLUMNS
     from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     with snapshots.open_reader(config.store.directory) as found:
-        quotas = quota_status.quota_rows(
-            found, terms.of(config), config.quota.thresholds_percent, now, include_unlimited=include_unlimited
-        )
+        running = months_of(found, config, now).running.today
+        quotas = quota_status.quota_rows(running, config.quota.thresholds_percent, include_unlimited=include_unlimited)
         rows = [row.document() for row in quotas]
         document: Json = {"as_of": rfc3339(now), "quotas": rows}
         if with_cost:
-            running = RatedMonth(store=found, config=config, period=month_of(now), now=now)
-            document["month"] = outlook.outlook(running.whole)
+            document["month"] = outlook.outlook(running)
     emit(document, rows, form, COLUMNS)
 
 
@@ -99,11 +95,13 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
 def invoices(month: str, config_path: Path, form: str | None) -> None:
     """The invoices of a month; drafts are computed for a month that is not closed."""
     from metering.invoicing.closing import month_invoices
+    from metering.invoicing.rated_month import months_of
     from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     with snapshots.open_reader(config.store.directory) as found:
-        document: Json = month_invoices(found, config, parse_month(month, now), now).printed()
+        wanted = months_of(found, config, now).of(parse_month(month, now))
+        document: Json = month_invoices(wanted.today).printed()
     emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
 
 

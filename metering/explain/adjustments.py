@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from metering.billing.month import LATEST, Month
+from metering.billing.month import Month
+from metering.billing.recorded import LATEST
 from metering.core.dated_tax import key
 from metering.core.money import amount_text, minor_units
 from metering.core.period import month_name
@@ -30,7 +31,7 @@ def adjustment(month: Month, document: Json, line: Json) -> Json | None:
     None where the month was closed under older rules, so that nothing rates it again.
     """
     name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
-    known = corrections.history(month.store, name, customer, month.now, month.as_of_seq)
+    known = corrections.history(month.recorded, name, customer, month.now)
     if known is None:
         return None
     billed_lines, then, rated = known
@@ -41,7 +42,7 @@ def adjustment(month: Month, document: Json, line: Json) -> Json | None:
         for one in sorted(every, key=lambda one: str(one["key"]))
         if _is_corrected(one, line)
     ]
-    told = _both(name, month.as_of_seq, billed, rerated, currency)
+    told = _both(name, month.recorded.as_of_seq, billed, rerated, currency)
     agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
@@ -70,7 +71,7 @@ def beside(month: Month, document: Json, line: Json, billed: Sequence[Json], hel
     agrees &= remainder(was, now, currency, month.terms.card.rounding) == [line]
     if not was and rerated:
         return {**rerated[0], "agrees": agrees, "line": line}
-    told = _both(month_name(month.period), month.as_of_seq, was, rerated, currency)
+    told = _both(month_name(month.period), month.recorded.as_of_seq, was, rerated, currency)
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
 

@@ -66,12 +66,12 @@ def observed(month: Month, projects: list[str], metrics: tuple[str, ...], period
 
 def _changes(month: Month, projects: pl.Series, metrics: tuple[str, ...]) -> pl.DataFrame:
     wanted = pl.DataFrame({"project_id": projects}).join(pl.DataFrame({"metric": list(metrics)}), how="cross")
-    with month.store.frames(part=month.usage.parts, wanted=wanted):
-        return month.store.query(
+    with month.recorded.store.frames(part=month.usage.parts, wanted=wanted):
+        return month.recorded.store.query(
             "explain/bucket_changes",
             period_start=month.period.start,
             period_end=month.period.end,
-            as_of_seq=month.as_of_seq,
+            as_of_seq=month.recorded.as_of_seq,
         )
 
 
@@ -147,8 +147,8 @@ def _page(page: Json) -> Json:
 
 def ownership(month: Month, projects: list[str]) -> Json:
     """Why these projects are their customers': segments of the month, names that were seen, and subscriptions."""
-    with month.store.frames(wanted=pl.DataFrame({"project_id": projects}, schema={"project_id": pl.String})):
-        seen = month.store.query("explain/sightings_of", as_of_seq=month.as_of_seq)
+    with month.recorded.store.frames(wanted=pl.DataFrame({"project_id": projects}, schema={"project_id": pl.String})):
+        seen = month.recorded.store.query("explain/sightings_of", as_of_seq=month.recorded.as_of_seq)
     mine = month.segments.filter(pl.col("project_id").is_in(projects)).sort("project_id", "start")
     subscriptions = [row for row in month.terms.subscriptions if row.project_id in projects]
     return {

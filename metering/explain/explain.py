@@ -7,11 +7,13 @@ printed: `agrees` says whether it came out the same. Reads the store, writes not
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.ids import canonical
@@ -43,15 +45,14 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
     if row["terms"] is None:
         return _credit_note(document, head, line)
     month = Month(
-        store=store,
+        recorded=Recorded(store=store, as_of_seq=row["as_of_seq"]),
         terms=terms_of_month.from_document(json.loads(row["terms"])),
         period=month_of(parse_time(f"{row['month']}-01T00:00:00Z")),
         now=row["as_of"],
-        as_of_seq=row["as_of_seq"],
     )
     if row["rules"] != terms_of_month.RULES and line is not None:
         return {**head, **_as_issued(month, _chosen(document, line))}
-    if supplementary := supplement.stored(store, month.period, row["seq"]):
+    if supplementary := supplement.stored(month.recorded, month.period, row["seq"]):
         return _supplement(supplementary, document, head, line)
     return _told(month, document, head, line)
 
@@ -60,13 +61,14 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
     store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
 ) -> Json:
     """Explains a line of a customer's draft, or all in short, by what is known now and today's configuration."""
-    drafts = (one for one in month_invoices(store, config, period, now).documents if one.invoice.number is None)
+    month = Month(recorded=Recorded(store=store), terms=terms_of_month.of(config), period=period, now=now)
+    drafts = (one for one in month_invoices(month).documents if one.invoice.number is None)
     document = next((one.printed() for one in drafts if one.invoice.customer.id == customer), None)
     if document is None:
         name = month_name(period)
         hint = f"`metering invoices {name}` lists them; one that is issued has a number to explain"
         raise MeteringError(f"{customer!r} has no draft in {name}", hint=hint)
-    return of_draft(Month(store=store, terms=terms_of_month.of(config), period=period, now=now), document, line)
+    return of_draft(replace(month, recorded=Recorded(store=store)), document, line)
 
 
 def of_draft(month: Month, document: Json, line: str | None = None) -> Json:
@@ -88,9 +90,7 @@ def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
         if found is None:
             return {**head, **_as_issued(month, chosen)}
         told = {**head, "line": chosen, **found}
-    elif billed := closed.supplements(month.store, month_name(month.period), month.as_of_seq).get(
-        document["customer"]["id"]
-    ):
+    elif billed := closed.supplements(month.recorded, month_name(month.period)).get(document["customer"]["id"]):
         told = {**head, "line": chosen, **beside(month, document, chosen, billed.lines, month.segments)}
     else:
         with _narrowed(month, document, chosen):
@@ -150,7 +150,7 @@ def _narrowed(month: Month, document: Json, line: Json) -> Iterator[None]:
     if any(follows_cost(price) for price in prices if price.meter == line["meter"]):
         yield
         return
-    with evidence.only(month.store, evidence.projects_of(month, document["customer"]["id"])):
+    with evidence.only(month.recorded.store, evidence.projects_of(month, document["customer"]["id"])):
         yield
 
 
@@ -161,7 +161,7 @@ def _as_issued(month: Month, line: Json) -> Json:
     period = Period(start=parse_time(line["from"]), end=parse_time(line["to"]))
     seen: list[Json] = []
     if meter is not None and None not in projects and line["kind"] != "adjustment":
-        with evidence.only(month.store, projects):
+        with evidence.only(month.recorded.store, projects):
             seen = evidence.observed(month, projects, meter.metrics, period)
     told = {"line": line, "agrees": None, "observations": seen}
     return {**told, "steps": sentences.as_issued(line)}

@@ -43,15 +43,15 @@ def book(
 
     Raises MeteringError where the month has none of that number.
     """
-    found: Sequence[Document] = issued_in(month.store, month.period)
+    found: Sequence[Document] = issued_in(month.recorded.store, month.period)
     if with_drafts:
-        found = month_invoices(month.store, config, month.period, month.now).documents
+        found = month_invoices(month).documents
     documents = [document for one in found if number in {None, (document := one.invoice).number}]
     if number is not None and not documents:
         raise MeteringError(f"no document of the month has the number {number!r}", hint="see: metering invoices MONTH")
     if only is not None:
         documents = [document for document in documents if document.is_credit_note == (only == "credit_notes")]
-    known = papers(month.store, config, month.period)
+    known = papers(month.recorded.store, config, month.period)
     return Book(
         documents=sorted(documents, key=lambda document: (document.customer.id, document.number or "")),
         papers=known,

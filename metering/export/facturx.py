@@ -24,7 +24,7 @@ _PDF_TIME = re.compile(rb"(Date \(D\\072)[0-9]{14}")
 
 def writer(book: Book, month: Month, config: Config) -> Callable[[Invoice], bytes]:
     """Turns documents of the book into PDFs, one after the other. Raises MeteringError for one that cannot be."""
-    found = background(month, config, issued_in(month.store, month.period), book.papers)
+    found = background(month, config, issued_in(month.recorded.store, month.period), book.papers)
     typesetter = Typesetter(found.fonts)
 
     def file(document: Invoice) -> bytes:

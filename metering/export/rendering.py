@@ -109,7 +109,7 @@ def sifted(found: Book, form: str) -> tuple[Book, list[Refused]]:
 
 def meter_events(month: Month, config: Config, wanted: Wanted) -> list[Json]:
     """The month's meter events for Stripe."""
-    known = papers(month.store, config, month.period)
+    known = papers(month.recorded.store, config, month.period)
     return stripe.meter_events(_counted(month, known, wanted), documents.stripe_customers(known))
 
 
@@ -117,7 +117,7 @@ def _counted(month: Month, known: Papers, wanted: Wanted) -> list[Json]:
     """The month's events, each for the customer that its bucket was billed to, by the terms of its closing."""
     if not known.closings:
         return events.counted(month, wanted.by)
-    waiting = set(month.store.query("invoicing/pending_customers", month=month_name(month.period))["customer"])
+    waiting = set(month.recorded.store.query("invoicing/pending_customers", month=month_name(month.period))["customer"])
     out: dict[str, Json] = {}
     for seq, closed in known.closings.items():
         for row in events.counted(replace(month, terms=closed.terms), wanted.by):
@@ -134,11 +134,11 @@ def _names(month: Month, found: Book) -> Callable[[Invoice], Mapping[str, str | 
 
     @cache
     def known(as_of_seq: int) -> Mapping[str, str | None]:
-        return replace(month, as_of_seq=as_of_seq).projects.names()
+        return replace(month, recorded=month.recorded.at(as_of_seq)).projects.names()
 
     def names(document: Invoice) -> Mapping[str, str | None]:
         closed = found.papers.closing(document)
-        return known(month.as_of_seq if closed is None else closed.as_of_seq)
+        return known(month.recorded.as_of_seq if closed is None else closed.as_of_seq)
 
     return names
 
@@ -158,7 +158,7 @@ def neon_costs(month: Month) -> list[focus_columns.Row]:
 def _focus(month: Month, config: Config, wanted: Wanted) -> Rendered:
     """FOCUS: the documents' lines, or with `is_cost` what Neon charges."""
     if wanted.is_cost:
-        rated = RatedMonth(store=month.store, config=config, period=month.period, now=month.now)
+        rated = RatedMonth(recorded=month.recorded, config=config, period=month.period, now=month.now)
         rows = neon_costs(rated.whole)
     else:
         found = book(month, config, wanted)
@@ -176,7 +176,7 @@ def _stripe(month: Month, config: Config, wanted: Wanted) -> Rendered:
 
 def _events(write: Callable[[list[Json]], str], month: Month, config: Config, wanted: Wanted) -> Rendered:
     """The month's usage as events."""
-    return Rendered(content=write(_counted(month, papers(month.store, config, month.period), wanted)).encode())
+    return Rendered(content=write(_counted(month, papers(month.recorded.store, config, month.period), wanted)).encode())
 
 
 def _texts(files: Callable[[Book, Wanted], list[str]], month: Month, config: Config, wanted: Wanted) -> Rendered:

@@ -12,6 +12,7 @@ import polars as pl
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core import meters
 from metering.core.errors import MeteringError, UsageError
@@ -79,7 +80,10 @@ def _told_twice(ledger: Ledger, config: Config, now: datetime) -> list[str | Non
         return []
     out = []
     for period in (previous_month(now), month_of(now)):
-        month, name = Month(store=ledger.store, terms=found, period=period, now=now), month_name(period)
+        month, name = (
+            Month(recorded=Recorded(store=ledger.store), terms=found, period=period, now=now),
+            month_name(period),
+        )
         for organization, first, buckets, projects in _billed_twice(month).iter_rows():
             summary = (
                 f"both endpoints of history tell the usage of {organization} in {name}, in {buckets} buckets of "

@@ -11,7 +11,8 @@ from datetime import datetime
 from functools import cached_property
 
 from metering.billing import terms as terms_of_month
-from metering.billing.month import LATEST, Month
+from metering.billing.month import Month
+from metering.billing.recorded import LATEST, Recorded
 from metering.config import Config
 from metering.core.errors import IncompleteError, MeteringError
 from metering.core.period import Period, month_name, previous_month
@@ -98,14 +99,14 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     decision = _decide(ledger.store, config, period, now, seq, waivers, release, is_by_itself=is_by_itself)
     month, pending = decision.month, decision.pending
     if decision.is_done:
-        return closing_of(month)
+        return closing_of(ledger.store, period)
     if decision.reasons:
         raise BlockedError(period, decision.reasons)
     drafts, parked = decision.drafts_and_parked
     if pending is not None and not drafts and _is_as_parked(month, pending, parked):
-        return closing_of(month)
+        return closing_of(ledger.store, period)
     numbers = _record(ledger, decision)
-    return replace(closing_of(month, numbers), is_new=True)
+    return replace(closing_of(ledger.store, period, numbers), is_new=True)
 
 
 def rehearse(  # noqa: PLR0913 - the same choices as of a closing
@@ -120,7 +121,7 @@ def rehearse(  # noqa: PLR0913 - the same choices as of a closing
 ) -> Closing:
     """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
     decision = _decide(store, config, period, now, as_of_seq, waivers, release)
-    return closing_of(decision.month) if decision.is_done else _rehearsed(decision)
+    return closing_of(store, period) if decision.is_done else _rehearsed(decision)
 
 
 def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
@@ -134,13 +135,15 @@ def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
     *,
     is_by_itself: bool = False,
 ) -> _Decision:
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now, as_of_seq=seq)
+    month = Month(
+        recorded=Recorded(store=store, as_of_seq=seq), terms=terms_of_month.of(config), period=period, now=now
+    )
     return _Decision(
         month=month,
         config=config,
         waivers=given(store, period, waivers),
         release=release,
-        pending=_released(month, release) if release else pending_customers(store, month),
+        pending=_released(month, release) if release else pending_customers(store, period),
         is_by_itself=is_by_itself,
     )
 
@@ -162,8 +165,8 @@ def _rehearsed(decision: _Decision) -> Closing:
     """What a closing would do, beside the month before."""
     month = decision.month
     drafts, parked = decision.drafts_and_parked
-    would_be = with_drafts(closing_of(month).invoices, drafts)
-    before = issued_in(month.store, previous_month(month.period.start))
+    would_be = with_drafts(issued_in(month.recorded.store, month.period), drafts)
+    before = issued_in(month.recorded.store, previous_month(month.period.start))
     return Closing(
         month=month.period,
         invoices=would_be,
@@ -181,7 +184,7 @@ def _rehearsed(decision: _Decision) -> Closing:
 
 def _released(month: Month, release: Mapping[str, str]) -> set[str]:
     """The customers to release; each must be parked."""
-    parked = set(month.store.query("invoicing/parked", month=month_name(month.period))["customer"])
+    parked = set(month.recorded.store.query("invoicing/parked", month=month_name(month.period))["customer"])
     for customer in sorted(set(release) - parked):
         raise MeteringError(
             f"{customer} is not parked in {month_name(month.period)}",
@@ -198,9 +201,9 @@ def _to_park(
     conflicts = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     for customer in sorted(release.keys() & conflicts.keys()):
         raise MeteringError(f"{customer} cannot be released: {conflicts[customer]}", hint="correct the configuration")
-    earlier = month.store.query("invoicing/usual_totals", month=name, most=holds.MOST_HISTORY)
+    earlier = month.recorded.store.query("invoicing/usual_totals", month=name, most=holds.MOST_HISTORY)
     history = [Amount(**row) for row in earlier.iter_rows(named=True)]
-    settled = alarms.acknowledged_metrics(month.store)
+    settled = alarms.acknowledged_metrics(month.recorded.store)
     unknown = [Unknown(**row) for row in month.unbilled.without_meter if row["metric"] not in settled]
     amounts = (
         Amount(customer=draft["customer"]["id"], currency=draft["currency"], total=draft["total"]) for draft in drafts
@@ -215,5 +218,5 @@ def _to_park(
 
 def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bool:
     """Whether the customers that wait are parked for these reasons already."""
-    known = dict(month.store.query("invoicing/parked", month=month_name(month.period)).iter_rows())
+    known = dict(month.recorded.store.query("invoicing/parked", month=month_name(month.period)).iter_rows())
     return {customer: known[customer] for customer in pending & known.keys()} == parked

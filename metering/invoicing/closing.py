@@ -6,11 +6,10 @@ Drafts where it is not closed, or not for everybody. Reads the store, writes not
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from metering.billing import terms as terms_of_month
+import polars as pl
+
 from metering.billing.month import Month
-from metering.config import Config
 from metering.core.invoice import Printed
 from metering.core.period import Period, month_name, rfc3339
 from metering.invoicing.amending import corrections
@@ -46,7 +45,11 @@ class Closing:
 
 def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
     """The reasons given now, else those of the month's closings, the last ones first."""
-    for row in reversed(store.query("invoicing/closing_facts", month=month_name(period)).to_dicts()):
+    return _given(store.query("invoicing/closing_facts", month=month_name(period)), waivers)
+
+
+def _given(facts: pl.DataFrame, waivers: Waivers = NO_WAIVERS) -> Waivers:
+    for row in reversed(facts.to_dicts()):
         waivers = Waivers(
             incomplete=waivers.incomplete or row["allow_incomplete"],
             unassigned=waivers.unassigned or json.loads(row["document"]).get("allow_unassigned"),
@@ -75,10 +78,10 @@ class MonthInvoices:
         }
 
 
-def month_invoices(store: Store, config: Config, period: Period, now: datetime) -> MonthInvoices:
-    """The final documents of a closed month, drafts of one that is not."""
-    month = Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
-    waiting = pending_customers(store, month)
+def month_invoices(month: Month) -> MonthInvoices:
+    """The final documents of a closed month, drafts of one that is not; `month` is by today's terms."""
+    period, store = month.period, month.recorded.store
+    waiting = pending_customers(store, period)
     drafts: list[Json] = []
     parked: Mapping[str, str] = {}
     if waiting is None or waiting:
@@ -93,7 +96,7 @@ def month_invoices(store: Store, config: Config, period: Period, now: datetime) 
             unpriced=month.unbilled.unpriced,
             parked=parked,
         )
-    closing = closing_of(month)
+    closing = closing_of(store, period)
     return MonthInvoices(
         period=period,
         documents=with_drafts(closing.invoices, (one for one in drafts if one["customer"]["id"] in waiting)),
@@ -113,27 +116,27 @@ def _by_customer(document: Document) -> tuple[str, str]:
     return found.customer.id, found.number or ""
 
 
-def closing_of(month: Month, issued: list[str] | None = None) -> Closing:
+def closing_of(store: Store, period: Period, issued: list[str] | None = None) -> Closing:
     """The month as the store has it closed; `issued` are the numbers that are new."""
-    name = month_name(month.period)
-    facts = month.store.query("invoicing/closing_facts", month=name)
+    name = month_name(period)
+    facts = store.query("invoicing/closing_facts", month=name)
     known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
     return Closing(
-        month=month.period,
-        invoices=issued_in(month.store, month.period),
+        month=period,
+        invoices=issued_in(store, period),
         issued=issued or [],
-        parked=dict(month.store.query("invoicing/parked", month=name).iter_rows()),
+        parked=dict(store.query("invoicing/parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
         not_billed=known.get("not_billed", []),
         gone_unseen=int(known.get("gone_unseen", 0)),
-        waivers=given(month.store, month.period),
+        waivers=_given(facts),
     )
 
 
-def pending_customers(store: Store, month: Month) -> set[str] | None:
+def pending_customers(store: Store, period: Period) -> set[str] | None:
     """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
-    name = month_name(month.period)
+    name = month_name(period)
     if store.query("invoicing/closing_facts", month=name).is_empty():
         return None
     return set(store.query("invoicing/pending_customers", month=name)["customer"])

@@ -53,7 +53,7 @@ def freeze(  # noqa: PLR0913 - what a record is made of
         {
             "month": month_name(month.period),
             "as_of": rfc3339(month.now),
-            "as_of_seq": month.as_of_seq,
+            "as_of_seq": month.recorded.as_of_seq,
             "terms_sha256": month.terms.sha256,
             "rules": terms_of_month.RULES,
             **said,

@@ -132,7 +132,7 @@ class _Rest:
             organization: [part for part in selection(certified, period, is_open=True) if part.grain != MONTHLY]
             for organization, certified in month.knowledge.certified.items()
         }
-        found = MonthUsage(store=month.store, period=period, counted=counted, cuts=(), as_of_seq=month.as_of_seq)
+        found = MonthUsage(recorded=month.recorded, period=period, counted=counted, cuts=())
         return found.sums.group_by(_KEYS).agg(pl.col("value").sum())
 
     @cached_property

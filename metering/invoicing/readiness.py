@@ -69,9 +69,10 @@ def reasons(
         asked=() if is_closed else asked_plans(month),
         examples=_examples(month),
         alarms=[
-            (row["alarm_id"], row["summary"]) for row in month.store.query("invoicing/alarms_that_stop").to_dicts()
+            (row["alarm_id"], row["summary"])
+            for row in month.recorded.store.query("invoicing/alarms_that_stop").to_dicts()
         ],
-        is_first_by_itself=is_by_itself and not is_typed(month.store),
+        is_first_by_itself=is_by_itself and not is_typed(month.recorded.store),
     )
     return blockers.reasons(facts, waivers)
 

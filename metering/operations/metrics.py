@@ -5,6 +5,7 @@ its own, and shows no name of a project or customer: the number of series must n
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.config import Config
-from metering.core.period import HOUR, month_of, parse_time, previous_month
+from metering.core.period import HOUR, parse_time, previous_month
 from metering.ledger.alarms import listed
 from metering.quotas import status
 from metering.store.database import Store
@@ -52,8 +53,9 @@ def exposition(store: Store, config: Config, now: datetime) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Totals(store))
     _freshness(registry, store)
-    _coverage(registry, store, config, now)
-    _quotas(registry, store, config, now)
+    running = status.running(store, terms.of(config), now)
+    _coverage(registry, running)
+    _quotas(registry, running, config)
     _outbox(registry, store)
     _alarms(registry, store)
     return generate_latest(registry)
@@ -88,26 +90,26 @@ def _freshness(registry: CollectorRegistry, store: Store) -> None:
         projects.labels(organization).set(count)
 
 
-def _coverage(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+def _coverage(registry: CollectorRegistry, running: Month) -> None:
     missing = Gauge(
         "metering_gap_seconds",
         "Time that ended and is not known, in the running month and the one before.",
         ["organization", "month"],
         registry=registry,
     )
-    for label, period in (("running", month_of(now)), ("previous", previous_month(now))):
-        month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    before = replace(running, period=previous_month(running.now))
+    for label, month in (("running", running), ("previous", before)):
         seconds = dict.fromkeys(sorted(month.coverage.certified), 0)
-        for gap in month.coverage.gaps(now - HOUR):
+        for gap in month.coverage.gaps(month.now - HOUR):
             length = parse_time(gap["end"]) - parse_time(gap["start"])
             seconds[gap["organization"]] += length // HOUR * 3600
         for organization, count in seconds.items():
             missing.labels(organization, label).set(count)
 
 
-def _quotas(registry: CollectorRegistry, store: Store, config: Config, now: datetime) -> None:
+def _quotas(registry: CollectorRegistry, running: Month, config: Config) -> None:
     levels = Gauge("metering_quotas", "Quotas by level.", ["level"], registry=registry)
-    counts = status.levels(store, terms.of(config), config.quota.thresholds_percent, now)
+    counts = status.levels(running, config.quota.thresholds_percent)
     for level in LEVELS:
         levels.labels(level).set(counts.get(level, 0))
 

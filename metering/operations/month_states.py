@@ -10,6 +10,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month, rfc3339
 from metering.invoicing import blockers, readiness
@@ -117,7 +118,7 @@ def _blocked_by(store: Store, config: Config, period: Period, now: datetime) -> 
     first = first_month(store, config.schedule)
     if period != previous_month(now) and not may_close_by_itself(first, period):
         return ()
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=period, now=now)
     return tuple(readiness.costed(month, readiness.reasons(month, config)))
 
 
@@ -164,7 +165,9 @@ def _next_by_itself(store: Store, config: Config, now: datetime) -> Iterator[str
     while month_name(month) in closed:
         month = month_of(month.end)
     at = rfc3339(closes_from(config.schedule, month))
-    running = Month(store=store, terms=terms.of(config), period=min(month, month_of(now), key=_start), now=now)
+    running = Month(
+        recorded=Recorded(store=store), terms=terms.of(config), period=min(month, month_of(now), key=_start), now=now
+    )
     missing = [row for row in readiness.reasons(running, config, is_by_itself=True) if row.kind in FORESEEN]
     yield f"{month_name(month)} closes by itself from {at}" + (", once nothing is missing:" if missing else "")
     for reason in readiness.costed(running, missing):

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from metering.billing.recorded import Recorded
 from metering.core.stop import Stop
 from metering.invoicing.amending import corrections
 from metering.ledger import ledger
@@ -137,7 +138,11 @@ def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
 def settled_months(books: Ledger, now: datetime) -> list[str]:
     """The months that are closed for every customer, and that no adjustment is known for which is not billed yet."""
     closed = books.store.query("operations/settled_months")["month"].to_list()
-    unsettled = corrections.months_to_correct(books.store, now, books.journal.seq) if closed else set()
+    unsettled = (
+        corrections.months_to_correct(Recorded(store=books.store, as_of_seq=books.journal.seq), now)
+        if closed
+        else set()
+    )
     return [month for month in closed if month not in unsettled]
 
 

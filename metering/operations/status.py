@@ -8,6 +8,7 @@ from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.money import percent_truncated
 from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_start
@@ -26,7 +27,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
     """Everything that `status` prints."""
     last = store.query("operations/last_cycle").to_dicts()
     slot = slot_start(now, config.schedule.poll_minutes)
-    month = previous_month(now)
+    month, known = previous_month(now), Recorded(store=store)
     return {
         "as_of": rfc3339(now),
         "last_cycle": _shown(last[0]) if last else None,
@@ -34,7 +35,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "close_due_from": rfc3339(closes_from(config.schedule, month)),
         "months": [state.document() for state in month_states.states(store, config, now)],
         "organizations": [_shown(row) for row in store.query("billing/freshness").iter_rows(named=True)],
-        "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(store, config, period, now)],
+        "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(known, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],
         "outbox": [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)],
         "alarms": listed(store),
@@ -88,8 +89,8 @@ def lines(document: Json) -> Iterator[tuple[str, str]]:
             yield name, "" if value is None else str(value)
 
 
-def _gaps(store: Store, config: Config, period: Any, now: datetime) -> list[dict[str, str]]:
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+def _gaps(recorded: Recorded, config: Config, period: Any, now: datetime) -> list[dict[str, str]]:
+    month = Month(recorded=recorded, terms=terms.of(config), period=period, now=now)
     until = now - timedelta(hours=1)
     return month.coverage.gaps(until)
 

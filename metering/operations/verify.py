@@ -15,6 +15,7 @@ import polars as pl
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.errors import JournalDamagedError
 from metering.core.files import data_directory
 from metering.core.invoice import Invoice
@@ -175,15 +176,15 @@ def _verify_invoices(live: Store, found: Findings) -> None:
 
 def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
     """The drafts of a closing, or of a supplement, by its own terms and as known then."""
+    known = Recorded(store=live)
     period = month_of(parse_time(f"{closed['month']}-01T00:00:00Z"))
-    if found := supplement.stored(live, period, closed["seq"]):
+    if found := supplement.stored(known, period, closed["seq"]):
         return found.drafts
     month = Month(
-        store=live,
+        recorded=known.at(closed["as_of_seq"]),
         terms=terms.from_document(json.loads(closed["terms"])),
         period=period,
         now=closed["as_of"],
-        as_of_seq=closed["as_of_seq"],
     )
     due = corrections.due(month)
     return draft_invoices(month, due.lines, due.currencies, due.billed)

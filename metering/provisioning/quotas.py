@@ -56,8 +56,8 @@ class Standing:
 
 def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
     """Every listed project as last seen, sorted by project."""
-    of_month = terms.of(config)
-    rows = status.quota_rows(store, of_month, config.quota.thresholds_percent, now, include_unlimited=True)
+    running = status.running(store, terms.of(config), now)
+    rows = status.quota_rows(running, config.quota.thresholds_percent, include_unlimited=True)
     used: dict[str, dict[str, int | None]] = {}
     facts: dict[str, QuotaRow] = {}
     for row in rows:

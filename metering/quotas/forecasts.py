@@ -110,7 +110,7 @@ def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
     counted = {
         organization: _counting(certified, window) for organization, certified in month.knowledge.certified.items()
     }
-    keys = month.store.query("billing/project_keys")
+    keys = month.recorded.project_keys
     # Where which buckets of each project count: in its whole weeks.
     stretches = (
         weeks.join(keys, on="project_id")
@@ -118,9 +118,9 @@ def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
         .select("project_key", "grain", counts_from=pl.max_horizontal("period_start", "since"), counts_to="period_end")
     )
     span = {"period_start": window.start, "period_end": floor_hour(month.now)}
-    with month.store.frames(counted=stretches):
-        profile = month.store.query("quotas/usage_profile", **span)
-        days = month.store.query("quotas/usage_spread", **span)
+    with month.recorded.store.frames(counted=stretches):
+        profile = month.recorded.store.query("quotas/usage_profile", **span)
+        days = month.recorded.store.query("quotas/usage_spread", **span)
     names = keys.select("project_key", "project_id")
     profile, days = (frame.join(names, on="project_key") for frame in (profile, days))
     return forecast.slots_of(profile), forecast.spread_of(days, weeks.select("project_id", "weeks"))

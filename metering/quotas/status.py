@@ -8,6 +8,7 @@ from fractions import Fraction
 import polars as pl
 
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.core.period import month_of, previous_month
 from metering.core.quotas import EXCEEDED_PERCENT
@@ -26,20 +27,22 @@ _HISTORY_OF = {
 """Metric -> the quota that counts the same thing."""
 
 
-def quota_rows(  # noqa: PLR0913 - what is shown is two choices
-    store: Store,
-    terms: Terms,
+def running(store: Store, terms: Terms, now: datetime) -> Month:
+    """The running month as known now: quotas are judged in it."""
+    return Month(recorded=Recorded(store=store), terms=terms, period=month_of(now), now=now)
+
+
+def quota_rows(
+    month: Month,
     thresholds_percent: tuple[int, ...],
-    now: datetime,
     *,
     include_unlimited: bool = False,
     reached_only: bool = False,
 ) -> list[QuotaRow]:
-    """The rows of `quota`, sorted by project and quota.
+    """The rows of `quota` in the running month, sorted by project and quota.
 
     `reached_only`: only those that have reached a threshold, which is all that alerts need.
     """
-    month = Month(store=store, terms=terms, period=month_of(now), now=now)
     frame = _evaluated(month, thresholds_percent, include_unlimited=include_unlimited)
     if reached_only:
         frame = frame.filter(pl.col("threshold_percent").is_not_null())
@@ -59,9 +62,8 @@ def urgency(row: QuotaRow) -> tuple[object, ...]:
     )
 
 
-def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now: datetime) -> dict[str, int]:
-    """How many quotas are at each level."""
-    month = Month(store=store, terms=terms, period=month_of(now), now=now)
+def levels(month: Month, thresholds_percent: tuple[int, ...]) -> dict[str, int]:
+    """How many quotas are at each level in the running month."""
     frame = _evaluated(month, thresholds_percent, include_unlimited=False)
     return dict(frame.group_by("level").len().iter_rows())
 
@@ -69,7 +71,7 @@ def levels(store: Store, terms: Terms, thresholds_percent: tuple[int, ...], now:
 def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
     """Every quota of everything in the store, as evaluation.py judges it."""
     now = month.now
-    found = month.store.query("quotas/quota_counters")
+    found = month.recorded.store.query("quotas/quota_counters")
     counters = counters_long(found.drop("logical_size_bytes"))
     history = _history(month, counters, now)
     readings = Readings(
@@ -103,7 +105,7 @@ def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
 def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """quota.HISTORY since each project's billing period began; `is_partial`: with uncertified hours."""
     began = billing_periods(counters, now).select("project_id", "period_start")
-    observed = month.store.query("quotas/history_read_at")
+    observed = month.recorded.store.query("quotas/history_read_at")
     return (
         pl.concat(_since(one, began, month.period.start) for one in _months(month, began))
         .with_columns(pl.col("metric").replace_strict(_HISTORY_OF, return_dtype=pl.String).alias("quota"))

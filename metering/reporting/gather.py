@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from metering.billing import inventory, profile, terms
+from metering.billing import inventory, profile
 from metering.billing.month import Month
 from metering.billing.usage_document import usage_json
 from metering.config import Config
@@ -13,13 +13,13 @@ from metering.core.errors import MeteringError
 from metering.core.files import write_whole
 from metering.core.money import quantity_text
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
-from metering.core.rows import Json
+from metering.core.rows import Json, Table
 from metering.invoicing import closing, outlook, unbilled
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.printed.paper import papers
 from metering.invoicing.printed.printing import background
-from metering.invoicing.rated_month import RatedMonth
+from metering.invoicing.rated_month import Months, months_of
 from metering.ledger.alert_log import log
 from metering.quotas import status
 from metering.reporting import build
@@ -30,9 +30,10 @@ from metering.store.database import Store
 
 def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
-    invoices = month_invoices(store, config, period, now)
-    found = facts(store, config, period, now, invoices.printed())
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
+    months = months_of(store, config, now)
+    month = months.of(period).today
+    invoices = month_invoices(month)
+    found = facts(months, period, invoices.printed())
     if period.contains(now):
         found = replace(found, outlook=outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
@@ -62,15 +63,15 @@ def _reconciliation_file(config: Config, period: Period) -> Path:
     return config.store.directory / "reports" / month_name(period) / "reconciliation.json"
 
 
-def facts(store: Store, config: Config, period: Period, now: datetime, shown: Json | None = None) -> Facts:
-    """All that the report is made from; `shown` is what `month_invoices` gives, where it is known already."""
-    month = RatedMonth(store=store, config=config, period=period, now=now).whole
-    earlier = previous_month(period.start)
-    before = RatedMonth(store=store, config=config, period=earlier, now=now).whole
-    listed: Json = month_invoices(store, config, period, now).printed() if shown is None else shown
-    listed_before: Json = month_invoices(store, config, earlier, now).printed()
+def facts(months: Months, period: Period, shown: Json | None = None, quotas: Table | None = None) -> Facts:
+    """All that the report is made from; `shown`: what `invoices` prints, `quotas`: what `quota` prints, if known."""
+    store, config, now = months.recorded.store, months.config, months.now
+    rated, earlier = months.of(period), months.of(previous_month(period.start))
+    month, before = rated.whole, earlier.whole
+    listed: Json = month_invoices(rated.today).printed() if shown is None else shown
+    listed_before: Json = month_invoices(earlier.today).printed()
     used = usage_json(month)
-    is_running = month_of(now) == period
+    has_quotas = period in {month_of(now), previous_month(now)}
     return Facts(
         month=period,
         as_of=now,
@@ -80,7 +81,7 @@ def facts(store: Store, config: Config, period: Period, now: datetime, shown: Js
         usage=used["usage"],
         previous_usage=usage_json(before)["usage"],
         coverage=used["coverage"],
-        quotas=_quotas(store, config, now) if is_running or period == previous_month(now) else [],
+        quotas=(_quotas(months) if quotas is None else quotas) if has_quotas else [],
         alerts=_alerts(store, period),
         unassigned=unbilled.valued(month, listed["unassigned"]),
         unpriced=unbilled.valued(month, listed["unpriced"]),
@@ -113,8 +114,8 @@ def _costs(month: Month) -> list[Json]:
     return [{name: row[name] for name in row if name != "exact"} for row in month.cost.rows]
 
 
-def _quotas(store: Store, config: Config, now: datetime) -> list[Json]:
-    rows = status.quota_rows(store, terms.of(config), config.quota.thresholds_percent, now)
+def _quotas(months: Months) -> Table:
+    rows = status.quota_rows(months.running.today, months.config.quota.thresholds_percent)
     return [row.document() for row in rows]
 
 

@@ -276,6 +276,6 @@ def announce_report(ledger: Ledger, config: Config, month: Period, now: datetime
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
     """Records what is crossed for the first time, and what ended; returns how many crossings."""
     thresholds = config.quota.thresholds_percent
-    rows = status.quota_rows(ledger.store, terms.of(config), thresholds, now, reached_only=True)
+    rows = status.quota_rows(status.running(ledger.store, terms.of(config), now), thresholds, reached_only=True)
     firing.resolve(ledger, rows, config, now)
     return len(recording.evaluate(ledger, rows, config, now))

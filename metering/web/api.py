@@ -59,7 +59,7 @@ def usage(view: View, request: Request) -> Document:
     """What `usage` prints."""
     found, project = _month(request, view), request.query_params.get("project")
     key = ("usage document", found.name, project)
-    return view.ask(key, lambda _: usage_json(found.get(figures.rated), project=project))
+    return view.ask(key, lambda _: usage_json(found.get(figures.rated).whole, project=project))
 
 
 def timeline(view: View, request: Request) -> Document:
@@ -69,7 +69,7 @@ def timeline(view: View, request: Request) -> Document:
     if by not in {"day", "hour"}:
         raise UsageError("by is day or hour")
     key = ("usage document", found.name, project, by)
-    return view.ask(key, lambda _: usage_json(found.get(figures.rated), by=by, project=project))
+    return view.ask(key, lambda _: usage_json(found.get(figures.rated).whole, by=by, project=project))
 
 
 def quotas(view: View, _: Request) -> Document:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from metering.billing import profile as month_profile
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.errors import MeteringError, UsageError
 from metering.core.period import DAY, Period, floor_day, parse_time
 from metering.core.rows import Row, Table
@@ -45,8 +46,8 @@ def usage(request: Request, view: View, month: MonthView, projects: list[str]) -
 
     def work(_: object) -> Table:
         if day is None:
-            return month_profile.by_day(month.get(figures.rated), projects, gaps)
-        return month_profile.by_hour(month.get(figures.rated), projects, day, gaps)
+            return month_profile.by_day(month.get(figures.rated).whole, projects, gaps)
+        return month_profile.by_hour(month.get(figures.rated).whole, projects, day, gaps)
 
     first, last = month.period.start, floor_day(min(month.period.end, view.now) - timedelta(microseconds=1))
     profile = view.ask(key, work)
@@ -87,7 +88,7 @@ def draft_explanation(view: View, month: MonthView, customer: str, line: str | N
     document = draft(month, customer)
 
     def work(store: Store) -> Row:
-        fresh = Month(store=store, terms=view.terms, period=month.period, now=view.now)
+        fresh = Month(recorded=Recorded(store=store), terms=view.terms, period=month.period, now=view.now)
         return explain.of_draft(fresh, dict(document), line)
 
     try:

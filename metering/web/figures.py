@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from metering.billing import terms
-from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.ids import canonical
 from metering.core.period import month_name, month_of
 from metering.core.rows import Row, Table, grouped
 from metering.invoicing.closing import month_invoices
-from metering.invoicing.rated_month import RatedMonth
+from metering.invoicing.rated_month import Months, RatedMonth
 from metering.ledger import alert_log
 from metering.operations import status as state
 from metering.quotas import status as quota_status
@@ -50,7 +50,9 @@ def customer_names(view: View) -> dict[str, str]:
 def knows_customer(view: View, customer: str) -> bool:
     """Whether this customer is configured, or had a project in the running month or the one before."""
     months_rated = (view.month(name).get(rated) for name in ("current", "previous"))
-    return customer in view.get(customer_names) or any(customer in month.segments["customer"] for month in months_rated)
+    return customer in view.get(customer_names) or any(
+        customer in month.whole.segments["customer"] for month in months_rated
+    )
 
 
 # -- quotas
@@ -58,7 +60,8 @@ def knows_customer(view: View, customer: str) -> bool:
 
 def quotas(view: View) -> Table:
     """What `quota` prints; the project that will be suspended first comes first."""
-    rows = quota_status.quota_rows(view.store, view.terms, view.config.quota.thresholds_percent, view.now)
+    running = view.month("current").get(rated).today
+    rows = quota_status.quota_rows(running, view.config.quota.thresholds_percent)
     return [row.document() for row in sorted(rows, key=quota_status.urgency)]
 
 
@@ -122,16 +125,23 @@ def budget(view: View) -> Table:
 # -- a month
 
 
-def rated(month: MonthView) -> Month:
+def recorded(view: View) -> Recorded:
+    """What the snapshot says: nothing changes it."""
+    return Recorded(store=view.store)
+
+
+def rated(month: MonthView) -> RatedMonth:
     """The month as the store holds it."""
     view = month.view
-    return RatedMonth(store=view.store, config=view.config, period=month.period, now=view.now).whole
+    return RatedMonth(recorded=view.get(recorded), config=view.config, period=month.period, now=view.now)
 
 
 def facts(month: MonthView) -> Facts:
     """What the report of the month is made from."""
     view = month.view
-    return gather.facts(view.store, view.config, month.period, view.now, dict(month.get(invoices)))
+    made = {one.period: one.get(rated) for one in (month, view.month("current"))}
+    months = Months(recorded=view.get(recorded), config=view.config, now=view.now, made=made)
+    return gather.facts(months, month.period, dict(month.get(invoices)), view.get(quotas))
 
 
 def report(month: MonthView) -> dict[str, Any]:
@@ -169,7 +179,7 @@ def projects_by_id(month: MonthView) -> Index:
 
 def own_projects(month: MonthView) -> dict[str, list[str]]:
     """Customer -> the projects that were theirs alone: nobody sees a project that another paid for in the month."""
-    segments = month.get(rated).segments.select("customer", "project_id").unique()
+    segments = month.get(rated).whole.segments.select("customer", "project_id").unique()
     alone = segments.filter(~segments["project_id"].is_duplicated()).sort("project_id")
     owned: dict[str, list[str]] = {}
     for customer, project in alone.iter_rows():
@@ -182,7 +192,7 @@ def own_projects(month: MonthView) -> dict[str, list[str]]:
 
 def invoices(month: MonthView) -> Row:
     """What `invoices` prints."""
-    return month_invoices(month.view.store, month.view.config, month.period, month.view.now).printed()
+    return month_invoices(month.get(rated).today).printed()
 
 
 def invoice_sheet(month: MonthView) -> Sheet:

@@ -15,10 +15,10 @@ from metering.billing import terms
 from metering.billing.terms import Terms
 from metering.config import Config
 from metering.core.errors import MeteringError
-from metering.core.period import Period, month_name, month_of, parse_month, rfc3339
+from metering.core.period import Period, month_name, parse_month, rfc3339
 from metering.core.rows import Row
 from metering.invoicing.outlook import outlook
-from metering.invoicing.rated_month import RatedMonth
+from metering.quotas.status import running
 from metering.store import snapshots
 from metering.store.database import Store
 from metering.web.ahead import Ahead
@@ -113,11 +113,7 @@ def opened(config: Config, now: datetime) -> View:
     """A view of the snapshot as it stands. Raises StoreDamagedError where it cannot be read."""
     store = snapshots.hold(config.store.directory)
     beside = snapshots.beside(store)
-
-    def running() -> RatedMonth:
-        return RatedMonth(store=beside, config=config, period=month_of(now), now=now)
-
-    ahead: Ahead[Row] = Ahead(lambda: outlook(running().whole))
+    ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)))
     return View(config=config, now=now, terms=terms.of(config), store=store, outlook=ahead)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from metering.analysis import backtest, reconcile
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.money import exact_sum
 from metering.core.period import month_of
 from metering.explain import explain
@@ -28,7 +29,7 @@ from metering.invoicing.amending.voiding import void
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import issued_in, read
-from metering.invoicing.rated_month import RatedMonth
+from metering.invoicing.rated_month import RatedMonth, months_of
 from metering.rendering.figures import money_text
 from metering.reporting import build, gather
 from metering.store import snapshots
@@ -69,14 +70,14 @@ def september(*arguments, **keys):
 def costs(found):
     """(customer, amount in USD) of every row of September's cost."""
     with snapshots.open_reader(found.store.directory) as reader:
-        month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
+        month = Month(recorded=Recorded(store=reader), terms=terms.of(found), period=SEPTEMBER, now=NOW)
         return [(row["customer"], row["amount"]) for row in month.cost.rows]
 
 
 def amounts(found):
     """(customer, amount) of every line of September's drafts."""
     with snapshots.open_reader(found.store.directory) as reader:
-        drafts = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
+        drafts = month_invoices(months_of(reader, found, NOW).of(SEPTEMBER).today).printed()["invoices"]
     return [(draft["customer"]["id"], line["amount"]) for draft in drafts for line in draft["lines"]]
 
 
@@ -140,8 +141,8 @@ def test_a_markup_that_begins_inside_a_bucket_counts_it_where_no_price_was_befor
 def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began(tmp_path):
     found = september(tmp_path, {"a": {"2026-09-10T14": TEN_HOURS}}, plans=(MARKED_UP,), created="2026-09-10T14:30")
     with snapshots.open_reader(found.store.directory) as reader:
-        month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=NOW)
-        [draft] = month_invoices(reader, found, SEPTEMBER, NOW).printed()["invoices"]
+        month = Month(recorded=Recorded(store=reader), terms=terms.of(found), period=SEPTEMBER, now=NOW)
+        [draft] = month_invoices(months_of(reader, found, NOW).of(SEPTEMBER).today).printed()["invoices"]
         [line] = [line for line in draft["lines"] if line["kind"] == "usage"]
         told = explain.of_draft(month, draft, line["key"])
 
@@ -159,9 +160,9 @@ def shown(found, now=NOW):
     """Customer -> (revenue before tax, Neon's cost), and the sums of both, by everything that shows September."""
     view = opened(found, now)
     with snapshots.open_reader(found.store.directory) as reader:
-        rated = RatedMonth(store=reader, config=found, period=SEPTEMBER, now=now)
+        rated = RatedMonth(recorded=Recorded(store=reader), config=found, period=SEPTEMBER, now=now)
         return {
-            "report": _of_report(build.build(gather.facts(reader, found, SEPTEMBER, now))),
+            "report": _of_report(build.build(gather.facts(months_of(reader, found, now), SEPTEMBER))),
             "overview": _of_report(view.month("2026-09").get(figures.report)),
             "backtest": _of_backtest(backtest.backtest(reader, found, found.plans, [SEPTEMBER], now)),
             "reconcile": reconcile.by_total(rated.whole, 0)["computed"],
@@ -173,7 +174,7 @@ def shown(found, now=NOW):
 def _at_its_end(month):
     """The month in its last second, when nothing is left to forecast."""
     return Month(
-        store=month.store,
+        recorded=month.recorded,
         terms=month.terms,
         period=month.period,
         now=LAST_SECOND,

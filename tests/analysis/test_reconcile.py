@@ -9,6 +9,7 @@ from metering.analysis import reconcile
 from metering.analysis.neon_invoice import parse
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.cli import cli
 from metering.core.period import month_of
 from metering.store import snapshots
@@ -46,7 +47,7 @@ def told(ground, text=None, total=None, **more):
     found = ground.model_copy(update=more)
     now = when("2026-10-03")
     with snapshots.open_reader(found.store.directory) as reader:
-        month = Month(store=reader, terms=terms.of(found), period=SEPTEMBER, now=now)
+        month = Month(recorded=Recorded(store=reader), terms=terms.of(found), period=SEPTEMBER, now=now)
         if text is None:
             return reconcile.by_total(month, total)
         return reconcile.by_lines(month, parse(text, "neon.csv"), "neon.csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from metering.billing import month, terms
+from metering.billing.recorded import Recorded
 from metering.core.errors import ConfigError
 from metering.core.period import parse_month
 from metering.export import events, stripe
@@ -45,7 +46,9 @@ def lived(tmp_path: Path):
 def counted(config, by="hour"):
     with snapshots.open_reader(config.store.directory) as found:
         now = when("2026-09-01T04:30")
-        wanted = month.Month(store=found, terms=terms.of(config), period=parse_month("2026-09", now), now=now)
+        wanted = month.Month(
+            recorded=Recorded(store=found), terms=terms.of(config), period=parse_month("2026-09", now), now=now
+        )
         return events.counted(wanted, by)
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config, read
 from metering.core.period import month_of
 from metering.export import rendering
@@ -210,7 +211,7 @@ class Renderings:
     store: store.Store
 
     def texts(self, config: Config, now: datetime) -> dict[str, bytes]:
-        month = Month(store=self.store, terms=terms.of(config), period=SEPTEMBER, now=now)
+        month = Month(recorded=Recorded(store=self.store), terms=terms.of(config), period=SEPTEMBER, now=now)
         out = {}
         for form in FORMATS:
             suffix = ".zip" if form == "ubl" else ""

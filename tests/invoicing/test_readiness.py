@@ -6,6 +6,7 @@ import pytest
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config.models import CustomersConfig
 from metering.invoicing import readiness
 from tests.support.card import PATTERN, plan, price, subscription
@@ -23,7 +24,12 @@ def asked(directory: Path, seen: list[tuple[str, str]], *, name: str = "2026-09"
             desk.now = moment(at)
             desk.see({"id": "a", "name": shown, "created_at": "2026-01-01T00:00:00Z"})
         config = desk.config.model_copy(update={"customers": CustomersConfig(project_name_pattern=PATTERN)})
-        found = Month(store=desk.ledger.store, terms=terms.of(config), period=month(name), now=moment("2026-12-01"))
+        found = Month(
+            recorded=Recorded(store=desk.ledger.store),
+            terms=terms.of(config),
+            period=month(name),
+            now=moment("2026-12-01"),
+        )
         assert all((project, asks) == ("a", "scale") for project, _, asks in readiness.asked_plans(found))
         return [shown for _, shown, _ in readiness.asked_plans(found)]
 

@@ -8,6 +8,7 @@ import pytest
 from metering import sandbox
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import read
 from metering.core import meters
 from metering.core.errors import CredentialsError, MeteringError, NeonError
@@ -162,7 +163,7 @@ def test_the_new_plan_is_in_force_from_the_second_of_the_upgrade(tmp_path):
     desk.upgrade(project, "pro")
 
     with snapshots.open_reader(desk.config.store.directory) as found:
-        month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
+        month = Month(recorded=Recorded(store=found), terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         mine = month.segments.filter(project_id=project).select("customer", "plan", "start").rows()
 
     assert [row[:2] for row in mine] == [(project, "free"), (project, "pro")]
@@ -225,7 +226,7 @@ def test_a_transfer_that_neon_refuses_is_told_with_its_reason_and_nothing_else_h
 def busy(desk):
     """A project that used compute in this month."""
     with snapshots.open_reader(desk.config.store.directory) as found:
-        month = Month(store=found, terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
+        month = Month(recorded=Recorded(store=found), terms=terms.of(desk.config), period=month_of(NOW), now=NOW)
         return month.usage.sums.filter(metric="compute_unit_seconds").sort("value")["project_id"][-1]
 
 

@@ -12,6 +12,7 @@ from metering.core.money import parse_amount
 from metering.core.parties import Customer
 from metering.invoicing.printed import sheet
 from metering.invoicing.printed.printable import printable
+from metering.invoicing.rated_month import months_of
 from metering.rating import pools
 from metering.reporting import build, gather
 from tests.support.card import plan, price, subscription
@@ -163,7 +164,7 @@ def test_the_report_gives_each_project_its_part_before_tax(desk, is_inclusive):
     desk.customers = (Customer(id="one", name="One", tax_rate_percent="21", tax_inclusive=is_inclusive),)
     used(desk, a=7, b=14, c=21)
     desk.close("2026-09")
-    found = build.build(gather.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now))
+    found = build.build(gather.facts(months_of(desk.ledger.store, desk.config, desk.now), month("2026-09")))
     amounts = {row["project_id"]: row["amount"] for row in found["projects"]}
     # 21.20 with 21 % in it is 17.52 before: 20.00 is 16.53 (16.528...) and 1.20 is 0.99 (0.991...); of the first c has
     # 8.264... and the cent that is left, of the second 0.495... and the cent.

@@ -22,6 +22,7 @@ from metering.invoicing import close
 from metering.invoicing.amending.voiding import void as voiding_void
 from metering.invoicing.closing import Closing, month_invoices
 from metering.invoicing.issued import read
+from metering.invoicing.rated_month import months_of
 from metering.ledger.ledger import Ledger, open_ledger
 from metering.operations import verify
 from metering.service import tick
@@ -147,7 +148,7 @@ class Books:
 
     def shown(self, name: str) -> Json:
         """What `invoices MONTH` prints."""
-        return month_invoices(self.ledger.store, self.config, month(name), self.now).printed()
+        return month_invoices(months_of(self.ledger.store, self.config, self.now).of(month(name)).today).printed()
 
     def invoice(self, name: str, customer: str) -> Json:
         """The customer's one invoice or draft of the month that stands."""

@@ -126,7 +126,9 @@ def lived_in(directory: Path, more: str = "") -> Config:
         book.at = NOW
         for number in (1, 2, 3, 20, 21):
             book.counters(ledger, PROJECTS[number], compute_time_seconds=60_000 + 10_000 * (number % 10))
-        rows = status.quota_rows(ledger.store, terms.of(found), found.quota.thresholds_percent, NOW, reached_only=True)
+        rows = status.quota_rows(
+            status.running(ledger.store, terms.of(found), NOW), found.quota.thresholds_percent, reached_only=True
+        )
         recording.evaluate(ledger, rows, found, NOW)
         counted = {"requests": 77, "pages": 70, "changes": 12, "outcome": "complete", "faults": []}
         at = books.stamp(NOW - timedelta(minutes=5))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.cli import cli
 from metering.core.errors import UsageError
 from metering.core.period import month_of
@@ -165,7 +166,7 @@ def forecasts(tmp_path, now, *, since, created="2026-01-01", value=1800):
         usage = office(since, days, value)
         books.history(ledger, {"a": usage}, since=since, until=now, at=now)
     with snapshots.open_reader(found.store.directory) as reader:
-        rows = status.quota_rows(reader, terms.of(found), (80, 95), when(now))
+        rows = status.quota_rows(status.running(reader, terms.of(found), when(now)), (80, 95))
     return {row.quota: row.document() for row in rows}["compute_time_seconds"]
 
 
@@ -212,7 +213,7 @@ def test_a_counter_that_history_never_showed_is_not_carried_on_from_history(tmp_
         books.history(ledger, {"a": {}}, since="2026-08-01", until="2026-09-16", at="2026-09-16")
         books.counters(ledger, "a", compute_time_seconds=180_000)
     with snapshots.open_reader(found.store.directory) as reader:
-        rows = status.quota_rows(reader, terms.of(found), (80, 95), when("2026-09-16"))
+        rows = status.quota_rows(status.running(reader, terms.of(found), when("2026-09-16")), (80, 95))
 
     [row] = [row.document() for row in rows if row.quota == "compute_time_seconds"]
     assert row["forecast"]["percent_at_period_end"] == "100.00"
@@ -254,7 +255,9 @@ def ahead(tmp_path, usage, *, since="2026-08-18", now="2026-09-16", created="202
         books.history(ledger, usage, since=since, until=now, at=now)
     with snapshots.open_reader(found.store.directory) as reader:
         period = month_of(when(now))
-        return month_outlook.outlook(Month(store=reader, terms=terms.of(found), period=period, now=when(now)))
+        return month_outlook.outlook(
+            Month(recorded=Recorded(store=reader), terms=terms.of(found), period=period, now=when(now))
+        )
 
 
 def test_a_steady_project_comes_to_what_its_whole_month_costs(tmp_path):
@@ -299,7 +302,7 @@ def test_a_young_project_goes_on_as_it_began(tmp_path):
 def test_a_month_that_is_over_has_no_forecast(tmp_path):
     found = configured(tmp_path, PRICED, default_plan="pro")
     with snapshots.open_reader(found.store.directory) as reader:
-        over = Month(store=reader, terms=terms.of(found), period=month_of(MONDAY), now=END)
+        over = Month(recorded=Recorded(store=reader), terms=terms.of(found), period=month_of(MONDAY), now=END)
         with pytest.raises(UsageError, match="2026-09 is over"):
             month_outlook.outlook(over)
 

@@ -16,11 +16,13 @@ from openpyxl import load_workbook
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.usage_document import usage_json
 from metering.cli.reading import invoice_head
 from metering.core.period import month_of
 from metering.explain import explain
 from metering.invoicing.closing import month_invoices
+from metering.invoicing.rated_month import months_of
 from metering.operations import status
 from metering.quotas import status as quota_status
 from metering.store import database, snapshots
@@ -93,7 +95,7 @@ def test_every_page_leads_only_to_pages_that_are_there(site):
 
 
 def test_the_pages_show_the_numbers_of_the_commands(site, world, reader):
-    document = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW).printed()
+    document = month_invoices(months_of(reader, world, web_world.NOW).of(web_world.SEPTEMBER).today).printed()
     rows = site.get("/invoices", params={"month": "2026-09", "format": "json"}).json()["rows"]
     heads = [invoice_head(invoice) for invoice in document["invoices"]]
     names = ("number", "status", "currency", "subtotal", "total", "issued_at", "due_at", "lines")
@@ -108,7 +110,10 @@ def test_the_pages_show_the_numbers_of_the_commands(site, world, reader):
 
 def test_quotas_come_in_the_order_in_which_projects_will_be_suspended(site, world, reader):
     rows = site.get("/quotas", params={"format": "json"}).json()["rows"]
-    told = [row.document() for row in quota_status.quota_rows(reader, terms.of(world), (80, 95), web_world.NOW)]
+    told = [
+        row.document()
+        for row in quota_status.quota_rows(quota_status.running(reader, terms.of(world), web_world.NOW), (80, 95))
+    ]
     assert {(row["project_id"], row["percent"]) for row in rows} == {
         (row["project_id"], row["percent"]) for row in told
     }
@@ -157,12 +162,14 @@ def test_a_drafts_lines_lead_to_what_the_command_explains(site, world, reader):
 
 
 def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
-    month = Month(store=reader, terms=terms.of(world), period=month_of(web_world.NOW), now=web_world.NOW)
+    month = Month(
+        recorded=Recorded(store=reader), terms=terms.of(world), period=month_of(web_world.NOW), now=web_world.NOW
+    )
     assert site.get("/api/usage").json() == usage_json(month)
     assert (
         site.get("/api/status").json()["organizations"] == status.status(reader, world, web_world.NOW)["organizations"]
     )
-    told = month_invoices(reader, world, web_world.SEPTEMBER, web_world.NOW).printed()
+    told = month_invoices(months_of(reader, world, web_world.NOW).of(web_world.SEPTEMBER).today).printed()
     assert site.get("/api/invoices?month=2026-09").json() == told
     number = told["invoices"][0]["number"]
     assert site.get(f"/api/invoice?number={number}").json() == told["invoices"][0]

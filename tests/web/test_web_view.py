@@ -121,7 +121,7 @@ def test_the_outlook_is_what_the_command_prints_and_keeps_no_page_waiting(world)
     view = opened(world, web_world.NOW)
     with view.turn:  # as if a page computed something long
         found = view.outlook.result(wait_seconds=PATIENCE_SECONDS)
-    assert found == outlook.outlook(view.month("current").get(figures.rated))
+    assert found == outlook.outlook(view.month("current").get(figures.rated).whole)
     assert view.outlook.result() is found
 
 
@@ -138,7 +138,7 @@ def test_a_view_that_nobody_reads_any_more_is_gone_without_a_search_for_garbage(
     view = opened(world, web_world.NOW)
     figures.prepare(view)
     view.outlook.result(wait_seconds=PATIENCE_SECONDS)
-    parts = (view, view.month("current").get(figures.rated), view.get(figures.quota_sheet), view.outlook)
+    parts = (view, view.month("current").get(figures.rated).whole, view.get(figures.quota_sheet), view.outlook)
     gone = [weakref.ref(part) for part in parts]
     gc.collect()
     gc.disable()

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from metering.alerts import recording
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.cli.base import read_config
 from metering.cli.demo import receiver
 from metering.cli.demo.customers import customers
@@ -25,7 +26,7 @@ from metering.cli.demo.proof import billed, usage_times_price
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.money import parse_amount
-from metering.core.period import previous_month, rfc3339
+from metering.core.period import month_of, previous_month, rfc3339
 from metering.core.secrets import Secret
 from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
@@ -165,7 +166,9 @@ def _run(run: _Run) -> Outcome:
     with open_reader(found.store.directory) as store:
         paths = gather.write(store, found, period, now, {"html", "csv", "json"})
         step("adding it all up again")
-        return _outcome(run, Month(store=store, terms=terms.of(found), period=period, now=now), paths)
+        return _outcome(
+            run, Month(recorded=Recorded(store=store), terms=terms.of(found), period=period, now=now), paths
+        )
 
 
 def _tick(run: _Run, books: Ledger, keys: tick.Keys, secrets: dict[str, Secret]) -> None:
@@ -189,9 +192,10 @@ def _whole(report: Any) -> Any:
 
 
 def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
-    found, store, period, received = run.config, month.store, month.period, run.received
-    invoices = list(read(month_invoices(store, found, period, month.now).documents))
-    quotas = status.quota_rows(store, month.terms, found.quota.thresholds_percent, month.now)
+    found, store, period, received = run.config, month.recorded.store, month.period, run.received
+    invoices = list(read(month_invoices(month).documents))
+    running = replace(month, period=month_of(month.now))
+    quotas = status.quota_rows(running, found.quota.thresholds_percent)
     metered = truth_table(run.served.state, period.start, period.end)
     sponsored = {row.id for row in found.organizations if row.sponsored}
     truth = {

@@ -17,8 +17,8 @@ import polars as pl
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.core.period import Period
-from metering.store.database import Store
 from metering.usage.existence import widened
 
 Json = dict[str, Any]
@@ -61,10 +61,10 @@ NOTHING = Billed()
 """What was billed to somebody who has no invoice."""
 
 
-def closings(store: Store, as_of_seq: int) -> list[StoredClosing]:
+def closings(recorded: Recorded) -> list[StoredClosing]:
     """Every closing known at a record, in order."""
     out: dict[int, StoredClosing] = {}
-    for row in store.query("invoicing/closings_known", as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in recorded.query("invoicing/closings_known").iter_rows(named=True):
         facts = json.loads(row.pop("document"))
         out[row["seq"]] = StoredClosing(
             **row,
@@ -84,13 +84,13 @@ def parked(mine: Iterable[StoredClosing]) -> set[str]:
     return out
 
 
-def billed(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
+def billed(recorded: Recorded, name: str) -> dict[str, Billed]:
     """Customer -> what stands for the month: lines of its own invoices, and adjustments of it on later ones.
 
     A customer whose invoice is void waits until it is issued anew; a void supplement is as if it had never been.
     """
     out: defaultdict[str, Billed] = defaultdict(Billed)
-    for row in store.query("invoicing/billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in recorded.query("invoicing/billed_for_month", month=name).iter_rows(named=True):
         found = out[row["customer"]]
         if row["month"] == name and not (row["is_supplement"] and row["is_void"]):
             found.is_waiting, found.closing = _after(found, row)
@@ -133,10 +133,10 @@ class ClosedMonth:
         return customer not in self.waiting and self.home(customer) == closing.seq
 
 
-def month(store: Store, name: str, as_of_seq: int, every: Sequence[StoredClosing] | None = None) -> ClosedMonth | None:
+def month(recorded: Recorded, name: str, every: Sequence[StoredClosing] | None = None) -> ClosedMonth | None:
     """The month (`2026-09`) as closed; None where it is not. `every`: all closings, where they are known already."""
-    mine = [one for one in (closings(store, as_of_seq) if every is None else every) if one.month == name]
-    return ClosedMonth(closings=mine, billed=billed(store, name, as_of_seq)) if mine else None
+    mine = [one for one in (closings(recorded) if every is None else every) if one.month == name]
+    return ClosedMonth(closings=mine, billed=billed(recorded, name)) if mine else None
 
 
 def _after(found: Billed, row: Json) -> tuple[bool, int | None]:
@@ -146,10 +146,10 @@ def _after(found: Billed, row: Json) -> tuple[bool, int | None]:
     return row["is_void"], None if row["is_void"] else row["seq"]
 
 
-def supplements(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
+def supplements(recorded: Recorded, name: str) -> dict[str, Billed]:
     """Customer -> what supplementary invoices of a month that stand have billed."""
     out: defaultdict[str, Billed] = defaultdict(Billed)
-    for row in store.query("invoicing/supplements_standing", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in recorded.query("invoicing/supplements_standing", month=name).iter_rows(named=True):
         document = json.loads(row["document"])
         found = out[row["customer"]]
         found.closing = row["seq"]
@@ -158,46 +158,46 @@ def supplements(store: Store, name: str, as_of_seq: int) -> dict[str, Billed]:
     return out
 
 
-def rerated(store: Store, period: Period, closing: StoredClosing, now: datetime, as_of_seq: int) -> tuple[Month, Month]:
+def rerated(recorded: Recorded, period: Period, closing: StoredClosing, now: datetime) -> tuple[Month, Month]:
     """A closed month as its closing saw it; and with the closing's terms and names, but the usage known now."""
-    facts = _Rating(store=store, terms=terms.from_document(json.loads(closing.terms)), period=period, now=now)
+    facts = _Rating(recorded=recorded, terms=terms.from_document(json.loads(closing.terms)), period=period, now=now)
     then = facts.as_closed(closing)
-    spans = store.query("invoicing/usage_spans", period_start=period.start, period_end=period.end, as_of_seq=as_of_seq)
-    return then, facts.going_on(then, widened(then.projects.existence, spans), as_of_seq)
+    spans = recorded.query("invoicing/usage_spans", period_start=period.start, period_end=period.end)
+    return then, facts.going_on(then, widened(then.projects.existence, spans), recorded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rating:
     """A month by the terms of a closing."""
 
-    store: Store
+    recorded: Recorded
     terms: terms.Terms
     period: Period
     now: datetime
 
-    def _month(self, as_of_seq: int, inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> Month:
+    def _month(self, recorded: Recorded, inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> Month:
         return Month(
-            store=self.store,
+            recorded=recorded,
             terms=self.terms,
             period=self.period,
             now=self.now,
-            as_of_seq=as_of_seq,
             inventory=inventory,
         )
 
     def as_closed(self, closing: StoredClosing) -> Month:
         """The month at the closing's record: what inventory had shown, or the closing that it supplements had seen."""
+        recorded = self.recorded.at(closing.as_of_seq)
         if closing.base is None:
-            return self._month(closing.as_of_seq)
+            return self._month(recorded)
         seen = self.as_closed(closing.base)
-        return self.going_on(seen, seen.projects.existence, closing.as_of_seq)
+        return self.going_on(seen, seen.projects.existence, recorded)
 
-    def going_on(self, then: Month, existence: pl.DataFrame, as_of_seq: int) -> Month:
+    def going_on(self, then: Month, existence: pl.DataFrame, recorded: Recorded) -> Month:
         """The month at a later record, with the names of `then` and this existence of the projects known then."""
-        today = self._month(as_of_seq)
+        today = self._month(recorded)
         is_new = ~pl.col("project_id").is_in(then.projects.existence["project_id"].implode())
         inventory = (
             pl.concat([existence, today.projects.existence.filter(is_new)]).sort("project_id"),
             pl.concat([then.projects.sightings.filter(~is_new), today.projects.sightings.filter(is_new)]),
         )
-        return self._month(as_of_seq, inventory)
+        return self._month(recorded, inventory)

@@ -14,7 +14,8 @@ from functools import cache, partial
 from typing import Any
 
 from metering.billing import terms
-from metering.billing.month import LATEST, Month
+from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
 from metering.invoicing.amending import closed
@@ -22,7 +23,6 @@ from metering.invoicing.amending.closed import NOTHING, Basis, StoredClosing
 from metering.invoicing.drafts import line_rates
 from metering.invoicing.lines import adjustment
 from metering.invoicing.lines import assembly as invoice
-from metering.store.database import Store
 from metering.usage.coverage import Certified, certified_of, selection
 
 Json = dict[str, Any]
@@ -46,18 +46,18 @@ class Corrections:
 
 def due(month: Month) -> Corrections:
     """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
-    closings = closed.closings(month.store, month.as_of_seq)
+    closings = closed.closings(month.recorded)
     earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
     lines: defaultdict[str, list[Json]] = defaultdict(list)
     bases: defaultdict[str, set[Basis]] = defaultdict(set)
     for name in earlier:
-        for customer, found, added in _of_month(month.store, name, closings, month.now, month.as_of_seq):
+        for customer, found, added in _of_month(month.recorded, name, closings, month.now):
             bases[customer] |= found
             lines[customer].extend(added)
     for customer, basis, kept in _kept(month, closings):
         bases[customer].add(basis)
         lines[customer].extend(kept)
-    supplements = closed.supplements(month.store, month_name(month.period), month.as_of_seq)
+    supplements = closed.supplements(month.recorded, month_name(month.period))
     for customer, billed in supplements.items():
         bases[customer] |= billed.bases
     inclusive = _inclusive(month.terms)
@@ -92,20 +92,20 @@ def _inclusive(of_month: Terms) -> set[str]:
 
 def shown(month: Month) -> Corrections:
     """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
-    known = {closing.month for closing in closed.closings(month.store, month.as_of_seq)}
+    known = {closing.month for closing in closed.closings(month.recorded)}
     is_next = {month_name(month.period), month_name(previous_month(month.period.start))} & known
     return due(month) if is_next else Corrections()
 
 
-def months_to_correct(store: Store, now: datetime, as_of_seq: int) -> set[str]:
+def months_to_correct(recorded: Recorded, now: datetime) -> set[str]:
     """The closed months that an adjustment is known for which no invoice carries yet."""
-    closings = closed.closings(store, as_of_seq)
+    closings = closed.closings(recorded)
     names = {closing.month for closing in closings}
-    return {name for name in names if any(True for _ in _of_month(store, name, closings, now, as_of_seq))}
+    return {name for name in names if any(True for _ in _of_month(recorded, name, closings, now))}
 
 
 def _of_month(
-    store: Store, name: str, closings: Sequence[StoredClosing], now: datetime, as_of_seq: int
+    recorded: Recorded, name: str, closings: Sequence[StoredClosing], now: datetime
 ) -> Iterator[tuple[str, set[Basis], list[Json]]]:
     """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
 
@@ -114,14 +114,14 @@ def _of_month(
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
     if all(closing.rules != terms.RULES for closing in closings if closing.month == name):
         return
-    if not _is_changed(store, period, _settled_seq(store, name, closings, as_of_seq), as_of_seq):
+    if not _is_changed(recorded, period, _settled_seq(recorded, name, closings)):
         return
-    found = closed.month(store, name, as_of_seq, closings)
+    found = closed.month(recorded, name, closings)
     assert found is not None, "the caller knows that it is closed"
     for closing in found.standing:
         if closing.rules != terms.RULES:
             continue
-        rated, of_month = _rated_again(store, period, closing, now, as_of_seq)
+        rated, of_month = _rated_again(recorded, period, closing, now)
         currency_of, inclusive = {plan.id: plan.currency for plan in of_month.card.plans}, _inclusive(of_month)
         for customer in sorted(rated.keys() | found.billed.keys()):
             if not found.is_settled_by(closing, customer):
@@ -145,8 +145,8 @@ def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str
     older = {closing.month for closing in closings if closing.rules != terms.RULES and closing.month < name}
     if not older:
         return
-    stays = cache(lambda earlier: _stays(month.store, earlier, closings, month.as_of_seq))
-    for customer, document in _voided(month.store, name, month.as_of_seq).items():
+    stays = cache(lambda earlier: _stays(month.recorded, earlier, closings))
+    for customer, document in _voided(month.recorded, name).items():
         adjusted = [line for line in _with_taxes(document) if line["kind"] == "adjustment"]
         of_older = [(line, str(line["from"])[:7]) for line in adjusted if str(line["from"])[:7] in older]
         kept = [line for line, earlier in of_older if stays(earlier)(customer)]
@@ -163,33 +163,33 @@ def _with_taxes(document: Json) -> list[Json]:
     return [{"tax_rate_percent": rate, "tax_name": name, **line} for line in lines]
 
 
-def _voided(store: Store, name: str, as_of_seq: int) -> dict[str, Json]:
+def _voided(recorded: Recorded, name: str) -> dict[str, Json]:
     """Customer -> the voided invoice of a month that nothing has taken the place of."""
     out: dict[str, Json] = {}
-    for row in store.query("invoicing/billed_for_month", month=name, as_of_seq=as_of_seq).iter_rows(named=True):
+    for row in recorded.query("invoicing/billed_for_month", month=name).iter_rows(named=True):
         if row["month"] == name:
             out.pop(row["customer"], None)
             out |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
     return out
 
 
-def _stays(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> Callable[[str], bool]:
+def _stays(recorded: Recorded, name: str, closings: Sequence[StoredClosing]) -> Callable[[str], bool]:
     """Whether what a customer was billed for a month is a closing's under older rules."""
     rules = {closing.seq: closing.rules for closing in closings}
-    found = closed.month(store, name, as_of_seq, closings)
+    found = closed.month(recorded, name, closings)
     assert found is not None, "the caller knows that it is closed"
     return lambda customer: (
         not (found.billed.get(customer, NOTHING).is_waiting or rules[found.home(customer)] == terms.RULES)
     )
 
 
-def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_of_seq: int) -> int:
+def _settled_seq(recorded: Recorded, name: str, closings: Sequence[StoredClosing]) -> int:
     """A record up to which every change of the month is billed: of a later closing that took in every customer, if any.
 
     It must have parked nobody, and no closing of the month itself and no void may have come after it.
     """
     own = [closing.as_of_seq for closing in closings if closing.month == name]
-    last = max([int(store.query("invoicing/last_void", as_of_seq=as_of_seq).item()), *own])
+    last = max([int(recorded.once("invoicing/last_void").item()), *own])
     first: dict[str, StoredClosing] = {}
     for closing in closings:
         first.setdefault(closing.month, closing)
@@ -197,20 +197,18 @@ def _settled_seq(store: Store, name: str, closings: Sequence[StoredClosing], as_
     return max([min(own), *whole])
 
 
-def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> bool:
+def _is_changed(recorded: Recorded, period: Period, after: int) -> bool:
     """Whether usage of the month that counts may be another than it was at `after`."""
-    if after >= as_of_seq:
+    if after >= recorded.as_of_seq:
         return False
     span = {"period_start": period.start, "period_end": period.end}
-    if store.query("invoicing/is_changed_since", after=after, as_of_seq=as_of_seq, **span).item():
+    if recorded.once("invoicing/is_changed_since", after=after, **span).item():
         return True
-    unread = [store.query("billing/unread_hours", as_of_seq=seq) for seq in (after, as_of_seq)]
-    if not unread[0].equals(unread[1]):
+    both = (recorded.at(after), recorded)
+    before, unread = (one.once("billing/unread_hours") for one in both)
+    if not before.equals(unread):
         return True
-    then, known = (
-        certified_of(store.query("billing/coverage_of", as_of_seq=after, after=0)),
-        certified_of(store.query("billing/coverage_of", as_of_seq=as_of_seq, after=0)),
-    )
+    then, known = (certified_of(one.once("billing/coverage_of", after=0)) for one in both)
     return any(
         selection(then.get(organization, Certified()), period, is_open=False)
         != selection(certified, period, is_open=False)
@@ -218,48 +216,46 @@ def _is_changed(store: Store, period: Period, after: int, as_of_seq: int) -> boo
     )
 
 
-def history(
-    store: Store, name: str, customer: str, now: datetime, as_of_seq: int
-) -> tuple[list[Json], Month, Month] | None:
+def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tuple[list[Json], Month, Month] | None:
     """What an adjustment of a closed month is the difference of, for one customer as known at a record.
 
     (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
     None where nothing of the month is closed, or the customer's closing was under other rules than today's.
     """
-    found = closed.month(store, name, as_of_seq)
+    found = closed.month(recorded, name)
     if found is None:
         return None
     closing = next(closing for closing in found.closings if closing.seq == found.home(customer))
     if closing.rules != terms.RULES:
         return None
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
-    return found.billed.get(customer, NOTHING).lines, *closed.rerated(store, period, closing, now, as_of_seq)
+    return found.billed.get(customer, NOTHING).lines, *closed.rerated(recorded, period, closing, now)
 
 
-def first_closed(store: Store, period: Period, now: datetime) -> Month | None:
+def first_closed(recorded: Recorded, period: Period, now: datetime) -> Month | None:
     """A closed month by its first closing and the usage known now; None where nobody closed it."""
-    mine = [closing for closing in closed.closings(store, LATEST) if closing.month == month_name(period)]
-    return closed.rerated(store, period, mine[0], now, LATEST)[1] if mine else None
+    mine = [closing for closing in closed.closings(recorded) if closing.month == month_name(period)]
+    return closed.rerated(recorded, period, mine[0], now)[1] if mine else None
 
 
 def closed_parts(
-    store: Store, period: Period, now: datetime
+    recorded: Recorded, period: Period, now: datetime
 ) -> tuple[list[tuple[Month, Callable[[str], bool]]], Callable[[str], bool]]:
     """A closed month once by each closing that anything stands by, with its customers; and who waits to be closed."""
-    found = closed.month(store, month_name(period), LATEST)
+    found = closed.month(recorded, month_name(period))
     if found is None:
         return [], lambda _: False
     parts: list[tuple[Month, Callable[[str], bool]]] = [
-        (closed.rerated(store, period, closing, now, LATEST)[1], partial(found.is_settled_by, closing))
+        (closed.rerated(recorded, period, closing, now)[1], partial(found.is_settled_by, closing))
         for closing in found.standing
     ]
     return parts, lambda customer: customer in found.waiting
 
 
 def _rated_again(
-    store: Store, period: Period, closing: StoredClosing, now: datetime, as_of_seq: int
+    recorded: Recorded, period: Period, closing: StoredClosing, now: datetime
 ) -> tuple[dict[str, list[Json]], Terms]:
     """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
-    then, rated = closed.rerated(store, period, closing, now, as_of_seq)
+    then, rated = closed.rerated(recorded, period, closing, now)
     lines = invoice.lines(period, then.segments, rated.charges, line_rates(rated))
     return lines, rated.terms

@@ -17,6 +17,7 @@ import polars as pl
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.config import Config
 from metering.core.errors import MeteringError
@@ -30,7 +31,6 @@ from metering.invoicing.lines import tax
 from metering.rating import segments
 from metering.rating.card import Card
 from metering.rating.segments import SEGMENTS
-from metering.store.database import Store
 
 Json = dict[str, Any]
 KIND = "supplement"
@@ -43,14 +43,14 @@ Run = Mapping[str, Any]
 class Supplement:
     """A supplementary closing, stored or to be stored, and what it bills; computed when first asked for."""
 
-    store: Store
+    recorded: Recorded
     period: Period
     closing: StoredClosing
     now: datetime
 
     @cached_property
     def _months(self) -> tuple[Month, Month]:
-        return closed.rerated(self.store, self.period, self.closing, self.now, self.closing.as_of_seq)
+        return closed.rerated(self.recorded, self.period, self.closing, self.now)
 
     @property
     def month(self) -> Month:
@@ -65,7 +65,7 @@ class Supplement:
     @cached_property
     def billed(self) -> dict[str, Billed]:
         """What was billed for the month before, of those who gained time."""
-        found = closed.billed(self.store, month_name(self.period), self.closing.as_of_seq)
+        found = closed.billed(self.recorded, month_name(self.period))
         return {customer: found[customer] for customer in self.closing.gained if customer in found}
 
     @cached_property
@@ -131,15 +131,15 @@ class Supplement:
         return {**head, **{name: value for name, value in draft.items() if name not in head}}
 
 
-def supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
-    """What `close MONTH --supplement` would issue, as known at the last record, `seq`.
+def supplements(recorded: Recorded, config: Config, period: Period, now: datetime) -> list[Supplement]:
+    """What `close MONTH --supplement` would issue, as known at the last record.
 
     Several where invoices of the month are from several closings. Raises MeteringError where the month is not closed,
     or was closed under other rules than today's.
     """
-    found = _closed(store, period, seq)
-    today = Month(store=store, terms=terms.of(config), period=period, now=now, as_of_seq=seq)
-    bases = [(closing, closed.rerated(store, period, closing, now, seq)[1]) for closing in found.standing]
+    found = _closed(recorded, period)
+    today = Month(recorded=recorded, terms=terms.of(config), period=period, now=now)
+    bases = [(closing, closed.rerated(recorded, period, closing, now)[1]) for closing in found.standing]
     runs = [
         run
         for run in _gained(today, _taken(found, bases), bases[0][1].projects.existence)
@@ -155,30 +155,30 @@ def supplements(store: Store, config: Config, period: Period, now: datetime, seq
             frozen = json.dumps(terms.document(_terms(base, today.terms, runs, known)))
             made = replace(
                 closing,
-                seq=seq,
+                seq=recorded.as_of_seq,
                 as_of=now,
-                as_of_seq=seq,
+                as_of_seq=recorded.as_of_seq,
                 terms=frozen,
                 parked={},
                 settled=(),
                 base=closing,
                 gained=gained,
             )
-            out.append(Supplement(store=store, period=period, closing=made, now=now))
+            out.append(Supplement(recorded=recorded, period=period, closing=made, now=now))
     return out
 
 
-def stored(store: Store, period: Period, seq: int) -> Supplement | None:
+def stored(recorded: Recorded, period: Period, seq: int) -> Supplement | None:
     """The supplement that was journalled by a record; None where that is none."""
-    found = next((closing for closing in closed.closings(store, seq) if closing.seq == seq), None)
+    found = next((closing for closing in closed.closings(recorded.at(seq)) if closing.seq == seq), None)
     if found is None or found.base is None:
         return None
-    return Supplement(store=store, period=period, closing=found, now=found.as_of)
+    return Supplement(recorded=recorded.at(found.as_of_seq), period=period, closing=found, now=found.as_of)
 
 
-def _closed(store: Store, period: Period, seq: int) -> ClosedMonth:
+def _closed(recorded: Recorded, period: Period) -> ClosedMonth:
     name = month_name(period)
-    found = closed.month(store, name, seq)
+    found = closed.month(recorded, name)
     if found is None:
         hint = f"`metering close {name}` closes it; a supplement bills afterwards what a close left to nobody"
         raise MeteringError(f"{name} is not closed", hint=hint)

@@ -6,8 +6,7 @@ Running it twice changes nothing. supplement.py knows what a supplement holds, f
 from dataclasses import replace
 from datetime import datetime
 
-from metering.billing import terms as terms_of_month
-from metering.billing.month import LATEST, Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name
@@ -28,26 +27,23 @@ def supplement(
     be issued. What is billed is not billed again: running it twice changes nothing. `waivers` are recorded with what is
     issued, for what it leaves out once more.
     """
-    found = _supplements(ledger.store, config, period, now, ledger.journal.seq)
+    known = Recorded(store=ledger.store, as_of_seq=ledger.journal.seq)
+    found = _supplements(known, config, period, now)
     numbers = [number for one in found for number in _record_supplement(ledger, config, one, waivers)]
-    return replace(closing_of(_today(ledger.store, config, period, now), numbers), is_new=bool(numbers))
+    return replace(closing_of(ledger.store, period, numbers), is_new=bool(numbers))
 
 
 def rehearse_supplement(store: Store, config: Config, period: Period, now: datetime) -> Closing:
     """What `supplement` would issue; writes nothing."""
-    found = _supplements(store, config, period, now, LATEST)
-    stored = closing_of(_today(store, config, period, now))
+    found = _supplements(Recorded(store=store), config, period, now)
+    stored = closing_of(store, period)
     drafts = [draft for one in found for draft in one.drafts]
     return replace(stored, invoices=with_drafts(stored.invoices, drafts))
 
 
-def _today(store: Store, config: Config, period: Period, now: datetime) -> Month:
-    return Month(store=store, terms=terms_of_month.of(config), period=period, now=now)
-
-
-def _supplements(store: Store, config: Config, period: Period, now: datetime, seq: int) -> list[Supplement]:
+def _supplements(recorded: Recorded, config: Config, period: Period, now: datetime) -> list[Supplement]:
     """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
-    found = supplements(store, config, period, now, seq)
+    found = supplements(recorded, config, period, now)
     conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
     if conflicts:
         said = "; ".join(f"{customer}: {why}" for customer, why in sorted(conflicts.items()))

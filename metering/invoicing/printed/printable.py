@@ -4,6 +4,7 @@ from datetime import datetime
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.invoice import Invoice
 from metering.core.period import Period, parse_time
@@ -18,5 +19,5 @@ def printable(store: Store, config: Config, number: str, now: datetime) -> tuple
     """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
     found = invoice(store, number).invoice
     period = Period(start=parse_time(found.period.start), end=parse_time(found.period.end))
-    month = Month(store=store, terms=terms.of(config), period=period, now=now)
-    return found, background(month, config, month_invoices(store, config, period, now).documents)
+    month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=period, now=now)
+    return found, background(month, config, month_invoices(month).documents)

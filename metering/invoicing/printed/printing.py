@@ -28,7 +28,7 @@ def background(month: Month, config: Config, documents: Sequence[Document], know
     An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
     the same whenever it is printed; a draft by the month as it is given.
     """
-    found = known or papers(month.store, config, month.period)
+    found = known or papers(month.recorded.store, config, month.period)
     printed: dict[int, Background] = {}
     by_number: dict[str, Background] = {}
     for document in read(documents):
@@ -36,7 +36,7 @@ def background(month: Month, config: Config, documents: Sequence[Document], know
         if closed is None or document.number is None:
             continue
         if closed.seq not in printed:
-            then = replace(month, terms=closed.terms, now=closed.as_of, as_of_seq=closed.as_of_seq)
+            then = replace(month, terms=closed.terms, now=closed.as_of, recorded=month.recorded.at(closed.as_of_seq))
             printed[closed.seq] = _background(then, config, closed.paper)
         by_number[document.number] = printed[closed.seq]
     if by_number and len(by_number) == len(documents):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from metering.billing import terms
 from metering.billing.month import Month
+from metering.billing.recorded import Recorded
 from metering.config.models import InvoicesConfig
 from metering.core.errors import MeteringError
 from metering.core.invoice import converted
@@ -24,6 +25,7 @@ from metering.invoicing.drafts import billed as drafts_billed
 from metering.invoicing.lines import tax
 from metering.invoicing.printed import sheet
 from metering.invoicing.printed.sheet_usage import Background
+from metering.invoicing.rated_month import months_of
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
 from tests.support.documents import invoice_of, line_of
@@ -210,7 +212,7 @@ def test_corrections_of_prices_without_tax_do_not_stand_on_an_invoice_with_it(de
 
 def test_revenue_and_margin_are_before_tax(desk):
     desk.close("2026-09")
-    facts = gather.facts(desk.ledger.store, desk.config, month("2026-09"), desk.now)
+    facts = gather.facts(months_of(desk.ledger.store, desk.config, desk.now), month("2026-09"))
     found = build.build(facts)
     assert [(row["subtotal"], row["tax"], row["total"]) for row in found["totals"]] == [("45.66", "9.59", "55.25")]
     assert found["margin"]["revenue"] == "45.66"
@@ -228,7 +230,9 @@ def test_the_overview_of_an_explained_invoice_says_how_the_tax_was_taken_out(des
 
 
 def test_backtests_and_outlooks_count_before_tax(desk):
-    found = Month(store=desk.ledger.store, terms=terms.of(desk.config), period=month("2026-09"), now=desk.now)
+    found = Month(
+        recorded=Recorded(store=desk.ledger.store), terms=terms.of(desk.config), period=month("2026-09"), now=desk.now
+    )
     assert drafts_billed(found) == {("one", "pro", "USD"): 20_66, ("two", "pro", "USD"): 25_00}
 
 
@@ -714,7 +718,7 @@ def test_the_report_sums_base_and_tax_of_each_rate(moving):
     moving.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
     moving.use("b", "2026-10-20T05", compute_unit_seconds=50 * HOUR)
     october_with_late_september(moving)
-    facts = gather.facts(moving.ledger.store, moving.config, month("2026-10"), moving.now)
+    facts = gather.facts(months_of(moving.ledger.store, moving.config, moving.now), month("2026-10"))
     found = build.build(facts)
     names = ("currency", "name", "rate_percent", "category", "base", "amount")
     assert [tuple(row[name] for name in names) for row in found["taxes"]] == [
