@@ -10,7 +10,6 @@ from functools import cached_property
 import polars as pl
 
 from metering.billing.recorded import Recorded
-from metering.billing.sums import MonthUsage
 from metering.core.frames import Moment
 from metering.core.parties import Organization
 from metering.core.period import Period, without
@@ -84,10 +83,10 @@ class Knowledge:
         """Projects that are not yet known: nobody is billed for them."""
         return frozenset(one.project_id for one in self.unseen if not one.is_gone) - self.mapped
 
-    def coverage(self, usage: MonthUsage) -> Coverage:
+    def coverage(self, used: pl.DataFrame | None) -> Coverage:
         """Coverage over the configured organizations, less the sponsored ones.
 
-        The usage of the month is read only if some of it is of projects that are not yet known.
+        `used` is the month's USAGE, which must be given where projects are not yet known.
         """
         counted = {org.id: self.certified[org.id] for org in self.organizations if not org.sponsored}
         reasons: dict[str, str] = {}
@@ -97,13 +96,13 @@ class Knowledge:
         for organization, project, start, end, fault in self.unread.iter_rows():
             why = f"unreadable: project {project}: {fault}"
             unread.setdefault(organization, []).append((Period(start=start, end=end), why))
-        unlisted = self._unlisted(counted, self._not_known_used(usage) if self.not_known else {})
+        unlisted = self._unlisted(counted, {} if used is None else self._not_known_used(used))
         return Coverage(month=self.period, certified=counted, reasons=reasons, unread=unread, unlisted=unlisted)
 
-    def _not_known_used(self, usage: MonthUsage) -> dict[str, list[Period]]:
+    def _not_known_used(self, used: pl.DataFrame) -> dict[str, list[Period]]:
         """Organization -> when its projects that are not yet known were used."""
-        used = usage.sums.filter(pl.col("project_id").is_in(sorted(self.not_known)), pl.col("value") != 0)
-        spans = used.group_by("organization", "project_id").agg(pl.col("start").min(), pl.col("end").max())
+        strange = used.filter(pl.col("project_id").is_in(sorted(self.not_known)), pl.col("value") != 0)
+        spans = strange.group_by("organization", "project_id").agg(pl.col("start").min(), pl.col("end").max())
         out: dict[str, list[Period]] = {}
         for organization, start, end in spans.select("organization", "start", "end").iter_rows():
             out.setdefault(organization, []).append(Period(start=start, end=end))

@@ -61,7 +61,7 @@ class Month:
     @cached_property
     def coverage(self) -> Coverage:
         """The hours that are covered in every organization that is not sponsored."""
-        return self.knowledge.coverage(self.usage)
+        return self.knowledge.coverage(self.usage.sums if self.knowledge.not_known else None)
 
     @cached_property
     def usage(self) -> MonthUsage:
