@@ -73,7 +73,7 @@ class _Tier:
 
 def _card(number: int, price: Price, share_den: int, denominator: int) -> list[tuple[object, ...]]:
     tiers, included = tiers_of(price), Fraction(price.included)
-    bounds = (Fraction(bound or 0) for tier in tiers for bound in (tier.up_to, tier.package_size))
+    bounds = (Fraction(bound) for tier in tiers for bound in (tier.up_to, tier.package_size) if bound is not None)
     amounts = (exact for tier in tiers for exact in (tier.rate, Fraction(tier.flat_fee)))
     scale = lcm(denominator, included.denominator * share_den, *(bound.denominator for bound in bounds))
     money = lcm(*(amount.denominator for amount in amounts))

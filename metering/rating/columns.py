@@ -79,7 +79,7 @@ def rated(steps: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
         kind=pl.lit("flat_fee"),
         before_num=_entered(before),
         quantity_num=entered,
-        quantity_den=pl.lit(1, dtype=Int128),
+        quantity_den=1,
         amount_num=entered * pl.col("flat"),
     )
     is_charged = (pl.col("quantity_num") != 0) | (pl.col("amount_num") != 0)
@@ -91,9 +91,8 @@ _ZERO = pl.lit(0, dtype=Int128)
 
 
 def _billable(name: str) -> pl.Expr:
-    """What is left of a cumulative usage after the allowance of its share, in 1/scale."""
-    allowance = pl.col("allowance_step") * pl.col("share_num").cast(Int128)
-    return pl.max_horizontal(pl.col(name) * pl.col("lift") - allowance, _ZERO)
+    """A cumulative usage less the allowance of its share, in 1/scale: not above zero, and so in no tier, within it."""
+    return pl.col(name) * pl.col("lift") - pl.col("allowance_step") * pl.col("share_num").cast(Int128)
 
 
 def _entered(quantity: pl.Expr) -> pl.Expr:

@@ -106,11 +106,10 @@ def _standing(tier: PricedTier, quantity: Fraction, cost: Fraction) -> Standing:
     if quantity <= low or (tier.takes_all and high < quantity):
         return NOTHING
     inside = quantity if tier.takes_all else min(quantity, high) - low
-    counted = inside if tier.package_size is None else packages(tier, inside)
+    counted = inside if tier.package_size is None else packages(tier.package_size, inside)
     return Standing(quantity=inside, amount=counted * tier.rate, fees=ONE)
 
 
-def packages(tier: PricedTier, quantity: Fraction) -> int:
-    """The packages that a quantity standing in the tier has begun."""
-    assert tier.package_size is not None, "only a price by packages has a size"
-    return -(-quantity // Fraction(tier.package_size))
+def packages(size: Decimal, quantity: Fraction) -> int:
+    """The number of packages that a quantity has begun."""
+    return -(-quantity // Fraction(size))

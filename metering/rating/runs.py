@@ -22,7 +22,7 @@ def steps(
         segments.select("project_id", "segment_no", *_SHARES), on=["project_id", "segment_no"], how="left"
     )
     full = shared.join(used.select("piece_no", "used", "grain"), on="piece_no", how="left").with_columns(
-        pl.col("used").cast(Int128).fill_null(0), pl.col("grain").fill_null("hourly")
+        pl.col("used").cast(Int128).fill_null(0)
     )
     by_customer = [number for number, price in prices.items() if price.scope == "customer"]
     is_pooled = pl.col("price_no").is_in(by_customer)
@@ -32,7 +32,7 @@ def steps(
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in run)
     so_far = pl.col("used").cum_sum().over("run_no")
     return (
-        rows.sort(*run, "version_rank", "start")
+        rows.sort(*run, "start")
         .with_columns(run_no=is_first.cum_sum())
         .with_columns(after=so_far, before=so_far - pl.col("used"))
         .with_columns(is_step=pl.col("before") > 0)
@@ -42,7 +42,7 @@ def steps(
 
 _SHARES = ("share_start", "share_end", "share_num", "share_den")
 _STEP = [
-    *("piece_no", "project_id", "segment_no", "customer", "plan", "meter", "price_no", "version_rank", "start", "end"),
+    *("piece_no", "project_id", "segment_no", "customer", "plan", "meter", "price_no", "start", "end"),
     *("denominator", "share_num", "share_den", "used", "grain"),
 ]
 
@@ -51,7 +51,7 @@ def _guard_sum(rows: pl.DataFrame) -> None:
     biggest = max(
         (abs(value) for value in (rows["used"].min(), rows["used"].max()) if isinstance(value, int)), default=0
     )
-    if biggest * max(1, rows.height) >= INT128_SAFE:
+    if biggest * rows.height >= INT128_SAFE:
         raise ExactnessError(
             f"usage of {biggest} over {rows.height} pieces could leave 128 bits",
             hint="find the value with `metering usage`",
@@ -61,7 +61,7 @@ def _guard_sum(rows: pl.DataFrame) -> None:
 def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
     """Scope `customer`: one row per customer, plan, meter and version; its share is that of the union of its time."""
     keys = ["customer", "plan", "meter"]
-    spans = rows.select(*keys, "share_start", "share_end", "share_den").unique().sort(*keys, "share_start")
+    spans = rows.select(*keys, "share_start", "share_end", "share_den").unique().sort("share_start")
     seen_to = pl.col("share_end").cum_max().shift(1).over(keys)
     begin = pl.max_horizontal("share_start", seen_to)
     length = (pl.col("share_end") - begin).dt.total_seconds().clip(0)
@@ -70,31 +70,20 @@ def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
         .group_by(keys)
         .agg(share_num=pl.col("length").sum(), share_den=pl.col("share_den").first())
     )
-    grain = pl.col("grain").replace_strict(GRAINS, range(len(GRAINS)), return_dtype=pl.Int8)
-    pools = (
-        rows.with_columns(grain=grain)
-        .group_by(*keys, "price_no", "version_rank", "denominator")
-        .agg(
-            pl.col("piece_no").min(),
-            pl.col("start").min(),
-            pl.col("end").max(),
-            pl.col("used").sum(),
-            pl.col("grain").max().replace_strict(range(len(GRAINS)), GRAINS, return_dtype=pl.String),
-            project_id=pl.lit(None, dtype=pl.String),
-            segment_no=pl.lit(0, dtype=pl.Int64),
-        )
+    pools = rows.group_by(*keys, "price_no", "version_rank", "denominator").agg(
+        pl.col("piece_no").min(),
+        pl.col("start").min(),
+        pl.col("end").max(),
+        pl.col("used").sum(),
+        pl.col("grain").cast(pl.Enum(GRAINS)).max().cast(pl.String),
+        project_id=pl.lit(None, dtype=pl.String),
+        segment_no=pl.lit(0, dtype=pl.Int64),
     )
-    return pools.join(shares, on=keys, how="left").select(_STEP)
+    return pools.join(shares, on=keys).select(_STEP)
 
 
 def _reduced_shares(rows: pl.DataFrame) -> pl.DataFrame:
     """Shares with small denominators: a whole month is 1/1, whole hours lose the 3600; fewer cards, smaller numbers."""
     num, den = pl.col("share_num"), pl.col("share_den")
-    step = (
-        pl.when(num == den)
-        .then(den)
-        .when((num % 3600 == 0) & (den % 3600 == 0))
-        .then(pl.lit(3600, dtype=pl.Int64))
-        .otherwise(pl.lit(1, dtype=pl.Int64))
-    )
+    step = pl.when(num == den).then(den).when((num % 3600 == 0) & (den % 3600 == 0)).then(3600).otherwise(1)
     return rows.with_columns(share_num=num // step, share_den=den // step)

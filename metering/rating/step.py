@@ -13,11 +13,11 @@ from metering.rating.models import tiers_of
 
 def packaged(price: Price, part: Part) -> dict[str, str]:
     """`package_size` and `packages`, the number of packages whose price the line charges; nothing without packages."""
-    if price.package_size is None or part.kind == "flat_fee":
+    size = price.package_size
+    if size is None or part.kind == "flat_fee":
         return {}
-    tier = tiers_of(price)[part.tier - 1]
-    begun = packages(tier, part.before + part.quantity) - packages(tier, part.before)
-    return {"package_size": f"{price.package_size:f}", "packages": str(begun)}
+    begun = packages(size, part.before + part.quantity) - packages(size, part.before)
+    return {"package_size": f"{size:f}", "packages": str(begun)}
 
 
 def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, dict[str, str]]:
@@ -30,15 +30,15 @@ def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -
     if not tier.depends_on_earlier:
         return {}
     assert part.unit_price is not None, "only a price that follows Neon's cost has none"
-    by_package = tier.package_size is not None and part.kind == "usage"
-    counted = Fraction(packages(tier, part.before)) if by_package else part.before
+    size = tier.package_size if part.kind == "usage" else None
+    counted = Fraction(packages(size, part.before)) if size else part.before
     minor = round_amount(counted * Fraction(part.unit_price), currency, mode)
     sides = (("before", part.before, minor), ("after", part.before + part.quantity, minor + amount))
     return {
         name: {
             "quantity": quantity_text(total),
             "amount": amount_text(charged, currency),
-            **({"packages": str(packages(tier, total))} if by_package else {}),
+            **({"packages": str(packages(size, total))} if size else {}),
         }
         for name, total, charged in sides
     }

@@ -4,6 +4,7 @@ from typing import get_args
 import pytest
 
 from metering.core.plans import ModelName
+from metering.rating.exact import NOTHING, difference
 from metering.rating.models import MODELS, description, exact_parts, follows_cost, offer, tiers_of
 from tests.support.card import price
 
@@ -53,6 +54,13 @@ def test_an_offer_groups_thousands_and_leaves_out_a_fee_of_zero():
     tiers = [{"up_to": "12500", "unit_price": "1234.5", "flat_fee": "0"}, {"unit_price": "1000", "flat_fee": "2000"}]
 
     assert offer(price(model="graduated", tiers=tiers)) == "1,234.5 each up to 12,500, then 2,000 and 1,000 each"
+
+
+def test_vectors_over_other_tiers_have_no_difference():
+    tiers = tiers_of(price(model="graduated", **KEYS["graduated"]))
+
+    with pytest.raises(ValueError, match="shorter than"):
+        difference(tiers, [NOTHING, NOTHING], [NOTHING])
 
 
 def test_tiers_follow_each_other_and_the_last_has_no_end():

@@ -2,6 +2,7 @@ from fractions import Fraction
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from metering.core import meters
 from metering.core.errors import ExactnessError
@@ -300,6 +301,29 @@ def test_a_value_beyond_64_bits_is_exact(value):
     assert told(charges) == [(1, 1, Fraction(value, 3600), Fraction(value * 16, 360000))]
 
 
+def test_a_sum_that_could_leave_128_bits_is_refused_with_the_largest_value_and_their_number():
+    pro = plan("pro", price(unit_price="1"), price(unit_price="2", valid_from="2026-09-11"))
+
+    with pytest.raises(ExactnessError) as refused:
+        charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**125, ("a", "compute", at(11)): 1})
+
+    assert str(refused.value) == f"usage of {2**125} over 2 pieces could leave 128 bits"
+    assert refused.value.hint == "find the value with `metering usage`"
+
+
+def test_an_allowance_of_many_digits_and_its_share_of_odd_seconds_are_exact_in_columns():
+    included = "0.1234567890123456789012347"
+    pro, team = plan("pro", price(included=included, unit_price="1")), plan("team")
+    end = at(11, 0, 0, 1)
+    rows = [subscription("a", "c", "pro", None, end), subscription("a", "c", "team", end)]
+
+    charges, _ = charged(one_project(pro, team, rows=rows), [pro, team], {("a", "compute", at(1)): HOUR})
+
+    left = 1 - Fraction(included) * Fraction(864001, 2592000)
+    assert told(charges) == [(1, 1, left, left)]
+    assert charges["quantity_den"].to_list() == [10**25 * 2592000], "a fraction in its lowest terms has a smaller one"
+
+
 @pytest.mark.parametrize("value", [2**126, 2**127 - 1])
 def test_a_value_that_could_leave_128_bits_is_refused_and_never_wrapped(value):
     pro = plan("pro", price(unit_price="0.16"))
@@ -309,7 +333,7 @@ def test_a_value_that_could_leave_128_bits_is_refused_and_never_wrapped(value):
 
 
 def test_a_charge_that_does_not_fit_names_its_project_and_meter():
-    pro = plan("pro", price(unit_price="0.123456789012345678901234567890123456789"))
+    pro = plan("pro", price(unit_price="0.123456789012345678901234767890123456789"))
 
     with pytest.raises(ExactnessError) as refused:
         charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**100 + 1})
@@ -319,7 +343,7 @@ def test_a_charge_that_does_not_fit_names_its_project_and_meter():
 
 
 def test_a_customers_charge_that_does_not_fit_names_the_customer():
-    pro = plan("pro", price(unit_price="0.123456789012345678901234567890123456789", scope="customer"))
+    pro = plan("pro", price(unit_price="0.123456789012345678901234767890123456789", scope="customer"))
 
     with pytest.raises(ExactnessError, match=r"^a charge of c for compute needs"):
         charged(one_project(pro), [pro], {("a", "compute", at(1)): 2**100 + 1})
@@ -412,6 +436,27 @@ def test_near_the_edge_of_128_bits_a_charge_is_exact_or_refused(name):
             for part in exact_parts(first, **keys)
         ]
         assert told(charges) == expected
+
+
+def test_a_single_second_before_it_makes_a_charge_a_step():
+    pro = plan("pro", price(unit_price="1"), price(unit_price="2", valid_from="2026-09-11"))
+
+    charges, _ = charged(one_project(pro), [pro], {("a", "compute", at(1)): 1, ("a", "compute", at(11)): 1})
+
+    assert charges.select("is_step", "before_num").rows() == [(False, 0), (True, 1)]
+
+
+def test_the_order_of_the_pieces_changes_no_charge():
+    versions = [price(valid_from=f"2026-09-{day:02}", unit_price=str(day)) for day in range(2, 12)]
+    pro = plan("pro", price(included="3", unit_price="1"), *versions)
+    owned = one_project(pro)
+    pieces, prices = priced_pieces(owned, [pro], meters.built_in())
+    used = used_frame(dict.fromkeys(pieces["piece_no"], HOUR))
+
+    assert len(pieces) == 11
+    assert_frame_equal(
+        rating.charges(pieces.reverse(), used, prices, owned), rating.charges(pieces, used, prices, owned)
+    )
 
 
 def test_usage_without_a_piece_is_not_charged_and_a_piece_without_usage_has_none():
