@@ -148,6 +148,7 @@ def test_the_readme_has_the_same_exit_codes_as_the_manual():
 HEADINGS = {
     "store": "## `[store]`",
     "neon": "## `[neon]`",
+    "network": "## `[network]`",
     "organizations": "## `[[organizations]]`",
     "schedule": "## `[schedule]`",
     "customers": "## `[customers]`",
@@ -165,7 +166,7 @@ HEADINGS = {
     "plans.prices": "### `[[plans.prices]]`",
     "discounts": "## `[[discounts]]`",
 }
-NOT_SETTINGS = {"path", "customer_rows", "subscription_rows", "respelled", "origins"}
+NOT_SETTINGS = {"path", "customer_rows", "subscription_rows", "respelled", "origins", "reached_by"}
 OWN_DEFAULT = {("plans", "name"): "the id"}
 """Defaults that the model cannot say."""
 

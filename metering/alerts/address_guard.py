@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import httpx
 
@@ -49,14 +50,27 @@ class RefusedError(Exception):
     """The endpoint's address may not be spoken to."""
 
 
-async def addresses_of(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> Sequence[Address]:
-    """The addresses that the URL's name resolves to, all of them allowed. Raises RefusedError, OSError."""
+def proxy_of(endpoint: Endpoint) -> str | None:
+    """The proxy that leads to an endpoint."""
+    return endpoint.network.proxy_for(httpx.URL(endpoint.url).host)
+
+
+async def hosts_of(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> Sequence[str]:
+    """The addresses that the URL's name resolves to, all of them allowed. Raises RefusedError, OSError.
+
+    Through a proxy the name itself, for the proxy resolves it; it is refused where it is known here too, and private.
+    """
     if url.userinfo:
         raise RefusedError("the URL carries a user name or password")
     if url.scheme != "https" and not (url.scheme == "http" and endpoint.allow_private_network):
         raise RefusedError("only https is allowed")
     port = url.port or (443 if url.scheme == "https" else 80)
-    return await checked(endpoint, url.raw_host.decode("ascii").strip("[]"), port, resolver)
+    host = url.raw_host.decode("ascii").strip("[]")
+    if proxy_of(endpoint) is None:
+        return [str(address) for address in await checked(endpoint, host, port, resolver)]
+    with suppress(OSError):
+        await checked(endpoint, host, port, resolver)
+    return [host]
 
 
 async def checked(target: Target, host: str, port: int, resolver: Resolve) -> Sequence[Address]:

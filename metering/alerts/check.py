@@ -15,11 +15,13 @@ from metering.alerts.address_guard import is_public, resolve
 from metering.alerts.channels.kind import Recipient
 from metering.alerts.targets import Attempt, Endpoint, Mailbox
 from metering.config import Channel, Config, Webhook
+from metering.core.network import Network
 from metering.core.secrets import Secret
 
 Json = dict[str, Any]
 
 RESOLVE_SECONDS = 10
+_UNRESOLVED = "the name could not be resolved"
 _PORTS = {"https": 443, "http": 80, "smtps": 465, "smtp": 587}
 
 
@@ -53,7 +55,7 @@ def look(  # noqa: PLR0913 - what a delivery needs
     for one in sorted(config.endpoints, key=lambda one: one.endpoint):
         prefix = f"{one.endpoint}: "
         fault = next((text.removeprefix(prefix) for text in faults if text.startswith(prefix)), "")
-        rows[one.endpoint] = _looked(one, ready.get(one.endpoint), fault, tell)
+        rows[one.endpoint] = _looked(one, ready.get(one.endpoint), fault, config.reached_by, tell)
     if send_test and ready:
         able = _only(config, ready)
         attempts = dict(recording.test_event(able, secrets, now, real_time))
@@ -66,7 +68,7 @@ def look(  # noqa: PLR0913 - what a delivery needs
     )
 
 
-def _looked(one: Webhook | Channel, recipient: Recipient | None, fault: str, tell: Tell) -> Json:
+def _looked(one: Webhook | Channel, recipient: Recipient | None, fault: str, way: Network, tell: Tell) -> Json:
     subject = _subject(one)
     source = (
         f"environment {one.secret_env}" if one.secret_env else f"file {one.secret_file}" if one.secret_file else None
@@ -75,7 +77,7 @@ def _looked(one: Webhook | Channel, recipient: Recipient | None, fault: str, tel
         tell(subject, "secret", "fault", f"{source}: {fault}", exit_code=5)
     elif source:
         tell(subject, "secret", "ok", f"{source}: usable")
-    why = _address_fault(one, recipient)
+    why = _address_fault(one, recipient, way)
     if why:
         tell(subject, "address", "fault", why, exit_code=3)
     elif why is not None:
@@ -98,8 +100,9 @@ def _subject(one: Webhook | Channel) -> str:
 # -- addresses
 
 
-def _address_fault(one: Webhook | Channel, recipient: Recipient | None) -> str | None:
+def _address_fault(one: Webhook | Channel, recipient: Recipient | None, way: Network) -> str | None:
     """Why nothing would be sent there, empty where it would; None where the address is a secret that is not there."""
+    is_mail = (one.url or "").startswith("smtp")
     if recipient and isinstance(recipient.target, Mailbox):
         host, port = recipient.target.host, recipient.target.port
     else:
@@ -108,7 +111,9 @@ def _address_fault(one: Webhook | Channel, recipient: Recipient | None) -> str |
             return None
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    return asyncio.run(_place_fault(host, port, is_private_fine=one.allow_private_network))
+    is_known_elsewhere = not is_mail and way.fault is None and way.proxy_for(host) is not None
+    fault = asyncio.run(_place_fault(host, port, is_private_fine=one.allow_private_network))
+    return "" if fault == _UNRESOLVED and is_known_elsewhere else fault
 
 
 async def _place_fault(host: str, port: int, *, is_private_fine: bool) -> str:
@@ -118,7 +123,7 @@ async def _place_fault(host: str, port: int, *, is_private_fine: bool) -> str:
     except TimeoutError:
         return f"the name was not resolved within {RESOLVE_SECONDS} s"
     except (OSError, UnicodeError):
-        return "the name could not be resolved"
+        return _UNRESOLVED
     if not is_private_fine and not all(is_public(address) for address in addresses):
         return "the name leads to an address that is not public (allow_private_network = true would let it)"
     return ""

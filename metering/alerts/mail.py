@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Self
 
 from metering.alerts.targets import Mailbox
@@ -23,11 +22,6 @@ _TIMEOUT_SECONDS = 20
 
 class InTheClearError(Exception):
     """The server offers no encryption, and its address asks for it: nothing was sent."""
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 def send(  # noqa: PLR0913 - what differs in a test
@@ -44,7 +38,7 @@ def send(  # noqa: PLR0913 - what differs in a test
     STARTTLS is used wherever it is offered, except for mail without a login to this machine itself. Raises OSError
     (also smtplib's and TLS errors) where no answer came, InTheClearError without STARTTLS unless `may_be_plain`.
     """
-    tls = tls or _tls()
+    tls = tls or mailbox.network.mail_tls()
     try:
         with _Session(mailbox, addresses, tls, deadline_seconds) as session:
             if not mailbox.is_tls:

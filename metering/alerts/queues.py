@@ -34,7 +34,7 @@ async def deliver_queues(
 
     async def send(endpoint: Target, messages: Sequence[Message]) -> None:
         failures = 0
-        async with places, client() as opened:
+        async with places, client(endpoint) as opened:
             for message in messages:
                 if failures >= FAILURES_THAT_PAUSE or asyncio.get_running_loop().time() >= until:
                     return

@@ -5,6 +5,7 @@ Asks a channel's kind for its address and its words. Must not know what was sent
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -70,9 +71,12 @@ def ready(config: Config, secrets: Mapping[str, Secret]) -> tuple[dict[str, Reci
     lasts = INTERVALS_THAT_LAST * timedelta(minutes=config.schedule.poll_minutes)
     for one in config.endpoints:
         try:
-            found[one.endpoint] = _recipient(one, secrets.get(one.endpoint), lasts)
+            recipient = _recipient(one, secrets.get(one.endpoint), lasts)
         except CredentialsError as error:
             faults.append(f"{one.endpoint}: {error}")
+        else:
+            target = replace(recipient.target, network=config.reached_by)
+            found[one.endpoint] = replace(recipient, target=target)
     return found, tuple(faults)
 
 

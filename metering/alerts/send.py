@@ -7,22 +7,22 @@ names whether another attempt makes sense; making it is the caller's.
 import asyncio
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import TypeVar
 
 import httpx
 
 from metering.alerts import mail
-from metering.alerts.address_guard import RefusedError, Resolve, addresses_of, checked, is_public, resolve
+from metering.alerts.address_guard import RefusedError, Resolve, checked, hosts_of, is_public, proxy_of, resolve
 from metering.alerts.signing import headers
 from metering.alerts.targets import Attempt, Endpoint, Mailbox, Message, Target
 from metering.core.http import retry_after
+from metering.core.network import AUTHORITY_IS_UNKNOWN
 
 # An address may be a secret, and httpx would write it down at level INFO.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -37,16 +37,14 @@ LONGEST_WAIT = timedelta(hours=24)
 Result = TypeVar("Result")
 
 
-@cache
-def tls() -> ssl.SSLContext:
-    """Read the certificate authorities once; a context per attempt would cost more than the attempt."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def client(context: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+def client(target: Target) -> httpx.AsyncClient:
     """Open a client for one endpoint; never share it with another: connections are pooled by address, not by name."""
     return httpx.AsyncClient(
-        verify=context or tls(), trust_env=False, follow_redirects=False, timeout=httpx.Timeout(DEADLINE_SECONDS)
+        verify=target.network.tls(),
+        proxy=proxy_of(target) if isinstance(target, Endpoint) else None,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(DEADLINE_SECONDS),
     )
 
 
@@ -62,7 +60,7 @@ async def deliver(
     if isinstance(endpoint, Mailbox):
         return await _mail(endpoint, message, resolver)
     if over is None:
-        async with client() as opened:
+        async with client(endpoint) as opened:
             return await deliver(endpoint, message, now, over=opened, resolver=resolver)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -114,6 +112,10 @@ def failure_of(error: Exception) -> str:
     """A sentence about a failed connection. The error's message may hold the address: only its kind is repeated."""
     if isinstance(error, socket.gaierror):
         return "the name could not be resolved"
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy did not let it through: {str(error)[:3]}"  # the status; what follows is the proxy's text
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"no answer: {AUTHORITY_IS_UNKNOWN}"
     return f"no answer: {type(error).__name__}"
 
 
@@ -123,10 +125,10 @@ async def _answer(
     """Try the addresses in turn until one accepts a connection; the answer's body is not read yet."""
     url = httpx.URL(endpoint.url)
     failure: httpx.HTTPError = httpx.ConnectError("no address")
-    for address in await addresses_of(endpoint, url, resolver):
+    for host in await hosts_of(endpoint, url, resolver):
         request = over.build_request(
             "POST",
-            url.copy_with(host=str(address)),
+            url.copy_with(host=host),
             content=message.body,
             headers={**headers(endpoint, message, now), "host": url.netloc.decode("ascii")},
             extensions={"sni_hostname": url.raw_host.decode("ascii").strip("[]")},

@@ -5,12 +5,13 @@ import asyncio
 import httpx
 
 from metering import __version__
-from metering.alerts.send import failure_of, tls
+from metering.alerts.send import failure_of
+from metering.core.network import Network
 
 PING_SECONDS = 10
 
 
-def ping(url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
+def ping(url: str, network: Network, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
     """Ask once for the operator's own URL, which waits to be asked; why it did not go well, empty where it did.
 
     The URL is a secret (who knows it can keep the switch quiet) and is in no sentence. Only https, no redirects; its
@@ -19,7 +20,7 @@ def ping(url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
     if fault := ping_fault(url):
         return fault
     try:
-        status = asyncio.run(_asked(url, transport))
+        status = asyncio.run(_asked(url, network, transport))
     except TimeoutError:
         return f"no answer within {PING_SECONDS} s"
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
@@ -36,11 +37,16 @@ def ping_fault(url: str) -> str:
     return "" if is_fine else "it is no https URL"
 
 
-async def _asked(url: str, transport: httpx.AsyncBaseTransport | None) -> int:
+async def _asked(url: str, network: Network, transport: httpx.AsyncBaseTransport | None) -> int:
     async with (
         asyncio.timeout(PING_SECONDS),
         httpx.AsyncClient(
-            verify=tls(), trust_env=False, follow_redirects=False, timeout=PING_SECONDS, transport=transport
+            verify=network.tls(),
+            proxy=network.proxy_for(httpx.URL(url).host),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=PING_SECONDS,
+            transport=transport,
         ) as opened,
         opened.stream("GET", url, headers={"user-agent": f"metering/{__version__}"}) as response,
     ):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from metering.core.network import DIRECT, Network
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -17,6 +19,7 @@ class Endpoint:
     keys: tuple[bytes, ...] = field(repr=False, default=())
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     allow_private_network: bool = False
+    network: Network = DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Mailbox:
     user: str = ""
     password: str = field(default="", repr=False)
     allow_private_network: bool = False
+    network: Network = DIRECT
 
 
 Target = Endpoint | Mailbox

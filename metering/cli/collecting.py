@@ -151,7 +151,7 @@ def _ping(config: "Config") -> list[str]:
     url = ping_url(config)
     if url is None:
         return []
-    why = str(url) if isinstance(url, CredentialsError) else switch.ping(url.reveal())
+    why = str(url) if isinstance(url, CredentialsError) else switch.ping(url.reveal(), config.reached_by)
     return [f"service.ping_url_env: nobody was told of this tick: {why}"] if why else []
 
 

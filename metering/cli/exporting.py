@@ -169,7 +169,7 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
     key = secret(found.secret_env, found.secret_file, os.environ)
     left_out: Sequence[rendering.Refused] = ()
     with (
-        closing(Stripe(found.base_url, key)) as stripe,
+        closing(Stripe(found.base_url, key, network=config.reached_by)) as stripe,
         ledger.open_ledger(config.store.directory, clock) as books,
     ):
         month = Month(recorded=Recorded(store=books.store), terms=terms.of(config), period=period, now=clock())

@@ -41,6 +41,7 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str], keys_of: Keys
     yield from _open_to_others(data.get("service"))
     for what in ("token", "link_secret"):
         yield from _not_both(data.get("dashboard"), "dashboard", f"{what}_env", f"{what}_file")
+    yield from _not_both(data.get("network"), "network", "proxy", "proxy_env")
     stripe = data.get("stripe")
     if isinstance(stripe, dict) and "secret_env" in stripe:
         yield from _one_of(stripe, "stripe", "secret_env", "secret_file")

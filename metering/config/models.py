@@ -7,14 +7,16 @@ values contradict each other.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, InstanceOf
 
 from metering.config.dashboard import DashboardConfig
 from metering.config.exports import ExportsConfig, StripeConfig
+from metering.config.network import NetworkConfig
 from metering.config.patterns import BaseUrl, ListenAddress, NamePattern, NumberPattern, Thresholds
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import Fault
 from metering.core.meters import Meter
+from metering.core.network import DIRECT, Network
 from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.plans import Plan, Prorate
 from metering.core.values import EnvironmentName, FilePath, Flag, FreeText, LocaleName, MonthName, Whole
@@ -103,6 +105,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     path: Path
     store: StoreConfig = StoreConfig()
     neon: NeonConfig = NeonConfig()
+    network: NetworkConfig = NetworkConfig()
     organizations: tuple[Organization, ...] = ()
     schedule: ScheduleConfig = ScheduleConfig()
     customers: CustomersConfig = CustomersConfig()
@@ -123,6 +126,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     respelled: tuple[Fault, ...] = ()
     """Ids that are written otherwise than they are read."""
     origins: dict[str, str] = {}
+    reached_by: InstanceOf[Network] = DIRECT
+    """`network` with what the environment says of authorities and the proxy."""
 
     @property
     def endpoints(self) -> tuple[Webhook | Channel, ...]:

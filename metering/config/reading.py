@@ -30,6 +30,7 @@ from metering.config.models import (
     ServiceConfig,
     StoreConfig,
 )
+from metering.config.network import NetworkConfig
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import ConfigError, Fault
 from metering.core.files import not_utf8
@@ -46,6 +47,7 @@ _NO_OVERRIDES: Mapping[str, str] = {}
 _SECTIONS: dict[str, type[BaseModel]] = {
     "store": StoreConfig,
     "neon": NeonConfig,
+    "network": NetworkConfig,
     "schedule": ScheduleConfig,
     "customers": CustomersConfig,
     "seller": SellerConfig,
@@ -95,7 +97,7 @@ def read(
     if faults:
         raise ConfigError(faults)
     origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}
-    return config.model_copy(update={"origins": origins})
+    return config.model_copy(update={"origins": origins, "reached_by": config.network.network(environ)})
 
 
 def parse_price(values: Mapping[str, object]) -> Price:

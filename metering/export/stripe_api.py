@@ -13,6 +13,7 @@ import httpx
 
 from metering import __version__
 from metering.core.errors import CredentialsError, MeteringError
+from metering.core.network import AUTHORITY_IS_UNKNOWN, DIRECT, Network
 from metering.core.secrets import Secret
 
 ATTEMPTS = 4
@@ -40,6 +41,7 @@ class Stripe:
         base_url: str,
         secret: Secret,
         *,
+        network: Network = DIRECT,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[int], None] = time.sleep,
     ) -> None:
@@ -50,6 +52,8 @@ class Stripe:
             timeout=TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,
+            verify=network.tls(),
+            proxy=network.proxy_for(httpx.URL(base_url).host),
             transport=transport,
         )
 
@@ -64,7 +68,7 @@ class Stripe:
             try:
                 response = self._client.post(path, data=_form(form), headers={"idempotency-key": key})
             except httpx.HTTPError as error:
-                answer = Answer(state="unknown", error=f"no answer: {type(error).__name__}")
+                answer = Answer(state="unknown", error=_no_answer(error))
                 wait = 2**attempt
             else:
                 answer = _judged(response)
@@ -101,6 +105,12 @@ class Stripe:
             hint = "run the command again; what was sent is not sent twice"
             raise MeteringError(f"Stripe could not be asked: {type(error).__name__}", hint=hint) from None
         return found
+
+
+def _no_answer(error: httpx.HTTPError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"no answer: {AUTHORITY_IS_UNKNOWN}"
+    return f"no answer: {type(error).__name__}"
 
 
 def _form(pairs: Pairs) -> dict[str, str]:

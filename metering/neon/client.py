@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx
 
 from metering import __version__
 from metering.core.errors import NeonError, PageRefusedError, UnreachableError
 from metering.core.http import http_date, retry_after
+from metering.core.network import AUTHORITY_IS_UNKNOWN, DIRECT, Network
 from metering.core.secrets import Secret
 from metering.neon import readable
 from metering.neon.budget import IN_FLIGHT, Budgets, RateBudget, Sleep
@@ -44,6 +46,7 @@ class Settings:
     requests_per_minute: int = 300
     timeout_seconds: int = 30
     max_retries: int = 6
+    network: Network = DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,8 @@ class Neon:
             timeout=httpx.Timeout(settings.timeout_seconds),
             follow_redirects=False,
             trust_env=False,
+            verify=settings.network.tls(),
+            proxy=settings.network.proxy_for(urlsplit(settings.base_url).hostname or ""),
             transport=transport,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"metering/{__version__}"},
         )
@@ -279,4 +284,5 @@ def _page(body: bytes) -> tuple[Envelope, str]:
 
 
 def _no_answer(error: Exception, key: Secret) -> str:
-    return clean(f"{type(error).__name__}: {error}", key).rstrip(": ")
+    why = f": {AUTHORITY_IS_UNKNOWN}" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+    return clean(f"{type(error).__name__}: {error}", key).rstrip(": ") + why

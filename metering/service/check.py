@@ -13,7 +13,7 @@ from metering.alerts import switch
 from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
-from metering.service import check_organizations, check_parties, check_references, check_store
+from metering.service import check_network, check_organizations, check_parties, check_references, check_store
 from metering.service.findings import Checked
 from metering.service.origins import origins
 
@@ -37,13 +37,17 @@ def check(  # noqa: PLR0913 - what the command line has
     """
     out = Checked(as_of=clock(), path=config.path, origins=origins(config))
     out.tell("configuration", "faults", "ok", f"{config.path} has none")
-    out.sections["organizations"] = asyncio.run(check_organizations.organizations(config, keys, clock, out))
+    out.sections["network"] = check_network.network(config, out)
+    is_usable = bool(out.sections["network"]["usable"])
+    out.sections["organizations"] = (
+        asyncio.run(check_organizations.organizations(config, keys, clock, out)) if is_usable else []
+    )
     out.sections["store"] = check_store.directory_section(config.store.directory, out)
     out.sections.update(check_references.sections(config, check_store.listed(config, out), out.as_of, out.tell))
     out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
     out.sections["taxes_ended"] = check_parties.ended_taxes(config, out.as_of, out.tell)
     out.sections["closing"] = check_store.closing(config, out)
-    told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test)
+    told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test and is_usable)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)
     return out

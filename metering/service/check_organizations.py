@@ -50,7 +50,7 @@ async def organizations(config: Config, keys: Keys, clock: Callable[[], datetime
     """Accounts side by side, the organizations of one account in turn: they share its rate budget."""
     if not config.organizations:
         out.tell("configuration", "organizations", "note", "no organization is configured: a poll has nothing to read")
-    patient = client_settings(config.neon, most_retries=MOST_RETRIES)
+    patient = client_settings(config.neon, network=config.reached_by, most_retries=MOST_RETRIES)
     accounts: dict[str, list[Organization]] = {}
     for organization in config.organizations:
         accounts.setdefault(organization.account, []).append(organization)

@@ -38,9 +38,9 @@ class Checked:
 
     @property
     def exit_code(self) -> int:
-        """5 where a key or secret is missing or refused, else 1 where nothing can be stored, else 3, else 0."""
+        """5 where a key or secret is missing or refused, else 4 (configuration), else 1 (no store), else 3, else 0."""
         codes = {found.exit_code for found in self.findings if found.state == "fault"}
-        return next((code for code in (5, 1, 3) if code in codes), 0)
+        return next((code for code in (5, 4, 1, 3) if code in codes), 0)
 
     @property
     def verdict(self) -> str:

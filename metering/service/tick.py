@@ -123,7 +123,8 @@ def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], N
     budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
 
     def neon_of(account: str) -> Neon:
-        neon = Neon(client_settings(config.neon), clock=ledger.clock, sleep=wiring.stop.sleep)
+        settings = client_settings(config.neon, network=config.reached_by)
+        neon = Neon(settings, clock=ledger.clock, sleep=wiring.stop.sleep)
         if budgets is not None:
             neon.use(budgets, account)
         return neon

@@ -8,6 +8,7 @@ import pytest
 
 from metering.alerts import switch
 from metering.cli.collecting import is_whole
+from metering.core.network import DIRECT
 from metering.service.tick import Tick
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk
@@ -28,13 +29,13 @@ def answering(status: int, **headers: str) -> tuple[httpx.MockTransport, list[ht
 @pytest.mark.parametrize(("status", "why"), [(200, ""), (204, ""), (299, ""), (300, "the answer was 300"), (199, "*")])
 def test_an_answer_of_200_to_299_is_well(status, why):
     transport, asked = answering(status)
-    assert switch.ping(URL, transport=transport) == why.replace("*", f"the answer was {status}")
+    assert switch.ping(URL, DIRECT, transport=transport) == why.replace("*", f"the answer was {status}")
     assert [(request.method, str(request.url)) for request in asked] == [("GET", URL)]
 
 
 def test_a_redirect_is_not_followed():
     transport, asked = answering(302, location="https://elsewhere.example.com/")
-    assert switch.ping(URL, transport=transport) == "the answer was 302"
+    assert switch.ping(URL, DIRECT, transport=transport) == "the answer was 302"
     assert len(asked) == 1
 
 
@@ -43,7 +44,7 @@ def test_a_redirect_is_not_followed():
 )
 def test_what_is_no_https_url_is_not_asked_and_not_repeated(url):
     transport, asked = answering(200)
-    why = switch.ping(url, transport=transport)
+    why = switch.ping(url, DIRECT, transport=transport)
     assert why != "" and asked == []
     assert url == "" or url not in why
 
@@ -52,7 +53,7 @@ def test_why_nobody_answered_does_not_tell_the_url():
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError(f"no route to {request.url}")
 
-    assert switch.ping(URL, transport=httpx.MockTransport(refuse)) == "no answer: ConnectError"
+    assert switch.ping(URL, DIRECT, transport=httpx.MockTransport(refuse)) == "no answer: ConnectError"
 
 
 @pytest.fixture

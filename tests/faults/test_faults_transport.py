@@ -20,6 +20,7 @@ import pytest
 from metering.alerts import address_guard, send
 from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.core.errors import MeteringError, UnreachableError
+from metering.core.network import Network
 from metering.core.secrets import Secret
 from metering.neon.client import Neon, Settings
 from metering.neon.walk import walk
@@ -182,11 +183,10 @@ def test_a_webhook_goes_only_where_the_certificate_is_that_of_the_endpoints_name
         return [ipaddress.ip_address("127.0.0.1")]
 
     async def deliver(port: int, certificate: Path) -> Attempt:
-        trust = ssl.create_default_context(cafile=str(certificate)) if is_trusted else None
+        network = Network(ca_file=certificate) if is_trusted else Network()
         url = f"https://{name}:{port}/hook"
-        endpoint = Endpoint(url=url, keys=(base64.b64decode("A" * 44),), allow_private_network=True)
-        async with send.client(trust) as over:
-            return await send.deliver(endpoint, HOOK, NOW, over=over, resolver=resolver)
+        endpoint = Endpoint(url=url, keys=(base64.b64decode("A" * 44),), allow_private_network=True, network=network)
+        return await send.deliver(endpoint, HOOK, NOW, resolver=resolver)
 
     with behind_tls(tmp_path, "hooks.test") as (port, certificate, asked):
         assert asyncio.run(deliver(port, certificate)).outcome == outcome
