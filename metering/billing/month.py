@@ -32,7 +32,7 @@ class Month:
     """A calendar month as known at a record and rated by `terms`. Everything is computed when first asked for.
 
     `inventory`: (existence, sightings) if they are given: a closed month is rated again with its own. `rest`: USAGE
-    that is expected of the rest of the month, rated as if it were known.
+    that is expected of the rest of the month `known`, rated beside the usage of that one.
     """
 
     recorded: Recorded
@@ -41,6 +41,7 @@ class Month:
     now: datetime
     inventory: tuple[pl.DataFrame, pl.DataFrame] | None = None
     rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=attribution.USAGE))
+    known: "Month | None" = None
 
     @property
     def is_open(self) -> bool:
@@ -66,6 +67,8 @@ class Month:
     @cached_property
     def usage(self) -> MonthUsage:
         """What was used, in the timeframes that count."""
+        if self.known is not None:
+            return self.known.usage
         known = self.knowledge
         plans = (*self.terms.card.plans, *cost.price_list())
         prices = {price.valid_from for plan in plans for price in plan.prices}
@@ -81,12 +84,13 @@ class Month:
                 *self._tax_changes.values(),
             ),
             left_out=known.unread.clear() if self.is_open else known.unread,
-            rest=self.rest,
         )
 
     @cached_property
     def projects(self) -> Projects:
         """When projects existed, what they were called and whose they were."""
+        if self.known is not None:
+            return self.known.projects
         return Projects(
             recorded=self.recorded,
             terms=self.terms,
@@ -107,6 +111,8 @@ class Month:
 
     @cached_property
     def _rated(self) -> tuple[pl.DataFrame, dict[int, Price]]:
+        if self.known is not None:
+            return self.known._rated
         return priced_pieces(self.segments, self.terms.card.plans, self.terms.card.meters, self._tax_changes)
 
     @property
@@ -130,11 +136,15 @@ class Month:
             segments=self.segments,
             pieces=self.pieces,
             prices=self.prices,
+            rest=self.rest,
         )
 
     @cached_property
     def _placed(self) -> pl.DataFrame:
         """USAGE with `segment_no`: sums where nothing inside them makes a difference, buckets elsewhere."""
+        if self.known is not None:
+            rest = attribution.assigned(self.rest, self.segments, ["project_id"], "segment_no")
+            return pl.concat([self.known._placed, rest])
         metrics = quantities.metrics_of(self.terms.card.meters)
         hourly = self.pieces.filter(pl.col("hourly_num").is_not_null()).select("project_id", "meter").unique()
         # Buckets of one value need not be told apart, unless a meter adds them to those of another metric.

@@ -3,7 +3,7 @@
 Organizations are taken one by one: Neon bills them apart, and a project that moved is billed by both for its part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
@@ -34,7 +34,7 @@ class NeonCost:
     """The cost of a month, computed when first asked for; the fields are those of a month.
 
     `plans`: Neon's price list, another than the shipped one to ask what would be; `every`: the length of the buckets
-    from which allowances per hour are taken where finer ones are known.
+    from which allowances per hour are taken where finer ones are known; `rest`: USAGE that is expected besides.
     """
 
     recorded: Recorded
@@ -46,13 +46,27 @@ class NeonCost:
     prices: dict[int, Price]
     plans: tuple[Plan, ...] = field(default_factory=cost.price_list)
     every: timedelta = HOUR
+    rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=attribution.USAGE))
 
     @cached_property
     def bills(self) -> list[Bill]:
         """What each organization is charged; a sponsored one pays nothing."""
-        return [self._bill(organization) for organization in self.terms.organizations if not organization.sponsored]
+        return [priced.bill(self.rest) for priced in self._priced()]
 
-    def _bill(self, organization: Organization) -> Bill:
+    def totals(self, rests: Sequence[pl.DataFrame]) -> list[int]:
+        """Cents in USD: what `total` is with each of these in the place of `rest`; the usage is read once."""
+        sums = [0] * len(rests)
+        for priced in self._priced():
+            for number, rest in enumerate(rests):
+                bill = priced.bill(rest)
+                sums[number] += cost.total(bill.billed, bill.pieces)
+        return sums
+
+    def _priced(self) -> Iterator["_Priced"]:
+        """The organizations that pay, one after the other."""
+        return (self._of(organization) for organization in self.terms.organizations if not organization.sponsored)
+
+    def _of(self, organization: Organization) -> "_Priced":
         segments, unknown = cost.segments(self.period, self._periods(organization), [organization], self.plans)
         notes = [
             f"Neon's prices for the plan {plan or '(none named)'} of {name} are not known: its usage has no cost here"
@@ -61,17 +75,14 @@ class NeonCost:
         our_segments, our_pieces = self._ours(organization)
         cuts = cost.cuts_of(our_segments, our_pieces)
         pieces, prices = cost.pieces(segments, cuts, self.plans)
-        found = self._rows(organization, pl.concat([cuts, cost.cuts_of(segments)]), pieces)
-        rows = attribution.assigned(found, segments, ["project_id"], "segment_no")
-        used, _ = quantities.used(rows, pieces, meters.built_in())
-        return Bill(
+        return _Priced(
             organization=organization.id,
             our_segments=our_segments,
             our_pieces=our_pieces,
+            segments=segments,
             pieces=pieces,
             prices=prices,
-            used=used,
-            billed=cost.by_piece(charges.charges(pieces, used, prices, segments), pieces, used),
+            rows=self._rows(organization, pl.concat([cuts, cost.cuts_of(segments)]), pieces),
             notes=notes,
         )
 
@@ -150,3 +161,33 @@ class NeonCost:
             for piece_no, amount in found.items():
                 totals[piece_no] = totals.get(piece_no, Fraction(0)) + amount
         yield from totals.items()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Priced:
+    """An organization's usage (`rows`) with Neon's segments and prices for it, and ours; fields as in `Bill`."""
+
+    organization: str
+    our_segments: pl.DataFrame
+    our_pieces: pl.DataFrame
+    segments: pl.DataFrame
+    pieces: pl.DataFrame
+    prices: Mapping[int, Price]
+    rows: pl.DataFrame
+    notes: Sequence[str]
+
+    def bill(self, rest: pl.DataFrame) -> Bill:
+        """The bill for the usage and that of `rest`."""
+        found = pl.concat([self.rows, rest.filter(pl.col("organization") == self.organization)])
+        rows = attribution.assigned(found, self.segments, ["project_id"], "segment_no")
+        used, _ = quantities.used(rows, self.pieces, meters.built_in())
+        return Bill(
+            organization=self.organization,
+            our_segments=self.our_segments,
+            our_pieces=self.our_pieces,
+            pieces=self.pieces,
+            prices=self.prices,
+            used=used,
+            billed=cost.by_piece(charges.charges(self.pieces, used, self.prices, self.segments), self.pieces, used),
+            notes=self.notes,
+        )

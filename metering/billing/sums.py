@@ -49,7 +49,7 @@ class MonthUsage:
     """`counted`: which timeframes count, per organization. `cuts`: the moments at which prices change.
 
     `left_out`: organization, project_id, start, end of what does not count though the organization's timeframes do;
-    `cuts` hold its ends. `rest`: USAGE that is expected of the rest of the month; `cut` and `with_buckets` add it.
+    `cuts` hold its ends.
     """
 
     recorded: Recorded
@@ -57,7 +57,6 @@ class MonthUsage:
     counted: Mapping[str, Sequence[Timeframes]]
     cuts: Iterable[datetime]
     left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEFT_OUT))
-    rest: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=USAGE))
 
     @cached_property
     def slices(self) -> list[Period]:
@@ -124,7 +123,7 @@ class MonthUsage:
         alike = self._alike(apart.join(is_single, on="project_id", how="anti"))
         single = self.buckets(apart.join(is_single, on="project_id", how="semi"))
         sums = pl.concat(rows).join(apart, on=["project_id", "metric"], how="anti")
-        return pl.concat([sums, alike, single, self.rest])
+        return pl.concat([sums, alike, single])
 
     def _inner(self, cuts: pl.DataFrame) -> pl.DataFrame:
         """The cuts that divide what a project used."""
@@ -175,9 +174,8 @@ class MonthUsage:
         """The sums, with the (project_id, metric) pairs of `wanted` bucket by bucket; `read_at` as in `buckets`."""
         if wanted.is_empty():
             return sums
-        rest = self.rest.join(wanted, on=["project_id", "metric"], how="semi")
         buckets = self.buckets(wanted, every=every, read_at=read_at)
-        return pl.concat([sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets, rest])
+        return pl.concat([sums.join(wanted, on=["project_id", "metric"], how="anti"), buckets])
 
     def days(self, read_at: Sequence[str] = ()) -> pl.DataFrame:
         """day, metric, read_at, value: what all projects used together by UTC day; `read_at` as in `buckets`.

@@ -6,7 +6,7 @@ quietest and like the busiest of those weeks. Reads the store, writes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -37,10 +37,9 @@ def outlook(month: Month) -> Json:
     if not month.is_open:
         raise UsageError(f"{month_name(month.period)} is over", hint="`metering invoices` shows what it came to")
     rest = _Rest(month=month)
-    rated, costs = [], []
-    for one in _months(month, rest):
-        rated.append(_by_currency(billed(one)))
-        costs.append(one.cost.total)
+    rests = [_dated(month, rows) for rows in (rest.expected, *map(rest.like_week, range(rest.most_weeks)))]
+    rated = [_by_currency(billed(one)) for one in _months(month, rests)]
+    costs = month.cost.totals([month.rest, *rests])
     keys = sorted({key for sums in rated for key in sums if key[0] is not None})
     return {
         "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
@@ -59,12 +58,11 @@ def outlook(month: Month) -> Json:
     }
 
 
-def _months(month: Month, rest: "_Rest") -> Iterator[Month]:
-    """The month as it is, as expected, and as by each single week; one at a time, since each holds its whole rating."""
+def _months(month: Month, rests: Iterable[pl.DataFrame]) -> Iterator[Month]:
+    """The month as it is, and with each rest; one at a time, since each holds its whole rating."""
     yield month
-    yield _ahead(month, rest.expected)
-    for number in range(rest.most_weeks):
-        yield _ahead(month, rest.like_week(number))
+    for rest in rests:
+        yield replace(month, rest=rest, known=month)
 
 
 def _by_currency(sums: Sums) -> dict[tuple[str | None, str], int]:
@@ -191,11 +189,7 @@ class _Rest:
         )
 
 
-def _ahead(month: Month, rest: pl.DataFrame) -> Month:
-    """The month with the rest; existence and names are known already."""
+def _dated(month: Month, rest: pl.DataFrame) -> pl.DataFrame:
+    """The rest as if it was read now, where the unit depends on when a page was read."""
     is_dated = pl.col("metric").is_in(month.terms.dated_metrics)
-    return replace(
-        month,
-        inventory=(month.projects.existence, month.projects.sightings),
-        rest=rest.with_columns(read_at=pl.when(is_dated).then("read_at")),
-    )
+    return rest.with_columns(read_at=pl.when(is_dated).then("read_at"))
