@@ -30,8 +30,6 @@ from metering.core.errors import CredentialsError, MeteringError, UsageError
 from metering.core.period import Period, parse_time, rfc3339, whole_second
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from metering.config import Config
     from metering.core.stop import Stop
     from metering.polling.readings import CycleReport
@@ -248,27 +246,27 @@ def _listening(
     config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
 ) -> Iterator[None]:
     """While inside, the pages are served; polling matters more, so where the port is taken it goes on without."""
-    from starlette.applications import Starlette
-
-    from metering.cli.serving import application
-    from metering.web import server
+    from metering.cli.serving import application, without_pages
+    from metering.web.server import Listener
+    from metering.web.watch import Watch
 
     if not config.service.listen:
         yield
         return
+    watch = Watch(log.log)
     try:
-        served: ASGIApp = application(config, config_of, clock)
+        served = application(config, config_of, clock, watch)
     except CredentialsError as error:
         log.error("no dashboard is served", error=str(error))
-        served = Starlette(routes=server.routes(config_of, clock))
+        served = without_pages(config, config_of, clock, watch)
     try:
-        pages = server.Listener(served, config.service.listen)
+        pages = Listener(served, config.service.listen, watch)
     except MeteringError as error:
         log.error("no dashboard, no metrics and no health are served", error=str(error))
         yield
         return
     with pages:
-        log.info("listening", address=pages.address, pages=["/", "/api", "/metrics", "/healthz"])
+        log.info("listening", address=pages.address, pages=["/", "/api", "/metrics", "/livez", "/readyz", "/healthz"])
         yield
 
 

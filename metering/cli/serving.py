@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import Clock, as_id, business_clock, note, read_config, with_config
+from metering.cli.base import Clock, as_id, business_clock, note, read_config, real_time, with_config
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from metering.config import Config
     from metering.core.secrets import Secret
     from metering.web.guard import Access
+    from metering.web.watch import Watch
 
 
 @click.command()
@@ -57,9 +59,13 @@ def _listening_on(config: "Config", listen: str | None) -> "Config":
 
 def serve_until_stopped(config: "Config", clock: Clock) -> None:
     """Listens until SIGTERM, or Ctrl-C."""
+    from metering.service import logs
     from metering.web.server import Listener
+    from metering.web.watch import Watch
 
-    with Listener(application(config, lambda: config, clock), config.service.listen) as pages, _stopped() as stop:
+    watch = Watch(logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty()).log)
+    served = application(config, lambda: config, clock, watch)
+    with Listener(served, config.service.listen, watch) as pages, _stopped() as stop:
         note(f"serving on http://{pages.address}/ until Ctrl-C")
         stop.wait()
 
@@ -79,21 +85,31 @@ def _stopped() -> "Iterator[threading.Event]":
         signal.signal(signal.SIGTERM, before)
 
 
-def application(config: "Config", config_of: "Callable[[], Config]", clock: Clock) -> "ASGIApp":
-    """The dashboard with metrics and health; `config` says who is let in, from the start to the end."""
+def application(config: "Config", config_of: "Callable[[], Config]", clock: Clock, watch: "Watch") -> "ASGIApp":
+    """The dashboard with metrics and probes; `config` says who is let in, from the start to the end."""
     from metering.cli.reading import resend
-    from metering.web import app, server
+    from metering.web import app, probes
     from metering.web.desk import Desk
     from metering.web.views import Views
 
     desk = Desk(
-        Views(config_of, clock),
+        Views(config_of, clock, watch),
         access(config),
         clock=clock,
         link_secret=link_secret(config),
         resend=lambda alert_id: resend(config_of(), clock, alert_id),
     )
-    return app.application(desk, server.routes(config_of, clock))
+    return app.application(desk, probes.routes(config_of, clock, watch))
+
+
+def without_pages(config: "Config", config_of: "Callable[[], Config]", clock: Clock, watch: "Watch") -> "ASGIApp":
+    """Metrics and probes alone: where nobody could be asked who they are."""
+    from starlette.applications import Starlette
+
+    from metering.web import app, guard, probes
+
+    routes = probes.routes(config_of, clock, watch)
+    return app.guarded(Starlette(routes=routes), guard.Access(hosts=config.dashboard.names()), watch, routes)
 
 
 def access(config: "Config") -> "Access":

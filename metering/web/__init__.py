@@ -4,4 +4,4 @@
 list has and `listing` what of it is shown, `pages` and `api` answer. Nothing here adds anything up.
 """
 
-__all__ = ["app", "desk", "figures", "guard", "links", "server", "view", "views"]
+__all__ = ["app", "desk", "figures", "guard", "links", "probes", "server", "view", "views", "watch"]

@@ -1,6 +1,6 @@
-"""The dashboard as one ASGI application: addresses, the guard before them, and what an error looks like.
+"""The dashboard as one ASGI application: addresses, door and guard before them, and what an error looks like.
 
-Serves `/metrics` and `/healthz` beside the pages, as `run` and `serve` want them.
+Serves metrics and probes beside the pages, as `run` and `serve` want them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,20 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from metering.core.errors import MeteringError
 from metering.web import api, pages
 from metering.web.desk import ASSETS, Desk, Page, asset
-from metering.web.guard import Guard
+from metering.web.door import Door
+from metering.web.guard import Access, Guard
+from metering.web.probes import PROBES
+from metering.web.problems import status_of
 from metering.web.view import NotFoundError
+from metering.web.watch import Watch
 
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".LICENSE": "text/plain"}
 
@@ -31,8 +35,8 @@ def every_page() -> list[Page]:
     return [page for module in modules for page in module.PAGES]
 
 
-def application(desk: Desk, state: Sequence[BaseRoute] = ()) -> Starlette:
-    """The pages behind their guard; `state` are routes that are open to whoever reaches them."""
+def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
+    """The pages behind door and guard; `state` are metrics and probes, which ask nobody who they are."""
     shown = every_page()
     routes: list[BaseRoute] = [
         *state,
@@ -42,18 +46,33 @@ def application(desk: Desk, state: Sequence[BaseRoute] = ()) -> Starlette:
     ]
     # These ask nobody who they are: files that are no secret, and customers' links, which are keys themselves.
     free = ["/static/", *(page.path.partition("{")[0] for page in shown if page.role == "customer")]
-    open_to_all = {route.path for route in state if isinstance(route, Route)}
-    found = Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, access=desk.access, free=free, unguarded=open_to_all)],
-        exception_handlers={MeteringError: _failing(desk), HTTPException: _missing(desk)},
-    )
+    handlers = {MeteringError: _failing(desk), HTTPException: _missing(desk), Exception: _broken(desk)}
+    found = Starlette(routes=routes, exception_handlers=handlers)
     found.state.menu = sorted((page for page in shown if page.menu), key=lambda page: page.menu or ())
-    return found
+    return guarded(found, desk.access, desk.watch, state, free)
+
+
+def guarded(app: ASGIApp, access: Access, watch: Watch, state: Sequence[Route], free: Sequence[str] = ()) -> ASGIApp:
+    """The application behind door and guard. `free` addresses and those of `state` ask nobody who they are."""
+    open_to_all = [*free, *(route.path for route in state)]
+    return Door(Guard(app, access=access, free=open_to_all, unguarded=PROBES), watch, probes=PROBES)
 
 
 def _failing(desk: Desk) -> Callable[[Request, Any], Response]:
     def answer(request: Request, error: MeteringError) -> Response:
+        if status_of(error) >= 500:
+            desk.watch.failed(request.scope, error)
+        return api.failed(error) if _is_api(request) else desk.failed(request, error)
+
+    return answer
+
+
+def _broken(desk: Desk) -> Callable[[Request, Any], Response]:
+    """What nobody thought of: the door logs it."""
+    hint = "The log of the service says why; docs/operations.md says where it is."
+
+    def answer(request: Request, _: Exception) -> Response:
+        error = MeteringError("Something went wrong here.", hint=hint)
         return api.failed(error) if _is_api(request) else desk.failed(request, error)
 
     return answer

@@ -76,7 +76,7 @@ class Desk:
         resend: Callable[[str], Sequence[str]] | None = None,
     ) -> None:
         self.views, self.access, self.clock = views, access, clock
-        self.link_secret, self.resend = link_secret, resend
+        self.link_secret, self.resend, self.watch = link_secret, resend, views.watch
 
     def page(self, request: Request, template: str, view: View | None, *, code: int = 200, **told: Any) -> Response:
         """A page of reports/web/; `told` is what it shows."""

@@ -77,13 +77,18 @@ class Access:
 
 
 class Guard:
-    """Stands before the pages. `free` paths ask nobody who they are; `unguarded` ones not even for which name."""
+    """Stands before the pages.
+
+    `free` paths ask nobody who they are (one that ends with a slash, with all below it); `unguarded` ones not even for
+    which name.
+    """
 
     def __init__(
         self, app: ASGIApp, *, access: Access, free: Iterable[str] = (), unguarded: Collection[str] = ()
     ) -> None:
         self._app, self._access = app, access
         self._free, self._unguarded = tuple(free), unguarded
+        self._free_below = tuple(path for path in self._free if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers itself what is not let in."""
@@ -91,19 +96,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        is_free = request.url.path.startswith(self._free)
+        path = request.url.path
+        is_free = path in self._free or path.startswith(self._free_below)
         refusal = None
-        if request.url.path not in self._unguarded:
+        if path not in self._unguarded:
             refusal = self._refuse_name(request) or self._refuse_method(request)
             refusal = refusal or (None if is_free else self._refuse_person(request))
         answer: ASGIApp = self._app if refusal is None else refusal
-        await answer(scope, receive, _with_headers(send))
+        await answer(scope, receive, send)
 
     def _refuse_name(self, request: Request) -> Response | None:
         name = request.headers.get("host", "")
         if is_known_host(name, self._access.hosts):
             return None
-        return _said(421, f"This dashboard is not known as {name[:100]!r}. Add the name to service.hosts.")
+        return _said(421, f"This dashboard is not known as {name[:100]!r}. Add the name to dashboard.hosts.")
 
     def _refuse_method(self, request: Request) -> Response | None:
         if request.method != "POST":
@@ -130,7 +136,9 @@ def _said(status: int, text: str) -> Response:
     return PlainTextResponse(f"{text}\n", status)
 
 
-def _with_headers(send: Send) -> Send:
+def with_headers(send: Send) -> Send:
+    """Adds to every answer what a browser may do with it."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

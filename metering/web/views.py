@@ -15,6 +15,7 @@ from metering.store import lock
 from metering.store.database import SNAPSHOT
 from metering.web import figures
 from metering.web.view import View, opened
+from metering.web.watch import Watch
 
 Identity = tuple[object, ...]
 """What makes another view: the file, the configuration, and the hour, by which coverage is counted."""
@@ -23,8 +24,10 @@ Identity = tuple[object, ...]
 class Views:
     """Gives the view in force. `trouble` says why the newest snapshot is not the one that is shown."""
 
-    def __init__(self, config_of: Callable[[], Config], clock: Callable[[], datetime]) -> None:
-        self._config_of, self._clock = config_of, clock
+    def __init__(
+        self, config_of: Callable[[], Config], clock: Callable[[], datetime], watch: Watch | None = None
+    ) -> None:
+        self._config_of, self._clock, self.watch = config_of, clock, watch or Watch()
         self._turn = threading.Lock()
         self._shown: tuple[Identity, View] | None = None
         self._preparing: threading.Thread | None = None
@@ -67,6 +70,7 @@ class Views:
                 view = opened(config, now)
                 figures.prepare(view, months)
             except Exception as error:  # whatever it is, the view that is shown is still right for its moment
+                self.watch.trouble("next view", error)
                 self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
             else:
                 self._shown, self.trouble = (identity, view), None

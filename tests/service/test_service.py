@@ -146,7 +146,7 @@ def test_it_shows_its_metrics_and_its_health_and_ends_in_time(tmp_path: Path):
         assert (first["level"], first["event"], first["pages"]) == (
             "info",
             "listening",
-            ["/", "/api", "/metrics", "/healthz"],
+            ["/", "/api", "/metrics", "/livez", "/readyz", "/healthz"],
         )
         while json.loads(process.stderr.readline())["event"] != "tick":
             assert process.poll() is None

@@ -17,7 +17,7 @@ from metering.web import figures, links
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.guard import POLICY, Access
-from metering.web.server import routes
+from metering.web.probes import routes
 from metering.web.views import Views
 from tests.support import web_world
 
@@ -79,10 +79,18 @@ def test_with_nothing_configured_what_a_proxy_on_this_machine_forwards_is_refuse
     assert ask(views, "/", **{header: "203.0.113.9"}).status_code == 403
 
 
-def test_metrics_and_health_ask_for_nothing(views):
-    for access in (Access(), Access(token=Secret(TOKEN))):
-        for path in ("/metrics", "/healthz"):
-            assert ask(views, path, peer=THERE, access=access, host="metering:9187").status_code == 200
+@pytest.mark.parametrize("access", [Access(), Access(token=Secret(TOKEN))])
+def test_probes_ask_for_nothing_and_metrics_for_a_name_that_is_ours(views, access):
+    for path in ("/livez", "/readyz", "/healthz"):
+        assert ask(views, path, peer=THERE, access=access, host="metering:9187").status_code == 200
+    refused = ask(views, "/metrics", peer=THERE, access=access, host="evil.example")
+    assert (refused.status_code, "dashboard.hosts" in refused.text, "metering_" in refused.text) == (421, True, False)
+    assert ask(views, "/metrics", peer=THERE, access=access, host="10.0.0.7:9187").status_code == 200
+
+
+def test_metrics_are_given_under_a_name_that_is_allowed(views):
+    access = Access(hosts=frozenset({"metering"}))
+    assert ask(views, "/metrics", peer=THERE, access=access, host="metering:9187").status_code == 200
 
 
 # -- the token

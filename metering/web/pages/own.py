@@ -13,6 +13,7 @@ from metering.core.rows import Row
 from metering.web import figures, links, rows
 from metering.web.asked import customer_name, month_of, usage
 from metering.web.desk import Desk, Page
+from metering.web.problems import status_of
 
 OVER = "This link is not valid, or no longer."
 
@@ -26,8 +27,10 @@ def own_usage(desk: Desk, request: Request) -> Response:
         return refused(desk, request, 404, OVER, "Ask whoever sent it for a new one.")
     try:
         return _shown(desk, request, customer)
-    except MeteringError:
+    except MeteringError as error:
         # The reason is for those who run this; a customer is told no path and no name.
+        if status_of(error) >= 500:
+            desk.watch.failed(request.scope, error)
         return refused(desk, request, 404, "This month cannot be shown.", "Try again later, or choose another month.")
 
 

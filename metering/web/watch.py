@@ -1,0 +1,107 @@
+"""What goes wrong at the port: always counted, and logged a few times a minute, so that no client can fill a disk.
+
+Knows names and numbers of events. Must not know pages, and decides nothing.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from starlette.types import Scope
+
+from metering.core.errors import MeteringError
+
+MOST_PER_MINUTE = 10
+"""So many lines of one kind are logged in a minute; those beyond are counted and told as one line at its end."""
+MOST_CHARACTERS = 300
+"""A longer address is cut off in the log."""
+WARNING, ERROR = 30, 40
+
+Log = Callable[..., object]
+"""Takes level, event and fields, as `structlog`'s `log.log` does."""
+
+
+class Watch:
+    """Counts and logs; any thread may call it. Without a log it only counts."""
+
+    def __init__(self, log: Log | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._log, self._clock = log, clock
+        self._turn = threading.Lock()
+        self._minute = 0
+        self._counts: dict[str, int] = {}
+        self._registry = CollectorRegistry()
+        self._failures = Counter(
+            "metering_page_failures", "Pages and API answers that failed.", ["page"], registry=self._registry
+        )
+        self._refusals = Counter(
+            "metering_port_refusals", "Connections and requests that were refused.", ["reason"], registry=self._registry
+        )
+
+    def failed(self, scope: Scope, error: BaseException) -> None:
+        """A page or an API answer failed; unless the error is one of ours, its traceback is logged too."""
+        page = page_of(scope)
+        self._failures.labels(page).inc()
+        self._tell(f"page {page}", ERROR, "page failed", {"address": address_of(scope), **_told(error)})
+
+    def trouble(self, what: str, error: BaseException) -> None:
+        """Work behind the pages failed, which no request waits for."""
+        self._failures.labels(what).inc()
+        self._tell(what, ERROR, f"{what} failed", _told(error))
+
+    def refused(self, reason: str, peer: str, **told: Any) -> None:
+        """A connection or a request was refused."""
+        self._refusals.labels(reason).inc()
+        self._tell(reason, WARNING, "refused", {"reason": reason, "peer": peer, **told})
+
+    def exposition(self) -> bytes:
+        """The counters in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def flush(self) -> None:
+        """Logs how many lines were left out, once their minute is over."""
+        with self._turn:
+            left_out = self._begin_minute()
+        self._say(left_out)
+
+    def _tell(self, kind: str, level: int, event: str, told: dict[str, Any]) -> None:
+        with self._turn:
+            left_out = self._begin_minute()
+            self._counts[kind] = count = self._counts.get(kind, 0) + 1
+        self._say(left_out)
+        if self._log is not None and count <= MOST_PER_MINUTE:
+            self._log(level, event, **told)
+
+    def _begin_minute(self) -> dict[str, int]:
+        """Kind -> lines left out in the minute that is over; empty while it lasts."""
+        minute = self._clock() // 60_000_000_000
+        if minute == self._minute:
+            return {}
+        over, self._counts, self._minute = self._counts, {}, minute
+        return {kind: count - MOST_PER_MINUTE for kind, count in over.items() if count > MOST_PER_MINUTE}
+
+    def _say(self, left_out: dict[str, int]) -> None:
+        if self._log is not None:
+            for kind, count in left_out.items():
+                self._log(WARNING, "more of the same", kind=kind, not_logged=count)
+
+
+def page_of(scope: Scope) -> str:
+    """The pattern of the address, such as `/usage/{token}`: there are as many as there are pages."""
+    return str(getattr(scope.get("route"), "path", "other"))
+
+
+def address_of(scope: Scope) -> str:
+    """Method, path and query as asked for, but without the key that a customer's link is."""
+    path = page_of(scope) if scope.get("path_params") else str(scope.get("path", ""))
+    query = scope.get("query_string", b"").decode("ascii", "replace")
+    return f"{scope.get('method', '')} {path}{'?' if query else ''}{query}"[:MOST_CHARACTERS]
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    told: dict[str, Any] = {"error": str(error), "kind": type(error).__name__}
+    if isinstance(error, MeteringError):
+        return told | ({"hint": error.hint} if error.hint else {})
+    return told | {"traceback": "".join(traceback.format_exception(error))[-8000:]}
