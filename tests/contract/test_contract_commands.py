@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import TOP, Desk
+from tests.support.quiet_time import PATIENCE_SECONDS
 
 READING = (("usage", "current"), ("quota",), ("invoices", "current"), ("status",), ("alerts", "list"))
 COMMANDS = (
@@ -252,7 +253,7 @@ def test_ctrl_c_ends_with_130_and_leaves_a_store_that_verifies(desk: Desk) -> No
     process = desk.spawn("poll", "--config", str(desk.write()))
     wait_for_lock(desk)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE_SECONDS)
     desk.neon.gate.set()
     assert (process.returncode, out) == (130, b"")
     assert desk.run("poll").code == 0
@@ -262,7 +263,7 @@ def test_ctrl_c_ends_with_130_and_leaves_a_store_that_verifies(desk: Desk) -> No
 def wait_for_lock(desk: Desk) -> None:
     """Until a process has written its id into the lock file and waits for the server."""
     lock = desk.directory / "var" / "lock"
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_SECONDS
     while not (lock.exists() and lock.read_text().strip()):
         assert time.monotonic() < until, "the process never took the lock"
         time.sleep(0.02)
@@ -274,7 +275,7 @@ def test_a_second_writer_gets_75_with_the_holders_id_while_readers_go_on(desk: D
     holder = desk.spawn("poll", "--config", str(desk.write()))
     try:
         wait_for_lock(desk)
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_SECONDS
         while (desk.directory / "var" / "lock").read_text().strip() != str(holder.pid):
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -287,7 +288,7 @@ def test_a_second_writer_gets_75_with_the_holders_id_while_readers_go_on(desk: D
         assert desk.good("usage", "current")["usage"][0]["value"] == "500"
     finally:
         desk.neon.gate.set()
-        holder.communicate(timeout=30)
+        holder.communicate(timeout=PATIENCE_SECONDS)
     assert holder.returncode == 0
 
 
@@ -296,7 +297,7 @@ def test_a_poll_that_was_killed_is_healed_by_the_next(desk: Desk) -> None:
     process = desk.spawn("poll", "--config", str(desk.write()))
     wait_for_lock(desk)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_SECONDS)
     desk.neon.gate.set()
     assert process.returncode == -signal.SIGKILL
     desk.good("poll")

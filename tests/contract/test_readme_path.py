@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.quiet_time import PATIENCE_SECONDS
+
 TOP = Path(__file__).parents[2]
 EDITOR = """\
 import pathlib, sys
@@ -51,7 +53,7 @@ def sandbox(*arguments: str) -> Iterator[str]:
         yield process.stdout.readline().removeprefix("base_url ").strip()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def shell(directory: Path, script: str, url: str, more: dict[str, str]) -> "subprocess.CompletedProcess[str]":

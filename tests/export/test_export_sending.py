@@ -25,6 +25,7 @@ from tests.support.plain_neon import PlainNeon
 from tests.support.plain_neon import served as neon_served
 from tests.support.plain_stripe import SECRET, PlainStripe, served
 from tests.support.platform_desk import Desk
+from tests.support.quiet_time import PATIENCE_SECONDS
 
 NOW = datetime(2026, 10, 3, 9, tzinfo=UTC)
 STANDING = 13
@@ -272,7 +273,7 @@ def test_the_process_may_die_between_sending_and_marking(desk: Desk, stripe: Pla
 
     stripe.on_post = die
     process.append(desk.spawn("export", "stripe", "2026-09", "--send", "--config", str(desk.write())))
-    process[0].communicate(timeout=60)
+    process[0].communicate(timeout=PATIENCE_SECONDS)
     assert process[0].returncode == -signal.SIGKILL
     assert len(stripe.items) >= 1
     stripe.on_post = lambda: True

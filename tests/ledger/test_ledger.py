@@ -19,6 +19,7 @@ from metering.operations import verify
 from metering.store import database as store
 from metering.store import snapshots
 from tests.support import lived
+from tests.support.quiet_time import PATIENCE_SECONDS
 from tests.support.scribe import Memory, Scribe, count, rows, values
 
 TOP = Path(__file__).parents[2]
@@ -216,7 +217,7 @@ def test_a_database_that_somebody_else_has_open_is_not_set_aside(tmp_path):
         other.stdout.readline()
         with pytest.raises(StoreDamagedError, match="Could not set lock"), opened(tmp_path):
             pass
-        other.communicate("\n", timeout=30)
+        other.communicate("\n", timeout=PATIENCE_SECONDS)
     assert not (tmp_path / "damaged.duckdb").exists()
     assert faults(tmp_path) == []
 

@@ -14,6 +14,7 @@ from metering.sandbox.app import create_app
 from metering.sandbox.fleet import Fleet
 from metering.sandbox.gate import UNLIMITED, Clock
 from metering.sandbox.server import serve
+from tests.support.quiet_time import PATIENCE_SECONDS
 from tests.support.sandbox_world import NOW
 
 MAIN = """
@@ -36,7 +37,7 @@ def test_main_prints_where_it_serves_and_with_which_keys_and_ends_when_interrupt
         with httpx.Client(trust_env=False, timeout=20) as client:
             found = client.get(f"{lines['base_url']}/users/me/organizations", headers=headers).json()
         child.send_signal(signal.SIGINT)
-        child.wait(timeout=20)
+        child.wait(timeout=PATIENCE_SECONDS)
     assert lines["now"] == "2026-11-15T12:07:00Z (stands still)"
     assert " ".join(one["id"] for one in found["organizations"]) == lines["organizations"]
 

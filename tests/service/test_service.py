@@ -24,6 +24,7 @@ from metering.ledger.ledger import open_ledger
 from metering.service import logs, run
 from metering.store.journal import JOURNAL, read
 from tests.support.inbox import receiving
+from tests.support.quiet_time import PATIENCE_SECONDS, stopwatch
 
 EMPTY = b'{"projects": []}'
 
@@ -108,10 +109,10 @@ def kinds(directory: Path) -> list[str]:
 
 def test_sigterm_lets_the_page_in_hand_finish(tmp_path: Path):
     with serving() as server, running(tmp_path, server) as process:
-        assert server.asked.wait(60)
+        assert server.asked.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGTERM)
         threading.Timer(0.5, server.may_answer.set).start()
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, out) == (0, "")
         assert [line["event"] for line in map(json.loads, said.splitlines())][-2:] == ["tick", "stopped"]
         assert server.count == 1
@@ -120,9 +121,9 @@ def test_sigterm_lets_the_page_in_hand_finish(tmp_path: Path):
 
 def test_sigterm_ends_it_though_the_server_never_answers(tmp_path: Path):
     with serving() as server, running(tmp_path, server) as process:
-        assert server.asked.wait(60)
+        assert server.asked.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0
         assert "page" not in kinds(tmp_path)
 
@@ -133,7 +134,7 @@ def test_sigterm_between_two_ticks_ends_it_at_once(tmp_path: Path):
         while not (tmp_path / "var" / "snapshot.duckdb").exists():
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0
         assert kinds(tmp_path)[-1] == "cycle"
 
@@ -155,10 +156,11 @@ def test_it_shows_its_metrics_and_its_health_and_ends_in_time(tmp_path: Path):
         assert (told["status"], told["error"]) == ("ok", None)
         with urllib.request.urlopen(f"http://{first['address']}/metrics", timeout=30) as answer:
             assert b"metering_cycles_total 1.0" in answer.read()
-        begun = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        assert (process.returncode, time.monotonic() - begun < 10) == (0, True)
+        with stopwatch() as watch:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0
+        assert watch.seconds < 10
 
 
 def test_a_port_that_is_taken_is_told_and_polling_goes_on(tmp_path: Path):
@@ -168,17 +170,17 @@ def test_a_port_that_is_taken_is_told_and_polling_goes_on(tmp_path: Path):
         said = json.loads(process.stderr.readline())
         assert (said["level"], said["event"]) == ("error", "no dashboard, no metrics and no health are served")
         assert said["error"].startswith(f"cannot listen on 127.0.0.1:{server.server_port}: ")
-        assert server.asked.wait(60)
+        assert server.asked.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0
 
 
 def test_ctrl_c_is_an_interruption(tmp_path: Path):
     with serving() as server, running(tmp_path, server) as process:
-        assert server.asked.wait(60)
+        assert server.asked.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130
 
 
@@ -194,7 +196,7 @@ def test_a_service_whose_store_is_held_waits_for_the_next_slot(tmp_path: Path):
         assert f"process {os.getpid()} holds the store" in said
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0
         assert server.count == 0
 
@@ -321,7 +323,7 @@ def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: P
                 assert process.poll() is None
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=PATIENCE_SECONDS)
         (first, second) = [(headers["webhook-id"], body) for headers, body in inbox.posts]
         assert first == second
         moments = [int(headers["webhook-timestamp"]) for headers, _ in inbox.posts]

@@ -19,6 +19,7 @@ from typing import Any
 
 from metering.cli import main
 from tests.support.plain_neon import PlainNeon, served
+from tests.support.quiet_time import PATIENCE_SECONDS
 
 TOP = Path(__file__).parents[2]
 PRO = """
@@ -137,7 +138,7 @@ class Desk:
     def ran(self, *arguments: str, env: Mapping[str, str] = {}) -> Ran:
         """The command as a process, ended."""
         process = self.spawn(*arguments, "--config", str(self.write()), env=env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         return Ran(code=process.returncode, out=out.decode(), err=err.decode())
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
