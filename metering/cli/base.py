@@ -1,4 +1,4 @@
-"""What the commands share: options, configuration, the business clock, and how data is printed."""
+"""Shared by all commands: options, configuration, the business clock, and the output of data."""
 
 import csv
 import io
@@ -55,17 +55,17 @@ def with_format(function: Function) -> Function:
 
 
 def as_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Callback of an option or argument that is an id: as ids are compared."""
+    """Callback of an option or argument with an id: its canonical form."""
     return None if value is None else canonical(value)
 
 
 def real_time() -> datetime:
-    """Time of the machine's clock in whole seconds: every moment of the product is in whole seconds."""
+    """The time of the machine's clock, in whole seconds as all moments here."""
     return whole_second(datetime.now(UTC))
 
 
 def business_clock() -> Clock:
-    """The real time, or METERING_NOW, standing still; announced on stderr. A fraction of a second is cut off."""
+    """The real time; or the fixed moment of METERING_NOW, in whole seconds, which is announced on stderr."""
     text = os.environ.get("METERING_NOW")
     if not text:
         return real_time
@@ -81,7 +81,7 @@ def business_clock() -> Clock:
 
 
 def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
-    """The configuration with all of its faults found at once."""
+    """Reads the configuration. Raises ConfigError with all faults, including those of rate card and channels."""
     from metering.alerts import channels
     from metering.config import read
     from metering.core import meters
@@ -96,7 +96,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> "Config"
 
 
 def config_for_writing(path: Path) -> "Config":
-    """The configuration, where nobody else holds the store: told before anything heavy is loaded."""
+    """Reads the configuration; raises StoreBusyError before heavy imports where another process holds the store."""
     from metering.store import lock
 
     config = read_config(path)
@@ -105,7 +105,7 @@ def config_for_writing(path: Path) -> "Config":
 
 
 def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
-    """Each organization's key, or why it has none."""
+    """Organization -> its key, or the error why it has none."""
     from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
@@ -119,7 +119,7 @@ def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
 
 
 def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
-    """The secret of each webhook and channel that has one; delivery tells of those that have none."""
+    """Endpoint -> its secret, for those that have one; delivery reports missing ones."""
     from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
@@ -135,7 +135,7 @@ def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
 
 
 def ping_url(config: "Config") -> "Secret | CredentialsError | None":
-    """The URL that complete ticks ask for, or why it is not there; None where none is configured."""
+    """The URL that is requested after a complete tick, or why it is missing; None where none is configured."""
     from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
@@ -148,12 +148,12 @@ def ping_url(config: "Config") -> "Secret | CredentialsError | None":
 
 
 def note(text: str) -> None:
-    """A line for people, on stderr."""
+    """Prints a line on stderr."""
     click.echo(f"metering: {text}", err=True)
 
 
 def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None, columns: Sequence[str] = ()) -> None:
-    """Prints the document as JSON, or its rows as CSV or an aligned table; `columns` stand there without rows too."""
+    """Prints the document as JSON, or its rows as CSV or an aligned table; `columns` are printed also without rows."""
     form = form or ("table" if sys.stdout.isatty() else "json")
     if form == "json":
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -164,7 +164,7 @@ def emit(document: Any, rows: Sequence[Mapping[str, Any]], form: str | None, col
 
 
 def in_words(value: Any) -> Any:
-    """The value with every whole number in it as a decimal string, as every count is printed."""
+    """The value with every integer in it as a decimal string, as all counts are printed."""
     if isinstance(value, Mapping):
         return {name: in_words(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -184,14 +184,14 @@ def flat(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _columns(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
-    """The names in their order; a member that is null in some rows makes no column beside those of its own members."""
+    """All column names in order; a member that is null in some rows and nested in others has nested columns only."""
     names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     owners = {name.rpartition(".")[0] for name in names}
     return [name for name in names if name not in owners]
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """RFC 4180 with LF; text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Prints CSV (RFC 4180, with LF); text that a spreadsheet would take for a formula gets a leading apostrophe."""
     flats = [flat(row) for row in rows]
     out = io.StringIO()
     names = _columns(flats, columns)

@@ -109,7 +109,7 @@ def tick(config_path: Path) -> None:
 
 
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
-    """A tick in a ledger of its own, its metrics written, and whoever waits for complete ticks told."""
+    """Runs a tick in its own ledger, writes the metrics, and requests the ping URL after a complete tick."""
     from metering.cli.money import report_formats, write_report
     from metering.cli.world import wiring
     from metering.ledger import ledger
@@ -142,7 +142,7 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
 
 
 def _ping(config: "Config") -> list[str]:
-    """Tells the dead-man's switch; the reason where that failed."""
+    """Requests the ping URL; returns the reason where that failed."""
     from metering.alerts import switch
     from metering.core.errors import CredentialsError
 
@@ -154,7 +154,7 @@ def _ping(config: "Config") -> list[str]:
 
 
 def is_whole(done: "Tick") -> bool:
-    """Whether everything that the tick owed was read and done; a month that waits for a person is no fault of it."""
+    """Whether the tick read and did everything that was due; a month that waits for a person does not matter."""
     return _code(done.report) == 0 and not done.faults
 
 
@@ -180,7 +180,7 @@ def _organization(row: Json) -> Json:
 
 
 def _tell(report: "CycleReport", now: datetime, form: str | None) -> None:
-    """Prints what was read, changed and missing; ends with the contract's exit code."""
+    """Prints the result of a cycle and ends with its exit code."""
     for fault in report.faults:
         note(fault)
     document: Json = {
@@ -245,7 +245,7 @@ def run(config_path: Path) -> None:
 def _listening(
     config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
 ) -> Iterator[None]:
-    """While inside, the pages are served; polling matters more, so where the port is taken it goes on without."""
+    """Serves the pages while the block runs. Without a free port it logs an error, since polling matters more."""
     from metering.cli.serving import application, without_pages
     from metering.web.server import Listener
     from metering.web.watch import Watch
@@ -271,7 +271,7 @@ def _listening(
 
 
 def _log_tick(log: "Log", done: "Tick", seconds: int) -> None:
-    """A line for each thing that went wrong, then one for the tick."""
+    """Logs a line for each fault, then one for the tick."""
     for fault in done.all_faults:
         log.warning("fault", sentence=fault)
     for sentence in done.notes:

@@ -1,4 +1,4 @@
-"""Commands that say why, and what if: explain, reconcile, backtest, advice, forecast."""
+"""Commands that explain and compare: explain, reconcile, backtest, advice, forecast."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The command that hands the month on to other systems: export."""
+"""The command that exports a month for other systems: export."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Format(click.ParamType[str]):
-    """A name in the list of formats. That list is imported when a name is checked, so that `--help` stays quick."""
+    """The type of a format's name. It imports the list of formats only to check a name: `--help` stays quick."""
 
     name = "choice"
 
@@ -31,15 +31,15 @@ class _Format(click.ParamType[str]):
         return click.Choice(tuple(FORMATS))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name itself; a usage error that lists the formats for any other."""
+        """The name, if it is a format; else a usage error that lists the formats."""
         return self._choice().convert(value, param, ctx)
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        """The formats, where none is named."""
+        """The list of formats, for the error about a missing one."""
         return self._choice().get_missing_message(param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The formats that begin so."""
+        """The formats that begin with the typed text."""
         return self._choice().shell_complete(ctx, param, incomplete)
 
 
@@ -126,9 +126,9 @@ def _part(output: Path, number: int) -> Path:
 
 
 def _refuse_leftovers(output: Path, count: int) -> None:
-    """Raises MeteringError where a file of an earlier export stands that would be imported beside those of this one.
+    """Raises MeteringError where an earlier export left a file that would be imported together with the new ones.
 
-    `count` files are written: the file itself, or several parts of it.
+    `count` is the number of new files: the file itself, or its parts.
     """
     if output.suffix == ".zip":
         return
@@ -152,7 +152,7 @@ def _refuse_misplaced(form: str, given: set[str]) -> None:
 
 
 def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> None:
-    """Sends to Stripe; prints what was done, and ends with 3 where something is left to do."""
+    """Sends to Stripe and prints the result; ends with 3 where something is left to do."""
     from metering.billing import terms
     from metering.billing.month import Month
     from metering.billing.recorded import Recorded

@@ -97,7 +97,7 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
 def _supplemented(  # noqa: PLR0913 - the options of the command
     config: "Config", clock: Callable[[], datetime], period: Period, now: datetime, waivers: "Waivers", *, dry_run: bool
 ) -> "Closing":
-    """What a supplement did, or would do."""
+    """The result of a supplement, or of its dry run."""
     from metering.invoicing.amending import supplementing
     from metering.ledger import ledger
     from metering.service import tick as cycle
@@ -111,7 +111,7 @@ def _supplemented(  # noqa: PLR0913 - the options of the command
 
 
 def _tell(done: "Closing", document: Json, period: Period) -> None:
-    """Says on stderr what would stop the close, who is parked, what is not billed, and who has no row."""
+    """Prints on stderr what prevents the close, held customers, unbilled usage, and customers without a row."""
     from metering.invoicing import blockers, unbilled
     from metering.service import check_references
 
@@ -129,7 +129,7 @@ def _tell(done: "Closing", document: Json, period: Period) -> None:
 
 
 def _write_final(config: "Config", period: Period, now: datetime) -> bool:
-    """Writes the report of a month that was closed just now, also in the formats of its draft; whether it could."""
+    """Writes the report of a month that was just closed, also in the formats of its draft; whether that succeeded."""
     from metering.core.errors import MeteringError
     from metering.store import snapshots
 
@@ -143,7 +143,7 @@ def _write_final(config: "Config", period: Period, now: datetime) -> bool:
 
 
 def report_formats(config: "Config", period: Period) -> set[str]:
-    """The formats that are written without being asked for, and those that stand there already."""
+    """The default formats of a report, and those that exist already for the month."""
     from metering.reporting import write as reports
 
     return DEFAULT_FORMATS | reports.formats_in(config.store.directory / "reports" / month_name(period))
@@ -172,7 +172,7 @@ def _released(release: str | None, reason: str | None, *, is_supplement: bool) -
 
 
 def _closed(done: "Closing", config: "Config") -> Json:
-    """What a closing did, as JSON."""
+    """The result of a close as JSON."""
     from metering.invoicing.issued import read
     from metering.service import check_references
 
@@ -206,7 +206,7 @@ def _would_be(done: "Closing", directory: Path, now: datetime, *, is_compared: b
 
 
 def _since_draft(directory: Path, period: Period, invoices: "Iterable[Invoice]", now: datetime) -> Json | None:
-    """The differences from the last dry run; this one takes its place."""
+    """The differences from the last dry run; saves this one in its place."""
     from metering.invoicing import last_draft
 
     standing = list(invoices)
@@ -250,7 +250,7 @@ def report(month: str, formats: str, config_path: Path) -> None:
 
 
 def write_report(store: "Store", config: "Config", period: Period, now: datetime, formats: set[str]) -> list[Path]:
-    """The report's files, written."""
+    """Writes the report's files; returns their paths."""
     from metering.reporting import gather
 
     return gather.write(store, config, period, now, formats)

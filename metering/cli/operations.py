@@ -1,4 +1,4 @@
-"""Commands for whoever runs it: backup, metrics, acknowledge."""
+"""Commands for operators: backup, metrics, acknowledge."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The dashboard alone: serve; and what `run` and `demo --serve` need to show it too."""
+"""The command `serve`, and the parts of it that `run` and `demo --serve` use."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def serve(listen: str | None, link: str | None, days: int, config_path: Path) ->
 
 
 def _listening_on(config: "Config", listen: str | None) -> "Config":
-    """The configuration with another address. Raises ConfigError where others could reach it and nobody is asked."""
+    """The configuration with another address. Raises ConfigError where others could reach it without a login."""
     from metering.core.addresses import is_loopback, listen_parts
     from metering.core.errors import ConfigError, Fault, UsageError
 
@@ -58,7 +58,7 @@ def _listening_on(config: "Config", listen: str | None) -> "Config":
 
 
 def serve_until_stopped(config: "Config", clock: Clock) -> None:
-    """Listens until SIGTERM, or Ctrl-C."""
+    """Serves the dashboard until SIGTERM or Ctrl-C."""
     from metering.service import logs
     from metering.web.server import Listener
     from metering.web.watch import Watch
@@ -72,7 +72,7 @@ def serve_until_stopped(config: "Config", clock: Clock) -> None:
 
 @contextmanager
 def _stopped() -> "Iterator[threading.Event]":
-    """Set at SIGTERM."""
+    """An event that is set at SIGTERM."""
     stop = threading.Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
@@ -113,7 +113,7 @@ def without_pages(config: "Config", config_of: "Callable[[], Config]", clock: Cl
 
 
 def access(config: "Config") -> "Access":
-    """Who is let in. Raises CredentialsError where the token is missing or could be guessed."""
+    """The rules of access. Raises CredentialsError where the token is missing or could be guessed."""
     from metering.web.guard import Access
 
     dashboard = config.dashboard
@@ -126,7 +126,7 @@ def access(config: "Config") -> "Access":
 
 
 def link_secret(config: "Config") -> "Secret | None":
-    """What signs customers' links; None where none is configured."""
+    """The secret of customers' links; None where none is configured."""
     dashboard = config.dashboard
     return _secret(dashboard.link_secret_env, dashboard.link_secret_file, "the secret of customers' links")
 
@@ -139,7 +139,7 @@ def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | Non
 
 
 def customer_link(config: "Config", clock: Clock, customer: str, days: int) -> str:
-    """The address of one customer's own page. Raises ConfigError without a secret, MeteringError for a stranger."""
+    """The link to one customer's page. Raises ConfigError without a secret, MeteringError for an unknown customer."""
     from metering.core.errors import ConfigError, Fault, MeteringError
     from metering.web import figures, links
     from metering.web.view import opened

@@ -1,4 +1,4 @@
-"""The world around a cycle that a command starts."""
+"""Connects a cycle that a command starts with the real world, or with a rehearsal."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,5 +9,5 @@ from metering.service.tick import Wiring
 
 
 def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: Stop | None = None) -> Wiring:
-    """The world around a cycle: in earnest, or a rehearsal by METERING_NOW."""
+    """The wiring of a cycle: for real, or as a rehearsal where METERING_NOW is set."""
     return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)

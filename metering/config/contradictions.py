@@ -1,6 +1,6 @@
-"""Which settings contradict each other: what no value shows on its own.
+"""Finds settings that contradict each other, which the check of a single value cannot see.
 
-Pure: the raw data in, faults out, so that a fault elsewhere in a table hides nothing. Must not know files or layers.
+Pure: raw data in, faults out; a fault elsewhere in a table hides no contradiction. Must not know files or layers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ KeysOf = Callable[[str], ChannelKeys]
 
 
 def contradictions(data: Mapping[str, object], plan_ids: set[str], keys_of: KeysOf | None) -> Iterator[Fault]:
-    """All faults between settings, in the file's order within each kind; without `keys_of` not those of channels."""
+    """All contradictions, in the file's order within each kind; without `keys_of` channels are not checked."""
     for name, attribute in _NAMED_BY:
         yield from _twice(_tables(data, name), attribute)
     for where, organization in _tables(data, "organizations"):
@@ -60,7 +60,7 @@ _CHANNEL_KEYS = ("url", "user", "sender", "to")
 
 
 def _channel(channel: Mapping[str, object], kind: str, keys: ChannelKeys, where: str) -> Iterator[Fault]:
-    """Keys that a channel of a kind lacks or must not have, and an address that it cannot be reached at."""
+    """Missing and superfluous keys of a channel, by its kind, and an address that does not fit the kind."""
     for name in _CHANNEL_KEYS:
         if name in keys.required and not channel.get(name):
             yield Fault(where=f"{where}.{name}", what="is missing", right=f"a channel of kind {kind} needs it")
@@ -88,7 +88,7 @@ def _channel_url(url: str, channel: Mapping[str, object], kind: str, keys: Chann
 
 
 def _open_to_others(service: object) -> Iterator[Fault]:
-    """An address that others reach must be meant: what is shown there names organizations and counts."""
+    """An address that other machines can reach needs allow_remote: the pages show organizations and counts."""
     if not isinstance(service, dict) or not service.get("listen") or service.get("allow_remote") is True:
         return
     try:

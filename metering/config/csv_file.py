@@ -1,7 +1,7 @@
-"""A CSV file as people and spreadsheets save it -> its records, or what is wrong with its form and how to save it.
+"""Reads a CSV file as people and spreadsheets save it: its records, or its faults of form with advice on saving.
 
-What has one meaning only is read: a byte order mark, any line ends, blank lines and columns at the end, `="0012"`. What
-could mean two things is a fault. Must not know what a column means.
+Accepts everything that is unambiguous: a byte order mark, any line ends, blank lines and columns at the end, `="0012"`.
+Anything ambiguous is a fault. Must not know the meaning of a column.
 """
 
 import csv
@@ -30,7 +30,7 @@ _NOT_TEXT = {
     b"PK\x03\x04": "is a workbook (XLSX or ODS), not CSV",
     b"\xd0\xcf\x11\xe0": "is a workbook (XLS), not CSV",
 }
-"""How files begin that are no UTF-8 text."""
+"""First bytes of files that are not UTF-8 text -> what they are."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _AS_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 _ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?E\+[0-9]+", re.IGNORECASE)
@@ -39,7 +39,7 @@ _HALVES = re.compile(r"[0-9]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A row: the lines of text that it stands in (from 0, half-open), and its cells without outer blanks."""
+    """A row: its lines of text (from 0, half-open), and its cells without outer blanks."""
 
     first_line: int
     end_line: int
@@ -67,7 +67,7 @@ def _records(text: str) -> Iterator[Record]:
 
 
 def _plain(cell: str) -> str:
-    """The cell's text; `="0012"` is how spreadsheets are told not to take text for a number."""
+    """The cell's text; `="0012"` is how a spreadsheet marks digits as text."""
     text = cell.strip()
     match = _AS_TEXT.fullmatch(text)
     return match[1].replace('""', '"').strip() if match else text
@@ -130,7 +130,7 @@ class Table:
             return None
 
     def _is_of_lines(self, text: str) -> bool:
-        """Whether it begins with a line or is separated by a character that is not CSV's; that is a fault then."""
+        """Whether the first line is Excel's `sep=` or has another separator than a comma; adds that fault."""
         first = next((line for line in text.splitlines() if line.strip()), "")
         where = f"{self.name} line 1"
         if re.fullmatch(r'"?sep=.?"?', first.strip(), re.IGNORECASE):
@@ -179,7 +179,7 @@ class Table:
 
 
 def _on_width(cells: Sequence[str], width: int) -> str:
-    """What to do about a row that is wider or narrower than the header."""
+    """Advice for a row with more or fewer cells than the header."""
     if len(cells) < width:
         return f"the header has {width}; write a comma for every column, also for empty ones at the end"
     halves = next((pair for pair in pairwise(cells) if all(map(_HALVES.fullmatch, pair))), None)

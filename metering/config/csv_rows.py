@@ -1,7 +1,7 @@
-"""customers.csv and subscriptions.csv -> rows, or every fault of them at once, each naming file, row and key.
+"""Reads customers.csv and subscriptions.csv: their rows, or all their faults, each with file, row and key.
 
-Knows the columns of the two files and which rows contradict each other; must not know the rest of the configuration:
-plan ids and their currencies are given.
+Knows the columns of the two files and which rows contradict each other. Must not know the rest of the configuration:
+plan ids and their currencies are parameters.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,9 +32,9 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def customer_rows(path: Path) -> tuple[list[Customer], list[Fault], list[Fault]]:
-    """The customers of a CSV file in its order, its faults, and ids that are written otherwise than they are read.
+    """The customers of a CSV file in its order, its faults, and notes on ids that are read in another spelling.
 
-    Several rows of one customer must have dates.
+    Several rows of one customer must have dated taxes.
     """
     table = Table(path, _CUSTOMER_COLUMNS, ("customer",))
     rows = _parsed(table, Customer, _FIELD_OF_COLUMN)
@@ -55,7 +55,7 @@ def customer_rows(path: Path) -> tuple[list[Customer], list[Fault], list[Fault]]
 
 
 def _one_customer(rows: Sequence[Customer]) -> Customer:
-    """The customer of its rows, which differ only in their dated tax: with the latest tax as its own."""
+    """Merges the rows of one customer, which differ only in their dated tax; the latest tax becomes the current one."""
     if len(rows) == 1 and rows[0].tax_from is None and rows[0].tax_to is None:
         return rows[0]
     ordered = sorted(rows, key=_tax_start)
@@ -65,7 +65,7 @@ def _one_customer(rows: Sequence[Customer]) -> Customer:
 
 
 def _tax_faults(rows: Sequence[Customer]) -> Iterator[Fault]:
-    """What is wrong between the rows of one customer: other columns that differ, taxes at once, time without one."""
+    """Faults between the rows of one customer: other columns differ, two taxes overlap, or a time has no tax."""
     first = rows[0]
     for row in rows[1:]:
         if row.tax_from is None and row.tax_to is None:
@@ -96,7 +96,7 @@ def _tax_start(row: Customer) -> tuple[datetime, int]:
 
 
 def subscription_rows(path: Path, plan_ids: set[str]) -> tuple[list[Subscription], list[Fault], list[Fault]]:
-    """The subscriptions of a CSV file in its order, its faults, and ids that are written otherwise than they are read.
+    """The subscriptions of a CSV file in its order, its faults, and notes on ids that are read in another spelling.
 
     Unknown plans, empty and overlapping times are faults.
     """
@@ -136,7 +136,7 @@ def _parsed(table: Table, model: type[Row], field_of: Mapping[str, str]) -> list
 def _overlaps(rows: list[Subscription]) -> Iterator[Fault]:
     for project_id, group in groupby(sorted(rows, key=attrgetter("project_id")), attrgetter("project_id")):
         reaching: Subscription | None = None
-        # From the earliest start on, only the row that reaches furthest so far can overlap the next one.
+        # The rows are sorted by start, so only the row with the latest end so far can overlap the next one.
         for row in sorted(group, key=_start):
             if reaching and (reaching.valid_to is None or _start(row)[0] < reaching.valid_to):
                 first, second = sorted((row, reaching), key=attrgetter("line"))
@@ -154,7 +154,7 @@ def _start(row: Subscription) -> tuple[datetime, int]:
 def currency_faults(
     customers: list[Customer], subscriptions: list[Subscription], currency_of_plan: Mapping[str, str]
 ) -> Iterator[Fault]:
-    """Customers whose currency is not their plan's, and customers with plans of two."""
+    """Faults of customers whose currency differs from their plan's, or whose plans have two currencies."""
     own = {row.id: row for row in customers if row.currency}
     first: dict[str, tuple[Subscription, str, str]] = {}
     for row in subscriptions:

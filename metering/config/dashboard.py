@@ -1,6 +1,6 @@
-"""Who may look at the dashboard from where: the settings of `[dashboard]`.
+"""The settings of `[dashboard]`: who may see the dashboard, and from where.
 
-Must not know what is shown there, nor read a secret.
+Must not know what the dashboard shows, nor read a secret.
 """
 
 import ipaddress
@@ -45,7 +45,7 @@ def _public_url(value: object) -> str:
 
 
 class DashboardConfig(BaseModel, frozen=True, extra="forbid"):
-    """Who is let in besides this machine, under which names, and what signs customers' links."""
+    """Who besides this machine may see the dashboard, under which host names, and the secret of customers' links."""
 
     token_env: EnvironmentName | None = None
     token_file: FilePath | None = None
@@ -58,14 +58,14 @@ class DashboardConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def asks_who(self) -> bool:
-        """Whether anybody is asked who they are; otherwise only this machine is let in."""
+        """Whether a login is configured; without one only this machine is let in."""
         return bool(self.token_env or self.token_file or self.trusted_proxies)
 
     def networks(self) -> tuple[Network, ...]:
-        """The proxies that are trusted to say who asks."""
+        """The networks of the proxies that may name the user."""
         return tuple(ipaddress.ip_network(text) for text in self.trusted_proxies)
 
     def names(self) -> frozenset[str]:
-        """The names that a browser may ask for."""
+        """The host names that a request may have."""
         public = {url_parts(self.public_url).hostname or ""} if self.public_url else set()
         return frozenset({*self.hosts, *public})

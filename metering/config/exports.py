@@ -1,6 +1,6 @@
-"""Settings of the exports: what other systems call our accounts, taxes and products, and how Stripe is reached.
+"""Settings of the exports: names of accounts, taxes and products in other systems, and access to Stripe.
 
-Must not know what is exported, or how a file looks.
+Must not know the exported data or the form of a file.
 """
 
 import re
@@ -25,7 +25,7 @@ Account = Annotated[str, PlainValidator(_account)]
 
 
 class ExportsConfig(BaseModel, frozen=True, extra="forbid"):
-    """Names on the other side: FOCUS's service, Xero's and QuickBooks' codes, the accounts of a plain-text journal."""
+    """Names in other systems: the service in FOCUS, codes in Xero and QuickBooks, accounts of a plain-text journal."""
 
     service_name: Text = "Postgres"
     xero_account_code: Text = "200"
@@ -40,7 +40,7 @@ class ExportsConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class StripeConfig(BaseModel, frozen=True, extra="forbid"):
-    """How Stripe is reached when something is sent there; a secret is needed only then."""
+    """Access to Stripe; the secret is needed only when something is sent."""
 
     secret_env: EnvironmentName | None = None
     secret_file: FilePath | None = None

@@ -1,4 +1,4 @@
-"""Where in the configuration something is wrong, and what it should be: pydantic's errors in the user's words.
+"""Translates pydantic's errors into faults with key, problem and remedy.
 
 Knows how keys are written (`plans[0].prices[1].unit_price`) and how to walk the models' annotations. Must not know
 any single setting.

@@ -1,7 +1,7 @@
-"""Plans that extend another: raw tables, made whole before they are read as plans.
+"""Completes the raw tables of plans that extend another, before they are parsed.
 
-A plan that `extends` another has all of that plan's keys but those that it gives itself; its own prices of a meter take
-the place of the other's from their first date on. Pure: raw data in, raw data and faults out.
+A plan that `extends` another inherits every key that it does not give itself; its own prices of a meter replace the
+inherited ones from their first date on. Pure: raw data in, raw data and faults out.
 """
 
 import re
@@ -18,7 +18,7 @@ _PLACE = re.compile(r"plans\[(\d+)\]\.(\w+)(?:\[(\d+)\])?")
 
 
 def extended_plans(data: Mapping[str, object], faults: list[Fault]) -> dict[str, object]:
-    """The data with every plan whole; faults name plans that do not exist or extend each other in a ring."""
+    """The data with every plan complete; adds faults for unknown plans and for rings of plans."""
     entries = data.get("plans")
     if not isinstance(entries, list):
         return dict(data)
@@ -38,7 +38,7 @@ def extended_plans(data: Mapping[str, object], faults: list[Fault]) -> dict[str,
 
 
 def is_inherited(fault: Fault, data: Mapping[str, object]) -> bool:
-    """Whether it is about what a plan has from another, where it is told already; `data` as the file has it."""
+    """Whether the fault is about an inherited key, so that the other plan reports it; `data` are the file's."""
     match, entries = _PLACE.match(fault.where), data.get("plans")
     if not match or not isinstance(entries, list):
         return False
@@ -50,7 +50,7 @@ def is_inherited(fault: Fault, data: Mapping[str, object]) -> bool:
 
 
 def _chain(plan: Table, by_id: Mapping[str, Table]) -> tuple[list[Table], tuple[str, str] | None]:
-    """The plan, what it extends, what that extends and so on; and what is wrong with the plan's own `extends`."""
+    """The plan, the plan that it extends, and so on; and the fault of the plan's own `extends`."""
     chain = [plan]
     while "extends" in chain[-1]:
         name = chain[-1]["extends"]
@@ -78,7 +78,7 @@ def _united(chain: list[Table]) -> Table:
 
 
 def _remaining(inherited: list[object], own: list[object]) -> Iterator[object]:
-    """The inherited prices that own ones do not replace: of another meter, or from before the first own one."""
+    """The inherited prices that stay: those of other meters, and those from before the first own price."""
     first: dict[str, datetime] = {}
     for price in own:
         meter, since = _dated(price)
@@ -91,7 +91,7 @@ def _remaining(inherited: list[object], own: list[object]) -> Iterator[object]:
 
 
 def _dated(price: object) -> tuple[str, datetime | None]:
-    """Meter and first moment of a raw price; None where that is faulty, which is told elsewhere."""
+    """Meter and first moment of a raw price; None where they are faulty, which the models report."""
     if not isinstance(price, dict):
         return "", None
     try:

@@ -1,7 +1,7 @@
-"""Lays the environment and the command line over what the file says, and remembers where each value came from.
+"""Overrides the file's values by the environment and the command line, and records the source of each value.
 
 Knows how a setting is named in each layer (`neon.base_url`, `METERING_NEON__BASE_URL`); the set of settings is given
-as the top-level keys' annotations. Values stay as raw as TOML's: judging them is config.py's.
+as the top-level keys' annotations. Values stay raw, as in TOML: reading.py validates them.
 """
 
 import json
@@ -25,7 +25,7 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layered:
-    """Raw data with the later layers laid over it; `origins` maps a key such as `neon.base_url` to its source."""
+    """The merged raw data; `origins` maps a key such as `neon.base_url` to its source."""
 
     data: dict[str, object]
     origins: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def layered(
     overrides: Mapping[str, str],
     settings: Mapping[str, object],
 ) -> Layered:
-    """Lay the environment, then `overrides` (dotted keys) over the file. `file_data` is changed in place."""
+    """Applies the environment, then `overrides` (dotted keys), to `file_data`, which is changed in place."""
     out = Layered(data=file_data)
     out.origins.update((key(place), "file") for place in _file_leaves(file_data, ()))
     unknown: dict[str, Fault] = {}
@@ -54,14 +54,14 @@ def layered(
         fault = _lay(out, parts, overrides[dotted], "command line", settings)
         if fault:
             out.faults.append(fault)
-    # A variable that holds a secret may be named as its owner likes.
+    # A variable with a secret may have any name, also one that begins with METERING_.
     named = set(_secret_names(out.data))
     out.faults.extend(fault for name, fault in unknown.items() if name not in named)
     return out
 
 
 def defaults(config: BaseModel, names: list[str]) -> Iterator[str]:
-    """The key of every value that a configuration holds under these top-level names, given or not."""
+    """The keys of all values of a configuration under these top-level names, including defaults."""
     for name in names:
         yield from (key(place) for place in _leaves(getattr(config, name), (name,)))
 
@@ -85,7 +85,7 @@ def _lay(out: Layered, parts: list[str], text: str, source: str, settings: Mappi
 
 
 def _resolved(parts: list[str], settings: Mapping[str, object]) -> tuple[Place, object | None, list[str]]:
-    """As far as the parts lead: the place, the annotation there (None: nowhere), and the keys known at the end."""
+    """Follows the parts: the place, its annotation (None where there is no such key), and the known keys there."""
     if parts[0] not in settings:
         return (), None, list(settings)
     place: Place = (parts[0],)
@@ -117,7 +117,7 @@ def _scalar_items(annotation: object) -> bool:
 
 
 def _converted(text: str, annotation: object) -> object:
-    """Text as the raw value that TOML would have given; raises ValueError with what is wrong."""
+    """Converts text to the raw value that TOML would give; raises ValueError with the problem."""
     found = inner(annotation)
     if typing.get_origin(found) is tuple:
         return [_converted(item, typing.get_args(found)[0]) for item in _items(text)]
@@ -144,7 +144,7 @@ def _items(text: str) -> list[str]:
 
 
 def _put(data: dict[str, object], place: Place, value: object) -> str:
-    """Set one value, making the tables on the way; say what stands in the way, or nothing."""
+    """Sets one value and creates missing tables; returns the problem, or an empty text."""
     node: object = data
     for part, following in zip(place, (*place[1:], None), strict=True):
         fresh: object = value if following is None else [] if isinstance(following, int) else {}

@@ -1,7 +1,6 @@
-"""The settings: their names, their defaults, and what each value may be on its own.
+"""The settings: names, defaults, and the valid values of each.
 
-Frozen models that plans, prices and the rest travel in through the whole program. Must not know files, layers or which
-values contradict each other.
+Frozen models that the whole program uses. Must not know files, layers or which values contradict each other.
 """
 
 from pathlib import Path
@@ -23,14 +22,14 @@ from metering.core.values import EnvironmentName, FilePath, Flag, FreeText, Loca
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):
-    """Where store, journal and reports live (absolute once read), and how long raw pages stay; 0: for ever."""
+    """The directory of store, journal and reports (absolute once read), how long raw pages are kept (0: for ever)."""
 
     directory: FilePath = Path("var")
     keep_pages_days: Annotated[Whole, Field(ge=0, le=36_500)] = 400
 
 
 class NeonConfig(BaseModel, frozen=True, extra="forbid"):
-    """How Neon's API is reached. Rates are per account and minute, the timeout counts a whole request."""
+    """Access to Neon's API. Rates are per account and minute; the timeout is for a whole request."""
 
     base_url: BaseUrl = "https://console.neon.tech/api/v2"
     history_requests_per_minute: Annotated[Whole, Field(ge=1, le=60_000)] = 30
@@ -40,9 +39,9 @@ class NeonConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class ScheduleConfig(BaseModel, frozen=True, extra="forbid"):
-    """When polls and closes are due, how far back and how often projects are read; `close_day` 0: by hand only.
+    """When polls and closes are due, how far back and how often projects are read. `close_day` 0: by hand only.
 
-    `first_month` is the first month that may close by itself; None: it follows from the store's first complete poll.
+    `first_month`: the first month that may close automatically (None: derived from the store's first complete poll).
     """
 
     poll_minutes: Annotated[Whole, Field(ge=1, le=1440)] = 15
@@ -75,7 +74,7 @@ class SellerConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
-    """How invoices are numbered, rounded and printed; `locale` is of customers without one, `fonts` more for PDF."""
+    """How invoices are numbered, rounded and printed. `locale`: of customers without one. `fonts`: more for PDF."""
 
     number: NumberPattern = "INV-{year}-{number:06d}"
     rounding: Literal["half_up", "half_even"] = "half_up"
@@ -86,13 +85,13 @@ class InvoicesConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class QuotaConfig(BaseModel, frozen=True, extra="forbid"):
-    """At which percentages of a quota somebody is told; 100 always counts beside them."""
+    """The percentages of a quota that raise an alert; 100 is always one of them."""
 
     thresholds_percent: Thresholds = (80, 95)
 
 
 class ServiceConfig(BaseModel, frozen=True, extra="forbid"):
-    """What `run` shows of itself: where it listens ("": nowhere), and whom ticks tell that they went well."""
+    """Where `run` listens ("": nowhere), and the URL that is requested after each complete tick."""
 
     listen: ListenAddress = "127.0.0.1:9187"
     allow_remote: Flag = False
@@ -100,7 +99,7 @@ class ServiceConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Everything the user decided. Paths are absolute; `origins` says where each value came from, by its key."""
+    """All settings. Paths are absolute; `origins` maps each key to the source of its value."""
 
     path: Path
     store: StoreConfig = StoreConfig()
@@ -124,12 +123,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     customer_rows: tuple[Customer, ...] = ()
     subscription_rows: tuple[Subscription, ...] = ()
     respelled: tuple[Fault, ...] = ()
-    """Ids that are written otherwise than they are read."""
+    """Notes on ids that are read in another spelling than they are written."""
     origins: dict[str, str] = {}
     reached_by: InstanceOf[Network] = DIRECT
     """`network` with what the environment says of authorities and the proxy."""
 
     @property
     def endpoints(self) -> tuple[Webhook | Channel, ...]:
-        """Everybody who may be told of events."""
+        """All webhooks and channels."""
         return (*self.webhooks, *self.channels)

@@ -1,6 +1,6 @@
-"""Addresses, patterns of names, numbers and events, and the lists of names that text must be one of.
+"""Types of settings that are addresses or patterns of names, numbers and events; and the list of events.
 
-Pure. Must not know whether an address answers, or whose key is sent there.
+Pure. Must not know whether an address answers, or which key is sent there.
 """
 
 import re
@@ -26,7 +26,7 @@ EVENTS = (
     "close.blocked",
     "report.ready",
 )
-"""What a webhook can be told."""
+"""The types of events that webhooks and channels can receive."""
 
 
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
@@ -77,7 +77,7 @@ def _mail_address(value: object) -> str:
 
 
 def _name_pattern(value: object) -> str:
-    text = unicodedata.normalize("NFC", one_line(value))  # as the names are that it is laid over
+    text = unicodedata.normalize("NFC", one_line(value))  # names are compared in this form too
     from metering.core import name_patterns  # noqa: PLC0415 - polars is only loaded where there is a pattern
 
     if wrong := name_patterns.fault(text):
@@ -129,9 +129,9 @@ BaseUrl = Annotated[str, PlainValidator(_base_url)]
 """https, or http on this machine; no slash at its end."""
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url)]
 ChannelUrl = Annotated[str, PlainValidator(_channel_url)]
-"""As a webhook's, or `smtp://` or `smtps://` with a mail server's name and port."""
+"""The URL of a webhook, or `smtp://` or `smtps://` with the name and port of a mail server."""
 MailAddress = Annotated[str, PlainValidator(_mail_address)]
-"""An address alone: no name, no comment, ASCII."""
+"""An e-mail address without name or comment, in ASCII."""
 ListenAddress = Annotated[str, PlainValidator(_listen)]
 """An address of this machine with a port (0: any free one), or nothing."""
 NamePattern = Annotated[str, PlainValidator(_name_pattern)]

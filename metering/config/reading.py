@@ -1,7 +1,7 @@
-"""config.toml -> a frozen Config, or every fault of it at once, each naming its key.
+"""Reads config.toml into a frozen Config, or reports all its faults, each with its key.
 
-Reads the file, the two CSV files that it names and the environment that it is given. Must not know what a plan costs
-anybody (faults inside a rate card come from the caller's `card_faults`), and reads no secret but through `secret`.
+Reads the file, the two CSV files that it names and the given environment. Must not know how a plan is rated (faults
+inside a rate card come from the caller's `card_faults`), and reads no secret.
 """
 
 import re
@@ -41,7 +41,7 @@ from metering.core.plans import Plan, Price
 from metering.core.values import WrittenFloat, closest
 
 CardFaults = Callable[[Config], list[Fault]]
-"""What the caller knows to be wrong inside plans and meters; sees only the entries that are sound in themselves."""
+"""Returns the faults inside plans and meters; gets only the entries that are valid on their own."""
 
 _NO_OVERRIDES: Mapping[str, str] = {}
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -76,7 +76,7 @@ def read(
     card_faults: CardFaults | None = None,
     channel_keys: KeysOf | None = None,
 ) -> Config:
-    """The configuration of a file, with the environment and then `overrides` (dotted keys) laid over it.
+    """The configuration of a file, overridden by the environment and then by `overrides` (dotted keys).
 
     Raises ConfigError with all faults.
     """
@@ -90,7 +90,7 @@ def read(
     plan_ids = _plan_ids(data)
     faults.extend(contradictions(data, plan_ids, channel_keys))
     config = _with_rows(config, data, plan_ids, faults)
-    # A card names meters: where one of these is faulty, what the card says about it would mislead.
+    # Prices refer to meters: with a faulty meter the faults of its prices would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):
         faults.extend(_at_position(fault, positions) for fault in card_faults(config))
     faults = [fault for fault in faults if not is_inherited(fault, data)]
@@ -126,20 +126,20 @@ def _file_data(path: Path) -> dict[str, object]:
         # "Invalid value (at line 3, column 7)", or "(at end of document)"
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")
         fault = Fault(where=f"{path}, {place}", what=f"is not TOML: {what}")
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; tables nested without end
+    except (ValueError, RecursionError) as error:  # an integer with thousands of digits, or very deeply nested tables
         fault = Fault(where=str(path), what=f"is not TOML that can be read: {error}")
     raise ConfigError([fault], hint="metering init writes a commented config.toml" if "init" in fault.right else "")
 
 
 def _plan_ids(data: Mapping[str, object]) -> set[str]:
-    """The ids of all plans, also of those that are faulty otherwise: references to them are sound."""
+    """The ids of all plans, including faulty ones: a reference to them is not a fault."""
     plans = data.get("plans")
     tables = [plan for plan in plans if isinstance(plan, dict)] if isinstance(plans, list) else []
     return {str(plan["id"]) for plan in tables if "id" in plan}
 
 
 def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Config, dict[str, list[int]]]:
-    """The sound part of the data as a Config, and the position of each of its list entries."""
+    """The valid part of the data as a Config, and the original index of each list entry that was kept."""
     values: dict[str, object] = {}
     positions: dict[str, list[int]] = {}
     for name in data:
@@ -163,7 +163,7 @@ def _draft(path: Path, data: dict[str, object], faults: list[Fault]) -> tuple[Co
 def _sound(
     model: type[BaseModel], raw: object, where: tuple[str | int, ...], directory: Path, faults: list[Fault]
 ) -> BaseModel | None:
-    """One table as its model, its relative paths counted from the directory; None where it is faulty."""
+    """Validates one table, with relative paths resolved against the directory; None where it is faulty."""
     try:
         entry = model.model_validate(raw)
         return entry.model_copy(update={name: directory / value for name, value in entry if isinstance(value, Path)})
@@ -173,7 +173,7 @@ def _sound(
 
 
 def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], faults: list[Fault]) -> Config:
-    """The configuration with the rows of the CSV files that it names."""
+    """The configuration with the rows of its CSV files."""
     customers: list[Customer] = []
     subscriptions: list[Subscription] = []
     notes = list(config.respelled)
@@ -193,14 +193,14 @@ def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], f
 
 
 def _named_file(config: Config, data: Mapping[str, object], name: str) -> Path | None:
-    # From the raw data: a fault in another key of [customers] must not hide the faults of its files.
+    # Uses the raw data, so that a fault in another key of [customers] does not hide the faults of its files.
     table = data.get("customers")
     value = table.get(name) if isinstance(table, dict) else None
     return config.path.parent / value if isinstance(value, str) and value.strip() else None
 
 
 def _at_position(fault: Fault, positions: Mapping[str, list[int]]) -> Fault:
-    """A fault of `plans[0]` among the sound entries, told with its position in the file."""
+    """The fault with its key changed from the position among the valid entries to the position in the file."""
     match = re.match(r"(\w+)\[(\d+)\]", fault.where)
     if not match or match[1] not in positions:
         return fault

@@ -1,4 +1,4 @@
-"""Webhooks and channels: the endpoints that alerts are sent to."""
+"""Settings of webhooks and channels, the endpoints of alerts."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -15,21 +15,21 @@ ChannelKind = Literal["slack", "pagerduty", "email", "alertmanager"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelKeys:
-    """The keys that a kind of channel takes beside those that all kinds have; `secret` is secret_env or secret_file."""
+    """The keys of a kind of channel, beside those of all kinds; `secret` means secret_env or secret_file."""
 
     required: Set[str]
     optional: Set[str] = frozenset()
     instead: Mapping[str, str] = field(default_factory=dict)
-    """Key that the kind does not take -> what to write instead of it."""
+    """Invalid key of the kind -> what to write instead."""
     login: str | None = None
-    """The key that comes with a secret, or not at all."""
+    """The key that needs a secret, and that a secret needs."""
     schemes: tuple[str, ...] = ("https", "http")
     address_form: str = "https://host/path"
     allows_query: bool = True
 
 
 class Webhook(BaseModel, frozen=True, extra="forbid"):
-    """An endpoint that alerts are sent to; `events` are names or patterns such as `quota.*`."""
+    """An endpoint that receives signed HTTP requests; `events` are names or patterns such as `quota.*`."""
 
     url: WebhookUrl
     secret_env: EnvironmentName | None = None
@@ -39,14 +39,14 @@ class Webhook(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def endpoint(self) -> str:
-        """What it is called in the ledger."""
+        """The endpoint's name in the ledger."""
         return self.url
 
 
 class Channel(BaseModel, frozen=True, extra="forbid"):
-    """A person or a program that alerts reach otherwise than by a webhook.
+    """An endpoint that receives alerts in another form: chat, e-mail or an incident system.
 
-    The secret is what its kind asks for: Slack's URL, PagerDuty's routing key, a mailbox's password, a bearer token.
+    The secret depends on the kind: URL (Slack), routing key (PagerDuty), password (e-mail), token (Alertmanager).
     """
 
     name: Identifier
@@ -62,5 +62,5 @@ class Channel(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def endpoint(self) -> str:
-        """What it is called in the ledger: never its address, which may be a secret."""
+        """The endpoint's name in the ledger; never its address, which may be a secret."""
         return f"{self.kind}:{self.name}"

@@ -1,6 +1,6 @@
-"""Writes what a new user edits: config.toml and the two CSV files that it names.
+"""Writes the files that a new user edits: config.toml and its two CSV files.
 
-Knows the examples, not the settings (config.toml itself is the one that the project ships). Must never overwrite.
+Knows the example rows; config.toml is the file that the project ships. Must never overwrite a file.
 """
 
 import shlex
@@ -23,7 +23,7 @@ _SWITCHED_ON = ('file = "customers.csv"', 'subscriptions = "subscriptions.csv"')
 
 
 def write_starter(directory: Path) -> str:
-    """Write the three files and say what to do next; raise MeteringError before writing any where one exists."""
+    """Writes the three files and returns the next steps. Raises MeteringError before writing if one of them exists."""
     texts = {"config.toml": _config(), "customers.csv": CUSTOMERS, "subscriptions.csv": SUBSCRIPTIONS}
     standing = [str(directory / name) for name in texts if _stands(directory / name)]
     if standing:
@@ -34,7 +34,7 @@ def write_starter(directory: Path) -> str:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            # "x" refuses what another process may have written in between.
+            # Mode "x" fails where another process has created the file in between.
             with (directory / name).open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
     except OSError as error:

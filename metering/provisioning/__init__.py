@@ -1,6 +1,6 @@
-"""What is changed at Neon: quotas of projects, upgrades of customers, and drift from what was set.
+"""Changes at Neon: quotas of projects, upgrades to another plan, and the differences between plan and Neon.
 
-Plans first, then applies; each change is in the ledger. Must not know invoices.
+Computes the changes first, then applies them; each is recorded in the ledger. Must not know invoices.
 """
 
 __all__ = ["quotas", "upgrade"]

@@ -1,7 +1,7 @@
-"""Compares a plan's quotas with those that Neon holds: the changes needed, and which would stop a project.
+"""Compares a plan's quotas with those at Neon: the needed changes, and which of them would stop a project.
 
-Pure. At Neon a quota of 0 or none is unlimited; in a plan 0 says so on purpose, and a quota that the plan does not name
-is left as it is. Knows no project's name and asks nobody.
+Pure. At Neon a quota of 0 or none means unlimited. In a plan 0 means unlimited, and a quota that the plan does not name
+is left unchanged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from metering.core.quotas import QUOTAS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One quota of one project that is not as its plan says. `was` is Neon's (None: none), `used` what is known."""
+    """A quota of a project that differs from its plan. `was`: Neon's limit (None: none). `used`: the known usage."""
 
     quota: str
     was: int | None
@@ -21,17 +21,17 @@ class Change:
 
     @property
     def is_lower(self) -> bool:
-        """Whether it would leave less room than there is."""
+        """Whether the new limit is lower than the old one."""
         return self.wanted > 0 and (not self.was or self.wanted < self.was)
 
     @property
     def is_below_usage(self) -> bool:
-        """Whether what was used already reaches the new limit, which Neon would act on at once."""
+        """Whether the usage already reaches the new limit: Neon would suspend the project at once."""
         return self.is_lower and self.used is not None and self.used >= self.wanted
 
     @property
     def warning(self) -> str | None:
-        """The effect of the change, where it has one."""
+        """The effect of the change on the project, if any."""
         if not self.is_below_usage:
             return None
         quota = QUOTAS[self.quota]
@@ -39,7 +39,7 @@ class Change:
 
 
 def drift(held: Mapping[str, int], plan: Mapping[str, int], used: Mapping[str, int | None]) -> list[Change]:
-    """The changes that make Neon hold what the plan names, by quota; none where nothing differs."""
+    """The changes that bring Neon's quotas to the plan's, by quota; none where they are equal."""
     out = []
     for name in sorted(plan):
         was, wanted = held.get(name), plan[name]
@@ -49,7 +49,7 @@ def drift(held: Mapping[str, int], plan: Mapping[str, int], used: Mapping[str, i
 
 
 def to_send(held: Mapping[str, int], changes: Iterable[Change]) -> dict[str, int]:
-    """The project's whole quota object after the changes: 0 stands in it only where a plan says unlimited."""
+    """The project's complete quota object after the changes; 0 only where a plan says unlimited."""
     kept = {name: limit for name, limit in held.items() if limit}
     return dict(sorted({**kept, **{change.quota: change.wanted for change in changes}}.items()))
 

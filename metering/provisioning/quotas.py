@@ -1,7 +1,7 @@
 """`quotas plan` and `quotas apply`: our plans' quotas against what Neon has, and the PATCHes that make them agree.
 
-Before a project is changed it is looked at, and after it again: what was applied is what Neon shows then (the dates in
-the answers to changes are no dates). Every change is journalled before it is sent and after it was answered.
+Each project is read before and after its change: a change counts as applied when Neon shows it afterwards (the dates in
+the answer to a PATCH are not usable). Each change is recorded before it is sent and after the answer.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 SILENT_AFTER = 3
-"""Projects in a row without an answer, each after all its retries, before the rest of the account is given up."""
+"""The number of consecutive projects without an answer, each after all retries, that ends the work on an account."""
 
 Json = dict[str, Any]
 Keys = Mapping[str, Secret | CredentialsError]
@@ -39,7 +39,7 @@ NeonOf = Callable[[str], Neon]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A project with its plan in force now, what Neon holds of its quotas, and what was used of each."""
+    """A project with its current plan, its quotas at Neon, and the usage of each quota."""
 
     organization: str
     project_id: str
@@ -55,7 +55,7 @@ class Standing:
 
 
 def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
-    """Every listed project as last seen, sorted by project."""
+    """Every listed project as the last poll saw it, sorted by project."""
     running = status.running(store, terms.of(config), now)
     rows = status.quota_rows(running, config.quota.thresholds_percent, include_unlimited=True)
     used: dict[str, dict[str, int | None]] = {}
@@ -82,7 +82,7 @@ def standings(store: Store, config: Config, now: datetime) -> list[Standing]:
 
 
 def plan(store: Store, config: Config, now: datetime) -> Json:
-    """What `quotas plan` prints: the changes that `quotas apply` would make, and what it would leave alone."""
+    """What `quotas plan` prints: the changes that `quotas apply` would make, and the projects without one."""
     found = standings(store, config, now)
     return {
         "as_of": rfc3339(now),
@@ -135,7 +135,7 @@ def apply(  # noqa: PLR0913 - where it is written, by whom it is asked, and what
 ) -> Applied:
     """Changes these projects' quotas at Neon. A project whose usage reaches a lower limit is refused without `force`.
 
-    What fails stays as it is and is told; running it again looks first and does the rest.
+    A failed change is reported and leaves the project as it was; a second run does only what is missing.
     """
     work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, reason=reason, force=force)
     asyncio.run(work.run(wanted))
@@ -158,7 +158,7 @@ class _Work:
         self.recorder = Recorder(ledger=self.ledger, report=CycleReport(started_at=self.ledger.clock()))
 
     async def run(self, wanted: Sequence[Standing]) -> None:
-        """Account by account: its organizations share a rate budget."""
+        """Works account by account, because the organizations of an account share a rate budget."""
         accounts = {row.id: row.account for row in self.config.organizations}
         for account in sorted({accounts[one.organization] for one in wanted if one.organization in accounts}):
             neon = self.neon_of(account)
@@ -171,7 +171,7 @@ class _Work:
                 await neon.close()
 
     async def _account(self, neon: Neon, account: str, wanted: Sequence[Standing]) -> None:
-        """Project by project, until so many in a row got no answer that the rest would not either."""
+        """Works project by project; stops after several consecutive projects without an answer."""
         in_a_row = 0
         sessions = Sessions(neon=neon, keys=self.keys, organizations=self.config.organizations)
         for number, one in enumerate(wanted):
@@ -209,7 +209,7 @@ class _Work:
         return True
 
     async def _look(self, session: Session, one: Standing) -> Standing:
-        """The project as Neon shows it now; the page is journalled and landed like any other."""
+        """Reads the project from Neon; the page is recorded like any other."""
         answer = await session.get(f"projects/{one.project_id}", {})
         facts = parse_projects.project(answer.body)
         more = {"project_id": one.project_id}
@@ -251,7 +251,7 @@ class _Work:
 
 
 def _larger(known: int | None, shown: int | None) -> int | None:
-    """The larger of counter and history: both lag, and a counter may be stuck."""
+    """The larger of counter and history: both are late, and a counter may be stuck."""
     found = [number for number in (known, shown) if number is not None]
     return max(found) if found else None
 

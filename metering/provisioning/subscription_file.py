@@ -1,6 +1,6 @@
-"""Changing a plan in subscriptions.csv: the row in force ends, another begins; every other byte stays as it is.
+"""Changes a plan in subscriptions.csv: ends the current row and adds a new one; every other byte stays unchanged.
 
-Pure: the file's text in, the new text and the lines that are new in it out. Knows the columns, not the plans.
+Pure: the file's text in, the new text and its new lines out. Knows the columns, not the plans.
 """
 
 import csv
@@ -20,7 +20,7 @@ COLUMNS = ("project_id", "customer", "plan", "valid_from", "valid_to")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A customer's choice of a plan for a project, by whatever says so."""
+    """A customer's plan for a project, whatever its source."""
 
     project_id: str
     customer: str
@@ -29,7 +29,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """A row and the lines of text that it stands in."""
+    """A row with its lines of text (from 0, half-open)."""
 
     first_line: int
     end_line: int
@@ -37,10 +37,10 @@ class _Record:
 
 
 def switched(text: str, before: Choice | None, after: Choice, at: datetime) -> tuple[str, list[str]]:
-    """The file's text with `after` in force from `at` on; and its new lines.
+    """The file's text with `after` valid from `at` on; and its new lines.
 
-    `before` is what is in force until then where the file itself does not say so: rows of a project count alone, so
-    the time until now gets a row too. Raises MeteringError where a row begins later, or a column is missing.
+    `before` is the choice until then, for a project without rows: once a project has a row, only its rows count, so the
+    time before `at` needs one too. Raises MeteringError where a row begins later, or a column is missing.
     """
     lines = io.StringIO(text, newline="").readlines()
     newline = next((end for end in ("\r\n", "\r") if lines and lines[0].endswith(end)), "\n")

@@ -1,7 +1,7 @@
-"""`upgrade`: another plan for a project, in the documented order: transfer, then quotas, then the subscription.
+"""`upgrade`: moves a project to another plan, in this order: transfer, quotas, subscription.
 
-Nothing is done where current usage reaches a quota of the new plan, unless forced. Every step looks first whether it is
-done already, so that running it again after anything goes on where it stopped; every step is journalled.
+Refuses where current usage reaches a quota of the new plan, unless forced. Each step checks first whether it is done
+already, so that a second run continues where the first stopped. Each step is recorded in the ledger.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ ORGANIZATION_KEY = "api_key_org"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The upgrade as requested."""
+    """The requested upgrade."""
 
     project_id: str
     plan: str
@@ -49,7 +49,7 @@ class Upgraded:
 
 
 def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted: Wanted) -> Upgraded:
-    """Does the remaining steps. Raises MeteringError where something is unknown, refused or fails."""
+    """Does the remaining steps. Raises MeteringError where something is unknown or refused, or fails."""
     now = ledger.clock()
     plan = next((plan for plan in config.plans if plan.id == wanted.plan), None)
     if plan is None:
@@ -75,7 +75,7 @@ def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted:
 
 
 def _refuse_own(config: Config, project_id: str, now: datetime) -> None:
-    """Raises MeteringError where a row in force makes the project the operator's own: it does not say who would pay."""
+    """Raises MeteringError where a current row marks the project as the operator's own: then no customer would pay."""
     own = (row for row in config.subscription_rows if row.is_own and row.project_id == project_id)
     for row in own:
         if (row.valid_from is None or row.valid_from <= now) and (row.valid_to is None or now < row.valid_to):
@@ -117,7 +117,7 @@ class _Work:
             await neon.close()
 
     async def _look(self, sessions: Sessions) -> parse_projects.ProjectFacts:
-        """The project as Neon shows it; a key of the organization that it left does not see it any more."""
+        """Reads the project from Neon; a key of its former organization no longer sees it."""
         path = f"projects/{self.wanted.project_id}"
         try:
             answer = await sessions.of(self.before.organization).get(path, {})
@@ -155,7 +155,7 @@ class _Work:
         self._step("transfer", "done", detail)
 
     def quotas(self, home: str) -> None:
-        """The new plan's quotas, by the same way as `quotas apply`."""
+        """Applies the new plan's quotas, as `quotas apply` does."""
         standing = replace(self.before, organization=home, plan=self.plan)
         applied = quotas.apply(
             self.ledger,
@@ -173,7 +173,7 @@ class _Work:
         self._step("quotas", "done" if changed else "already", detail)
 
     def subscription(self, at: datetime) -> None:
-        """The project's row in subscriptions.csv; without that file, the lines to add by hand."""
+        """Changes the project's row in subscriptions.csv; without that file, returns the lines to add by hand."""
         before = None
         if self.before.plan is not None and self.before.customer is not None:
             before = Choice(project_id=self.wanted.project_id, customer=self.before.customer, plan=self.before.plan.id)
@@ -201,7 +201,7 @@ class _Work:
 
     @contextmanager
     def _journalled(self, step: str, detail: Mapping[str, Any]) -> Iterator[None]:
-        """Journals the intent, runs the step, and journals its outcome."""
+        """Records the intent, runs the step, and records its outcome."""
 
         def say(phase: str, error: str = "") -> None:
             told = {"project_id": self.wanted.project_id, "plan": self.plan.id, "step": step, "phase": phase}
@@ -233,7 +233,7 @@ def _text(file: Path) -> str:
 
 
 def _write(file: Path, text: str, plans: set[str]) -> None:
-    """Replaces the file by rename once the new text proves sound; its mode stays."""
+    """Validates the new text, then replaces the file by rename; its mode stays."""
     temporary = file.with_name(f"{file.name}.new")
     try:
         temporary.write_bytes(text.encode())

@@ -1,8 +1,8 @@
-"""Small charts as inline SVG: days, shares, coverage, levels and changes; colours come from the page's style sheet.
+"""Draws small charts as inline SVG: days, shares, coverage, levels, changes. The style sheet has the colours.
 
-A noun: texts and whole numbers in, markup out. Positions are exact fractions printed to two places; nothing is a float.
-A chart with something to say of its own has a title and a description; one that repeats the number beside it is hidden
-from screen readers.
+Takes texts and whole numbers, returns markup. Positions are exact fractions printed to two places; there are no floats.
+A chart with information of its own has a title and a description; one that repeats the number beside it is hidden from
+screen readers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 Length = Fraction | int
 
 COLOURS = 8
-"""Classes c0 … c7 of the style sheet; what comes after shares the last."""
+"""The number of classes c0 … c7 of the style sheet; further parts share the last."""
 _DAYS_WIDTH, _DAYS_HEIGHT = 300, 64
 _BAR_WIDTH = 100
 _NAMESPACE = '<svg xmlns="http://www.w3.org/2000/svg" '
@@ -47,7 +47,7 @@ def _rect(css: str, box: tuple[Length, Length, Length, Length], tip: str = "") -
 
 
 def _described(css: str, box: tuple[int, int], words: tuple[str, str, str], parts: Sequence[Markup]) -> Markup:
-    """A chart of its own: `words` are an id that is unique on the page, a title and a description."""
+    """A chart with a title and a description; `words`: an id that is unique on the page, the title, the description."""
     chart_id, title, text = map(visible, words)
     return Markup(
         '<svg class="chart {css}" viewBox="0 0 {w} {h}" preserveAspectRatio="none" role="img" '
@@ -89,13 +89,13 @@ def _of_days(days: Sequence[Row]) -> list[_Bar]:
 
 
 def _bars(head: tuple[str, str], step_name: str, unit: str, bars: Sequence[_Bar], places: int) -> Markup:
-    """`head`: the chart's id and title; `places`: so many bars have room."""
+    """`head`: the chart's id and title; `places`: the number of bars that fit."""
     highest = max((Fraction(bar.quantity) for bar in bars), default=Fraction(0))
     step = Fraction(_DAYS_WIDTH, max(places, len(bars), 1))
     parts = []
     for index, bar in enumerate(bars):
         height = Fraction(bar.quantity) / (highest or 1) * (_DAYS_HEIGHT - 2)
-        height = max(height, Fraction(1, 2)) if height else height  # a little is not nothing
+        height = max(height, Fraction(1, 2)) if height else height  # a small quantity stays visible
         tip = f"{bar.label}: {printed(bar.quantity, 3)} {unit}" + (", incomplete" if bar.has_gap else "")
         if bar.has_gap:
             parts.append(_rect("gap", (step * index, 0, step, _DAYS_HEIGHT), tip))
@@ -104,7 +104,7 @@ def _bars(head: tuple[str, str], step_name: str, unit: str, bars: Sequence[_Bar]
 
 
 def days_in_words(unit: str, days: Sequence[Row]) -> str:
-    """What the bars of days {day, quantity, has_gap} show, for who does not see them."""
+    """The bars of days {day, quantity, has_gap} as text, for screen readers."""
     return _in_words("day", unit, _of_days(days))
 
 
@@ -117,7 +117,7 @@ def _in_words(step_name: str, unit: str, bars: Sequence[_Bar]) -> str:
 
 
 def standing_alone(chart: str) -> str:
-    """The chart as a file of its own: with its namespace, and the colours of paper instead of a style sheet's."""
+    """The chart as a separate file: with its namespace, and with fixed colours instead of the style sheet's."""
     return chart.replace("<svg ", _NAMESPACE, 1).replace(">", f"><style>{_ON_PAPER}</style>", 1)
 
 

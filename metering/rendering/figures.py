@@ -1,7 +1,7 @@
 """Prints numbers and times for people: sums and shares of decimal strings, dates, spans.
 
-Knows the public interface's texts (decimal strings, RFC 3339) and nothing of usage, prices or files. Sums are exact or
-raise; what is printed may be shortened, and only here. Money is rounded before it gets here, in core/money.py.
+Knows the texts of the public interface (decimal strings, RFC 3339). Sums are exact or raise; only printed text may be
+shortened. Money is rounded earlier, in core/money.py. Must not know usage, prices or files.
 """
 
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from metering.core.money import amount_text, exact_text, minor_units
 from metering.core.period import Period, month_of, parse_time
 
 _PRINT = Context(prec=1200, rounding=ROUND_HALF_UP, traps=[InvalidOperation, Overflow])
-# strftime would follow the machine's locale.
+# strftime would use the machine's locale.
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -20,7 +20,7 @@ _MONTHS = (
 
 
 def money_text(value: Fraction, currency: str) -> str:
-    """An exact amount with at least the currency's digits, and more only where it has more (Neon's cost may)."""
+    """An exact amount with the currency's digits, or more where it has more (Neon's cost may)."""
     minor = value * 10 ** minor_units(currency)
     return amount_text(minor.numerator, currency) if minor.denominator == 1 else exact_text(value)
 

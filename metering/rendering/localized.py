@@ -1,7 +1,7 @@
-"""Numbers, money, days and times as the reader of an invoice writes them: formats of Unicode's CLDR, no words of ours.
+"""Formats numbers, money, days and times by a locale, with the formats of Unicode's CLDR. Contains no words.
 
-A noun: exact texts of the public interface in, text out. Nothing is rounded: amounts come with their currency's digits
-by ISO 4217, which CLDR does not always agree with, and keep them.
+Takes exact texts of the public interface and returns text. Nothing is rounded: amounts keep the digits of their
+currency by ISO 4217, which sometimes differ from CLDR's.
 """
 
 import re
@@ -18,14 +18,14 @@ from metering.core.locales import cldr
 from metering.core.period import Period, parse_time
 
 DIGITS = 1200
-"""More than any figure of a month has."""
+"""A precision above that of any figure of a month."""
 _CODE = "\N{CURRENCY SIGN}\N{CURRENCY SIGN}"
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one locale writes what stands on an invoice; `name` as `is_locale` accepts it."""
+    """The formats of one locale for invoices; `name` is one that `is_locale` accepts."""
 
     name: str
 
@@ -60,7 +60,7 @@ class Format:
         return f"{self.day(text)}, {format_time(at, length, locale=self._cldr)} UTC".replace("\u202f", NO_BREAK_SPACE)
 
     def span(self, start: str, end: str) -> str:
-        """A half-open span as its first and last day where it is whole days, else as both instants."""
+        """A half-open span: first and last day where it is whole days, else both instants."""
         span = Period(start=parse_time(start), end=parse_time(end))
         is_whole_days = all((at.hour, at.minute, at.second) == (0, 0, 0) for at in (span.start, span.end))
         if not is_whole_days or span.start == span.end:
@@ -71,7 +71,7 @@ class Format:
 
 @lru_cache(maxsize=256)
 def _pattern(name: str, kind: str) -> str:
-    """The locale's pattern; that of money with the ISO code, set off from the number."""
+    """The locale's pattern; that of money has the ISO code, separated from the number."""
     if kind == "number":
         return str(cldr(name).decimal_formats[None].pattern)
     pattern = str(cldr(name).currency_formats["standard"].pattern).split(";")[0]

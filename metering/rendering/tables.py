@@ -23,7 +23,7 @@ _NUMBER_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def cell(value: object) -> str | None:
-    """A value as a plain cell: a list as its parts with blanks between them, a flag as `true` or `false`."""
+    """A value as text of a cell: a list as its items with blanks between, a flag as `true` or `false`."""
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     if isinstance(value, bool):

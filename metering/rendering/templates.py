@@ -1,4 +1,4 @@
-"""The templates under `reports/`, and the ways in which figures are printed in all of them: files and dashboard."""
+"""The Jinja environment of the templates under `reports/`, with the filters that print figures."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,7 +16,7 @@ from metering.rendering import figures
 
 
 def environment() -> Environment:
-    """Jinja with what is printed escaped and nothing invisible in it; an unknown name is an error."""
+    """The environment: output is escaped and has no invisible characters; an unknown name is an error."""
     found = Environment(
         loader=FileSystemLoader(data_directory("reports")),
         autoescape=True,
@@ -54,16 +54,16 @@ def template(name: str) -> Template:
 
 
 _shared = cache(environment)
-"""One environment for all files: a template keeps the one that compiled it."""
+"""One environment for all files, because a template refers to the environment that compiled it."""
 
 
 def _finalized(value: Any) -> Any:
-    """Every text that a template prints, with nothing invisible in it; markup of our own stays as it is."""
+    """Removes invisible characters from every printed text; our own markup stays unchanged."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _amount(text: str, currency: str) -> str:
-    """Money with the currency's digits; Neon's cost may have more and is shortened here alone."""
+    """Money with the currency's digits; Neon's cost may have more digits and is shortened only here."""
     return figures.printed(text, minor_units(currency))
 
 
@@ -73,6 +73,6 @@ def _label(row: Row) -> str:
 
 
 def _largest_change(rows: Sequence[Row], currency: str) -> str:
-    """The change that a list's bars are measured against; those of another currency have their own."""
+    """The largest change in the currency, which is the full length of the bars."""
     changes = [str(row["change"]) for row in rows if row["currency"] == currency]
     return max(changes, key=lambda text: abs(Decimal(text)))

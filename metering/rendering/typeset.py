@@ -1,8 +1,8 @@
-"""Sets documents as PDF with Typst: the only place that knows it.
+"""Typesets documents as PDF with Typst; the only module that knows Typst.
 
-A template of `reports/` and data as JSON in, the bytes of a PDF/A-3b out: the same template, data and moment give the
-same bytes on any machine, since only the fonts that Typst ships, and those of a directory of the operator's, are used.
-A character that no font has is printed as its code, `[U+5C71]`: a name may look odd, but never lacks a part.
+Takes a template of `reports/` and JSON data, returns a PDF/A-3b. Equal template, data and moment give equal bytes on
+any machine, because only Typst's own fonts and those of the operator's directory are used. A character without a glyph
+is printed as its code, `[U+5C71]`, so that no name loses a part.
 """
 
 import json
@@ -23,15 +23,15 @@ STANDARD: Literal["a-3b"] = "a-3b"
 _UNDISPLAYED = re.compile(r'the text `"(.+?)"` could not be displayed')
 _LONG = re.compile(r"\S{24}(?=\S)")
 _WHOLE = {"svg", "notes"}
-"""What is no text, and sentences of ours, whose hashes should copy as they are."""
+"""Keys whose values are not prepared for line breaks: numbers, and our sentences with hashes to copy."""
 _ESCAPE = re.compile(r"\\u\{([0-9a-f]+)\}")
 _PROBE = b'#set text(font: "Libertinus Serif")\n#for it in sys.inputs.data.codepoints() [#box(it) ]'
 _ROUNDS = 20
-"""How often characters may turn out to be lacking before it is our fault; the first probe finds nearly all."""
+"""The most attempts to find characters without a glyph; the first one finds nearly all."""
 
 
 class Typesetter:
-    """Typst with its fonts loaded once, for any number of documents. `fonts`: a directory with more of them."""
+    """Typst with its fonts, loaded once for any number of documents. `fonts`: a directory with additional fonts."""
 
     def __init__(self, fonts: Path | None = None) -> None:
         if fonts is not None and not fonts.is_dir():
@@ -43,9 +43,9 @@ class Typesetter:
         """Code point -> what is printed instead, as far as documents had them."""
 
     def pdf(self, template: str, data: Any, made_at: datetime) -> bytes:
-        """The document of a template of `reports/`; data are plain JSON, `made_at` goes into the file.
+        """The PDF of a template of `reports/` with plain JSON data; `made_at` is its timestamp.
 
-        Typst takes whole seconds only, and stored documents may be dated more finely.
+        Fractions of a second are dropped, because Typst accepts only whole seconds.
         """
         text = json.dumps(_settable(data), ensure_ascii=False)
         for _ in range(_ROUNDS):
@@ -71,7 +71,7 @@ class Typesetter:
         return made
 
     def _probed(self, text: str) -> Iterable[str]:
-        """Which characters of the text no font has."""
+        """The characters of the text that no font has."""
         characters = "".join(sorted(character for character in set(text) if not character.isascii()))
         try:
             typst.compile(
@@ -86,14 +86,14 @@ class Typesetter:
 
 
 def _undisplayed(error: typst.TypstError) -> Iterable[str]:
-    """The characters that Typst says it has no glyph for."""
+    """The characters without a glyph, from Typst's warnings."""
     for found in _UNDISPLAYED.finditer(error.diagnostic):
         text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), found[1])
         yield from (character for character in text if not character.isascii())
 
 
 def _settable(data: Any) -> Any:
-    """The data with nothing invisible in its texts, and with places to break what has no blank for long."""
+    """The data without invisible characters, and with break opportunities in long texts without blanks."""
     if isinstance(data, str):
         return _LONG.sub("\\g<0>\N{ZERO WIDTH SPACE}", visible(data))
     if isinstance(data, dict):

@@ -1,8 +1,7 @@
 """The report as an XLSX workbook: a summary, and one sheet per table with typed cells and totals.
 
-A noun: the report and its invoices in, bytes out; equal facts give equal bytes. Text is always a string cell, so no
-name is ever a formula. A spreadsheet's number has 15 digits: fractions are rounded to these, and whole numbers and
-money that need more stay text, exact.
+Equal data give equal bytes. Text is always a string cell, so no name becomes a formula. A spreadsheet's number has 15
+digits: fractions are rounded to these; whole numbers and money that need more stay exact, as text.
 """
 
 import io
@@ -26,9 +25,9 @@ from metering.rendering.tables import NUMBER
 DIGITS = 15
 """Significant digits that a spreadsheet keeps of a number."""
 MONEY_PLACES = 4
-"""What has more places than any currency is a quantity, or a cost that is not rounded to cents."""
+"""A number with more places than any currency is a quantity, or a cost that is not rounded to cents."""
 ROWS_MOST = 1_048_000
-"""A sheet ends at 1,048,576 rows; the rest is told, and stands in the CSV."""
+"""A sheet has at most 1,048,576 rows; a note says that the rest is in the CSV."""
 TEXT_MOST = 32_767
 OPTIONS = {"in_memory": True, "strings_to_numbers": False, "strings_to_formulas": False, "strings_to_urls": False}
 _ROUNDED = Context(prec=DIGITS, rounding=ROUND_HALF_UP)
@@ -37,7 +36,7 @@ _MONEY = {
     "worth",
 }
 _COST = {"neon_cost", "margin", "previous_neon_cost", "previous_margin", "of_branches"}
-"""In Neon's currency, whatever the row's is."""
+"""Columns with amounts in Neon's currency, whatever the row's currency is."""
 _SUMMED = (_MONEY - {"unit_price"}) | _COST
 _MOMENTS = {"start", "end", "from", "to", "issued_at", "due_at", "observed_at", "as_of", "created_at", "last_active_at"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -61,7 +60,7 @@ def sheet_title(name: str) -> str:
 
 
 class Styles:
-    """Cell formats, each made once: a workbook numbers them in the order of their making."""
+    """Cell formats, each created once: a workbook numbers them in the order of creation."""
 
     def __init__(self, book: xlsxwriter.Workbook) -> None:
         self._book = book
@@ -82,7 +81,7 @@ class Sheet:
         self._sheet, self._columns, self._styles = sheet, columns, styles
 
     def fill(self, rows: Sequence[Row], table: str) -> None:
-        """Header, rows and totals; the header stays in sight and filters."""
+        """Writes header, rows and totals; the header is frozen and has filters."""
         for at, name in enumerate(self._columns):
             kind = {"align": "right"} if self._columns[name] == NUMBER else {}
             heading = sheet_title(name) + (" (UTC)" if name in _MOMENTS else "")
@@ -118,13 +117,13 @@ class Sheet:
             self.text(line, at, text)
 
     def text(self, line: int, at: int, text: str) -> None:
-        """A string cell, marked as such where it looks like a formula."""
+        """Writes a string cell, marked as text where it looks like a formula."""
         shown = visible(text)[:TEXT_MOST]
         quoted = {"quote_prefix": True} if opened(shown) != shown else {}
         self._sheet.write_string(line, at, shown, self._styles(**quoted))
 
     def number(self, line: int, at: int, text: str, form: str) -> None:
-        """A number cell; text where a spreadsheet would lose digits."""
+        """Writes a number cell, or text where a spreadsheet would lose digits."""
         number = spreadsheet_number(text)
         if number is None:
             self._sheet.write_string(line, at, text, self._styles(align="right"))
@@ -132,7 +131,7 @@ class Sheet:
             self._sheet.write_number(line, at, number, self._styles(num_format=form))
 
     def _totals(self, line: int, rows: Sequence[Row]) -> None:
-        """A line per currency: the sums of the rows in it, as formulas with their values."""
+        """Writes a line per currency with the sums of its rows, as formulas with their values."""
         has_currency = "currency" in self._columns
         wanted = _SUMMED if has_currency else _COST
         summed = [
@@ -155,7 +154,7 @@ class Sheet:
                 self._sheet.write_formula(line + offset, at, formula, style, value or 0)
 
     def _formula(self, at: int, currency: str | None, count: int) -> str:
-        """The sum of a column, or of its cells in the rows of one currency."""
+        """The formula of a column's sum, or of its sum over the rows of one currency."""
         cells = f"{_letters(at)}2:{_letters(at)}{count + 1}"
         if currency is None:
             return f"=SUM({cells})"
@@ -164,7 +163,7 @@ class Sheet:
 
 
 def _sum(rows: Sequence[Row], name: str) -> Fraction:
-    """The exact sum of a column's cells, less those without a value."""
+    """The exact sum of a column's cells; empty cells are skipped."""
     return exact_sum(row[name] for row in rows if row[name] is not None)
 
 

@@ -1,6 +1,6 @@
 """Everything that can be known before the first poll: values and their origins, keys, what they see, store, endpoints.
 
-Asks each part in turn and stops at no fault.
+Runs every check in turn; a failed check does not stop the others.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ def check(  # noqa: PLR0913 - what the command line has
     send_test: bool,
     ping: Secret | CredentialsError | None = None,
 ) -> Checked:
-    """Looks at everything, and stops at nothing. `secrets` has those of webhooks and channels, where there is one.
+    """Runs all checks. `secrets`: endpoint -> its secret, for the webhooks and channels that have one.
 
-    `ping` is the URL of a dead-man's switch, which is not asked: that would say that a tick was complete.
+    `ping` is the URL of a dead-man's switch. It is never requested here, because a request reports a complete tick.
     """
     out = Checked(as_of=clock(), path=config.path, origins=origins(config))
     out.tell("configuration", "faults", "ok", f"{config.path} has none")
@@ -54,7 +54,7 @@ def check(  # noqa: PLR0913 - what the command line has
 
 
 def _service(config: Config, ping: Secret | CredentialsError | None, out: Checked) -> Json:
-    """What `run` would show and whom ticks would tell; nothing of it stands in the way of a poll."""
+    """The address that `run` would listen on and the dead-man's switch; a fault of these does not prevent polling."""
     why = str(ping) if isinstance(ping, CredentialsError) else switch.ping_fault(ping.reveal()) if ping else ""
     if ping is not None:
         source = f"environment {config.service.ping_url_env}"

@@ -1,4 +1,4 @@
-"""What `check` finds out about organizations: asks Neon three cheap questions about each, as a poll would ask them.
+"""Checks the organizations: sends three cheap requests for each to Neon, in the way that a poll sends them.
 
 Knows what each kind of key may do. Must not print a key: it names the variable or the file that holds it.
 """
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Keys = Mapping[str, Secret | CredentialsError]
 
 MOST_RETRIES = 2
-"""Somebody waits for the answer: an organization that stays silent three times is reported as silent."""
+"""A person waits for the result, so an organization that does not answer three times is reported as silent."""
 LARGEST_CLOCK_DIFFERENCE = timedelta(minutes=5)
 
 KINDS = {
@@ -36,7 +36,7 @@ KINDS = {
     "keycloak": "session",
     "session_cookie": "session",
 }
-"""What `GET /auth` calls a key, in our words; a project's key calls itself an organization's."""
+"""Key type that `GET /auth` answers -> our word for it. A key of a project is reported as one of an organization."""
 ABILITIES = {
     "personal": "sees every organization of its user, with history; may move projects between them",
     "organization": "sees one organization, with history; may not move projects to another",
@@ -47,7 +47,7 @@ ABILITIES = {
 
 
 async def organizations(config: Config, keys: Keys, clock: Callable[[], datetime], out: Checked) -> list[Json]:
-    """Accounts side by side, the organizations of one account in turn: they share its rate budget."""
+    """Checks all accounts in parallel, and the organizations of an account one by one: they share its rate budget."""
     if not config.organizations:
         out.tell("configuration", "organizations", "note", "no organization is configured: a poll has nothing to read")
     patient = client_settings(config.neon, network=config.reached_by, most_retries=MOST_RETRIES)
@@ -71,7 +71,7 @@ async def organizations(config: Config, keys: Keys, clock: Callable[[], datetime
 
 @dataclass(slots=True, kw_only=True)
 class _Asked:
-    """One organization, asked as a poll would ask."""
+    """The check of one organization, with the requests that a poll would send."""
 
     neon: Neon
     config: Config
@@ -83,7 +83,7 @@ class _Asked:
     """So far nobody answered at all."""
 
     async def run(self, keys: Keys) -> tuple[Json, list[Finding]]:
-        """The organization's part of the document, and what to tell."""
+        """The organization's part of the document; adds its findings."""
         found: Json = {"key": "unknown", "inventory": "unknown", "history": "unknown"}
         if isinstance(keys[self.organization.id], CredentialsError):
             found["key"] = "missing"
@@ -131,7 +131,7 @@ class _Asked:
         except CredentialsError:
             raise
         except UnavailableError:
-            return  # a key may be forbidden to ask what it is
+            return  # a key may lack the permission for GET /auth
         except MeteringError as error:
             self.is_silent = isinstance(error, UnreachableError)
             self._tell("key", "note", f"what kind of key it is could not be learned: {error}")
@@ -179,7 +179,7 @@ class _Asked:
         return "visible"
 
     async def _elsewhere(self, session: Session, other: str) -> str:
-        """What to set where the other endpoint of history has what this one has not."""
+        """Advice on the setting `history` when the other endpoint answers and the configured one does not."""
         try:
             await self._answers(session, other)
         except MeteringError:
@@ -187,7 +187,7 @@ class _Asked:
         return f'; the {other} endpoint answers: set history = "{other}" for this organization'
 
     async def _answers(self, session: Session, history: str) -> None:
-        """Asks for an hour of one project; raises what Neon.get raises. Metrics that Neon does not know are told of."""
+        """Requests one hour of one project's history; raises what Neon.get raises. Notes metrics unknown to Neon."""
         lists = metric_lists(history, (metric for meter in self.config.meters for metric in meter.metrics))
         try:
             await self._last_hour(session, history, lists[0])

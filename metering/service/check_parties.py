@@ -1,6 +1,6 @@
-"""What `check` says of seller and customers: what their tax ids were taken for, and whose taxes end.
+"""Checks seller and customers: how their tax ids were understood, and which customers' taxes end.
 
-Looks at the configuration alone. Must not ask Neon or read the store.
+Reads only the configuration. Must not ask Neon or read the store.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ _WORDS = {"vat_id": "VAT identifier", "legal_id": "legal identifier"}
 
 
 def tax_id_section(config: Config, tell: Tell) -> Json:
-    """The kinds of all tax ids, and those in doubt: a number in doubt is never written as a VAT identifier."""
+    """The kind of every tax id, and a note for each doubtful one: it is never exported as a VAT identifier."""
     seller = config.seller
     own = tax_ids.read(seller.tax_id, seller.country) if seller.tax_id.strip() else None
     if own:
@@ -47,7 +47,7 @@ def tax_id_section(config: Config, tell: Tell) -> Json:
 
 
 def ended_taxes(config: Config, now: datetime, tell: Tell) -> list[Json]:
-    """Customers whose last dated tax ends: what is used from then on has no tax, and their invoices are parked."""
+    """Customers whose last dated tax ends: later usage has no tax, so their invoices are put on hold."""
     last = ((row, row.dated[-1].tax_to) for row in config.customer_rows if row.dated)
     found = [(row, end) for row, end in last if end is not None]
     for row, end in found[:MOST_NAMED]:

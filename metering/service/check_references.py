@@ -1,6 +1,6 @@
-"""What `check` says of names that meet nothing, or nearly something: customers, plans and projects.
+"""Checks references to customers, plans and projects: names that match nothing, and names that nearly match.
 
-Looks at the configuration and at what the last poll listed. Must not ask Neon, and reads no store itself.
+Compares the configuration with the projects that the last poll listed. Must not ask Neon or read the store.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from metering.rating import segments
 
 Json = dict[str, Any]
 Tell = Callable[..., None]
-"""Takes subject, check, state, detail and, of a fault, its exit code."""
+"""Adds a finding: takes subject, check, state, detail and, for a fault, its exit code."""
 
 MOST_NAMED = 10
 _INCOMPLETE = 3
@@ -24,7 +24,7 @@ _INCOMPLETE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A project as inventory showed it last; `name` may be unknown."""
+    """A project as the last inventory showed it; `name` is None where it is unknown."""
 
     project_id: str
     name: str | None
@@ -34,7 +34,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A customer that is named somewhere: by `what` (a subscription, a discount, a project's name), at `where`."""
+    """A place that names a customer: `what` (a subscription, a discount, a project's name), at `where`."""
 
     customer: str
     what: str
@@ -42,7 +42,7 @@ class Reference:
 
 
 def sections(config: Config, projects: Sequence[Listed], now: datetime, tell: Tell) -> Json:
-    """The parts of the document; faults and notes are told."""
+    """The parts of the document; adds faults and notes through `tell`."""
     for note in config.respelled[:MOST_NAMED]:
         tell(note.where, "spelling", "note", f"{note.what}; {note.right}")
     tell_more(config.respelled, "configuration", "spelling", "note", tell)
@@ -58,14 +58,14 @@ def sections(config: Config, projects: Sequence[Listed], now: datetime, tell: Te
 
 
 def without_row(config: Config, customers: Iterable[str]) -> Json:
-    """How many customers have no row in customers.csv, and the first of them; nobody where there is no such file."""
+    """The number of customers without a row in customers.csv, and the first of them; zero without the file."""
     known = {row.id for row in config.customer_rows}
     found = sorted(set(customers) - known) if config.customers.file else []
     return {"count": str(len(found)), "named": found[:MOST_NAMED]}
 
 
 def told_without_row(found: Json) -> str:
-    """The sentence about it; empty where everybody has a row."""
+    """The sentence about `without_row`; empty where every customer has a row."""
     count = int(found["count"])
     if not count:
         return ""
@@ -75,7 +75,7 @@ def told_without_row(found: Json) -> str:
 
 
 def _payers(config: Config, projects: Sequence[Listed]) -> Mapping[str, Reference]:
-    """Customer -> the first reference by which a project is theirs."""
+    """Customer -> the first reference that assigns a project to it."""
     out: dict[str, Reference] = {}
     for row in config.subscription_rows:
         if row.customer:
@@ -98,7 +98,7 @@ def _payers(config: Config, projects: Sequence[Listed]) -> Mapping[str, Referenc
 
 
 def _may_have_more(config: Config, projects: Sequence[Listed]) -> bool:
-    """Whether customers may appear that are not known yet: before the first poll, where projects say who pays."""
+    """Whether unknown customers may still appear: before the first poll, where projects' names say who pays."""
     has_default = any(row.default_plan for row in config.organizations)
     return not projects and (has_default or config.customers.project_name_pattern is not None)
 
@@ -113,9 +113,9 @@ def _without_row(config: Config, payers: Mapping[str, Reference], tell: Tell) ->
 
 
 def _customers(config: Config, payers: Mapping[str, Reference], tell: Tell, *, may_have_more: bool) -> list[Json]:
-    """References whose customer meets a row of customers.csv nearly, and those to nobody.
+    """References whose customer nearly matches a row of customers.csv, and references to unknown customers.
 
-    `may_have_more`: customers may appear with the first poll, so a stranger is no fault yet.
+    `may_have_more`: the first poll may add customers, so an unknown customer is not a fault yet.
     """
     rows = {row.id: row for row in config.customer_rows}
     by_row, by_any = Neighbours(rows), Neighbours({*rows, *payers})
@@ -159,7 +159,7 @@ def _some(what: str, names: Iterable[str]) -> str:
 
 
 def _unseen(config: Config, projects: Sequence[Listed], now: datetime, tell: Tell) -> list[Json]:
-    """Subscriptions in force of projects that inventory never showed; a fault where one differs by case or form."""
+    """Current subscriptions of projects that inventory never showed; a fault if an id differs only in case or form."""
     if not projects:
         return []
     known = {one.project_id for one in projects}
@@ -183,7 +183,7 @@ def _unseen(config: Config, projects: Sequence[Listed], now: datetime, tell: Tel
 
 
 def _unknown_plans(config: Config, projects: Sequence[Listed], tell: Tell) -> list[Json]:
-    """Projects whose name, by the pattern, asks for a plan that does not exist: nobody pays for them."""
+    """Projects with a plan in their name, by the pattern, that does not exist: nobody pays for them."""
     subscribed = {row.project_id for row in config.subscription_rows}
     names = (one.name for one in projects if one.is_listed and one.project_id not in subscribed)
     found = segments.unknown_plans(names, config.customers.project_name_pattern, config.plans)
@@ -196,7 +196,7 @@ def _unknown_plans(config: Config, projects: Sequence[Listed], tell: Tell) -> li
 
 
 def tell_more(found: Sequence[object], subject: str, check: str, state: str, tell: Tell) -> None:
-    """Says how many there are beyond those that were named."""
+    """Adds one finding with the number of entries beyond the MOST_NAMED that were listed one by one."""
     if len(found) > MOST_NAMED:
         code = _INCOMPLETE if state == "fault" else 0
         tell(subject, check, state, f"and {len(found) - MOST_NAMED} more of this kind", code)

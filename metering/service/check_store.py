@@ -1,6 +1,6 @@
-"""What `check` finds out about the store and the readers' copy: directory, lock, space, projects, the coming close.
+"""Checks the store and the published snapshot: directory, lock, space, projects, the next close.
 
-Writes nothing but the lock and a file that it takes away again.
+Writes only the lock and a test file that it removes again.
 """
 
 import shutil
@@ -25,7 +25,7 @@ LITTLE_SPACE_BYTES = 1_000_000_000
 
 
 def directory_section(directory: Path, out: Checked) -> Json:
-    """Whether the directory takes files, who holds the lock, how much room there is. Creates no directory."""
+    """Whether the directory is writable, which process holds the lock, the free space. Creates no directory."""
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     section: Json = {
         "directory": str(directory),
@@ -66,7 +66,7 @@ def _free(existing: Path, out: Checked) -> int:
 
 
 def listed(config: Config, out: Checked) -> list[Listed]:
-    """Every project that inventory has shown, as it was shown last; none where there is no store yet."""
+    """Every project as the last inventory showed it; none where there is no store yet."""
     found: list[Listed] = []
     try:
         with snapshots.open_reader(config.store.directory) as store:
@@ -74,14 +74,14 @@ def listed(config: Config, out: Checked) -> list[Listed]:
                 rows = store.query("ledger/latest_sightings", organization=organization.id)
                 rows = rows.select("project_id", "name", "is_listed")
                 found += [Listed(organization=organization.id, **row) for row in rows.iter_rows(named=True)]
-    except Exception as error:  # whatever the engine says of a damaged copy is a finding here
+    except Exception as error:  # any error of the engine about a damaged copy is a finding
         text = str(error).partition("\n")[0]
         out.tell("store", "snapshot", "fault", f"the readers' copy cannot be read: {text}", exit_code=1)
     return found
 
 
 def closing(config: Config, out: Checked) -> list[str]:
-    """Which month closes next by itself and what is missing for it, which waits for a person; a line each."""
+    """A line for the next month that closes by itself, with what it lacks; one for each month that needs a person."""
     for plan in config.plans:
         if plan.example:
             detail = "has example = true: no month that uses it closes; write your prices and take the line out"
@@ -92,7 +92,7 @@ def closing(config: Config, out: Checked) -> list[str]:
     try:
         with snapshots.open_reader(config.store.directory) as store:
             lines = month_states.coming(store, config, out.as_of)
-    except Exception as error:  # a damaged copy is a fault above; here it only says why nothing is known
+    except Exception as error:  # the damaged copy is a fault already; this line says why there is no answer
         out.tell("closing", "month", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")
         return []
     for line in lines:

@@ -1,4 +1,4 @@
-"""The client of Neon as the configuration describes it."""
+"""Translates the configuration of Neon's API into the settings of its client."""
 
 from metering.config import NeonConfig
 from metering.core.network import DIRECT, Network
@@ -11,7 +11,7 @@ def client_settings(
     network: Network = DIRECT,
     most_retries: int | None = None,
 ) -> Settings:
-    """The section `neon` of the configuration as the client takes it; `most_retries` bounds its retries."""
+    """The client's settings from the section `neon`; `most_retries` is an upper bound for its retries."""
     retries = configured.max_retries
     return Settings(
         base_url=configured.base_url,

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One result of a check. `state` is ok, note or fault; a fault has the exit code that it deserves."""
+    """One result of a check. `state` is ok, note or fault; `exit_code` is that of a fault."""
 
     subject: str
     check: str
@@ -23,7 +23,7 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Checked:
-    """What was found. `sections` is the JSON document without its findings; `origins` is (key, value, source)."""
+    """All results of `check`. `sections`: the JSON document without the findings. `origins`: (key, value, source)."""
 
     as_of: datetime
     path: Path
@@ -33,7 +33,7 @@ class Checked:
 
     @property
     def faults(self) -> list[str]:
-        """A sentence for each thing that stands in the way of a poll or a delivery."""
+        """A sentence for each fault that prevents a poll or a delivery."""
         return [f"{found.subject}: {found.detail}" for found in self.findings if found.state == "fault"]
 
     @property
@@ -49,7 +49,7 @@ class Checked:
         return f"not ready: first {worst[0].subject}: {worst[0].detail}" if self.exit_code else "ready"
 
     def document(self) -> Json:
-        """The whole as JSON; counts are decimal strings."""
+        """The JSON document; counts are decimal strings."""
         return {
             "as_of": rfc3339(self.as_of),
             "is_ready": self.exit_code == 0,

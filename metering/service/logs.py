@@ -1,6 +1,6 @@
-"""What the service says on stderr: one event a line, JSON where no person reads along; keys are never shown.
+"""The service's log on stderr: one event per line, as JSON unless stderr is a terminal. Keys are redacted.
 
-Knows how a line looks. Must not know what happened: events and fields come from the caller, the time from a clock.
+Knows the form of a line. Events and fields come from the caller, the time from a clock.
 """
 
 import re
@@ -19,12 +19,12 @@ DEBUG = 10
 
 
 def redacted(text: str) -> str:
-    """The text without what looks like a key."""
+    """The text with everything that looks like a key replaced."""
     return _SECRET.sub("***", text)
 
 
 def logger(stream: TextIO, clock: Callable[[], datetime], *, is_terminal: bool) -> Log:
-    """Writes lines with time, level, event and fields to the stream: for people on a terminal, as JSON elsewhere."""
+    """A logger that writes time, level, event and fields to the stream: aligned for a terminal, else as JSON."""
     shown: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
         if is_terminal
@@ -48,7 +48,7 @@ def logger(stream: TextIO, clock: Callable[[], datetime], *, is_terminal: bool) 
 
 
 def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Every text of a line, however deep, without what looks like a key."""
+    """Redacts every text of a line, also nested ones."""
     return {name: _clean(value) for name, value in event.items()}
 
 

@@ -1,4 +1,4 @@
-"""Every value of the configuration as text, with where it came from. Pure."""
+"""Lists every value of the configuration as text, with its source. Pure."""
 
 import re
 from datetime import datetime

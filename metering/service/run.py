@@ -1,6 +1,6 @@
-"""`run`: wakes up at every polling slot and ticks; between two, delivers again what is due again.
+"""`run`: ticks at every polling slot, and retries deliveries that become due between two ticks.
 
-Knows signals and the scheduler; what is due comes from the ledger, so a missed wake-up costs nothing.
+Knows signals and the scheduler. The ledger says what is due, so a missed wake-up loses nothing.
 """
 
 import signal
@@ -24,16 +24,16 @@ from metering.operations import schedule
 from metering.service.logs import Log
 
 SECONDS_INTO_THE_SLOT = 20
-"""Neon's own data is refreshed on the quarter hours; asking right then finds the old numbers."""
+"""Neon refreshes its data at every quarter of an hour; a request at that moment still gets the old numbers."""
 GRACE_SECONDS = 7
-"""So long may the page in hand take after SIGTERM; then it is dropped, and what is left of 10 s is for closing."""
+"""After SIGTERM the running request has this long before it is dropped; the rest of the 10 s is for closing."""
 
 _SOONEST_RETRY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """What there is to do: `tick` in every slot, and `deliver` when `until_retry` is over (None: not at all)."""
+    """The two jobs: `tick` runs in every slot, `deliver` when `until_retry` is over (None: never)."""
 
     tick: Callable[[Stop], object]
     deliver: Callable[[Stop], object]
@@ -41,9 +41,9 @@ class Jobs:
 
 
 def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
-    """Ticks once at the start and then at every slot, until SIGTERM. A failed tick is told, counted and survived.
+    """Ticks once at the start and then at every slot, until SIGTERM. A failed tick is logged and counted.
 
-    SIGTERM lets the page in hand finish and begins no other. SIGINT interrupts at once (KeyboardInterrupt).
+    After SIGTERM the running request finishes and no other begins. SIGINT interrupts at once (KeyboardInterrupt).
     """
     stop, wake = Stop(), SimpleQueue[None]()
     wake.put(None)
@@ -51,7 +51,7 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
     with _woken(poll_minutes, wake, log), _stopped_by_signal(stop, wake):
         try:
             while not stop.is_asked:
-                # By the monotonic clock a tick comes in any case: one that was set back would stop the scheduler.
+                # The wait ends by the monotonic clock: a system clock that was set back would stop the scheduler.
                 left, retry = next_tick - time.monotonic(), jobs.until_retry()
                 most = left if retry is None else min(left, max(_SOONEST_RETRY, retry).total_seconds())
                 is_woken = wait(wake, max(0, most))
@@ -64,12 +64,12 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
                     attempt(jobs.deliver, stop, log, 0, what="delivery")
         except KeyboardInterrupt:
             if not stop.is_asked:
-                raise  # a person pressed Ctrl-C; otherwise the grace is over
+                raise  # a person pressed Ctrl-C; without a signal the grace period is over
     log.info("stopped")
 
 
 def wait(wake: SimpleQueue[None], most_seconds: float) -> bool:
-    """Until woken, however often, or so long; whether it was woken."""
+    """Waits for a wake-up or for so many seconds; several wake-ups count as one. Returns whether there was one."""
     try:
         wake.get(timeout=most_seconds)
     except Empty:
@@ -81,12 +81,12 @@ def wait(wake: SimpleQueue[None], most_seconds: float) -> bool:
 
 
 def attempt(job: Callable[[Stop], object], stop: Stop, log: Log, failures: int, *, what: str = "tick") -> int:
-    """Does a job, and tells where that fails; returns how many have now failed in a row."""
+    """Runs a job and logs its failure; returns the number of failures in a row."""
     try:
         job(stop)
     except MeteringError as error:
         told = {"error": str(error), "kind": type(error).__name__} | ({"hint": error.hint} if error.hint else {})
-    except Exception as error:  # the service outlives what nobody thought of, and says so
+    except Exception as error:  # the service survives an unforeseen error and logs it
         told = {"error": str(error), "kind": type(error).__name__, "traceback": traceback.format_exc()}
     else:
         return 0
@@ -95,7 +95,7 @@ def attempt(job: Callable[[Stop], object], stop: Stop, log: Log, failures: int, 
 
 
 def trigger(poll_minutes: int) -> OrTrigger:
-    """Fires a little into every slot of the UTC day."""
+    """A trigger that fires shortly after the start of every slot of the UTC day."""
     return OrTrigger(
         [
             CronTrigger(
@@ -111,7 +111,7 @@ def trigger(poll_minutes: int) -> OrTrigger:
 
 @contextmanager
 def _woken(poll_minutes: int, wake: SimpleQueue[None], log: Log) -> Iterator[None]:
-    """While inside, the scheduler puts something into the queue at every slot."""
+    """While the block runs, the scheduler puts an entry into the queue at every slot."""
 
     def tell(event: JobExecutionEvent) -> None:
         log.error("the scheduler could not wake us", error=str(event.exception))
@@ -134,7 +134,7 @@ def _woken(poll_minutes: int, wake: SimpleQueue[None], log: Log) -> Iterator[Non
 
 @contextmanager
 def _stopped_by_signal(stop: Stop, wake: SimpleQueue[None]) -> Iterator[None]:
-    """While inside, SIGTERM asks for a stop, and interrupts whatever is not done when the grace is over."""
+    """While the block runs, SIGTERM asks for a stop, and interrupts the process when the grace period is over."""
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
         stop.ask()

@@ -1,4 +1,4 @@
-"""The jobs that `poll`, `backfill` and `tick` run, and the service with them: verbs put together, nothing computed."""
+"""The jobs of `poll`, `backfill` and `tick`, which the service runs too: calls verbs in order, computes nothing."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ from metering.service.clients import client_settings
 
 Keys = Mapping[str, Secret | CredentialsError]
 MOST_REASONS = 10
-"""So many reasons are told in one event: there may be one for each plan that does not exist."""
+"""The most reasons that one event lists: there may be one for each plan that does not exist."""
 
 
 def _quiet(what: str, count: int) -> None:
@@ -42,10 +42,10 @@ def _quiet(what: str, count: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """How a cycle meets the world around it.
+    """What connects a cycle with the world: client, clocks, rate budgets.
 
-    `neon_of` makes the client of an account. A rehearsal's clock is meant to differ from Neon's and hops through weeks
-    in seconds; in earnest (not `is_rehearsed`) the clock is compared with Neon's, and rate budgets outlive the process.
+    `neon_of` makes the client of an account. A rehearsal's clock differs from Neon's on purpose and jumps through weeks
+    in seconds. Without `is_rehearsed` the clock is compared with Neon's, and rate budgets are kept between processes.
     """
 
     neon_of: Callable[[str], Neon] | None = None
@@ -56,9 +56,9 @@ class Wiring:
 
 @dataclass(slots=True, kw_only=True)
 class Tick:
-    """What a tick did: the cycle (None where none was due), alerts recorded, deliveries, the month it closed.
+    """Result of a tick: the cycle (None where none was due), recorded alerts, deliveries, the closed month.
 
-    `blocked` says why a month does not close, in the tick that tells it first.
+    `blocked`: why a month does not close, only in the first tick that reports these reasons.
     """
 
     report: CycleReport | None = None
@@ -71,12 +71,12 @@ class Tick:
 
     @property
     def all_faults(self) -> list[str]:
-        """What the cycle could not read, and what the rest of the tick could not do."""
+        """The faults of the cycle and those of the tick's other steps."""
         return [*(self.report.faults if self.report else ()), *self.faults, *self.blocked]
 
 
 def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> CycleReport:
-    """One polling cycle now."""
+    """Runs one polling cycle now."""
     wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
     report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
     report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
@@ -92,7 +92,7 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
     end: datetime | None = None,
     wiring: Wiring | None = None,
 ) -> CycleReport:
-    """Reads [start, end) as far as Neon still answers; from a year back without a start."""
+    """Reads [start, end) as far back as Neon answers; without a start, from one year ago."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
     wants = wanted_by_backfill(ledger.store, since, end, ledger.clock())
     report = _run(ledger, config, keys, wants, command="backfill", wiring=wiring)
@@ -119,7 +119,7 @@ def _run(  # noqa: PLR0913 - what every cycle needs
 
 
 def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
-    """One client per account: it holds the account's rate budgets."""
+    """Makes one client per account; it holds the account's rate budgets."""
     budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
 
     def neon_of(account: str) -> Neon:
@@ -144,7 +144,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
 ) -> Tick:
     """Polls where that is due, evaluates quotas, closes the month where that is due, delivers what is due.
 
-    Each step finds in the ledger what is left to do, so that a tick that died, came late or came twice does no harm.
+    Each step reads from the ledger what is left to do, so a tick that was killed, late or repeated does no harm.
     """
     now, wiring, done = ledger.clock(), wiring or Wiring(), Tick(notes=_mended(ledger))
     due = schedule.due(ledger.store, config.schedule, now)
@@ -152,7 +152,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
         wants = wanted_by_poll(ledger.store, config.schedule, now)
         done.report = _run(ledger, config, keys, wants, command="tick", wiring=wiring)
     if wiring.stop.is_asked:
-        return done  # the next tick goes on from here
+        return done  # the next tick continues from here
     stall.announce(ledger, config, now, is_tried=due.poll)
     if done.report:
         done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
@@ -168,12 +168,12 @@ def tick(  # noqa: PLR0913 - it is where everything meets
 
 
 def _mended(ledger: Ledger) -> list[str]:
-    """What the store needed when it was opened: worth a look at the disk."""
+    """Notes about repairs when the store was opened: a reason to check the disk."""
     return [ledger.store.mended] if ledger.store.mended else []
 
 
 def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, report: CycleReport) -> list[str]:
-    """What is new for a person to look at. Where the cycle did not get through, nothing more is asked of Neon."""
+    """Raises new review items. After an incomplete cycle no further request is sent to Neon."""
     found = alarms.look(ledger, config, ledger.clock())
     if report.outcome == "complete":
         neon_of = wiring.neon_of or clients(config, ledger, wiring)
@@ -190,7 +190,7 @@ def close_typed(  # noqa: PLR0913 - the options of the command
     waivers: Waivers = NO_WAIVERS,
     release: Mapping[str, str] = close.NOBODY,
 ) -> Closing:
-    """What `close MONTH` does: closes the month and queues the news of its invoices."""
+    """`close MONTH`: closes the month and queues the events of its invoices."""
     closing = close.close(ledger, config, month, now, waivers=waivers, release=release)
     announce_invoices(ledger, config, read(closing.invoices), now)
     return closing
@@ -199,7 +199,7 @@ def close_typed(  # noqa: PLR0913 - the options of the command
 def supplement_typed(
     ledger: Ledger, config: Config, month: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
 ) -> Closing:
-    """What `close MONTH --supplement` does: bills what was left to nobody and queues the news of its invoices."""
+    """`close MONTH --supplement`: bills usage that had no customer, and queues the events of the new invoices."""
     closing = supplementing.supplement(ledger, config, month, now, waivers=waivers)
     announce_invoices(ledger, config, read(closing.invoices), now)
     return closing
@@ -208,9 +208,9 @@ def supplement_typed(
 def _finish_month(
     ledger: Ledger, config: Config, due: schedule.Due, done: Tick, write_report: Callable[[Period], None]
 ) -> None:
-    """Closes the month that is due and writes its report: the final one, or a draft where it cannot close yet.
+    """Closes the month that is due and writes its report: final, or a draft where the month cannot close yet.
 
-    Announced last: what is not announced yet is told, and its report written, by the next tick.
+    The event comes last: if it is missing, the next tick writes the report again and announces it.
     """
     now, told = ledger.clock(), due.tell
     if due.close:
@@ -225,7 +225,7 @@ def _finish_month(
 
 
 def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:
-    """Closes the month; None where that was refused, which the tick says once for each set of reasons."""
+    """Closes the month; None where it is blocked, which is announced once for each set of reasons."""
     try:
         closing = close.close(ledger, config, month, now, is_by_itself=True)
     except close.BlockedError as error:
@@ -241,7 +241,7 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
 
 
 def announce_blocked(ledger: Ledger, config: Config, month: Period, reasons: Sequence[Reason], now: datetime) -> bool:
-    """Queues close.blocked, once for a month and a set of reasons; whether it is new."""
+    """Queues close.blocked, once for a month and a set of reasons; returns whether it is new."""
     name, kinds = month_name(month), sorted({reason.kind for reason in reasons})
     rows = [reason.document() for reason in reasons[:MOST_REASONS]]
     data = {
@@ -259,7 +259,7 @@ def announce_blocked(ledger: Ledger, config: Config, month: Period, reasons: Seq
 
 
 def report_event(month: Period) -> str:
-    """The id of the event that says that a month's report is there."""
+    """The id of the event report.ready of a month."""
     return recording.event_id("report.ready", month_name(month))
 
 
@@ -275,7 +275,7 @@ def announce_report(ledger: Ledger, config: Config, month: Period, now: datetime
 
 
 def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
-    """Records what is crossed for the first time, and what ended; returns how many crossings."""
+    """Records new crossings of thresholds and the end of old ones; returns the number of new crossings."""
     thresholds = config.quota.thresholds_percent
     rows = status.quota_rows(status.running(ledger.store, terms.of(config), now), thresholds, reached_only=True)
     firing.resolve(ledger, rows, config, now)

@@ -1,7 +1,8 @@
 """The dashboard: pages, downloads and a JSON API over the published snapshot; they show what the commands print.
 
-`app` puts it together, `guard` says who may look, `view` keeps each figure of a snapshot, `tables` says which columns a
-list has and `listing` what of it is shown, `pages` and `api` answer. Nothing here adds anything up.
+`app` assembles the application, `guard` decides who may look, `view` computes and keeps the figures of a snapshot,
+`tables` defines the columns of each list, `listing` searches, sorts and pages it, `pages` and `api` answer requests.
+Must not add anything up.
 """
 
 __all__ = ["app", "desk", "figures", "guard", "links", "probes", "server", "view", "views", "watch"]

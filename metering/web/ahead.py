@@ -1,4 +1,4 @@
-"""A value that a thread of its own computes, so that no page waits for it.
+"""Computes a value in a background thread, so that no page waits for it.
 
 Must not know what the value is.
 """
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Ahead(Generic[Value]):
-    """The result of `work`, which begins in a daemon thread when it is first asked for."""
+    """The result of `work`; a daemon thread starts the work when the result is first asked for."""
 
     def __init__(self, work: Callable[[], Value]) -> None:
         self._work = work
@@ -20,7 +20,7 @@ class Ahead(Generic[Value]):
         self._future: Future[Value] | None = None
 
     def result(self, *, wait_seconds: int = 0) -> Value | None:
-        """The value, or None while it is computed. Raises what went wrong."""
+        """The value, or None while it is being computed. Raises the error of `work`."""
         with self._beginning:
             if self._future is None:
                 self._future = _in_background(self._work)
@@ -36,13 +36,13 @@ class Ahead(Generic[Value]):
 
 
 def _in_background(work: Callable[[], Value]) -> "Future[Value]":
-    """The end of the process does not wait for a daemon thread, as it would for one of an executor."""
+    """Starts a daemon thread: the process does not wait for it at its end, unlike for a thread of an executor."""
     future: Future[Value] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except Exception as error:  # raised again for whoever asks for the result
+        except Exception as error:  # raised by every later call of `result`
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="ahead").start()

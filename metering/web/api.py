@@ -26,11 +26,11 @@ from metering.web.views import Views
 
 Document = Mapping[str, Any]
 REPORT = ("report", "coverage", "figures", "totals", "margin", "plans", "meters", "costs", "checks")
-"""The parts of a month's report that `/api/overview` gives."""
+"""The parts of a month's report in the answer of `/api/overview`."""
 
 
 def _month(request: Request, view: View) -> MonthView:
-    """The month that is asked for. Raises UsageError for what is none, NotFoundError where nothing is known of it."""
+    """The requested month. Raises UsageError for an invalid name, NotFoundError for a month without data."""
     text = request.query_params.get("month", "current")
     parse_month(text, view.now)
     found = view.month(text)
@@ -45,7 +45,7 @@ def status(view: View, _: Request) -> Document:
 
 
 def months(view: View, _: Request) -> Document:
-    """The months that can be asked for."""
+    """The months with data."""
     return {"months": list(view.get(figures.months))}
 
 
@@ -79,7 +79,7 @@ def quotas(view: View, _: Request) -> Document:
 
 
 def customers(view: View, request: Request) -> Document:
-    """Who is invoiced for a month."""
+    """The customers of a month."""
     found = _month(request, view)
     return {"month": found.name, "as_of": found.as_of, "customers": found.get(figures.report)["customers"]}
 
@@ -141,7 +141,7 @@ def _given(request: Request, name: str) -> str:
 
 
 def _json(document: Document, code: int = 200, media_type: str = "application/json") -> Response:
-    # A lone surrogate, which UTF-8 cannot hold, becomes \\udXXX: that is how JSON writes it.
+    # UTF-8 has no lone surrogates: they are written as \\udXXX, as JSON does.
     text = json.dumps(document, ensure_ascii=False)
     return Response(text.encode("utf-8", "backslashreplace"), code, media_type=media_type)
 
@@ -193,4 +193,4 @@ ANSWERS: dict[str, Callable[[Views, Request], Response]] = {
     **{path: _answering(document) for path, document in DOCUMENTS.items()},
     "/openapi.json": description,
 }
-"""Address below /api -> what answers there."""
+"""Path below /api -> the function that answers it."""

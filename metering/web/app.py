@@ -1,6 +1,6 @@
-"""The dashboard as one ASGI application: addresses, door and guard before them, and what an error looks like.
+"""The dashboard as one ASGI application: routes, door and guard before them, and the answers to errors.
 
-Serves metrics and probes beside the pages, as `run` and `serve` want them.
+Also serves the caller's routes for metrics and probes.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,13 +30,13 @@ MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+
 
 
 def every_page() -> list[Page]:
-    """The pages of all modules in pages/."""
+    """The PAGES of all modules in pages/."""
     modules = [import_module(f"{pages.__name__}.{module.name}") for module in iter_modules(pages.__path__)]
     return [page for module in modules for page in module.PAGES]
 
 
 def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
-    """The pages behind door and guard; `state` are metrics and probes, which ask nobody who they are."""
+    """The pages behind door and guard; `state` are the routes of metrics and probes, which need no login."""
     shown = every_page()
     routes: list[BaseRoute] = [
         *state,
@@ -44,7 +44,7 @@ def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
         Route("/static/{name}", _asset),
         *(Route(f"/api{path}", partial(answer, desk.views)) for path, answer in api.ANSWERS.items()),
     ]
-    # These ask nobody who they are: files that are no secret, and customers' links, which are keys themselves.
+    # These need no login: static files, and customers' links, each of which is a key itself.
     free = ["/static/", *(page.path.partition("{")[0] for page in shown if page.role == "customer")]
     handlers = {MeteringError: _failing(desk), HTTPException: _missing(desk), Exception: _broken(desk)}
     found = Starlette(routes=routes, exception_handlers=handlers)
@@ -53,7 +53,7 @@ def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
 
 
 def guarded(app: ASGIApp, access: Access, watch: Watch, state: Sequence[Route], free: Sequence[str] = ()) -> ASGIApp:
-    """The application behind door and guard. `free` addresses and those of `state` ask nobody who they are."""
+    """The application behind door and guard. `free` addresses and those of `state` need no login."""
     open_to_all = [*free, *(route.path for route in state)]
     return Door(Guard(app, access=access, free=open_to_all, unguarded=PROBES), watch, probes=PROBES)
 

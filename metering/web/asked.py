@@ -1,6 +1,6 @@
-"""What an address asks a view for: a month, a customer's name, usage by day or hour, a draft, an explanation.
+"""Translates the parameters of an address into questions to a view: month, customer, usage, draft, explanation.
 
-Knows the words of addresses. Must not know how anything looks.
+Knows the names of parameters. Must not know templates.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from metering.web.view import MonthView, NotFoundError, View
 
 
 def month_of(request: Request, view: View) -> MonthView:
-    """The month that the address names, else the running one. Raises NotFoundError where nothing is known of it."""
+    """The month in the address, by default the running one. Raises NotFoundError for a month without data."""
     text = request.query_params.get("month") or "current"
     try:
         found = view.month(text)
@@ -34,12 +34,12 @@ def month_of(request: Request, view: View) -> MonthView:
 
 
 def customer_name(view: View, documents: Sequence[Row], customer: str) -> str:
-    """What the customer is called."""
+    """The customer's name: of the month's invoice, else of the configuration, else the id."""
     return documents[0]["customer"]["name"] if documents else view.get(figures.customer_names).get(customer, customer)
 
 
 def usage(request: Request, view: View, month: MonthView, projects: list[str]) -> dict[str, Any]:
-    """`profile` by day, or with `day` in the address by the hours of it; and the days to go to."""
+    """`profile`: usage by day, or by the hours of the `day` in the address; and the days that the page links to."""
     gaps = month.get(figures.report)["coverage"]["gaps"]
     day = _day(request, month)
     key = ("usage", month.name, tuple(projects), day)
@@ -76,7 +76,7 @@ def _day(request: Request, month: MonthView) -> Period | None:
 
 
 def explanation(view: View, number: str, line: str | None) -> Row:
-    """What `explain` prints. Raises NotFoundError for what was never issued."""
+    """What `explain` prints. Raises NotFoundError for an unknown number or line."""
     try:
         return view.ask(("explain", number, line), lambda store: explain.explain(store, number, line))
     except MeteringError as error:
@@ -84,7 +84,7 @@ def explanation(view: View, number: str, line: str | None) -> Row:
 
 
 def draft_explanation(view: View, month: MonthView, customer: str, line: str | None) -> Row:
-    """What `explain --month` prints. Raises NotFoundError for a draft or a line that there is not."""
+    """What `explain --month` prints. Raises NotFoundError for an unknown draft or line."""
     document = draft(month, customer)
 
     def work(store: Store) -> Row:

@@ -1,6 +1,6 @@
-"""What every answer needs: the view in force, the templates, and how pages, lists, files and errors are sent.
+"""Builds responses for all pages: from a template, a list, a file or an error, over the current view.
 
-Must not know what a single page shows, nor who may see it.
+Must not know the content of a single page, nor who may see it.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ ASSETS = {
     "htmx.LICENSE": "web/static/htmx.LICENSE",
     "favicon.svg": "web/static/favicon.svg",
 }
-"""Name under /static/ -> place under reports/."""
+"""Name under /static/ -> file under reports/."""
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}|current|previous")
 
@@ -50,13 +50,13 @@ def asset(name: str) -> bytes:
 
 @cache
 def asset_address(name: str) -> str:
-    """Where a file under /static/ is; another content has another address, so that browsers may keep it."""
+    """The address of a file under /static/. It changes with the content, so browsers may cache it for ever."""
     return f"/static/{name}?{hashlib.sha256(asset(name)).hexdigest()[:12]}"
 
 
 @cache
 def _templates() -> Environment:
-    """The environment of the dashboard's pages. A process makes it once, because it keeps what it compiled."""
+    """The template environment of the dashboard. Each process makes one, which caches compiled templates."""
     found = environment()
     found.filters.update(short_day=_short_day, short_moment=_short_moment)
     found.globals.update(asset=asset_address, charts=charts, tables=tables)
@@ -64,7 +64,7 @@ def _templates() -> Environment:
 
 
 class Desk:
-    """Answers with pages; `resend` sends an alert again and returns the endpoints, or is None where nothing may be."""
+    """Builds responses. `resend` sends an alert again and returns the endpoints; None where that is not possible."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Desk:
         self.link_secret, self.resend, self.watch = link_secret, resend, views.watch
 
     def page(self, request: Request, template: str, view: View | None, *, code: int = 200, **told: Any) -> Response:
-        """A page of reports/web/; `told` is what it shows."""
+        """A page from a template of reports/web/; `told` are the template's variables."""
         text = (
             _templates()
             .get_template(f"web/{template}.html.j2")
@@ -108,12 +108,12 @@ class Desk:
 
     @staticmethod
     def list_of(request: Request, sheet: Sheet) -> Listing:
-        """The list as the address asks for it."""
+        """The list with the search, filters, order and page of the address."""
         return listing(sheet, request.url.path, dict(request.query_params))
 
     @staticmethod
     def file(found: Listing, form: str, view: View) -> Response:
-        """The list as a file to keep. Raises NotFoundError for a format that there is not."""
+        """The list as a download. Raises NotFoundError for an unknown format."""
         if form not in download.TYPES:
             raise NotFoundError(f"There is no format {form[:40]!r}.", hint=f"Choose among {', '.join(download.TYPES)}.")
         month = found.parameters.get("month", "")
@@ -123,7 +123,7 @@ class Desk:
         return Response(download.content(found, form, as_of), media_type=download.TYPES[form], headers=headers)
 
     def failed(self, request: Request, error: MeteringError) -> Response:
-        """An error as a page: what there is not (404), what was asked wrongly (400), what will be there soon (503)."""
+        """An error as a page: not found (404), bad request (400), not ready yet (503)."""
         status = status_of(error)
         try:
             view = self.views.current()
@@ -147,7 +147,7 @@ def _short_moment(text: str) -> str:
 
 
 def _is_stale(view: View) -> bool:
-    """Whether the data is older than that of a healthy service."""
+    """Whether the data is older than it can be while the service is healthy."""
     as_of = view.get(figures.data_as_of)
     if as_of is None:
         return False
@@ -156,11 +156,11 @@ def _is_stale(view: View) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """An address and what answers there.
+    """An address and the function that answers it.
 
-    `menu` is the place and the title in the menu; other pages are reached by links. A page that `keeps_month` takes the
-    month along when somebody goes there by the menu. `role` says who may look: an operator whom the guard lets in, or a
-    customer whose link is the key.
+    `menu`: position and title in the menu (None: reached by links only). `keeps_month`: the menu's link to the page
+    keeps the selected month. `role`: who may see the page, an operator whom the guard lets in or a customer with a
+    signed link.
     """
 
     path: str

@@ -1,6 +1,6 @@
-"""A list as a file: CSV, JSON or XLSX, with all the rows that match and all the columns that there are.
+"""Writes a list as CSV, JSON or XLSX, with all matching rows and all columns.
 
-Pure: a listing in, bytes out. What a spreadsheet would take for a formula stays text; a number keeps all its digits.
+Pure: a listing in, bytes out. Text that looks like a formula stays text; a number keeps all its digits.
 """
 
 import json

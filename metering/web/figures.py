@@ -38,12 +38,12 @@ def data_as_of(view: View) -> str | None:
 
 
 def months(view: View) -> Sequence[str]:
-    """The months that anything is known of, the latest first."""
+    """The months with data, the latest first."""
     return [month_name(period) for period in terms.months(view.store, None, month_of(view.now), view.now)][::-1]
 
 
 def customer_names(view: View) -> dict[str, str]:
-    """Customer -> name, of those who are configured."""
+    """Customer -> name, for the customers in the configuration."""
     return {row.id: row.name for row in view.config.customer_rows}
 
 
@@ -137,7 +137,7 @@ def rated(month: MonthView) -> RatedMonth:
 
 
 def facts(month: MonthView) -> Facts:
-    """What the report of the month is made from."""
+    """The facts from which the month's report is built."""
     view = month.view
     made = {one.period: one.get(rated) for one in (month, view.month("current"))}
     months = Months(recorded=view.get(recorded), config=view.config, now=view.now, made=made)
@@ -173,12 +173,12 @@ def projects_by_customer(month: MonthView) -> Index:
 
 
 def projects_by_id(month: MonthView) -> Index:
-    """Project -> its rows: several where it changed hands or moved to another organization."""
+    """Project -> its rows: several after a change of customer or organization."""
     return grouped(month.get(project_sheet).rows, lambda row: row["project_id"] or "")
 
 
 def own_projects(month: MonthView) -> dict[str, list[str]]:
-    """Customer -> the projects that were theirs alone: nobody sees a project that another paid for in the month."""
+    """Customer -> the projects that only this customer paid for in the month; shared ones are shown to no customer."""
     segments = month.get(rated).whole.segments.select("customer", "project_id").unique()
     alone = segments.filter(~segments["project_id"].is_duplicated()).sort("project_id")
     owned: dict[str, list[str]] = {}
@@ -201,12 +201,12 @@ def invoice_sheet(month: MonthView) -> Sheet:
 
 
 def documents(month: MonthView) -> Index:
-    """Customer -> their invoices and credit notes, whole."""
+    """Customer -> their invoices and credit notes, as full documents."""
     return grouped(month.get(facts).invoices, lambda row: canonical(str(row["customer"]["id"])))
 
 
 def prepare(view: View, months_asked: Sequence[str] = ()) -> None:
-    """Computes what most pages show: of now, of the running month and of the months that are named."""
+    """Computes the figures of most pages in advance: of the view, of the running month and of the given months."""
     prepared = [view.month(name) for name in {month_name(month_of(view.now)), *months_asked}]
     for figure in (status, alerts_by_customer, alerts_by_project):
         view.get(figure)

@@ -1,8 +1,8 @@
-"""Who may look, and what a browser may do with what it is shown.
+"""Decides who may see the dashboard, and sets the headers that restrict the browser.
 
-In this order: the name that was asked for (a stranger's name that points here is DNS rebinding), the method (nothing is
-changed by a GET, and a POST must come from a page of ours), then the person: by the token, by a proxy that is trusted
-to say who it is, or, where neither is set up, by being on this machine. Must not know what a page shows.
+Checks in this order: the host name (an unknown name that resolves to this machine is DNS rebinding), the method (a GET
+changes nothing, and a POST must come from one of our pages), then the person: by the token, by a trusted proxy that
+names the user, or, where neither is configured, by a connection from this machine. Must not know what a page shows.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from metering.core.secrets import Secret
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""What a proxy adds: such a request is not from this machine, whatever its address."""
+"""Headers that a proxy adds: a request with one of them does not come from this machine, whatever its address."""
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -43,7 +43,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # Not `no-referrer`: a form would then be sent with the origin `null`, and could not be told from a stranger's.
+    # With `no-referrer` a form would be sent with the origin `null`, like a form of another site.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -54,7 +54,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who is let in. With neither token nor proxies it is whoever is on this machine."""
+    """The rules of access. Without token and proxies only connections from this machine are allowed."""
 
     token: Secret | None = None
     proxies: tuple[Network, ...] = ()
@@ -64,23 +64,23 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked who they are."""
+        """Whether no login is configured."""
         return self.token is None and not self.proxies
 
     def form_token(self, action: str) -> str:
-        """What a form of ours carries, so that no other page can send it."""
+        """The hidden token of a form, which no other site can know."""
         return hmac.new(self.form_key, action.encode(), "sha256").hexdigest()
 
     def is_form(self, action: str, token: str) -> bool:
-        """Whether a form was ours."""
+        """Whether the token belongs to a form of this dashboard."""
         return hmac.compare_digest(self.form_token(action).encode(), token.encode())
 
 
 class Guard:
-    """Stands before the pages.
+    """ASGI middleware before the pages.
 
-    `free` paths ask nobody who they are (one that ends with a slash, with all below it); `unguarded` ones not even for
-    which name.
+    `free` paths need no login (a path that ends with a slash includes everything below it); `unguarded` paths skip the
+    check of the host name too.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Guard:
         self._free_below = tuple(path for path in self._free if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers itself what is not let in."""
+        """Answers a refused request itself; passes others on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -113,7 +113,7 @@ class Guard:
 
     def _refuse_method(self, request: Request) -> Response | None:
         if request.method != "POST":
-            return None  # no route knows any that changes something
+            return None  # the routes accept no other method that changes something
         return None if is_same_origin(request.headers) else _said(403, "This form was not sent from a page of ours.")
 
     def _refuse_person(self, request: Request) -> Response | None:
@@ -137,7 +137,7 @@ def _said(status: int, text: str) -> Response:
 
 
 def with_headers(send: Send) -> Send:
-    """Adds to every answer what a browser may do with it."""
+    """Adds the headers that restrict the browser to every answer."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -151,14 +151,14 @@ def with_headers(send: Send) -> Send:
 
 
 def is_known_host(header: str, names: Collection[str]) -> bool:
-    """Whether a Host header names us: by an address (nobody looked it up), `localhost`, or one of the names."""
+    """Whether a Host header is ours: an IP address (no name was resolved), `localhost`, or a configured name."""
     found = _HOST.fullmatch(header)
     host = (found[1] or found[2].rstrip(".").lower()) if found else ""
     return host in names or is_loopback(host) or _address(host) is not None
 
 
 def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that the page which sends this is one of ours."""
+    """Whether the browser's headers say that one of our pages sent the request."""
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site") == "same-origin"
@@ -167,13 +167,13 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 
 
 def is_local(peer: str) -> bool:
-    """Whether a peer's address is this machine's."""
+    """Whether the peer is on this machine."""
     address = _address(peer)
     return address is not None and address.is_loopback
 
 
 def is_inside(peer: str, networks: Iterable[Network]) -> bool:
-    """Whether a peer's address is in one of the networks."""
+    """Whether the peer's address is in one of the networks."""
     address = _address(peer)
     return address is not None and any(address in network for network in networks)
 
@@ -183,13 +183,13 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return None
-    # A socket that speaks both writes IPv4 as ::ffff:127.0.0.1.
+    # A dual-stack socket writes an IPv4 address as ::ffff:127.0.0.1.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
 def _has_token(headers: Headers, token: Secret) -> bool:
-    """The token as a bearer's, or as the password of any user: what a browser asks for."""
+    """Whether the request has the token: as a bearer token, or as the password of any user (a browser's login)."""
     scheme, _, rest = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         given = rest.strip()

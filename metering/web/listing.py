@@ -1,4 +1,4 @@
-"""A list as a person asks for it by its address: searched, filtered, sorted, page by page; and the links to go on.
+"""A list as its address requests it: searched, filtered, sorted and paged; and the links to other views of it.
 
 Pure: rows and parameters in, the rows to show out. Knows that cells are decimal strings, times, names; must not know
 where rows come from.
@@ -18,13 +18,13 @@ from metering.reporting.columns import Column
 
 ROWS_PER_PAGE = 50
 MOST_CHOICES = 60
-"""A filter with more values than this is a search, not a choice."""
+"""A column with more distinct values than this gets no filter."""
 LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """What a list has: columns, those that a search looks into, and those with few enough values to choose among."""
+    """The definition of a list: its columns, the searched ones, and those that have a filter."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Table:
 
     @property
     def hint(self) -> str:
-        """What the search field says that it looks into."""
+        """The text of the search field: the searched columns."""
         return ", ".join(column.heading.lower() for column in map(self.column, self.searched[:3]) if column)
 
     def column(self, name: str) -> Column | None:
@@ -43,15 +43,15 @@ class Table:
         return next((column for column in self.columns if column.name == name), None)
 
     def kinds(self) -> dict[str, str]:
-        """Column -> text or number, as files want it."""
+        """Column -> `text` or `number`, for files."""
         return {column.name: NUMBER if column.is_number else TEXT for column in self.columns}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sheet:
-    """A table with its rows. What is found by reading all of them is found once, however often it is asked for.
+    """A table with its rows. Everything that needs a scan of all rows is computed once and kept.
 
-    Rows go by their place in the sheet, so that a request handles numbers and not cells.
+    A row is identified by its position in the sheet, so that a request handles numbers instead of cells.
     """
 
     table: Table
@@ -60,12 +60,12 @@ class Sheet:
 
     @cached_property
     def options(self) -> dict[str, Sequence[str]]:
-        """The values of each choice, sorted; none where there are too many to choose among."""
+        """The sorted values of each filter; none where there are too many."""
         return {name: sorted(places) if len(places) <= MOST_CHOICES else [] for name, places in self.places_of.items()}
 
     @cached_property
     def places_of(self) -> dict[str, dict[str, set[int]]]:
-        """Choice -> value -> the rows that have it."""
+        """Filter -> value -> the positions of the rows with it."""
         found: dict[str, dict[str, set[int]]] = {}
         for name in self.table.choices:
             places = found[name] = {}
@@ -76,12 +76,12 @@ class Sheet:
 
     @cached_property
     def currency(self) -> str | None:
-        """The currency of all rows; None where there are several, or none."""
+        """The currency of all rows; None where they have several or none."""
         found = {row.get("currency") for row in self.rows} - {None}
         return str(found.pop()) if len(found) == 1 else None
 
     def ranks(self, column: Column) -> list[int | None]:
-        """The rank of each row's cell in its column, equal cells alike; None for an empty one."""
+        """The rank of each row's cell in the column; equal cells have the same rank, an empty one None."""
         if column.name not in self._ranks:
             cells = [row.get(column.name) for row in self.rows]
             key = _number if column.is_number else _text
@@ -92,14 +92,14 @@ class Sheet:
 
     @cached_property
     def texts(self) -> list[str]:
-        """What a search looks into, a text for each row."""
+        """The searched text of each row."""
         names = self.table.searched
         cells = ((part for name in names for part in _texts(row.get(name))) for row in self.rows)
         return [canonical("\n".join(parts)).casefold() for parts in cells]
 
     def prepare(self) -> None:
-        """Finds what is found once, and the order by each column that is shown."""
-        self.options, self.texts, self.currency  # noqa: B018 - asked for, so that they are there
+        """Computes everything that is kept, and the order by each shown column."""
+        self.options, self.texts, self.currency  # noqa: B018 - computes and keeps them
         for column in self.table.columns:
             if column.shown:
                 self.ranks(column)
@@ -107,7 +107,7 @@ class Sheet:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A table with what was asked of it: all rows that match, and the page of them that is shown."""
+    """A table with the request: all matching rows, and the page of them that is shown."""
 
     table: Table
     path: str
@@ -121,7 +121,7 @@ class Listing:
 
     @property
     def pages(self) -> int:
-        """How many pages there are; one at least."""
+        """The number of pages; at least one."""
         return max(1, -(-len(self.rows) // ROWS_PER_PAGE))
 
     @property
@@ -137,7 +137,7 @@ class Listing:
 
     @property
     def has_currency(self) -> bool:
-        """Whether rows say which currency their amounts are in."""
+        """Whether the list has a column with the currency."""
         return self.table.column("currency") is not None
 
     @property
@@ -147,7 +147,7 @@ class Listing:
 
     @property
     def search(self) -> str:
-        """What was searched for."""
+        """The searched text."""
         return self.parameters.get("q", "")
 
     @property
@@ -157,12 +157,12 @@ class Listing:
 
     @property
     def kept(self) -> list[tuple[str, str]]:
-        """The parameters that a search form carries on: all but its own fields and the page."""
+        """The parameters that the search form repeats: all but its own fields and the page."""
         own = {"q", "page", *self.options}
         return [(name, value) for name, value in self.parameters.items() if name not in own]
 
     def sorting(self, column: Column) -> str:
-        """`ascending`, `descending` or `none`, as screen readers are told."""
+        """`ascending`, `descending` or `none`, for the attribute aria-sort."""
         asked = self.parameters.get("sort", "")
         return {column.name: "ascending", f"-{column.name}": "descending"}.get(asked, "none")
 
@@ -172,15 +172,15 @@ class Listing:
         return f"{self.path}?{query}" if query else self.path
 
     def sorted_by(self, column: Column) -> str:
-        """The address of the list sorted by a column: numbers from the top first, then the other way round."""
+        """The address of the list sorted by a column: numbers descending first; a second click reverses the order."""
         first, second = (f"-{column.name}", column.name) if column.is_number else (column.name, f"-{column.name}")
         return self.address(sort=second if self.parameters.get("sort") == first else first, page=None)
 
 
 def listing(sheet: Sheet, path: str, parameters: Mapping[str, str]) -> Listing:
-    """What the parameters (`q`, `sort`, `page`, and a value for each choice) leave of the sheet.
+    """The sheet reduced by the parameters `q`, `sort`, `page` and one per filter.
 
-    Unknown parameters are kept in links and change nothing; a page beyond the last is the last.
+    Unknown parameters are kept in links and have no effect; a page beyond the last is the last.
     """
     known = {name: value for name, value in parameters.items() if value and name != "format"}
     found = _sorted(sheet, _matching(sheet, known), known.get("sort", ""))
@@ -204,7 +204,7 @@ def listing(sheet: Sheet, path: str, parameters: Mapping[str, str]) -> Listing:
 
 
 def _matching(sheet: Sheet, asked: Mapping[str, str]) -> Sequence[int]:
-    """The places of the rows that match, in order."""
+    """The positions of the matching rows, in order."""
     places: Sequence[int] = range(len(sheet.rows))
     for name in sheet.table.choices:
         if wanted := asked.get(name):
@@ -223,7 +223,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _sorted(sheet: Sheet, places: Sequence[int], asked: str) -> Sequence[int]:
-    """The places by the rank of their cells; rows without one come last."""
+    """The positions sorted by the rank of their cells; rows with an empty cell come last."""
     column = sheet.table.column(asked.removeprefix("-"))
     if column is None:
         return places

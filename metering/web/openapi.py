@@ -1,4 +1,4 @@
-"""The API's description as an OpenAPI 3.1 document: what can be asked for, and the shape of what comes.
+"""The API's description as an OpenAPI 3.1 document: paths, parameters and the schema of each answer.
 
 Data. Keys are those of the commands' JSON: some may be added, none is renamed, so no schema forbids others.
 """
@@ -30,7 +30,7 @@ def _list(items: Json) -> Json:
 
 
 def _promised(table: str) -> Json:
-    """The schema of a row of a table, by the catalogue of columns."""
+    """The schema of a table's row, from the catalogue of columns."""
     promised = columns.promised(table).items()
     kinds = {column.name: (NUMBER if column.is_number else TEXT, is_nullable) for column, is_nullable in promised}
     return _object(
@@ -152,7 +152,7 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
     "/api/cycles": ("The last runs of poll, backfill and tick", [], _object(cycles=_list(CYCLE))),
     "/api/openapi.json": ("This document", [], _object(openapi=TEXT, paths=ANY)),
 }
-"""Address -> what it gives, its parameters, the schema of its answer."""
+"""Path -> summary, parameters, schema of the answer."""
 _PROBLEMS = {
     "400": "A parameter is wrong or unknown",
     "401": "The token is missing",
@@ -163,12 +163,12 @@ _PROBLEMS = {
 
 
 def parameters(path: str) -> list[Json]:
-    """What may be asked of an address."""
+    """The parameters of a path."""
     return PATHS[path][1] if path in PATHS else []
 
 
 def document(base: str) -> Json:
-    """The whole description; `base` is where it was asked for."""
+    """The whole document; `base` is the address of the server."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -1,4 +1,4 @@
-"""What kind of wrong an error is, as HTTP says it: for pages and for the JSON API alike."""
+"""The HTTP status of each kind of error, for pages and the JSON API."""
 
 from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError, UsageError
 from metering.web.view import NotFoundError
@@ -13,7 +13,7 @@ HEADINGS = {
 
 
 def status_of(error: MeteringError) -> int:
-    """The status that says what kind of an error it is."""
+    """The HTTP status of an error."""
     if isinstance(error, StoreDamagedError | StoreBusyError):
         return 503
     if isinstance(error, NotFoundError):

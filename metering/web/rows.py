@@ -1,6 +1,6 @@
-"""The rows of each list as its table wants them: what the commands print, with nested members brought to the top.
+"""Flattens what the commands print into the rows of the dashboard's lists.
 
-Pure: rows in, rows out; no figure is made here.
+Pure: rows in, rows out; computes no figure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from metering.rendering.figures import money_text
 
 
 def quotas(rows: Iterable[Row]) -> Table:
-    """tables.QUOTAS."""
+    """The rows of tables.QUOTAS."""
     return [
         {
             **row,
@@ -24,7 +24,7 @@ def quotas(rows: Iterable[Row]) -> Table:
 
 
 def invoices(documents: Iterable[Row]) -> Table:
-    """tables.INVOICES."""
+    """The rows of tables.INVOICES."""
     return [
         {
             **{
@@ -41,7 +41,7 @@ def invoices(documents: Iterable[Row]) -> Table:
 
 
 def lines(document: Row) -> Table:
-    """tables.LINES, each with the address of its explanation."""
+    """The rows of tables.LINES, each with the address of its explanation."""
     whose = address_of(document)
     return [
         {
@@ -55,19 +55,19 @@ def lines(document: Row) -> Table:
 
 
 def address_of(document: Row) -> dict[str, str]:
-    """The parameters that name a document: its number, or of a draft whose it is and of which month."""
+    """The address parameters of a document: the number, or customer and month for a draft."""
     if document["number"]:
         return {"number": document["number"]}
     return {"customer": document["customer"]["id"], "month": document["period"]["start"][:7]}
 
 
 def alerts(log: Iterable[Row]) -> Table:
-    """tables.ALERTS."""
+    """The rows of tables.ALERTS."""
     return [{**row, "delivery": delivery(row)} for row in log]
 
 
 def delivery(alert: Row) -> str:
-    """Where an alert stands: the worst of its endpoints, or why there is none."""
+    """The delivery status of an alert: the worst of its endpoints, or why there is none."""
     states = {str(row["state"]) for row in alert["deliveries"]}
     if not states:
         return "superseded" if alert["status"] == "superseded" else "no endpoint"
@@ -75,10 +75,10 @@ def delivery(alert: Row) -> str:
 
 
 def names(report: Row) -> Mapping[str, str]:
-    """Customer -> name, as the month's invoices have it."""
+    """Customer -> the name on the month's invoices."""
     return {row["customer"]: row["customer_name"] for row in report["customers"]}
 
 
 def named(rows: Iterable[Row], known: Mapping[str, str]) -> Table:
-    """The rows with `customer_name`, so that a search finds it."""
+    """The rows with the column `customer_name`, which the search covers."""
     return [{**row, "customer_name": known.get(row.get("customer") or "")} for row in rows]

@@ -31,12 +31,12 @@ _QUEUE = 1024
 
 
 class Listener:
-    """A server in a thread of its own, from `with` to its end; `address` is where it listens."""
+    """A server in its own thread while the `with` block runs; `address` is where it listens."""
 
     def __init__(
         self, served: ASGIApp, listen: str, watch: Watch | None = None, patience: Patience = _PATIENCE
     ) -> None:
-        """Takes the address; raises MeteringError where it cannot be had."""
+        """Binds the address; raises MeteringError where that fails."""
         self._socket, watch = _bound(listen), watch or Watch()
         host, port, *_ = self._socket.getsockname()
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -55,7 +55,7 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends it; a request that is being answered has a second."""
+        """Stops the server; a running request has one second."""
         self._server.should_exit = True
         self._thread.join(timeout=1)
 
@@ -92,7 +92,7 @@ def _config(served: ASGIApp, watch: Watch, patience: Patience) -> uvicorn.Config
         lifespan="off",
         ws="none",
         server_header=False,
-        proxy_headers=False,  # who asks is the peer; what a proxy says of it is for the guard to judge
+        proxy_headers=False,  # the guard judges the headers of proxies, so the server must not
         timeout_graceful_shutdown=1,
         backlog=_AT_ONCE,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
@@ -104,7 +104,7 @@ def _config(served: ASGIApp, watch: Watch, patience: Patience) -> uvicorn.Config
 def _bound(listen: str) -> socket.socket:
     host, port = listen_parts(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named so that asyncio turns off Nagle: small answers would wait 40 ms otherwise.
+    # With a named protocol asyncio turns off Nagle's algorithm, which would delay small answers by 40 ms.
     found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""Which columns each list of the dashboard has, which of them a search looks into, and which can be chosen by value.
+"""The lists of the dashboard: columns, searched columns, and columns with a filter.
 
 Data, not code. The names are those of the commands' JSON.
 """
@@ -140,7 +140,7 @@ BACKTEST = Table(
 
 
 def part(table: Table, name: str, title: str, names: str) -> Table:
-    """A short list inside a page: some columns of a longer one, all of them shown."""
+    """A short list inside a page, with some columns of a longer one."""
     found = {column.name: replace(column, shown=True) for column in table.columns}
     return Table(name=name, title=title, columns=tuple(found[name] for name in names.split()))
 

@@ -25,21 +25,21 @@ from metering.web.ahead import Ahead
 
 Value = TypeVar("Value")
 Known = dict[Callable[..., object], Any]
-"""Figure -> its value."""
+"""Figure -> its computed value."""
 
 MOST_MONTHS = 3
-"""The figures of this many months are kept; the month that was first asked for goes first."""
+"""The number of months whose figures are kept; the month requested first is dropped first."""
 MOST_ANSWERS = 100
-"""This many answers of `View.ask` are kept."""
+"""The number of answers of `View.ask` that are kept."""
 
 
 class NotFoundError(MeteringError):
-    """What an address names does not exist: a 404."""
+    """The thing that an address names does not exist: a 404."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class View:
-    """One snapshot, seen with one configuration at `now`. Any thread may ask it."""
+    """One snapshot with one configuration at `now`. Thread-safe."""
 
     config: Config
     now: datetime
@@ -58,7 +58,7 @@ class View:
         return _computed_once(self.turn, self._known, figure, self)
 
     def ask(self, key: Hashable, work: Callable[[Store], Value]) -> Value:
-        """The answer to a question that only some requests ask, computed when `key` is first asked for."""
+        """The answer for `key`, computed by `work` at the first request: for questions that few requests ask."""
         with self.turn:
             if key not in self._answers:
                 self._answers[key] = work(self.store)
@@ -105,12 +105,12 @@ class MonthView:
 
     @property
     def as_of(self) -> str:
-        """The moment that its figures are of."""
+        """The view's moment, as text."""
         return rfc3339(self.view.now)
 
 
 def opened(config: Config, now: datetime) -> View:
-    """A view of the snapshot as it stands. Raises StoreDamagedError where it cannot be read."""
+    """A view of the current snapshot. Raises StoreDamagedError where it cannot be read."""
     store = snapshots.hold(config.store.directory)
     beside = snapshots.beside(store)
     ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)))
@@ -121,7 +121,7 @@ Owner = TypeVar("Owner")
 
 
 def _computed_once(turn: threading.RLock, known: Known, figure: Callable[[Owner], Value], owner: Owner) -> Value:
-    """The figure's value: without the lock where it is known, else computed by one thread while others wait."""
+    """The figure's value: read without the lock where it exists, else computed by one thread while others wait."""
     if figure not in known:
         with turn:
             if figure not in known:

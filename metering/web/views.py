@@ -1,6 +1,6 @@
-"""The view of the newest snapshot; while the next one is prepared beside it, the one before.
+"""Holds the current view, and replaces it when the view of a newer snapshot is ready.
 
-Nobody waits for figures that take long, but whoever asks first. Must not know pages or requests.
+Only the very first request waits for slow figures. Must not know pages or requests.
 """
 
 import gc
@@ -18,11 +18,11 @@ from metering.web.view import View, opened
 from metering.web.watch import Watch
 
 Identity = tuple[object, ...]
-"""What makes another view: the file, the configuration, and the hour, by which coverage is counted."""
+"""A change of one of these needs a new view: snapshot file, configuration, hour (coverage depends on it)."""
 
 
 class Views:
-    """Gives the view in force. `trouble` says why the newest snapshot is not the one that is shown."""
+    """Provides the current view. `trouble` says why the newest snapshot is not shown."""
 
     def __init__(
         self, config_of: Callable[[], Config], clock: Callable[[], datetime], watch: Watch | None = None
@@ -34,7 +34,7 @@ class Views:
         self.trouble: str | None = None
 
     def current(self) -> View:
-        """Raises StoreDamagedError; StoreBusyError where the first snapshot is still being made."""
+        """The current view. Raises StoreDamagedError; StoreBusyError while the first snapshot is being made."""
         config, now = self._config_of(), self._clock()
         identity = _identity(config, now)
         if self._shown is None or (identity != self._shown[0] and self._shown[1].get(figures.data_as_of) is None):
@@ -48,7 +48,7 @@ class Views:
         return view
 
     def renew(self) -> None:
-        """Takes the snapshot as it stands at once: after a change that its maker wants to see."""
+        """Opens the current snapshot at once, so that the author of a change sees it."""
         config, now = self._config_of(), self._clock()
         with self._turn:
             self._take(config, now, _identity(config, now))
@@ -59,17 +59,17 @@ class Views:
         self._shown, self.trouble = (identity, opened(config, now)), None
 
     def _prepare(self, config: Config, now: datetime, identity: Identity) -> None:
-        """One thread prepares the next view. Where that fails, the one before stays and `trouble` says why."""
+        """Prepares the next view in one thread. If that fails, the current view stays and `trouble` says why."""
 
         @_uncollected()
         def work() -> None:
             assert self._shown is not None, "the first view is taken, not prepared"
-            # Not the view itself, which ends when the next one takes its place.
+            # Without a reference to the view itself, which is dropped when the next one replaces it.
             months, is_outlook_asked = self._shown[1].months_asked, self._shown[1].outlook.is_asked
             try:
                 view = opened(config, now)
                 figures.prepare(view, months)
-            except Exception as error:  # whatever it is, the view that is shown is still right for its moment
+            except Exception as error:  # after any error the shown view is still right for its moment
                 self.watch.trouble("next view", error)
                 self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
             else:
@@ -95,9 +95,9 @@ def _identity(config: Config, now: datetime) -> Identity:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No cyclic garbage is looked for meanwhile, and once at the end.
+    """Disables the cyclic garbage collector while the block runs, and collects once at the end.
 
-    A view is millions of objects that stay. Each look at them stops every thread, a second long in a large fleet.
+    A view is millions of objects that live on. In a large fleet each collection would stop all threads for a second.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The customers of the demo, made up: who they are, where they live, which tax they pay, and their ids at Stripe.
+"""The demo's made-up customers: names, addresses, taxes, and ids at Stripe.
 
 Pure. Five are named; the others are businesses abroad, who pay no tax here: by reverse charge inside the EU, and as an
 export outside it. No number is anybody's: VAT identifiers have right check digits in ranges that no tax office uses,
@@ -34,7 +34,7 @@ _NAMED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a business may be; `{n}` is its number among the customers."""
+    """A possible address of a business; `{n}` is the customer's number."""
 
     street: str
     postcode: str
@@ -59,7 +59,7 @@ _PLACES = (
 
 
 def customers(count: int, gone: Iterable[str]) -> str:
-    """customers.csv of cust1 to cust`count`, and of those who pay under the id of a project that nobody saw by name."""
+    """customers.csv with cust1 to cust`count`, and with customers whose id is that of an unnamed project."""
     out = io.StringIO(newline="")
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)

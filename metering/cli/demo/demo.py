@@ -106,7 +106,7 @@ def _make_room(directory: Path) -> None:
 
 
 def _gone(fleet: Fleet) -> list[str]:
-    """The projects that were no longer listed at the first poll: without a name they pay under their ids."""
+    """The projects that the first poll no longer lists: they have no name, so their customer is their id."""
     return [
         project.id
         for project in fleet.projects.values()
@@ -172,7 +172,7 @@ def _run(run: _Run) -> Outcome:
 
 
 def _tick(run: _Run, books: Ledger, keys: tick.Keys, secrets: dict[str, Secret]) -> None:
-    """A tick. It closes nothing: the first close of a store is typed, which is a step of its own here."""
+    """Runs a tick. It closes no month: the first close of a store is by hand, which is a separate step of the demo."""
     done = tick.tick(
         books,
         run.config,

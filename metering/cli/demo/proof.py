@@ -1,6 +1,6 @@
-"""What the demo's invoices must come to: usage as the sandbox metered it, times the price list, in plain fractions.
+"""Computes the expected amounts of the demo's invoices: the sandbox's usage times the price list, in fractions.
 
-Must not use any rating code: it is the check on it.
+Must not use rating code, because it checks that code.
 """
 
 from collections.abc import Iterable, Iterator

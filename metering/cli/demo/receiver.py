@@ -1,4 +1,4 @@
-"""A webhook receiver for the demo: what a user's own would do, with a library that nobody here wrote.
+"""A webhook receiver for the demo, written as a user would write it, with a public library.
 
 Knows the Standard Webhooks headers and keeps every event once by its id. Must not know how we sign, or what the events
 mean.
@@ -19,7 +19,7 @@ LARGEST_BODY_BYTES = 64 * 1024
 
 @dataclass(slots=True, kw_only=True)
 class Received:
-    """What came in: deliveries verified (repeats included) and refused, and each event once."""
+    """Received deliveries: the numbers of verified (repeats included) and refused ones, and each event once."""
 
     verified: int = 0
     refused: int = 0

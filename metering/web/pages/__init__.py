@@ -1,4 +1,4 @@
-"""The pages of the dashboard, one module each: addresses, place in the menu, and what a page takes from the view.
+"""The pages of the dashboard, one module each: address, place in the menu, and the figures of the page.
 
 A page hands figures to its template in reports/web/ and computes none. A new page is a new module here and a template.
 """

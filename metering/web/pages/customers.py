@@ -11,7 +11,7 @@ from metering.web.view import NotFoundError
 
 
 def customers(desk: Desk, request: Request) -> Response:
-    """Everybody who is invoiced for the month."""
+    """The customers of the month."""
     view = desk.views.current()
     month = month_of(request, view)
     return desk.listed(request, view, month.get(figures.customer_sheet), month=month)

@@ -1,4 +1,4 @@
-"""What stands behind one line of an invoice or a draft."""
+"""The page that explains one line of an invoice or a draft."""
 
 from urllib.parse import urlencode
 

@@ -1,4 +1,4 @@
-"""The overview: how fresh the data is, the money of the month, and what needs somebody first."""
+"""The overview: freshness, the month's money, and what needs attention first."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,7 +16,7 @@ MOST_ALERTS = 6
 
 
 def overview(desk: Desk, request: Request) -> Response:
-    """How it stands: freshness, gaps, money of the month, what will be suspended first, the latest alerts."""
+    """The overview page: freshness, gaps, the month's money, the most urgent quotas, the latest alerts."""
     view = desk.views.current()
     if view.get(figures.data_as_of) is None:
         return desk.page(request, "empty", view, title="Nothing was polled yet")
@@ -35,18 +35,18 @@ def overview(desk: Desk, request: Request) -> Response:
 
 
 def warnings(alerts: Iterable[Row]) -> Iterator[Row]:
-    """The alerts that somebody may act on: not those of invoices, which come by the hundred, nor superseded ones."""
+    """The alerts that may need action: without invoices' events, of which there are hundreds, and superseded ones."""
     return (row for row in alerts if row["status"] == "send" and not row["type"].startswith("invoice."))
 
 
 def outlook(desk: Desk, request: Request) -> Response:
-    """What the running month will come to, as a piece of the overview that asks again until it is known."""
+    """A fragment of the overview: the forecast of the running month. It reloads itself until the forecast is there."""
     view = desk.views.current()
     return desk.page(request, "outlook", view, outlook=view.outlook.result(wait_seconds=1))
 
 
 def as_of(desk: Desk, request: Request) -> Response:
-    """How fresh the data is, as a piece of every page."""
+    """A fragment of every page: the time of the latest data."""
     return desk.page(request, "as_of", desk.views.current())
 
 

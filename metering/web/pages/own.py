@@ -1,6 +1,6 @@
-"""The page behind a customer's link: their own usage, quotas and invoices, and nothing of anybody else's.
+"""The page behind a customer's link: only that customer's usage, quotas and invoices.
 
-The link is the key: it names the customer, so nothing in the address can ask for another.
+The signed link contains the customer, so no parameter can select another one.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ OVER = "This link is not valid, or no longer."
 
 
 def own_usage(desk: Desk, request: Request) -> Response:
-    """The customer's month. A link that is not ours, or is over, gives a 404 that says whom to ask."""
+    """The customer's month. An invalid or expired link gives a 404 that says whom to ask for a new one."""
     customer = None
     if desk.link_secret is not None:
         customer = links.opened(request.path_params["token"], desk.clock(), desk.link_secret)
@@ -28,7 +28,7 @@ def own_usage(desk: Desk, request: Request) -> Response:
     try:
         return _shown(desk, request, customer)
     except MeteringError as error:
-        # The reason is for those who run this; a customer is told no path and no name.
+        # The reason may contain paths and names, which are not for customers.
         if status_of(error) >= 500:
             desk.watch.failed(request.scope, error)
         return refused(desk, request, 404, "This month cannot be shown.", "Try again later, or choose another month.")
@@ -62,7 +62,7 @@ def _line(line: Row, names: Mapping[str, str | None]) -> dict[str, object]:
 
 
 def refused(desk: Desk, request: Request, code: int, said: str, hint: str) -> Response:
-    """A page without a menu: who comes by a link has no use for one."""
+    """An error page without the menu, which a customer cannot use."""
     return desk.page(request, "own_error", None, code=code, title="Usage", said=said, hint=hint, is_own=True)
 
 

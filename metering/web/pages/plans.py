@@ -1,4 +1,4 @@
-"""The plans on offer, and a backtest of others."""
+"""The configured plans, and a backtest of changed ones."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +19,7 @@ LONGEST_PLANS = 20_000
 
 
 def plans(desk: Desk, request: Request) -> Response:
-    """The plans on offer, and a backtest of others: `plans` in the address holds them as TOML."""
+    """The plans, and the backtest of those in the parameter `plans`, which holds TOML."""
     view = desk.views.current()
     tried, text = None, request.query_params.get("plans", "")
     error: MeteringError | None = None
@@ -49,12 +49,12 @@ def plans(desk: Desk, request: Request) -> Response:
 
 
 def _taken(view: View, plan_id: str | None) -> str:
-    """The plan as text, to be changed; empty where there is none of that id."""
+    """The plan as TOML for the form; empty for an unknown id."""
     return next((plan_file.written(plan) for plan in view.config.plans if plan.id == plan_id), "")
 
 
 def tested(view: View, text: str, first: str | None, last: str | None) -> Row:
-    """What `backtest` prints for plans given as TOML. Raises ConfigError with their faults, UsageError."""
+    """What `backtest` prints for plans given as TOML. Raises ConfigError for faulty plans, UsageError for a month."""
     if len(text) > LONGEST_PLANS:
         raise UsageError(f"the plans are longer than {LONGEST_PLANS} characters", hint="use `metering backtest`")
     since, until = (parse_month(month or "previous", view.now) for month in (first, last))

@@ -8,7 +8,7 @@ from metering.web.desk import Desk, Page
 
 
 def quotas(desk: Desk, request: Request) -> Response:
-    """Every quota with a limit, what will be suspended first at the top."""
+    """Every quota with a limit, the most urgent first."""
     view = desk.views.current()
     return desk.listed(request, view, view.get(figures.quota_sheet))
 

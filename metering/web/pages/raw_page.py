@@ -1,4 +1,4 @@
-"""One page of Neon, as it was received."""
+"""One answer of Neon's API, as it was received."""
 
 import msgspec
 from starlette.requests import Request
@@ -11,11 +11,11 @@ from metering.web.desk import Desk, Page
 from metering.web.view import NotFoundError
 
 LONGEST_PAGE = 200_000
-"""This many characters of a raw page are shown; the file has all."""
+"""The most characters of a raw answer on the page; the download has all."""
 
 
 def raw_page(desk: Desk, request: Request) -> Response:
-    """A page as Neon sent it: its record in the journal, which no snapshot holds."""
+    """The raw answer, read from the journal: the snapshot does not contain it."""
     view, text = desk.views.current(), request.query_params.get("seq", "")
     seq = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
     record = next(journal.read(view.config.store.directory / JOURNAL, after=seq - 1), None) if seq else None
@@ -43,7 +43,7 @@ def raw_page(desk: Desk, request: Request) -> Response:
 
 
 def _readable(body: bytes) -> str:
-    """JSON indented, its numbers as they were sent; anything else as it came."""
+    """Indented JSON with its numbers unchanged; anything else unchanged."""
     try:
         return msgspec.json.format(body, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):
