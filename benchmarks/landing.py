@@ -30,7 +30,9 @@ from metering.core.meters import KNOWN_METRICS
 from metering.core.period import HOUR, rfc3339
 from metering.core.secrets import Secret
 from metering.ledger.ledger import open_ledger
-from metering.ledger.projections.history import HistoryRows, read_page
+from metering.ledger.projections.history import HistoryRows
+from metering.ledger.projections.history_pages import read_page
+from metering.ledger.projections.keys import RowKeys
 from metering.neon.client import Neon, Settings
 from metering.neon.wire import envelope
 from metering.store.database import Store, open_writer
@@ -187,7 +189,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def staged(store: Store, bodies: list[bytes], number: int) -> tuple[float, float, int]:
     """(seconds to parse, seconds to find the changes and insert them, rows inserted) of one cycle."""
-    rows = HistoryRows(store)  # reads the keys, as every opening does
+    rows = HistoryRows(store, RowKeys(store))  # reads the keys, as every opening does
     parse, read = timed(lambda: [read_page(record) for record in records(bodies, number * 10_000 + 1, number + 1)])
 
     def land() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from metering.core.errors import MeteringError
 from metering.core.grain import GRAIN_NAMES
 from metering.core.period import rfc3339
-from metering.ledger.projections.history import HISTORY_ENDPOINTS
+from metering.ledger.projections.pages import HISTORY_ENDPOINTS
 from metering.neon.walk import Seen
 from metering.usage.windows import Window
 

@@ -3,4 +3,14 @@
 Pure: frames and periods in, frames and periods out. Must not know prices, the store or Neon's API.
 """
 
-__all__ = ["attribution", "coverage", "existence", "forecast", "known", "quantities", "units", "windows"]
+__all__ = [
+    "attribution",
+    "certification",
+    "coverage",
+    "existence",
+    "forecast",
+    "known",
+    "quantities",
+    "units",
+    "windows",
+]

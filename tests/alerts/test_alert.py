@@ -21,7 +21,9 @@ from metering.ledger.alert_log import attempts, log, outbox_depth
 from metering.ledger.projections import alerts
 from metering.quotas.rows import QuotaRow
 from metering.store import database
+from metering.store.record import Record
 from tests.support.quota_row import quota_row
+from tests.support.scribe import record_of
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -35,21 +37,21 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self.store = database.in_memory()
-        self.records: list[dict] = []
+        self.records: list[Record] = []
         self.now = NOW
 
     def record(self, kind, data, *, body=b""):
         # Through JSON, as the journal does it.
         plain = json.loads(json.dumps(data))
-        record = {"seq": len(self.records) + 1, "kind": kind, "at": rfc3339(self.now), "data": plain}
+        record = record_of(len(self.records) + 1, kind, plain, at=rfc3339(self.now))
         self.records.append(record)
         apply(self.store, record)
-        return record["seq"]
+        return record.seq
 
 
 def apply(target, record):
     with target.transaction():
-        alerts.KINDS[record["kind"]](target, record)
+        alerts.KINDS[record.kind](target, record)
 
 
 def config(*webhooks, thresholds=(80, 95), customers=()) -> Config:
@@ -222,7 +224,7 @@ def test_names_of_any_kind_give_a_valid_message_of_less_than_20_kb(ledger, text)
 def test_a_fleet_that_crosses_at_once_is_recorded_in_few_records(ledger):
     fleet = [row(project_id=f"p{number:04d}") for number in range(1200)]
     assert len(recording.evaluate(ledger, fleet, config(), NOW)) == 1200
-    assert [len(record["data"]["alerts"]) for record in ledger.records] == [500, 500, 200]
+    assert [len(record.data["alerts"]) for record in ledger.records] == [500, 500, 200]
     assert outbox_depth(ledger.store) == [
         {"endpoint": URL, "pending": 1200, "oldest_due_at": "2026-10-16T12:00:00Z", "most_attempts": 0}
     ]

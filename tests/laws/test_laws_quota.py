@@ -23,7 +23,9 @@ from metering.quotas.crossings import crossings
 from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Counter, Readings, counters_frame
 from metering.quotas.rows import QuotaRow
 from metering.store import database
+from metering.store.record import Record
 from tests.support.quota_row import quota_row
+from tests.support.scribe import record_of
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
@@ -125,18 +127,18 @@ def test_the_forecast_never_ends_below_what_is_used_and_names_an_instant_of_the_
 class MemoryLedger:
     def __init__(self, target) -> None:
         self.store = target
-        self.records: list[dict] = []
+        self.records: list[Record] = []
 
     def record(self, kind, data, *, body=b""):
-        record = {"seq": len(self.records) + 1, "kind": kind, "at": rfc3339(NOW), "data": json.loads(json.dumps(data))}
+        record = record_of(len(self.records) + 1, kind, json.loads(json.dumps(data)), at=rfc3339(NOW))
         self.records.append(record)
         apply(self.store, record)
-        return record["seq"]
+        return record.seq
 
 
 def apply(target, record):
     with target.transaction():
-        alerts.KINDS[record["kind"]](target, record)
+        alerts.KINDS[record.kind](target, record)
 
 
 TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")

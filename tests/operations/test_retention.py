@@ -221,7 +221,7 @@ def test_verify_agrees_and_says_what_it_cannot_derive_again(dropped):
 
 
 def test_every_table_that_no_page_fills_is_derived_from_the_first_record_on():
-    promises = {projection.__module__ for projection in landing.PROJECTIONS.values()}
+    promises = {projection.__module__ for projection in landing.PROMISES.values()}
     sources = "".join(Path(sys.modules[name].__file__).read_text() for name in promises)
     folder = data_directory("sql") / "writes"
     texts = [(folder / f"{name}.sql").read_text() for name in re.findall(r"write(?:_each)?\(\s*\"([\w/]+)\"", sources)]

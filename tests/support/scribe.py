@@ -76,6 +76,11 @@ def inventory_body(*projects: Mapping[str, Any], unavailable: Sequence[str] = ()
     return json.dumps({"projects": listed, "unavailable_project_ids": list(unavailable)}).encode()
 
 
+def record_of(seq: int, kind: str, data: dict[str, Any], *, at: str = "2026-10-05T12:00:00Z") -> Record:
+    """A record without a body and without a place in a chain."""
+    return Record(seq=seq, kind=kind, at=at, data=data, packed=b"", sha256="", hash=GENESIS)
+
+
 class Memory:
     """A ledger without files: the same landing, the same records, a store in memory."""
 

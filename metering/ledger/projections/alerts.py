@@ -1,7 +1,7 @@
-"""How the journal's records of alerts and deliveries become rows: the same code for what happens now and for a rebuild.
+"""Projects records of alerts and deliveries into rows, live and in a rebuild alike.
 
 Knows the tables of sql/migrations/0002_alerts.sql and the shape of three kinds of record. Must not decide anything:
-what is sent, when and to whom is in the record. The caller holds the transaction.
+the record says what is sent, when and to whom. The caller holds the transaction.
 
     alert     {"alerts": [{alert_id, event_type, status, reason, project_id, quota, period_start, quota_limit,
                threshold_percent, body, endpoints: [url], due_at}]}
@@ -10,55 +10,52 @@ what is sent, when and to whom is in the record. The caller holds the transactio
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from metering.store.database import Store
-
-Record = Mapping[str, Any]
-"""`{"seq": int, "kind": str, "at": RFC 3339, "data": {…}}`."""
+from metering.store.record import Record
 
 _STATES = {"delivered": "delivered", "failed": "failed", "disabled": "disabled", "retry": "pending"}
 
 
 def apply_alert(store: Store, record: Record) -> None:
-    """Insert the alerts of one record, and an outbox row for each endpoint that is to be told."""
-    alerts = json.dumps(record["data"]["alerts"])
-    store.write("insert_alerts", alerts=alerts, seq=record["seq"], at=record["at"])
+    """Inserts the alerts of one record, and an outbox row for each endpoint that gets one."""
+    alerts = json.dumps(record.data["alerts"])
+    store.write("insert_alerts", alerts=alerts, seq=record.seq, at=record.at)
     store.write("insert_outbox", alerts=alerts)
 
 
 def apply_delivery(store: Store, record: Record) -> None:
-    """Insert one attempt and bring its outbox row up to date; an answer 410 empties the endpoint's queue."""
-    data, at = record["data"], record["at"]
+    """Inserts one attempt and updates its outbox row; an answer 410 empties the endpoint's queue."""
+    data, at = record.data, record.at
     # A refused address may be right again tomorrow: it is tried again until the schedule ends.
     state = _STATES.get(data["outcome"], "pending" if data["next_attempt_at"] else "failed")
     where = {"alert_id": data["alert_id"], "endpoint": data["endpoint"]}
-    told = {"attempt": data["attempt"], "error": data["error"], "next_attempt_at": data["next_attempt_at"], "at": at}
+    attempt = {"attempt": data["attempt"], "error": data["error"], "next_attempt_at": data["next_attempt_at"], "at": at}
     store.write(
         "insert_delivery_attempt",
-        seq=record["seq"],
+        seq=record.seq,
         outcome=data["outcome"],
         status=data["status"],
         **where,
-        **told,
+        **attempt,
     )
-    store.write("update_outbox", state=state, **where, **told)
+    store.write("update_outbox", state=state, **where, **attempt)
     if data["outcome"] == "disabled":
         store.write("disable_endpoint", endpoint=data["endpoint"], at=at)
         store.write("disable_outbox", endpoint=data["endpoint"])
 
 
 def apply_resend(store: Store, record: Record) -> None:
-    """Make an alert due again at each endpoint named, and let those that were disabled be told again."""
-    data = record["data"]
+    """Makes an alert due again at the named endpoints, and enables those that were disabled."""
+    data = record.data
     store.write("enable_endpoints", endpoints=data["endpoints"])
     store.write("resend_alert", alert_id=data["alert_id"], endpoints=data["endpoints"], due_at=data["due_at"])
 
 
-KINDS: dict[str, Callable[[Store, dict[str, Any]], None]] = {
+KINDS: dict[str, Callable[[Store, Record], None]] = {
     "alert": apply_alert,
     "delivery": apply_delivery,
     "resend": apply_resend,
 }
-"""Which function lands which kind of record."""
+"""Record kind -> its projection."""

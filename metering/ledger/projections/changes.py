@@ -1,8 +1,8 @@
-"""What a page changes of what the store holds of the same buckets: pure frames in, frames out.
+"""What a page changes in the buckets that the store holds already: pure, frames in, frames out.
 
-A bucket is (project, Neon's period, grain, start). Of a reported value only its difference from the seen one is kept;
-a value above zero that is not reported is an omission, which counts only once its walk proves complete. Known metrics
-stand in wide rows of 63-bit integers; unknown metrics, and values beyond 63 bits, stand in long rows of 128 bits.
+A bucket is (project, Neon's period, grain, start). Only the difference of a reported value from the seen one is kept.
+A value above zero that is not reported is an omission, which counts only once its walk proves complete. Known metrics
+are in wide rows of 63-bit integers; unknown metrics, and values beyond 63 bits, are in long rows of 128 bits.
 """
 
 import polars as pl
@@ -84,12 +84,12 @@ def long_changes(incoming: pl.DataFrame, seen: pl.DataFrame) -> tuple[pl.DataFra
 
 
 def grown(omitted: pl.DataFrame, long: pl.DataFrame) -> pl.DataFrame:
-    """Wide values that were not left out but grew beyond 63 bits: LONG, with the page that shows them so."""
+    """Wide values that were not left out but grew beyond 63 bits: LONG, with the page that shows them."""
     return omitted.join(long.select("seq", *LONG_KEYS), on=LONG_KEYS, how="inner").select(LONG.names())
 
 
 def shrunk(others_omitted: pl.DataFrame, wide: pl.DataFrame) -> pl.DataFrame:
-    """Long values that were not left out but fit 63 bits again: LONG, with the page that shows them so."""
+    """Long values that were not left out but fit 63 bits again: LONG, with the page that shows them."""
     known = others_omitted.filter(pl.col("metric").is_in(KNOWN_METRICS))
     if known.is_empty():
         return LONG.to_frame()
@@ -102,12 +102,17 @@ def shrunk(others_omitted: pl.DataFrame, wide: pl.DataFrame) -> pl.DataFrame:
 
 
 def taken_off(values: pl.DataFrame) -> pl.DataFrame:
-    """LONG rows that take the values off again."""
+    """LONG rows that subtract the values."""
     return values.with_columns(value=pl.lit(0, dtype=pl.Int128) - pl.col("value"))  # Int128 knows no unary minus
 
 
+def for_duckdb(values: pl.DataFrame) -> pl.DataFrame:
+    """LONG rows as DuckDB takes them: a decimal without scale in place of Int128."""
+    return values.with_columns(pl.col("value").cast(pl.Decimal(38, 0)))
+
+
 def cancelled(values: pl.DataFrame) -> pl.DataFrame:
-    """WIDE rows that take values of known metrics off again, a row for each value."""
+    """WIDE rows that subtract values of known metrics, a row for each value."""
     less = pl.col("value").cast(pl.Int64)
     return taken_off(values).select(
         "seq", *KEYS, *(pl.when(pl.col("metric") == metric).then(less).alias(metric) for metric in KNOWN_METRICS)

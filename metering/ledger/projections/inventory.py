@@ -1,7 +1,7 @@
-"""How pages of inventory, quota counters and branches become rows: what projects exist, by what name, until when.
+"""Projects pages of inventory, quota counters and branches: which projects exist, under which name, until when.
 
-A sighting is kept only where it differs from the project's last one. Asks nothing, reads no clock; the caller holds
-the transaction.
+A sighting is kept only if it differs from the project's last one. Sends nothing, reads no clock; the caller holds the
+transaction.
 """
 
 import json
@@ -16,7 +16,7 @@ from metering.core.errors import PageRefusedError
 from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
 from metering.ledger.projections import unread
-from metering.ledger.projections.pages import page_frame, page_row
+from metering.ledger.projections.pages import PageRow, page_frame, page_row
 from metering.neon import parse_projects, readable
 from metering.store.database import Store
 from metering.store.record import Record
@@ -81,7 +81,7 @@ class InventoryRows:
         self._start_gathering()
 
     def _start_gathering(self) -> None:
-        self._pages: list[dict[str, Any]] = []
+        self._pages: list[PageRow] = []
         self._seen: list[dict[str, Any]] = []
         self._unreadable: list[dict[str, Any]] = []
         self._listed: list[tuple[int, str, str, datetime | None]] = []
@@ -94,7 +94,7 @@ class InventoryRows:
         return len(self._pages)
 
     def gather(self, record: Record) -> None:
-        """Takes one page of `inventory`, `recoverable`, `project` or `branches`; a faulty one leaves its ledger row."""
+        """Takes a page of `inventory`, `recoverable`, `project` or `branches`; a faulty one gives a ledger row."""
         take = {
             "inventory": self._take_inventory,
             "recoverable": self._take_inventory,
@@ -121,7 +121,7 @@ class InventoryRows:
         self._start_gathering()
 
     def end_walk(self, record: Record) -> None:
-        """Projects that a complete inventory no longer lists are marked so; only the latest list is kept."""
+        """Marks projects that a complete inventory no longer lists; keeps only the latest list."""
         organization, walk = record.data["organization"], record.data["walk"]
         self._store.write("delete_older_lists", organization=organization, walk=walk)
         listed = set(self._store.query("ledger/listed_projects", organization=organization)["project_id"])
@@ -146,7 +146,7 @@ class InventoryRows:
             projects, unavailable, unreadable = readable.inventory(body)
         else:
             (projects, unavailable), unreadable = parse_projects.inventory(body), []
-        self._unreadable += unread.told(record, unreadable)
+        self._unreadable += unread.rows_of(record, unreadable)
         is_listed = data["endpoint"] == "inventory"
         rows = [_sighting(record, project, is_listed=is_listed) for project in projects]
         unshown = (*unavailable, *(row.project_id for row in unreadable))
@@ -159,7 +159,7 @@ class InventoryRows:
         return len(projects)
 
     def _unshown(self, record: Record, named: Iterable[str]) -> list[dict[str, Any]]:
-        """Sightings without a name, of named projects that are not shown and never were."""
+        """Sightings without a name, for ids of projects that no page has shown."""
         known = self._known_sightings(record.data["organization"])
         return [
             _sighting_of(record, project_id, name=None, region="", is_listed=True, has_settings=False, limits="{}")
@@ -187,13 +187,13 @@ class InventoryRows:
         return self._sightings[organization]
 
     def _take_counters(self, record: Record, body: bytes) -> int:
-        """Of several pages of a project the last counts."""
+        """Keeps the counters of a project's last page."""
         row = _counter(record, body)
         self._counters[row["organization"], row["project_id"]] = row
         return 1
 
     def _take_branches(self, record: Record, body: bytes) -> int:
-        """The pages of one list of branches add up: the largest of all, and whether all were measured."""
+        """Keeps the largest branch over the pages of one list, and whether all branches were measured."""
         sizes = parse_projects.branch_sizes(body)
         measured = [size for size in sizes if size is not None]
         is_whole = len(measured) == len(sizes)
@@ -212,7 +212,7 @@ class InventoryRows:
         return len(sizes)
 
     def _branches_of(self, organization: str, project_id: str) -> dict[str, Any] | None:
-        """What the pages before have shown, landed or not."""
+        """The row that the pages before give, written or waiting."""
         if waiting := self._branches.get((organization, project_id)):
             return waiting
         rows = self._store.query("ledger/branch_size", organization=organization, project_id=project_id).iter_rows(
@@ -251,7 +251,7 @@ def _sighting(record: Record, project: parse_projects.ProjectFacts, *, is_listed
 
 
 def _sighting_of(record: Record, project_id: str, **shown: Any) -> dict[str, Any]:
-    """A row of sightings; what is not shown is null."""
+    """A row of table `sighting`; names that are not in `shown` are null."""
     return {
         **dict.fromkeys(_SHOWN),
         "seq": record.seq,

@@ -1,6 +1,6 @@
-"""How closing and voiding become rows, live and in a rebuild alike. Knows no prices and computes no amount.
+"""Projects closings and voids into rows, live and in a rebuild alike. Knows no prices and computes no amount.
 
-Records keep customers as they were written then; rows have them as ids are compared.
+Records keep customer ids as they were written then; rows have them in canonical form, in which ids are compared.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,11 +13,12 @@ import polars as pl
 from metering.core.ids import canonical
 from metering.core.period import parse_time
 from metering.store.database import Store
+from metering.store.record import Record
 
 Row = dict[str, Any]
 INVOICES_AT_ONCE = 10_000
 _FIRST_RULES = 1
-"""Records of closings name their rules since the second ones."""
+"""The rules of closings whose record names none."""
 
 
 class _Customer(msgspec.Struct):
@@ -25,7 +26,7 @@ class _Customer(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """What a document says of itself in the table's columns."""
+    """The members of a document that are columns of the table."""
 
     number: str
     customer: _Customer
@@ -35,7 +36,7 @@ class _Head(msgspec.Struct):
 
 
 class _Closing(msgspec.Struct):
-    """The body of a closing, its parts as they stand in it."""
+    """The body of a closing, with its parts undecoded."""
 
     terms: msgspec.Raw
     facts: msgspec.Raw
@@ -46,13 +47,13 @@ class _Closing(msgspec.Struct):
 _head = msgspec.json.Decoder(_Head)
 
 
-def apply_close(store: Store, record: Row) -> None:
-    """One closing with all its invoices; the body holds them, the terms and what was unassigned or unpriced."""
-    data, body = record["data"], msgspec.json.decode(record["body"], type=_Closing)
-    store.write("insert_terms", sha256=data["terms_sha256"], seq=record["seq"], document=bytes(body.terms).decode())
+def apply_close(store: Store, record: Record) -> None:
+    """Inserts a closing with its invoices; the body holds them, the pricing terms, and unassigned or unpriced usage."""
+    data, body = record.data, msgspec.json.decode(record.body, type=_Closing)
+    store.write("insert_terms", sha256=data["terms_sha256"], seq=record.seq, document=bytes(body.terms).decode())
     store.write(
         "insert_closing",
-        seq=record["seq"],
+        seq=record.seq,
         month=data["month"],
         as_of=parse_time(data["as_of"]),
         as_of_seq=data["as_of_seq"],
@@ -65,17 +66,15 @@ def apply_close(store: Store, record: Row) -> None:
     settled = [canonical(customer) for customer in data["settled"]]
     store.write("delete_parked", month=data["month"], settled=settled)
     for customer, reason in sorted(data["parked"].items()):
-        store.write(
-            "insert_parked", month=data["month"], customer=canonical(customer), seq=record["seq"], reason=reason
-        )
-    _insert(store, record["seq"], data, zip(data["positions"], body.invoices, strict=True))
+        store.write("insert_parked", month=data["month"], customer=canonical(customer), seq=record.seq, reason=reason)
+    _insert(store, record.seq, data, zip(data["positions"], body.invoices, strict=True))
 
 
-def apply_void(store: Store, record: Row) -> None:
-    """The voided invoice keeps its bytes; the credit note stands beside it."""
-    data = record["data"]
+def apply_void(store: Store, record: Record) -> None:
+    """Marks an invoice as void, which keeps its bytes, and inserts its credit note."""
+    data = record.data
     store.write("void_invoice", number=data["number"])
-    _insert(store, record["seq"], data, [(data["position"], msgspec.Raw(record["body"]))])
+    _insert(store, record.seq, data, [(data["position"], msgspec.Raw(record.body))])
 
 
 _INVOICE: dict[str, pl.DataType] = {
@@ -94,7 +93,7 @@ _INVOICE: dict[str, pl.DataType] = {
 
 
 def _insert(store: Store, seq: int, data: Row, issued: Iterable[tuple[int, msgspec.Raw]]) -> None:
-    """(position, document) each, many in one statement: a month may have hundreds of thousands."""
+    """Inserts (position, document) pairs, many in one statement: a month may have hundreds of thousands."""
     waiting = iter(issued)
     while rows := [_row(seq, data, position, text) for position, text in islice(waiting, INVOICES_AT_ONCE)]:
         store.insert("invoice", pl.DataFrame(rows, schema=_INVOICE, orient="row"))
@@ -117,5 +116,5 @@ def _row(seq: int, data: Row, position: int, text: msgspec.Raw) -> Row:
     }
 
 
-KINDS: dict[str, Callable[[Store, Row], None]] = {"close": apply_close, "void": apply_void}
-"""Record kind -> what it does to the store."""
+KINDS: dict[str, Callable[[Store, Record], None]] = {"close": apply_close, "void": apply_void}
+"""Record kind -> its projection."""

@@ -1,6 +1,6 @@
 """Small integers in place of long ids: one per (organization, project) and per billing period of Neon's.
 
-Numbers follow the order of first appearance in the journal, so a rebuild gives the same ones. What is new waits until
+Numbers follow the order of first appearance in the journal, so a rebuild gives the same ones. New keys wait until
 `land`, so that a batch of pages inserts its keys as one frame.
 """
 
@@ -62,7 +62,7 @@ class RowKeys:
         return [keys[project_id] for project_id in project_ids if project_id in keys]
 
     def neon_period(self, organization: str, period: NeonPeriod) -> int:
-        """The billing period's key; an end that becomes known, or changes, waits for `land` as well."""
+        """The billing period's key; a new or changed end waits for `land` as well."""
         name = (organization, period.period_id, period.plan, period.start)
         known = self._periods.get(name)
         if known is None:
@@ -74,7 +74,7 @@ class RowKeys:
         return known[0]
 
     def land(self) -> None:
-        """Inserts what is new; the caller holds the transaction."""
+        """Inserts the new keys and ends; the caller holds the transaction."""
         self._store.insert("project", pl.DataFrame(self._new_projects, schema=_PROJECT, orient="row"))
         self._store.insert("neon_period", pl.DataFrame(self._new_periods, schema=_NEON_PERIOD, orient="row"))
         for key, end in self._ended.items():

@@ -1,7 +1,7 @@
-"""Rows of a decision on whose usage counts: of what two organizations report, one side is taken off again.
+"""Projects `not_counted` records: subtracts one organization's copy of usage that two organizations report.
 
-Its values go off under billing periods of their own (NOT_COUNTED and Neon's id), so that the next page is compared with
-what pages have shown, while every sum of a bucket over its periods is what counts. Asks nothing, reads no clock; the
+The values are subtracted under billing periods of their own (NOT_COUNTED and Neon's id). So the next page is compared
+with what pages have shown, and the sum of a bucket over its periods is what counts. Sends nothing, reads no clock; the
 caller holds the transaction.
 
     not_counted  {alarm_id, organization, project_id, page_seq, values: [{period_id, plan, period_start, period_end,
@@ -14,7 +14,7 @@ import polars as pl
 
 from metering.core.meters import KNOWN_METRICS
 from metering.core.period import parse_time
-from metering.ledger.projections.changes import LONG, cancelled, taken_off
+from metering.ledger.projections.changes import LONG, cancelled, for_duckdb, taken_off
 from metering.ledger.projections.keys import RowKeys
 from metering.neon import parse_history
 from metering.neon.parse_history import NeonPeriod
@@ -24,8 +24,8 @@ from metering.store.record import Record
 NOT_COUNTED = "not counted: "
 
 
-def take_off(store: Store, keys: RowKeys, record: Record) -> None:
-    """Lands one record."""
+def apply_not_counted(store: Store, record: Record, keys: RowKeys) -> None:
+    """Subtracts the values of one record."""
     data = record.data
     (project_key,) = keys.projects(data["organization"], [data["project_id"]])
     rows = [
@@ -36,7 +36,7 @@ def take_off(store: Store, keys: RowKeys, record: Record) -> None:
             "grain": value["grain"],
             "timeframe_start": parse_time(value["timeframe_start"]),
             "metric": value["metric"],
-            "value": -int(value["value"]),  # the functions below take off what they are given
+            "value": -int(value["value"]),  # the functions below subtract their arguments
         }
         for value in data["values"]
     ]
@@ -45,8 +45,7 @@ def take_off(store: Store, keys: RowKeys, record: Record) -> None:
     limit = pl.lit(parse_history.BIGINT_LIMIT, pl.Int128)
     is_wide = pl.col("metric").is_in(KNOWN_METRICS) & (pl.col("value") < limit) & (pl.col("value") > -limit)
     store.insert("observation", cancelled(values.filter(is_wide)))
-    others = taken_off(values.filter(~is_wide)).with_columns(pl.col("value").cast(pl.Decimal(38, 0)))
-    store.insert("observation_other", others)
+    store.insert("observation_other", for_duckdb(taken_off(values.filter(~is_wide))))
     facts = {name: data[name] for name in ("alarm_id", "organization", "project_id", "page_seq")}
     store.write("insert_not_counted", seq=record.seq, **facts)
 

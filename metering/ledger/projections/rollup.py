@@ -1,7 +1,7 @@
 """Observations summed by project and day, once a day: the table `observation_day`, and how far it reaches.
 
-Made when a cycle's record is landed, from nothing but the store and the record's own time, so a rebuild gives the same
-rows. The caller holds the transaction.
+It is made when the record of a polling run is projected, only from the store and the record's own time, so a rebuild
+gives the same rows. The caller holds the transaction.
 """
 
 from datetime import datetime
@@ -11,7 +11,7 @@ from metering.store.database import Store
 
 
 def roll_daily(store: Store, seq: int, at: datetime) -> None:
-    """Sums what came since the last rollup, where that was on an earlier day."""
+    """Sums the observations since the last rollup, if that was on an earlier day."""
     last = store.query("billing/last_rollup", as_of_seq=seq).row(0, named=True)
     if last["rolled_at"] is None or floor_day(last["rolled_at"]) < floor_day(at):
         roll(store, seq, at, after=last["seq"])

@@ -1,7 +1,8 @@
-"""How far the open sweeps have come, and when each project's history was last read.
+"""How far the open resumable reads have come, and when each project's history was last read.
 
-A sweep is a full walk of history that may span cycles. Everything here comes from page records, so a rebuild gives the
-same rows. Asks nothing, reads no clock; the caller holds the transaction.
+A resumable read (`sweep` in records and tables) is a full read of history that may span polling runs. Everything here
+comes from page records, so a rebuild gives the same rows. Sends nothing, reads no clock; the caller holds the
+transaction.
 """
 
 import json
@@ -11,25 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from metering.core.errors import PageRefusedError
 from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import parse_time
-from metering.neon import readable, wire
 from metering.store.database import Store
-from metering.store.record import Record
 
 _READ = pl.Schema({"project_key": pl.UInt32(), "read_at": UTC_MICROSECONDS})
 _PAGE = pl.Schema({"walk": pl.UInt32(), "seq": pl.UInt64(), "cursor": pl.String()})
-
-
-def cursor_of(record: Record) -> str | None:
-    """Where a page leads to, however faulty its numbers are; None where it is the last."""
-    read = readable.envelope if record.data.get("by_rows") else wire.envelope
-    try:
-        page = read(record.body)
-    except PageRefusedError:
-        return None
-    return page.cursor if page.items else None
 
 
 class SweepRows:
@@ -39,18 +27,17 @@ class SweepRows:
         self._store = store
 
     def read(self, read_at: Mapping[int, datetime]) -> None:
-        """The projects (by key) were read at these moments."""
+        """Says when projects were read last; `read_at` has their keys."""
         if not read_at:
             return
         frame = pl.DataFrame({"project_key": read_at.keys(), "read_at": read_at.values()}, schema=_READ)
         with self._store.frames(newly_read=frame):
             self._store.write("insert_project_reads")
 
-    def advance(self, found: Sequence[tuple[Record, str | None]]) -> None:
-        """Pages of one sweep, in order, each with the cursor that it leads to."""
-        if not found:
+    def advance(self, data: Mapping[str, Any], pages: Sequence[tuple[int, str | None]]) -> None:
+        """Adds pages of one read, in order: (seq, cursor of the next page). `data` is that of the first page."""
+        if not pages:
             return
-        data = found[0][0].data
         self._store.write(
             "insert_sweep",
             walk=data["walk"],
@@ -61,10 +48,10 @@ class SweepRows:
             first_sent_at=parse_time(data["sent_at"]),
             params=json.dumps({name: value for name, value in data["params"].items() if name != "cursor"}),
         )
-        rows: list[Any] = [(data["walk"], record.seq, cursor) for record, cursor in found]
+        rows = [(data["walk"], seq, cursor) for seq, cursor in pages]
         self._store.insert("sweep_page", pl.DataFrame(rows, schema=_PAGE, orient="row"))
 
     def end(self, walk: int) -> None:
-        """The walk has ended, whole or broken."""
+        """Forgets a read that has ended, complete or broken."""
         self._store.write("delete_sweep", walk=walk)
         self._store.write("delete_sweep_pages", walk=walk)

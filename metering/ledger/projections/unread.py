@@ -1,6 +1,6 @@
 """Rows of list pages that could not be read: what `status` lists, and hours that are not certified for one project.
 
-Knows the tables of sql/migrations/0012_unreadable.sql. Asks nothing, reads no clock; the caller holds the transaction.
+Knows the tables of sql/migrations/0012_unreadable.sql. Sends nothing, reads no clock; the caller holds the transaction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ import polars as pl
 
 from metering.core.frames import UTC_MICROSECONDS
 from metering.core.period import Period, merged, without
+from metering.ledger.projections.pages import WalkRow
 from metering.neon.readable import Unreadable
 from metering.store.database import Store
 from metering.store.record import Record
@@ -41,35 +42,41 @@ _HOURS = pl.Schema(
 LATEST = 2**63
 
 
-def told(record: Record, unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
-    """The rows of table `unreadable` that a page makes."""
+def rows_of(record: Record, unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
+    """The rows of table `unreadable` of one page."""
     names = ("walk", "endpoint", "organization")
     head = {"page_seq": record.seq, **{name: record.data[name] for name in names}, "grain": record.data.get("grain")}
     return [{**head, "project_id": row.project_id, "fault": row.fault, "ended_seq": None} for row in unreadable]
 
 
 def insert(store: Store, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes what pages could not be read of."""
+    """Inserts rows of table `unreadable`."""
     if rows:
         store.insert("unreadable", pl.DataFrame(rows, schema=_ROWS, orient="row"))
 
 
-def end(store: Store, walk: dict[str, Any]) -> None:
-    """A complete walk says anew what of its list cannot be read; `walk` is a row of WALK.
+def end(store: Store, walk: WalkRow) -> None:
+    """Ends the unreadable rows of earlier walks over a list: a complete walk has its own.
 
-    What could not be read when single projects were asked for ends with the next walk over all of them.
+    Those of reads of single projects end with the next walk over all projects.
     """
-    names = ("seq", "organization", "endpoint", "grain", "walk")
-    store.write("end_unreadable", **{name: walk[name] for name in names})
+    store.write(
+        "end_unreadable",
+        seq=walk.seq,
+        organization=walk.organization,
+        endpoint=walk.endpoint,
+        grain=walk.grain,
+        walk=walk.walk,
+    )
 
 
-def certify(store: Store, walk: dict[str, Any], grain: int, window: Period) -> None:
-    """What a walk of history certifies for its organization, and not for the projects that it could not read.
+def certify(store: Store, walk: WalkRow, grain: int, window: Period) -> None:
+    """Writes which hours a walk certifies for its organization, but not for the projects that it could not read.
 
-    Hours that an earlier walk certified for them stay known. Call it before the walk's own coverage is written.
+    Hours that an earlier walk certified for them stay certified. Call it before the walk's own coverage is written.
     """
-    organization = walk["organization"]
-    faults = list(store.query("ledger/unreadable_of_walk", walk=walk["walk"]).iter_rows())
+    organization = walk.organization
+    faults = list(store.query("ledger/unreadable_of_walk", walk=walk.walk).iter_rows())
     older = [row for row in _open(store) if row["organization"] == organization and row["grain"] >= grain]
     if not faults and not older:
         return
@@ -86,7 +93,7 @@ def certify(store: Store, walk: dict[str, Any], grain: int, window: Period) -> N
     for row in older:
         rest = without(_period(row), [window])
         if rest != [_period(row)]:
-            _end_hours(store, row, walk["seq"])
+            _end_hours(store, row, walk.seq)
             rows += [_hours(walk, (row["project_id"], row["grain"], row["fault"]), part) for part in rest]
     if rows:
         store.insert("unread_hours", pl.DataFrame(rows, schema=_HOURS, orient="row"))
@@ -100,11 +107,11 @@ def _period(row: dict[str, Any]) -> Period:
     return Period(start=row["period_start"], end=row["period_end"])
 
 
-def _hours(walk: dict[str, Any], what: tuple[str, int, str], hole: Period) -> dict[str, Any]:
+def _hours(walk: WalkRow, what: tuple[str, int, str], hole: Period) -> dict[str, Any]:
     project_id, grain, fault = what
     return {
-        "seq": walk["seq"],
-        "organization": walk["organization"],
+        "seq": walk.seq,
+        "organization": walk.organization,
         "project_id": project_id,
         "grain": grain,
         "period_start": hole.start,
