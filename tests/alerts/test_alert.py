@@ -20,8 +20,8 @@ from metering.ledger import ledger as ledger_door
 from metering.ledger.alert_log import attempts, log, outbox_depth
 from metering.ledger.projections import alerts
 from metering.quotas.rows import QuotaRow
-from metering.store import database
 from metering.store.record import Record
+from tests.support.blank import blank_store
 from tests.support.quota_row import quota_row
 from tests.support.scribe import record_of
 
@@ -36,7 +36,7 @@ class MemoryLedger:
     """A ledger that keeps its records in a list: the same projections as the real one, no files."""
 
     def __init__(self) -> None:
-        self.store = database.in_memory()
+        self.store = blank_store()
         self.records: list[Record] = []
         self.now = NOW
 
@@ -358,7 +358,7 @@ def test_a_rebuild_from_the_records_gives_the_same_rows(ledger):
     tell(ledger, "delivered", url="https://b.example.com", status=204)
     recording.resend(ledger, log(ledger.store)[0]["alert_id"], two, NOW)
     recording.announce(ledger, "poll.stalled", {"organization": "org-1"}, ["org-1", "2026"], config=two, now=NOW)
-    rebuilt = database.in_memory()
+    rebuilt = blank_store()
     for record in ledger.records:
         apply(rebuilt, record)
     assert dump(rebuilt) == dump(ledger.store)

@@ -17,9 +17,9 @@ from metering.alerts import firing, recipients, recording
 from metering.config import Channel, Config, Webhook
 from metering.core.secrets import Secret
 from metering.ledger.alert_log import log
-from metering.store import database
 from tests.alerts.test_alert import MemoryLedger, apply, row
 from tests.alerts.test_channels import POISON
+from tests.support.blank import blank_store
 from tests.support.inbox import receiving
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_without_a_channel_that_keeps_incidents_no_end_is_recorded(book):
 def test_a_rebuild_knows_what_lasts_and_what_is_over(book):
     evaluated(book, row(), row(project_id="another"))
     evaluated(book, row(project_id="another"))
-    again = database.in_memory()
+    again = blank_store()
     for record in book.records:
         apply(again, record)
     names = recipients.with_incidents(config())

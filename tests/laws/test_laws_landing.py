@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from metering.ledger.landing import Landing
 from metering.store import database
 from metering.store.database import Store
+from tests.support.blank import blank_store
 from tests.support.scribe import BIG, Memory, Page, Scribe, count, frame, rows
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
@@ -105,7 +106,7 @@ def test_organizations_may_take_turns_in_any_way(fleets, data):
 )
 def test_where_a_batch_ends_and_where_the_process_restarts_changes_no_row(walks, sizes, flushes, restart):
     whole = lived(walks, sizes)
-    pieces = database.in_memory()
+    pieces = blank_store()
     landing = Landing(pieces)
     for number, record in enumerate(whole.records):
         landing.apply(record)
@@ -129,7 +130,7 @@ def test_a_project_may_stand_on_several_pages_and_a_rebuild_is_the_same_row_by_r
         pages = paged(fleet, [1, 2], PROJECTS)
         again = {PROJECTS[repeated % 5]: fleet.get(PROJECTS[repeated % 5], [])}
         scribe.history(*pages, again if repeated >> number & 1 else pages[0], kind=kind)
-    rebuilt = database.in_memory()
+    rebuilt = blank_store()
     Landing(rebuilt).apply_all(book.records)
     for table in database.tables(rebuilt):
         assert rows(rebuilt, table) == rows(book.store, table), table

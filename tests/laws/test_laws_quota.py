@@ -22,8 +22,8 @@ from metering.quotas import evaluation
 from metering.quotas.crossings import crossings
 from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Counter, Readings, counters_frame
 from metering.quotas.rows import QuotaRow
-from metering.store import database
 from metering.store.record import Record
+from tests.support.blank import blank_store
 from tests.support.quota_row import quota_row
 from tests.support.scribe import record_of
 
@@ -147,7 +147,7 @@ TABLES = ("alert", "outbox", "delivery_attempt", "endpoint")
 @pytest.fixture(scope="module")
 def target():
     """One store for all examples; `emptied` clears it between them."""
-    return database.in_memory()
+    return blank_store()
 
 
 def emptied(target):

@@ -19,6 +19,7 @@ from metering.operations import verify
 from metering.store import database as store
 from metering.store import snapshots
 from tests.support import lived
+from tests.support.blank import blank_store
 from tests.support.quiet_time import PATIENCE_SECONDS
 from tests.support.scribe import Memory, Scribe, count, rows, values
 
@@ -252,7 +253,7 @@ def test_catching_up_with_many_records_at_once_is_the_same_as_one_by_one():
         scribe.cycle()
     lived.a_cycle(one_by_one.record, scribe.begin(), seed=1)
     assert len(one_by_one.records) > RECORDS_AT_ONCE
-    at_once = store.in_memory()
+    at_once = blank_store()
     assert Landing(at_once).apply_all(one_by_one.records) == one_by_one.records[-1]
     for table in store.tables(at_once):
         assert rows(at_once, table) == rows(one_by_one.store, table)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from metering.config import Config, read
 from metering.ledger import ledger
 from metering.operations import metrics
-from metering.store import database
+from tests.support.blank import blank_store
 from tests.support.scribe import Memory, Scribe, inventory_body
 
 NOW = datetime(2026, 10, 5, 12, 20, tzinfo=UTC)
@@ -74,7 +74,7 @@ def alert(url: str, number: int) -> dict[str, Any]:
 
 
 def test_an_empty_store_has_metrics_too_and_never_succeeded(configured):
-    found = samples(metrics.exposition(database.in_memory(), configured, NOW))
+    found = samples(metrics.exposition(blank_store(), configured, NOW))
     assert found["metering_last_success_timestamp_seconds"] == 0
     assert found["metering_requests_total"] == 0
     assert found['metering_gap_seconds{month="running",organization="org-a"}'] == (4 * 24 + 11) * 3600

@@ -7,8 +7,8 @@ from metering.config import ScheduleConfig
 from metering.core.period import month_of, parse_month, parse_time, slot_start
 from metering.invoicing.readiness import first_month
 from metering.operations.schedule import due, slots
-from metering.store import database as door
 from metering.store.database import Store
+from tests.support.blank import blank_store
 
 TICK = timedelta(microseconds=1)
 OCTOBER = month_of(parse_time("2026-10-01T00:00:00Z"))
@@ -16,7 +16,7 @@ OCTOBER = month_of(parse_time("2026-10-01T00:00:00Z"))
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    found = door.in_memory()
+    found = blank_store()
     yield found
     found.connection.close()
 

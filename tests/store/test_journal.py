@@ -79,6 +79,15 @@ def test_an_empty_journal_holds_nothing(tmp_path):
     assert facts(tmp_path / "nowhere") == []
 
 
+def test_a_record_that_was_just_appended_has_its_body_without_decompressing_it(tmp_path):
+    books, body = Journal(tmp_path), b"a page" * 100
+    appended = books.append("page", {}, at=AT, body=body)
+    books.close()
+    assert appended.body is body
+    [found] = read(tmp_path)
+    assert (found, found.body, found.plain) == (appended, body, None)
+
+
 def test_a_journal_goes_on_where_it_ended(tmp_path):
     written(tmp_path, count=2)
     books = Journal(tmp_path)

@@ -16,9 +16,9 @@ import zstandard
 
 from metering.core.period import rfc3339
 from metering.ledger.landing import Landing
-from metering.store import database
 from metering.store.database import Store
 from metering.store.record import GENESIS, Record
+from tests.support.blank import blank_store
 
 Bucket = tuple[str, Mapping[str, int | None]]
 Page = Mapping[str, Sequence[Bucket]]
@@ -85,7 +85,7 @@ class Memory:
     """A ledger without files: the same landing, the same records, a store in memory."""
 
     def __init__(self) -> None:
-        self.store: Store = database.in_memory()
+        self.store: Store = blank_store()
         self.landing = Landing(self.store)
         self.records: list[Record] = []
 

@@ -119,7 +119,7 @@ class HistoryRows:
         self._sweeps.end(walk.walk)
         self._store.write("delete_walk_projects", walk=walk.walk)
         if not walk.is_complete:
-            omissions.forget(self._store, walk.walk)
+            self._store.write("delete_omissions", walk=walk.walk)
             return
         assert walk.grain is not None and walk.period_start is not None and walk.period_end is not None
         ended = Ended(
@@ -131,7 +131,8 @@ class HistoryRows:
             is_whole=walk.endpoint == "history",
             is_legacy=is_legacy,
         )
-        omissions.forget_unprovable(self._store, walk.walk, ended.answered, ended.provable)
+        start, until = ended.provable
+        self._store.write("delete_unproven_omissions", walk=walk.walk, grain=ended.answered, start=start, until=until)
         self._apply(walk, ended.answered, verdict(ended, self._evidence(walk, ended)))
 
     def _evidence(self, walk: WalkRow, ended: Ended) -> Evidence:
@@ -160,7 +161,7 @@ class HistoryRows:
                 since=walk.first_sent_at,
                 walk=walk.walk,
             )
-        omissions.forget_metrics(store, walk.walk, judged.unproven)
+        store.write("delete_missing_omissions", walk=walk.walk, missing=sorted(judged.unproven))
         omissions.apply(store, walk)
         if judged.certified is not None:
             unread.certify(store, walk, grain, judged.certified)

@@ -4,8 +4,7 @@ An omission counts as zero once its read proves complete, unless a page of anoth
 Knows the table `omission`. Must not decide what is proven. The caller holds the transaction.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -42,21 +41,6 @@ def stage(
         is_applied=pl.lit(value=False),
     )
     store.insert("omission", for_duckdb(staged))
-
-
-def forget(store: Store, walk: int) -> None:
-    """Forgets all of a read that did not reach its end: it proves nothing."""
-    store.write("delete_omissions", walk=walk)
-
-
-def forget_unprovable(store: Store, walk: int, grain: int, hours: tuple[datetime, datetime]) -> None:
-    """Forgets what lies outside the hours that the read can prove something about."""
-    store.write("delete_unproven_omissions", walk=walk, grain=grain, start=hours[0], until=hours[1])
-
-
-def forget_metrics(store: Store, walk: int, metrics: Iterable[str]) -> None:
-    """Forgets the omissions of metrics that the read proves nothing about."""
-    store.write("delete_missing_omissions", walk=walk, missing=sorted(metrics))
 
 
 def apply(store: Store, walk: WalkRow) -> None:

@@ -31,22 +31,6 @@ PAGE = pl.Schema(
         "fault": pl.String(),
     }
 )
-WALK = pl.Schema(
-    {
-        "walk": pl.UInt32(),
-        "seq": pl.UInt64(),
-        "endpoint": pl.String(),
-        "organization": pl.String(),
-        "grain": pl.UInt8(),
-        "period_start": UTC_MICROSECONDS,
-        "period_end": UTC_MICROSECONDS,
-        "first_sent_at": UTC_MICROSECONDS,
-        "pages": pl.UInt32(),
-        "is_complete": pl.Boolean(),
-        "reason": pl.String(),
-        "kind": pl.String(),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +92,3 @@ def page_frame(rows: Iterable[PageRow], changes: Mapping[int, int] | None = None
     """The rows as PAGE; `changes` says how many rows each page changed, by its seq."""
     counts = changes or {}
     return pl.DataFrame([{**asdict(row), "changes": counts.get(row.seq, 0)} for row in rows], schema=PAGE, orient="row")
-
-
-def walk_frame(row: WalkRow) -> pl.DataFrame:
-    """One row as WALK."""
-    return pl.DataFrame([asdict(row)], schema=WALK, orient="row")

@@ -7,10 +7,11 @@ Knows the shape of the record. Must not know what follows for history or the inv
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from metering.core.period import parse_time
 from metering.ledger.projections import unread
-from metering.ledger.projections.pages import HISTORY_ENDPOINTS, WalkRow, walk_frame
+from metering.ledger.projections.pages import HISTORY_ENDPOINTS, WalkRow
 from metering.store.database import Store
 from metering.store.record import Record
 from metering.usage.certification import grain_fault
@@ -21,7 +22,7 @@ def apply_walk(store: Store, record: Record) -> tuple[WalkRow, frozenset[str], t
     facts = store.query("ledger/walk_pages", walk=record.data["walk"]).row(0, named=True)
     metrics, grains = frozenset(facts["metrics"] or ()), tuple(facts["grains"] or ())
     row = _row(record, facts["pages"], facts["first_fault"], grains)
-    store.insert("walk", walk_frame(row))
+    store.write("insert_walk", **asdict(row))
     if row.is_complete:
         unread.end(store, row)
     return row, metrics, grains
