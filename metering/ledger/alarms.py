@@ -1,4 +1,4 @@
-"""Alarms that wait for a person, read and raised."""
+"""Review items ("alarms"), which wait for a person: recorded once, and listed."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from metering.store.database import Store
 def raise_once(
     ledger: Ledger, kind: str, identity: tuple[str, ...], organization: str, **facts: str | None
 ) -> str | None:
-    """Records an alarm; `identity` makes it this one and no other. Returns its sentence, None where it is known.
+    """Records a review item once per `identity`. Returns its sentence, None if it was recorded before.
 
-    `facts` are summary and, where there are such, project_id, metric, other (an organization) and month.
+    `facts`: summary and, if they apply, project_id, metric, other (an organization) and month.
     """
     alarm_id = "alarm_" + hashlib.sha256(json.dumps([kind, *identity]).encode()).hexdigest()[:12]
     if not ledger.store.query("ledger/alarm_known", alarm_id=alarm_id).is_empty():
@@ -26,7 +26,7 @@ def raise_once(
 
 
 def listed(store: Store) -> list[Json]:
-    """Every alarm, the open ones first, then by age."""
+    """Every review item, the open ones first, then by age."""
     return [
         {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
         for row in store.query("ledger/alarms").iter_rows(named=True)

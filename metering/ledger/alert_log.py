@@ -1,4 +1,4 @@
-"""The alert log and the delivery attempts, as the store holds them."""
+"""Reads the alert log, the delivery attempts and the outbox from the store."""
 
 import json
 from datetime import datetime
@@ -10,16 +10,13 @@ from metering.store.database import Store
 
 
 def next_retry(store: Store, since: datetime) -> datetime | None:
-    """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
+    """When the first delivery that was not yet due at `since`, the last try, becomes due; None if there is none."""
     found: datetime | None = store.query("ledger/next_retry", since=since)["due_at"].item()
     return found
 
 
-# -- reading
-
-
 def log(store: Store) -> list[dict[str, Any]]:
-    """Every alert in the order recorded, with what its message said and where it stands at each endpoint."""
+    """Every alert in the order of recording, with the content of its message and its state at each endpoint."""
     deliveries: dict[str, list[dict[str, Any]]] = {}
     for row in store.query("ledger/alert_deliveries").iter_rows(named=True):
         shown = {name: _shown(value) for name, value in row.items() if name != "alert_id"}
@@ -64,7 +61,7 @@ def attempts(store: Store) -> list[dict[str, Any]]:
 
 
 def outbox_depth(store: Store) -> list[dict[str, Any]]:
-    """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
+    """Per endpoint the deliveries that are not done: pending, oldest_due_at, most_attempts."""
     return [
         {name: _shown(value) for name, value in row.items()}
         for row in store.query("ledger/outbox_depth").iter_rows(named=True)

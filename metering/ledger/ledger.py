@@ -1,4 +1,4 @@
-"""Journal and store as one thing: a fact is journalled, then landed; on opening, the store takes what it lacks.
+"""Journal and store together: a fact is journalled, then projected; on opening, the store takes what it lacks.
 
 `open_ledger` is the only way to write. Everything that the store holds comes from the journal (from its newest
 checkpoint and the records after that), so a store that is lost, stale or damaged costs time and no data.
@@ -19,7 +19,7 @@ from metering.store.journal import JOURNAL, Journal, read
 from metering.store.record import GENESIS, Record
 
 PAGES_AT_ONCE = 100
-"""So many pages other than history's wait at most; those of history count their buckets (history_rows)."""
+"""So many pages other than history's wait at most; pages of history count their buckets."""
 
 
 class Ledger:
@@ -38,15 +38,15 @@ class Ledger:
             opened.pop_all()
 
     def record(self, kind: str, data: dict[str, Any], *, body: bytes = b"") -> int:
-        """Journals a fact, durably, and lands it. Returns its sequence number.
+        """Journals a fact, durably, and projects it. Returns its sequence number.
 
-        Pages may wait in memory until `flush` or the next record of another kind: the journal has them. Those about one
-        project (its counters, its branches), which are many and can be read again at any time, also share one fsync.
+        Pages may wait in memory until `flush` or the next record of another kind: the journal has them. Pages about one
+        project (its counters, its branches) are many and can be read again at any time, so they share one fsync.
         """
         try:
             return self._record(kind, data, body)
         except Exception as error:
-            # Readings go side by side: what fails first says why, what fails after it only that something had failed.
+            # Readings run side by side: the first error says why, the later ones only follow from it.
             self._failure = self._failure or error
             raise self._failure from None
 
@@ -59,14 +59,14 @@ class Ledger:
         return record.seq
 
     def flush(self) -> None:
-        """Makes durable, then lands, what waits."""
+        """Makes durable, then projects, the pages that wait."""
         self.journal.sync()
         self.landing.flush()
 
     def close(self) -> None:
-        """Lands what waits and publishes the readers' copy. Whatever fails, nothing stays open.
+        """Projects the pages that wait and publishes the readers' copy. Closes everything even if that fails.
 
-        A store that failed to take a record has said so where it happened: it is only closed.
+        A store that failed to take a record raised its error then: it is only closed.
         """
         with closing(self.store.connection), closing(self.journal):
             if not self.landing.is_broken:
@@ -74,7 +74,7 @@ class Ledger:
                 snapshots.publish(self.store, self.directory)
 
     def _catch_up(self) -> None:
-        """Takes from the journal what the store lacks, once it is sure that the store was made from this journal."""
+        """Takes from the journal what the store lacks; refuses a store that was made from another journal."""
         seq, digest = self.store.query("store/position").row(0)
         if seq > self.journal.seq:
             raise StoreDamagedError(
@@ -88,9 +88,9 @@ class Ledger:
 
 
 def open_store(directory: Path, of: Path) -> Store:
-    """The database of a directory; one that is missing, or older than the journal's newest checkpoint, begins with it.
+    """Opens the database of a directory; if it is missing or older than the newest checkpoint, begins with that one.
 
-    `of` is the journal's directory. What comes after the checkpoint is not landed yet.
+    `of` is the journal's directory. Records after the checkpoint are not projected yet.
     """
     newest, mended = max((found.seq for found in checkpoint.checkpoints(of)), default=0), ""
     if (directory / door.DATABASE).exists():
@@ -107,7 +107,7 @@ def open_store(directory: Path, of: Path) -> Store:
 
 
 def lacking(store: Store, directory: Path) -> Iterator[Record]:
-    """The records that a store lacks, once it is sure that what it has is from this journal."""
+    """The records that a store lacks; refuses a store that was made from another journal."""
     seq, digest = store.query("store/position").row(0)
     records = read(directory, after=max(0, seq - 1))
     _refuse_stranger(digest, next(records).hash if seq else GENESIS)
@@ -134,7 +134,7 @@ def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledg
 
 
 def replay(directory: Path, target: Store) -> tuple[int, str]:
-    """Lands in a store all that it lacks of a journal; returns the last record's (seq, hash)."""
+    """Projects into a store every record that it lacks; returns the last record's (seq, hash)."""
     Landing(target).apply_all(lacking(target, directory / JOURNAL))
     seq, digest = target.query("store/position").row(0)
     return int(seq), str(digest)

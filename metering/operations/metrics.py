@@ -1,7 +1,7 @@
 """The state as Prometheus metrics: what `metrics` prints, and a text file that each tick leaves in the store directory.
 
-Reads the store, since a process that lives for seconds cannot be scraped. Computes no usage and no price of
-its own, and shows no name of a project or customer: the number of series must not grow with the fleet.
+Reads the store, since a process that lives for seconds cannot be scraped. Computes no usage and no price, and shows no
+project or customer: the number of series must not grow with the fleet.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ _TOTALS = {
 
 
 class _Totals(Collector):
-    """The counters, as the ledger has them."""
+    """The counters that the ledger holds."""
 
     def __init__(self, store: Store) -> None:
         self._row = store.query("operations/totals").row(0, named=True)
@@ -62,7 +62,7 @@ def exposition(store: Store, config: Config, now: datetime) -> bytes:
 
 
 def write(store: Store, config: Config, now: datetime) -> Path:
-    """Writes the text file into the store directory, whole or not at all."""
+    """Writes the text file into the store directory atomically."""
     path = config.store.directory / TEXTFILE
     temporary = path.with_suffix(".prom.tmp")
     temporary.write_bytes(exposition(store, config, now))
@@ -126,7 +126,7 @@ def _alarms(registry: CollectorRegistry, store: Store) -> None:
 
 
 def _shown(endpoint: str) -> str:
-    """A label for an endpoint: its address without the query, which may hold a token; a channel's kind and name."""
+    """The label of an endpoint: its address without the query, which may hold a token, or a channel's kind and name."""
     parts = urlsplit(endpoint)
     if not parts.netloc:
         return endpoint

@@ -22,10 +22,10 @@ from metering.store.database import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthState:
-    """One month. `closes_at`: when it closes by itself; None where it does not, and `by_hand` then says why.
+    """One month. `closes_at`: when it closes by itself, or None; `by_hand` then says why not.
 
     `state` is open (running, or not settled), closable, blocked or closed; `waiting` counts the customers of a closed
-    month whose invoice waits (parked, or void and not issued anew); `blocked_by` is what stops a close that is typed.
+    month whose invoice waits (on hold, or void and not issued anew); `blocked_by` is what stops a close by command.
     """
 
     month: Period
@@ -114,7 +114,7 @@ def _state(store: Store, config: Config, period: Period, now: datetime, closing:
 
 
 def _blocked_by(store: Store, config: Config, period: Period, now: datetime) -> tuple[Reason, ...]:
-    """What stops a typed close; not computed for old months that nobody closed, which would take long."""
+    """What stops a close by command; not computed for old months that were never closed, which would take long."""
     first = first_month(store, config.schedule)
     if period != previous_month(now) and not may_close_by_itself(first, period):
         return ()
@@ -123,7 +123,7 @@ def _blocked_by(store: Store, config: Config, period: Period, now: datetime) -> 
 
 
 def _by_hand(store: Store, config: Config, period: Period, now: datetime) -> str | None:
-    """Why the month does not close by itself; None where it does."""
+    """Why the month does not close by itself; None if it does."""
     if config.schedule.close_day == 0:
         return "schedule.close_day is 0"
     first = first_month(store, config.schedule)
@@ -137,7 +137,7 @@ def _by_hand(store: Store, config: Config, period: Period, now: datetime) -> str
 
 
 def coming(store: Store, config: Config, now: datetime) -> list[str]:
-    """What `check` says: which month closes next by itself and what is missing for it; which wait for a person."""
+    """For `check`: the month that closes next by itself and what it lacks, and the months that wait for a person."""
     found = states(store, config, now)
     out = [
         told(state.document())
@@ -152,7 +152,7 @@ FORESEEN = {"seller", "example_plan", "unknown_plan", "unassigned", "alarm", blo
 
 
 def _next_by_itself(store: Store, config: Config, now: datetime) -> Iterator[str]:
-    """The next month that closes by itself, and what would stop it as things stand in the running month."""
+    """The next month that closes by itself, and what would stop it according to the running month."""
     first = first_month(store, config.schedule)
     if config.schedule.close_day == 0:
         yield "no month closes by itself: schedule.close_day is 0"

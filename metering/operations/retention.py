@@ -1,9 +1,9 @@
-"""Retention: checkpoints of the store, and the bodies of old pages, which may go once a checkpoint stands in for them.
+"""Retention: checkpoints of the store, and the bodies of old pages, which are dropped once a checkpoint replaces them.
 
-A checkpoint is proven before it is named: a second store (`proof/`) begins with the checkpoint before it, takes the
-journal's records from there, a portion in each tick, and must come out like the live one, table by table. The body of a
-page goes when it is older than `store.keep_pages_days`, its segment gets no more records and holds nothing younger, a
-whole checkpoint covers it, and every month that it touches is closed for everybody, with no adjustment to come.
+A checkpoint is proven before it is named: a second store (`proof/`) starts from the checkpoint before it, projects the
+journal's records from there, a portion in each tick, and must equal the live store, table by table. The body of a page
+is dropped when it is older than `store.keep_pages_days`, its segment gets no more records and holds nothing younger, a
+whole checkpoint covers it, and every month that it touches is closed for all customers, with no adjustment to come.
 """
 
 import shutil
@@ -37,7 +37,7 @@ Range = tuple[int, int]
 def tend(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop, *, is_new_day: bool) -> list[str]:
     """Continues the retention work under way; on a new day also starts what is due. Returns faults as sentences.
 
-    Raises JournalDamagedError where the journal does not hold.
+    Raises JournalDamagedError if the journal is damaged.
     """
     if keep_pages_days == 0:
         return []
@@ -66,7 +66,7 @@ def _is_checkpoint_due(books: Ledger, now: datetime) -> bool:
 
 
 def _proof_is_level(books: Ledger, stop: Stop) -> bool:
-    """Lands a portion of the journal in the second store; whether it now holds all that the live one does."""
+    """Projects a portion of the journal into the second store; returns whether it now holds every record."""
     proof, kept = books.directory / PROOF, books.directory / JOURNAL
     proof.mkdir(mode=0o700, exist_ok=True)
     second = ledger.open_store(proof, kept)
@@ -95,7 +95,7 @@ def _differences(books: Ledger) -> list[str]:
 
 
 def _check_point(books: Ledger) -> None:
-    """Writes and names the checkpoint, from the second store; older ones go when enough newer ones are there."""
+    """Writes and names a checkpoint of the second store; removes old ones if there are enough newer ones."""
     second = database.open_writer(books.directory / PROOF)
     with closing(second.connection):
         made = checkpoint.write(second, books.directory / JOURNAL)
@@ -113,7 +113,7 @@ def _is_named(books: Ledger, seq: int) -> bool:
 
 
 def _drop(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop) -> None:
-    """Drops the bodies that may go: says so in the journal, then writes the segments anew."""
+    """Drops the bodies that may be dropped: journals it, then writes the segments anew."""
     ranges = to_drop(books, now - timedelta(days=keep_pages_days), now)
     if ranges:
         books.record("pages_dropped", {"ranges": ranges, "keep_pages_days": keep_pages_days})
@@ -121,7 +121,7 @@ def _drop(books: Ledger, keep_pages_days: int, now: datetime, stop: Stop) -> Non
 
 
 def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
-    """(first, last) of the records whose pages' bodies may go, in order."""
+    """(first, last) of each range of records whose bodies may be dropped, in order."""
     kept = books.directory / JOURNAL
     recent = books.store.query("operations/first_page_since", since=before)["seq"].item()
     old = [segment for segment in journal.sealed(kept) if recent is None or segment.last < recent]
@@ -136,7 +136,7 @@ def to_drop(books: Ledger, before: datetime, now: datetime) -> list[Range]:
 
 
 def settled_months(books: Ledger, now: datetime) -> list[str]:
-    """The months that are closed for every customer, and that no adjustment is known for which is not billed yet."""
+    """The months that are closed for every customer and have no adjustment that is not billed yet."""
     closed = books.store.query("operations/settled_months")["month"].to_list()
     unsettled = (
         corrections.months_to_correct(Recorded(store=books.store, as_of_seq=books.journal.seq), now)
@@ -147,12 +147,12 @@ def settled_months(books: Ledger, now: datetime) -> list[str]:
 
 
 def _last_drop(books: Ledger) -> list[Range]:
-    """The ranges announced last: an earlier process may have stopped before it dropped them."""
+    """The ranges that were journalled last: an earlier process may have stopped before it dropped their bodies."""
     return [(int(first), int(last)) for first, last in books.store.query("operations/last_drop").iter_rows()]
 
 
 def _rewrite(kept: Path, ranges: list[Range], stop: Stop) -> None:
-    """Writes the segments anew that still have bodies within the ranges; where a stop is asked for, not all of them."""
+    """Writes the segments anew that still have bodies within the ranges; ends early if a stop is requested."""
     for segment in journal.sealed(kept) if ranges else ():
         mine = [(first, last) for first, last in ranges if first <= segment.last and last >= segment.first]
         if mine and not stop.is_asked and not _is_rewritten(segment, mine):
@@ -160,7 +160,7 @@ def _rewrite(kept: Path, ranges: list[Range], stop: Stop) -> None:
 
 
 def _is_rewritten(segment: Segment, ranges: list[Range]) -> bool:
-    """Whether the first page within the ranges has no body: a segment is written anew all at once."""
+    """Whether the first page within the ranges has no body: a segment is written anew as a whole."""
     first = next((record for record in journal.records_of(segment) if _is_within(ranges, record)), None)
     return first is None or first.is_dropped or not first.packed
 

@@ -20,7 +20,7 @@ MINUTES_OF_A_DAY = 24 * 60
 class Due:
     """What a tick has to do. `is_new_day`: by UTC.
 
-    `tell` is a closed month with invoices that nobody was told of; `report` a month that is settled and not closed.
+    `tell` is a closed month whose invoices were not announced yet; `report` a month that is settled and not closed.
     """
 
     poll: bool
@@ -31,7 +31,7 @@ class Due:
 
 
 def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:
-    """When slots begin: the minutes within an hour, and the hours of the day in which they are these."""
+    """When slots begin: (minutes within an hour, hours of the day that have slots at these minutes)."""
     by_hour: dict[int, list[int]] = {}
     for minute in range(0, MINUTES_OF_A_DAY, poll_minutes):
         by_hour.setdefault(minute // 60, []).append(minute % 60)
@@ -42,9 +42,9 @@ def slots(poll_minutes: int) -> dict[tuple[int, ...], list[int]]:
 
 
 def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
-    """A poll where none was complete in this slot; the previous month's close from close_day on, once settled.
+    """A poll if none was complete in this slot; the previous month's close from close_day on, once it is settled.
 
-    Nothing closes by itself, nor is drafted, before the first month that may.
+    No month before the first one that may close by itself is closed or drafted.
     """
     month = previous_month(now)
     is_closed = not store.query("invoicing/closing_facts", month=month_name(month)).is_empty()
@@ -60,12 +60,12 @@ def due(store: Store, schedule: ScheduleConfig, now: datetime) -> Due:
 
 
 def _is_new_day(store: Store, now: datetime) -> bool:
-    """Whether no cycle began on this day yet, and there was one before."""
+    """Whether no polling run began on this day yet, and there was one before."""
     last = store.query("operations/last_cycle")["started_at"]
     return not last.is_empty() and last.item().date() != now.date()
 
 
 def _is_poll_due(store: Store, schedule: ScheduleConfig, now: datetime) -> bool:
-    """Whether no complete poll began in this slot; one that a wrong clock dated into the future does not count."""
+    """Whether no complete poll began in this slot; a poll that a wrong clock dated into the future does not count."""
     last: datetime | None = store.query("operations/last_complete_poll")["started_at"].item()
     return last is None or not slot_start(now, schedule.poll_minutes) <= last <= now

@@ -24,7 +24,7 @@ MOST_CYCLES = 500
 
 
 def status(store: Store, config: Config, now: datetime) -> Json:
-    """Everything that `status` prints."""
+    """The document that `status` prints."""
     last = store.query("operations/last_cycle").to_dicts()
     slot = slot_start(now, config.schedule.poll_minutes)
     month, known = previous_month(now), Recorded(store=store)
@@ -46,18 +46,18 @@ def status(store: Store, config: Config, now: datetime) -> Json:
 
 
 def _closed_by_older_rules(store: Store) -> list[Json]:
-    """Months that stay as they were issued: no adjustments are made for them until they are voided and closed anew."""
+    """Closed months that get no adjustments until they are voided and closed anew: older rules made their invoices."""
     found = store.query("operations/closed_by_older_rules", rules=terms.RULES)
     return [_shown(row) for row in found.iter_rows(named=True)]
 
 
 def projects(store: Store) -> list[Json]:
-    """When the history of each project that inventory lists was last read; null where it never was."""
+    """When the history of each listed project was last read; null if it never was."""
     return [_shown(row) for row in store.query("billing/project_reads").iter_rows(named=True)]
 
 
 def cycles(store: Store) -> list[Json]:
-    """The last runs of poll, backfill and tick, the latest first, with what each asked for and what was wrong."""
+    """The last runs of poll, backfill and tick, the latest first, with their counts and faults."""
     return [_shown(row) for row in store.query("operations/cycles", most=MOST_CYCLES).iter_rows(named=True)]
 
 

@@ -1,4 +1,4 @@
-"""`verify` and `rebuild`: everything that the store holds is derived again, and must come out the same."""
+"""`verify` and `rebuild`: derive everything that the store holds again; verify compares it, rebuild keeps it."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ class Findings:
 def verify(directory: Path, live: Store) -> Findings:
     """Checks the hash chain, the store against a replay of the journal, the SQL checks, and re-rates final invoices.
 
-    Where pages' bodies were dropped, the replay begins with the oldest checkpoint that stands in for all of them.
+    If bodies of pages were dropped, the replay begins with the oldest checkpoint that replaces all of them.
     """
     found = Findings()
     with ExitStack() as opened:
@@ -82,9 +82,9 @@ def _begin(
 ) -> tuple[Callable[[Store], None] | None, Store | None]:
     """The checkpoint that the replay begins with, and a store of all records that are not pages.
 
-    Both are None where every body is there: the replay then begins with nothing.
+    Both are None if no body was dropped: the replay then begins with an empty store.
 
-    Where there are checkpoints, the whole chain is read: records that are not pages land in that store, which
+    If there are checkpoints, the whole chain is read: records that are not pages are projected into that store, which
     `opened` closes, and the pages' headers are compared with the table that names them.
     """
     known = checkpoint.checkpoints(kept)
@@ -114,7 +114,7 @@ def _begin(
 
 
 def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:
-    """Every page of the journal; each record of another kind is landed on the way."""
+    """Yields every page of the journal, and projects each record of another kind on the way."""
     for record in journal.read(kept):
         if record.kind == "page":
             yield record
@@ -123,7 +123,7 @@ def _promises_landed(kept: Path, promised: Store) -> Iterator[Record]:
 
 
 def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
-    """Faults where the store's table of pages does not name these pages by number, hash and request."""
+    """Faults of the store's table of pages: it must name these pages by number, hash and request."""
     names = ("request_id", "received_at")
     headers = pl.DataFrame(
         [(page.seq, page.sha256, *(page.data[name] for name in names)) for page in pages],
@@ -136,7 +136,7 @@ def _strangers(live: Store, pages: Sequence[Record]) -> list[str]:
 
 
 def _compare(live: Store, fresh: Store, promised: Store | None, found: Findings) -> None:
-    """Table by table with the replay; and with what was promised, where the replay did not begin with nothing."""
+    """Compares each table with the replay; if that began with a checkpoint, also with the records that are no pages."""
     for table in database.tables(live):
         found.tables += 1
         others = [fresh, promised] if promised is not None and table in PROMISED else [fresh]
@@ -145,7 +145,7 @@ def _compare(live: Store, fresh: Store, promised: Store | None, found: Findings)
 
 
 def difference(live: Store, fresh: Store, table: str) -> str:
-    """How a table of the store differs from the one replayed from the journal; empty where it does not."""
+    """How a table of the store differs from the one replayed from the journal; empty if it does not."""
     mine, theirs = live.fingerprint(table), fresh.fingerprint(table)
     if mine == theirs:
         return ""
@@ -155,7 +155,7 @@ def difference(live: Store, fresh: Store, table: str) -> str:
 
 
 def _verify_invoices(live: Store, found: Findings) -> None:
-    """Rates every closing again, with its own terms and as it was known then, and compares the bytes."""
+    """Rates every closing again, by its own pricing terms and the knowledge of then, and compares the bytes."""
     for closed in live.query("operations/all_closings").iter_rows(named=True):
         if closed["rules"] != terms.RULES:
             _verify_kept(live, closed, found)
@@ -175,7 +175,7 @@ def _verify_invoices(live: Store, found: Findings) -> None:
 
 
 def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
-    """The drafts of a closing, or of a supplement, by its own terms and as known then."""
+    """The drafts of a closing, or of a supplement, by its own pricing terms and the knowledge of then."""
     known = Recorded(store=live)
     period = month_of(parse_time(f"{closed['month']}-01T00:00:00Z"))
     if found := supplement.stored(known, period, closed["seq"]):
@@ -191,9 +191,9 @@ def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
-    """Checks a closing under older rules, which is not rated again: its documents name the terms it was made by.
+    """Checks that the documents of a closing under older rules, which is not rated again, name its pricing terms.
 
-    Their bytes were compared with the journal's, and their sums checked, as those of every document.
+    Their bytes and sums are checked elsewhere, like those of every document.
     """
     text = json.dumps(json.loads(closed["terms"]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -209,14 +209,14 @@ def _verify_kept(live: Store, closed: dict[str, Any], found: Findings) -> None:
 
 
 def _cancels(note: Document, original: Document) -> bool:
-    """Whether it is the credit note that the original gets by today's rules, to the byte."""
+    """Whether the note is, to the byte, the credit note that today's rules give the original."""
     said = note.invoice
     again = credit_note(original, number=said.issued_number, reason=said.reason or "", issued_at=said.issued_at or "")
     return again.text == note.text
 
 
 def _takes_back(note: Document, original: Document) -> bool:
-    """Whether it holds every amount of the original with the opposite sign; its form may follow other rules."""
+    """Whether the note has every amount of the original with the opposite sign; its form may follow older rules."""
 
     def amounts(of: Invoice, sign: int) -> list[Decimal]:
         sums = [of.subtotal, of.total, *(tax.amount for tax in of.taxes), *(line.amount for line in of.lines)]
@@ -228,8 +228,8 @@ def _takes_back(note: Document, original: Document) -> bool:
 def rebuild(directory: Path) -> int:
     """Builds the database anew from the journal alone and publishes it; returns the number of the last record.
 
-    Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one
-    stands. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
+    Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one is
+    complete. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
     """
     with lock.held(directory):
         journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
@@ -242,7 +242,7 @@ def rebuild(directory: Path) -> int:
             with closing(target.connection):
                 records, _ = ledger.replay(directory, target)
                 target.connection.execute("checkpoint")
-            # The old log goes first: without it the old database is an earlier state, beside the new one it is poison.
+            # Deleted first: the old database without its log is an earlier state, the new one with it is damaged.
             path = directory / database.DATABASE
             path.with_name(path.name + ".wal").unlink(missing_ok=True)
             (building / database.DATABASE).replace(path)

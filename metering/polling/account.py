@@ -93,7 +93,7 @@ class Account:
     async def _each(
         self, work: Callable[[Polled], Coroutine[Any, Any, None]], *, only: Iterable[str] | None = None
     ) -> None:
-        """Does the work of (some) organizations, IN_FLIGHT at a time; a refused key or a stop ends that of its own."""
+        """Does the work of (some) organizations, IN_FLIGHT at a time; a refused key or a stop ends only its own."""
         places = asyncio.Semaphore(IN_FLIGHT)
 
         async def one(polled: Polled) -> None:
@@ -174,11 +174,11 @@ class Account:
             for window in polled.windows:
                 error = await history.walk(window)
                 if isinstance(error, UnavailableError | ClockError):
-                    break  # no other window is any better
+                    break  # another window would fail too
         await self._counters(polled)
 
     async def _inventory(self, polled: Polled) -> None:
-        """Reads the living projects first, so that one that is deleted meanwhile is in the second list."""
+        """Reads the existing projects first, so that one that is deleted meanwhile is in the second list."""
         organization = polled.organization.id
         params = {"org_id": organization, "limit": "400"}
         listed = ListRequest(endpoint="inventory", organization=organization, path="projects", params=params)
@@ -188,7 +188,7 @@ class Account:
             organization=organization,
             path="projects",
             params={**params, "recoverable": "true"},
-            tolerated_statuses=frozenset({_BAD_REQUEST, 403, 404}),  # a beta: where it is missing, history still bills
+            tolerated_statuses=frozenset({_BAD_REQUEST, 403, 404}),  # a beta: without it, history still bills
         )
         await self.recorder.read(polled.session, deleted, polled.row)
 
@@ -261,7 +261,7 @@ async def _read(session: Session, reading: counters.Reading) -> _Counter:
 
 
 def credentials_in_use(account: str, polled: Sequence[Polled]) -> Iterator[tuple[str, Credential]]:
-    """Each key with its users, in words."""
+    """(users in words, credential) of each key."""
     credentials = {id(one.session.credential): one.session.credential for one in polled}
     for credential in credentials.values():
         users = [one.organization.id for one in polled if one.session.credential is credential]

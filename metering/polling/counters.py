@@ -1,4 +1,4 @@
-"""Which quota counters a cycle reads, in the order of need. They cost a request per project, and requests are scarce.
+"""Which quota counters a polling run reads, most urgent first: each project costs a request, and requests are scarce.
 
 Pure: a frame of candidates in, project ids out; `now` is a parameter.
 """
@@ -14,31 +14,31 @@ import polars as pl
 from metering.core.period import DAY, HOUR
 
 FLOOR_PERCENT = 40
-"""Below this share of its quota a project that moves is read once in REST, above it in every cycle."""
+"""Below this share of its quota a project that moves is read once in REST, above it in every polling run."""
 REST = 6 * HOUR
 LAG = HOUR
-"""Counters may be so far behind: what moved shortly before a reading may not be in it."""
+"""Counters may lag by this much: usage shortly before a reading may not be in it."""
 FREE_READS = 100
-"""A cycle that needs fewer requests than these reads projects, too, that could rest."""
+"""A polling run that needs fewer requests than these also reads projects that could rest."""
 
 _NEW, _NEAR, _RESTED, _RESTING = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A project to ask for. `needs_branches`: its branches' sizes too, which is one more request."""
+    """A project to ask for. `needs_branches`: also ask for its branches' sizes, which is one more request."""
 
     project_id: str
     needs_branches: bool
 
     @property
     def requests(self) -> int:
-        """What it takes from the budget."""
+        """How many requests it takes from the budget."""
         return 2 if self.needs_branches else 1
 
 
 def smallest_limits(quotas: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Per quota, the smallest limit that any of our plans sets: what a project without one at Neon may fall back to."""
+    """Per quota, the smallest limit of our plans, which may apply to a project that has none at Neon."""
     out: dict[str, int] = {}
     for quota in quotas:
         for name, limit in quota.items():
@@ -48,11 +48,11 @@ def smallest_limits(quotas: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def due(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime, budget: int) -> list[Reading]:
-    """What to read, at most `budget` requests; rows as `counter_candidates.sql` gives them.
+    """What to read with at most `budget` requests; the rows are those of `counter_candidates.sql`.
 
-    Only projects that have a quota, or may have one by our plans, or of which that is not known. First those never
-    read in this billing period, then those near a quota that moved, then those that moved and have rested, whose
-    branches broke off, or were not read for a day; while all this is little, the others too, the longest unread first.
+    Takes only projects that have a quota, may have one by our plans, or have unknown settings. Order: never read in
+    this billing period; near a quota and moved; moved and rested, or with branches that broke off, or not read for a
+    day. If these are few, the others follow, the longest unread first.
     """
     ranked = []
     for row in candidates.iter_rows(named=True):
@@ -73,7 +73,7 @@ def due(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime,
 
 
 def near(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime) -> list[str]:
-    """The projects that are above the floor of a quota, or on their way past it: the nearest to it first."""
+    """The projects that are above the floor of a quota or will pass it, the nearest to the quota first."""
     found = []
     for row in candidates.filter(pl.col("observed_at").is_not_null()).iter_rows(named=True):
         limits = _limits(row, plan_limits)
@@ -84,13 +84,13 @@ def near(candidates: pl.DataFrame, plan_limits: Mapping[str, int], now: datetime
 
 
 def _limits(row: Mapping[str, Any], plan_limits: Mapping[str, int]) -> dict[str, int]:
-    """The project's limits above zero; our plans' where Neon names none."""
+    """The project's limits above zero; those of our plans if Neon names none."""
     shown = {**json.loads(row["limits"]), **json.loads(row["counter_limits"] or "{}")}
     return {**plan_limits, **{name: limit for name, limit in shown.items() if limit}}
 
 
 def _need(row: Mapping[str, Any], limits: Mapping[str, int], now: datetime) -> tuple[int, int, datetime]:
-    """(how urgent, less its percent, when it was read last): the smallest first."""
+    """The sort key: (urgency, minus its percent, when it was read last); the smallest comes first."""
     observed_at: datetime | None = row["observed_at"]
     if observed_at is None or (row["period_end"] is not None and row["period_end"] <= now):
         return _NEW, 0, now
@@ -106,12 +106,12 @@ def _need(row: Mapping[str, Any], limits: Mapping[str, int], now: datetime) -> t
 
 
 def _has_branches(row: Mapping[str, Any], observed_at: datetime) -> bool:
-    """Whether the branches' sizes were read when the counters were."""
+    """Whether the branches' sizes were read together with the counters."""
     return row["branches_observed_at"] is not None and row["branches_observed_at"] >= observed_at
 
 
 def _percent(row: Mapping[str, Any], name: str, limit: int, now: datetime) -> int:
-    """Percent of the limit, carried on to now at the pace of the period so far."""
+    """Percent of the limit, extrapolated to now at the average pace of the period so far."""
     used = row.get(name)
     if used is None:
         return 0

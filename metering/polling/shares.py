@@ -1,4 +1,4 @@
-"""What a cycle reads of a fleet whose full walk does not fit in its budget: pure, `now` is a parameter.
+"""What a polling run reads of a fleet whose full read does not fit in its budget: pure, `now` is a parameter.
 
 Knows requests, projects and moments; must not know where they come from. A budget is a number of requests for history.
 """
@@ -23,19 +23,19 @@ UNREAD = 24 * HOUR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Projects to ask for over one window, in groups of what one request takes."""
+    """Projects to ask for over one window, in groups that fit into one request."""
 
     window: Window
     groups: tuple[tuple[str, ...], ...]
 
 
 def requests_for(projects: int) -> int:
-    """How many requests a full walk over so many projects takes: one even for none."""
+    """How many requests a full read over so many projects takes: one even for none."""
     return max(1, -(-projects // PROJECTS_PER_REQUEST))
 
 
 def shares(left: int, needs: Mapping[str, int]) -> dict[str, int]:
-    """What is left, divided by what each needs: one at least while there is any, in all never more than there is."""
+    """Divides the requests that are left by the needs: at least one each while there are any, never more in total."""
     out = {}
     remaining = sum(needs.values())
     for name, need in sorted(needs.items(), key=lambda item: (item[1], item[0])):
@@ -47,7 +47,7 @@ def shares(left: int, needs: Mapping[str, int]) -> dict[str, int]:
 
 
 def sweep_share(deadlines: Iterable[datetime], now: datetime, slot: timedelta) -> int:
-    """How many pages of a walk this slot must read so that each page can be read by its deadline, in their order."""
+    """How many pages of a read this slot must take so that each page, in order, can be read by its deadline."""
     share = 0
     for number, deadline in enumerate(deadlines, start=1):
         slots = max(1, (deadline - now) // slot)
@@ -58,10 +58,10 @@ def sweep_share(deadlines: Iterable[datetime], now: datetime, slot: timedelta) -
 def deadlines(
     done: Sequence[datetime], pages: int, before: Sequence[datetime], now: datetime, most: timedelta
 ) -> list[datetime]:
-    """By when the pages of an open walk, and then those of the next one, must be read: so long after the last time.
+    """Deadlines of the pages of an open full read, then of the next one: each so long after it was last read.
 
-    `done` are the times of the open walk's pages so far (none where there is none), `before` those of the walk before
-    it; without one before, all are due so long after this one began.
+    `done` are the times of the open read's pages so far, `before` those of the read before it. If there was none
+    before, all pages are due so long after the open one began.
     """
     if not before:
         rest = [min(done, default=now) + most] * max(1, pages - len(done))
@@ -72,14 +72,14 @@ def deadlines(
 
 
 def rounds(unread: Iterable[tuple[str, datetime | None]], now: datetime, most: int) -> list[Round]:
-    """Questions for projects given as (id, when it was last read), at most `most`; the longest unread come first."""
+    """At most `most` requests for projects given as (id, when it was last read), the longest unread first."""
     wanted = list(unread)[: most * PROJECTS_PER_REQUEST]
     by_lookback: dict[timedelta, list[str]] = {}
     for project_id, read_at in wanted:
         by_lookback.setdefault(_lookback(read_at, now), []).append(project_id)
     found = [_round(ids, lookback, now) for lookback, ids in sorted(by_lookback.items(), reverse=True)]
     spare = sum(len(one.groups) for one in found) - most
-    while found and spare > 0:  # groups that are not full may be more than the requests there are
+    while found and spare > 0:  # groups that are not full may be more than the requests that are left
         cut = found[-1].groups[: max(0, len(found[-1].groups) - spare)]
         spare -= len(found[-1].groups) - len(cut)
         found[-1:] = [Round(window=found[-1].window, groups=cut)] if cut else []
@@ -99,7 +99,7 @@ def _round(ids: Sequence[str], lookback: timedelta, now: datetime) -> Round:
 
 
 def within_reach(window: Window, now: datetime, lasting: timedelta) -> Window | None:
-    """The window without the hours that Neon will have forgotten before the walk's end; None where nothing remains."""
+    """The window without the hours that Neon will have dropped before the read ends; None if nothing remains."""
     if window.grain != HOURLY:
         return window
     earliest = floor_hour(now - HOURLY_REACH_HOURS * HOUR + lasting) + HOUR

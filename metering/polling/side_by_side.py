@@ -13,7 +13,7 @@ Work = Coroutine[Any, Any, Done]
 
 
 async def together(*work: Work[None]) -> None:
-    """Runs all of it side by side. What one raises ends the others, and is raised."""
+    """Runs everything side by side. An error of one ends the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for one in work:
@@ -23,7 +23,7 @@ async def together(*work: Work[None]) -> None:
 
 
 async def in_order(work: Iterable[Work[Done]]) -> AsyncGenerator[Done, None]:
-    """Yields results in the order of the work, of which IN_FLIGHT is under way at a time and none after the end.
+    """Yields results in the order of the work; IN_FLIGHT at a time are under way, and none after the end.
 
     Work is taken from the iterable as places become free.
     """

@@ -73,7 +73,7 @@ class BudgetedReader:
     """One organization's history in one run, within its request budget.
 
     Besides the resumable read by the hour there may be one by the day or month, for hours that Neon no longer keeps.
-    It has weeks for that, so it takes a day, and whatever nobody else needs.
+    It may take weeks, so it gets a small share and the requests that are left over.
     """
 
     def __init__(self, history: History, wants: Wants, windows: Sequence[Window], budget: RequestBudget) -> None:
@@ -138,7 +138,7 @@ class BudgetedReader:
             return
         if sweep := self._goes_on(grains):
             is_over, error = await self._history.resume(sweep.window, sweep.params, sweep.reading, most)
-            # By the hour the next may begin at once: what fell due meanwhile would be too much for the next slot.
+            # After an hourly read the next begins at once: what fell due meanwhile would be too much for one slot.
             is_last = is_over and (error is not None or sweep.window.grain != HOURLY)
             self._note(sweep.window, before, is_over=is_last, is_stuck=error is not None)
             if not is_over:
@@ -166,7 +166,9 @@ class BudgetedReader:
         if not self._history.is_asked_with(latest.params):
             self._history.leave(latest.window, latest.params, latest.reading, "history is asked for otherwise now")
             return None
-        age = self._history.recorder.ledger.clock() - latest.reading.first_sent_at  # it may be younger than the cycle
+        age = (
+            self._history.recorder.ledger.clock() - latest.reading.first_sent_at
+        )  # it may have begun after the polling run did
         is_hourly = latest.window.grain == HOURLY
         is_lost = is_hourly and latest.window.period.start < self._budget.now - HOURLY_REACH_HOURS * HOUR
         lasting = self._budget.lasting if is_hourly else max(DAY, self._budget.lasting)

@@ -1,8 +1,8 @@
-"""Once a day and organization: is storage still in byte-months? A few projects' history beside their branches' sizes.
+"""Checks once a day whether storage is still in byte-months: compares history of a few projects with their branches.
 
-Costs the branches of SAMPLE projects. What was compared is journalled with its verdict; where the verdict turns, an
-alarm is raised. Must not judge a number itself (usage/units.py does), and its failures are notes: tomorrow is another
-day.
+Costs the requests for the branches of SAMPLE projects. The comparison is journalled with its verdict; if the verdict
+changes, a review item is recorded. Must not judge a number (usage/units.py does). Failures are notes: it tries again
+the next day.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ OLDEST = 24 * HOUR
 
 
 def check(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, stop: Stop) -> list[str]:
-    """Looks at every organization whose day it is; returns the alarms that are new, and what could not be asked."""
+    """Checks every organization that is due; returns the new review items, and what could not be read."""
     ledger.flush()
     work = _Check(ledger=ledger, now=ledger.clock(), keys=keys, stop=stop)
     due = [row for row in config.organizations if work.is_due(row)]
@@ -62,13 +62,13 @@ class _Check:
         self.recorder = Recorder(ledger=self.ledger, report=CycleReport(started_at=self.now), stop=self.stop)
 
     def is_due(self, organization: Organization) -> bool:
-        """Whether nobody looked today, and it has history and a key."""
+        """Whether it was not checked today, and has history and a key."""
         checked_at = _last(self.ledger.store, organization.id)["checked_at"]
         is_done = checked_at is not None and floor_day(self.now) <= checked_at <= self.now
         return not is_done and not organization.sponsored and isinstance(self.keys[organization.id], Secret)
 
     async def run(self, due: Iterable[Organization], neon_of: NeonOf) -> None:
-        """One organization after the other; what cannot be asked now is due again at the next tick."""
+        """Checks one organization after the other; one that cannot be read is due again at the next tick."""
         for organization in due:
             neon = neon_of(organization.account)
             try:
@@ -101,7 +101,7 @@ class _Check:
             self._conclude(organization.id, window, judged)
 
     async def _root_size(self, session: Session, organization: str, project_id: str) -> int | None:
-        """The logical size of the project's one root branch; None where it has several, or it is not measured."""
+        """The logical size of the project's root branch; None if it has several, or the size is not measured."""
         walk = self.recorder.next_walk()
         roots: list[int | None] = []
         try:
@@ -113,7 +113,7 @@ class _Check:
         return roots[0] if len(roots) == 1 else None
 
     def _conclude(self, organization: str, window: Period, judged: Sequence[Json]) -> None:
-        """Raises an alarm where the unit is another than it was, then keeps what was compared."""
+        """Records a review item if the unit has changed, then the comparison."""
         found = units.agreed(row["verdict"] for row in judged)
         if found in ("too large", "too small") and found != _last(self.ledger.store, organization)["verdict"]:
             said = raise_once(
@@ -130,7 +130,7 @@ class _Check:
 
 
 def compared_hours(store: Store, organization: str, now: datetime) -> Period | None:
-    """The last certified hours of an organization, at most HOURS; None where they are not of the last day."""
+    """The last certified hours of an organization, at most HOURS; None if they are older than a day."""
     certified = certified_of(store.query("billing/coverage_of", as_of_seq=2**63, after=0)).get(organization)
     if certified is None or not certified.hourly or certified.hourly[-1].end < now - OLDEST:
         return None

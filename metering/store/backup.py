@@ -1,8 +1,8 @@
 """`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs.
 
-It takes no lock: the journal only grows, so that what was copied of it is a whole beginning of it (a record that was
-being written is cut off), and the snapshot is replaced by rename, never written to. Restoring is copying back: the
-next command that writes builds whatever store is missing from the journal.
+It takes no lock: the journal only grows, so a copy is a complete beginning of it (a record that was being written is
+cut off), and the snapshot is replaced by rename, never written to. To restore, copy everything back: the next command
+that writes builds a missing store from the journal.
 """
 
 import json
@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """What was copied: where to, the last record in it, and its size."""
+    """A finished copy: its directory, its last record and its size."""
 
     path: Path
     records: int
@@ -33,8 +33,8 @@ class Backup:
 def backup(directory: Path, target: Path, now: datetime) -> Backup:
     """Copies the store directory into a new directory under `target`, verifies the copy, and names it last.
 
-    Raises MeteringError where there is nothing to copy, the name is taken or the target cannot be written,
-    JournalDamagedError and StoreDamagedError where the copy does not hold.
+    Raises MeteringError if there is nothing to copy, the name is taken or the target cannot be written;
+    JournalDamagedError and StoreDamagedError if the copy is damaged.
     """
     try:
         return _made(directory, target, now)
@@ -59,7 +59,7 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
     snapshot = directory / database.SNAPSHOT
     if snapshot.exists():
         copy_durably(snapshot, building / database.SNAPSHOT)
-    # Before and after the segments: retention may put a checkpoint in the place of bodies meanwhile.
+    # Before and after the segments: retention may replace bodies by a checkpoint meanwhile.
     _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     for segment in sorted((directory / JOURNAL).glob("*.journal")):
         copy_durably(segment, building / JOURNAL / segment.name)
@@ -77,7 +77,7 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
 
 
 def _copy_checkpoints(source: Path, target: Path) -> None:
-    """Those that are not copied yet."""
+    """Copies the checkpoints that are not copied yet."""
     for found in checkpoint.checkpoints(source):
         copied = target / found.path.name
         if not copied.exists():
@@ -95,7 +95,7 @@ def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
 
 
 def _verified(building: Path) -> int:
-    """The copied journal's last record; the snapshot must be a past of it, and readable to its last block."""
+    """Verifies the copy; returns its last record. The snapshot must be an earlier state of it, and wholly readable."""
     journal.Journal(building / JOURNAL).close()
     hashes, dropped = {}, 0
     for record in journal.read(building / JOURNAL):

@@ -1,8 +1,8 @@
-"""A checkpoint: every table of the store at one record, as Parquet; it stands in for the records before that one.
+"""A checkpoint: every table of the store at one record, as Parquet; it replaces the records before that one.
 
 `journal/checkpoint-0000012345/` holds a file per table (rows of a project side by side, zstd) and `manifest.json` with
-the SHA-256 of each. The record that follows in the journal names the manifest's own SHA-256, so that the chain covers
-every byte; a directory that no record names counts for nothing. Knows the tables' columns, not what they mean.
+the SHA-256 of each. The next record in the journal names the SHA-256 of the manifest, so that the chain covers every
+byte; a directory that no record names is ignored. Knows the tables' columns, not what they mean.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class Checkpoint:
 
     @property
     def sha256(self) -> str:
-        """Of the manifest, which has those of the files."""
+        """The hash of the manifest, which has those of the files."""
         return file_sha256(self.path / MANIFEST)
 
     @property
@@ -49,7 +49,7 @@ class Checkpoint:
         return found
 
     def fault(self) -> str:
-        """What is wrong with it; empty where every file is as the journal's next record says."""
+        """What is wrong with it; empty if every file is as the journal's next record says."""
         following = next(journal.read(self.path.parent, after=self.seq), None)
         if following is None or following.kind != RECORD:
             return f"no record names {self.path.name}"
@@ -69,7 +69,7 @@ class Checkpoint:
         migrations.migrate_tables(into.connection, manifest["last_migration"])
         into.connection.execute("delete from position")
         for table in sorted(manifest["tables"]):
-            # In the order of landing, which lies close together what is read together.
+            # In the order of the records, so that rows that are read together are stored together.
             order = " order by seq" if "seq" in dict(_columns(into, table)) else ""
             into.connection.execute(
                 f"insert into {table} by name select * from {_parquet(self.path, table)}{order}"  # noqa: S608
@@ -77,7 +77,7 @@ class Checkpoint:
 
 
 def checkpoints(directory: Path) -> list[Checkpoint]:
-    """Those in a journal directory, in order, whole or not."""
+    """The checkpoints of a journal directory, in order, whole or not."""
     found = sorted(directory.glob("checkpoint-??????????"))
     return [Checkpoint(seq=int(path.name.removeprefix("checkpoint-")), path=path) for path in found]
 
@@ -90,7 +90,7 @@ def base(directory: Path) -> Checkpoint | None:
 def write(of: Store, directory: Path) -> Checkpoint:
     """Writes the store's tables, reads them back and compares; the directory gets its name last.
 
-    Raises JournalDamagedError where what was written is not what the store holds, OSError.
+    Raises JournalDamagedError if the files do not hold what the store holds, OSError.
     """
     seq, digest = of.query("store/position").row(0)
     final = directory / f"checkpoint-{seq:010d}"
@@ -116,7 +116,7 @@ def write(of: Store, directory: Path) -> Checkpoint:
 
 
 def remove(unwanted: Checkpoint) -> None:
-    """Takes the name away first, so that no half of it is ever taken for one."""
+    """Deletes a checkpoint; renames it first, so that a part of it is never taken for a whole one."""
     aside = unwanted.path.with_suffix(".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     unwanted.path.replace(aside)
@@ -124,13 +124,13 @@ def remove(unwanted: Checkpoint) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """In hexadecimal; the file may be of any size."""
+    """The hash of a file of any size, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _written(of: Store, building: Path, table: str) -> dict[str, str]:
-    """One table as a file, durable and compared; its rows and hash."""
+    """Writes one table as a durable file and compares it; returns its number of rows and its hash."""
     columns = dict(_columns(of, table))
     first = [name for name in _FIRST_IN_ORDER if name in columns]
     order = ", ".join([*first, *(name for name in columns if name not in first)])

@@ -1,6 +1,6 @@
-"""The store's own lock file: one writer at a time, and who it is. Light, so that a second writer is told at once.
+"""The store's own lock file: one writer at a time, and which process it is. Imports little: a second writer fails fast.
 
-DuckDB's own lock is not enough: closing any handle of the file in the writer's process drops it.
+DuckDB's own lock is not enough: closing any handle of the file in the writer's process releases it.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def refuse_if_held(directory: Path) -> None:
-    """Raises StoreBusyError where another process holds the lock; creates nothing."""
+    """Raises StoreBusyError if another process holds the lock; creates nothing."""
     path = directory / "lock"
     if not path.exists():
         return
