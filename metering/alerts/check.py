@@ -15,6 +15,7 @@ from metering.alerts.address_guard import is_public, resolve
 from metering.alerts.channels.kind import Recipient
 from metering.alerts.targets import Attempt, Endpoint, Mailbox
 from metering.config import Channel, Config, Webhook
+from metering.core.errors import CredentialsError
 from metering.core.network import Network
 from metering.core.secrets import Secret
 
@@ -42,7 +43,7 @@ class Endpoints:
 
 def look(  # noqa: PLR0913 - what a delivery needs
     config: Config,
-    secrets: Mapping[str, Secret],
+    secrets: Mapping[str, Secret | CredentialsError],
     now: datetime,
     real_time: Callable[[], datetime],
     tell: Tell,

@@ -15,6 +15,7 @@ from metering.alerts.queues import deliver_queues
 from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
 from metering.config import Config
+from metering.core.errors import CredentialsError
 from metering.core.period import parse_time
 from metering.core.rows import Row
 from metering.core.secrets import Secret
@@ -91,7 +92,7 @@ def _reason(told: Told, data: Row, quotas: QuotaOf, now: datetime) -> str:
 
 
 def remind(
-    ledger: Ledger, config: Config, secrets: Mapping[str, Secret], clock: Callable[[], datetime]
+    ledger: Ledger, config: Config, secrets: Mapping[str, Secret | CredentialsError], clock: Callable[[], datetime]
 ) -> tuple[str, ...]:
     """Post all that lasts again to the channels that forget it otherwise; a sentence for each that failed.
 

@@ -64,7 +64,9 @@ def reminded(config: Config) -> list[str]:
 # -- how
 
 
-def ready(config: Config, secrets: Mapping[str, Secret]) -> tuple[dict[str, Recipient], tuple[str, ...]]:
+def ready(
+    config: Config, secrets: Mapping[str, Secret | CredentialsError]
+) -> tuple[dict[str, Recipient], tuple[str, ...]]:
     """Give everybody who has a usable secret, by the ledger's name as `secrets` is, and a sentence for who has none."""
     found: dict[str, Recipient] = {}
     faults: list[str] = []
@@ -80,10 +82,12 @@ def ready(config: Config, secrets: Mapping[str, Secret]) -> tuple[dict[str, Reci
     return found, tuple(faults)
 
 
-def _recipient(one: Webhook | Channel, secret: Secret | None, lasts: timedelta) -> Recipient:
+def _recipient(one: Webhook | Channel, secret: Secret | CredentialsError | None, lasts: timedelta) -> Recipient:
     needs_secret = isinstance(one, Webhook) or one.secret_env or one.secret_file
     if needs_secret and secret is None:
         raise CredentialsError("no secret")
+    if isinstance(secret, CredentialsError):
+        raise secret
     text = secret.reveal() if secret else ""
     if isinstance(one, Webhook):
         target = Endpoint(

@@ -215,7 +215,11 @@ class Deliveries:
 
 
 def deliver_due(
-    ledger: Ledger, config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+    ledger: Ledger,
+    config: Config,
+    secrets: Mapping[str, Secret | CredentialsError],
+    now: datetime,
+    clock: Callable[[], datetime],
 ) -> Deliveries:
     """Send what is due at `now` (business time) and record each attempt before the next; `clock` is the real time.
 
@@ -265,7 +269,7 @@ def delivery(alert_id: str, endpoint: str, attempts: int, attempt: Attempt, now:
 
 
 def test_event(
-    config: Config, secrets: Mapping[str, Secret], now: datetime, clock: Callable[[], datetime]
+    config: Config, secrets: Mapping[str, Secret | CredentialsError], now: datetime, clock: Callable[[], datetime]
 ) -> list[tuple[str, Attempt]]:
     """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
 

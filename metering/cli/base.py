@@ -118,19 +118,19 @@ def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
     return found
 
 
-def endpoint_secrets(config: "Config") -> "dict[str, Secret]":
-    """Endpoint -> its secret, for those that have one; delivery reports missing ones."""
+def endpoint_secrets(config: "Config") -> "dict[str, Secret | CredentialsError]":
+    """Endpoint -> its secret, or the reason why it cannot be used, for endpoints that have one."""
     from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
-    found = {}
+    found: dict[str, Any] = {}
     for one in config.endpoints:
         if one.secret_env is None and one.secret_file is None:
             continue
         try:
             found[one.endpoint] = secret(one.secret_env, one.secret_file, os.environ)
-        except CredentialsError:
-            continue
+        except CredentialsError as error:
+            found[one.endpoint] = error
     return found
 
 

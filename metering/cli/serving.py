@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from metering.config import Config
+    from metering.core.errors import CredentialsError
     from metering.core.secrets import Secret
     from metering.web.guard import Access
     from metering.web.watch import Watch
@@ -129,6 +130,28 @@ def link_secret(config: "Config") -> "Secret | None":
     """The secret of customers' links; None where none is configured."""
     dashboard = config.dashboard
     return _secret(dashboard.link_secret_env, dashboard.link_secret_file, "the secret of customers' links")
+
+
+def later_secrets(config: "Config") -> "dict[str, CredentialsError | None]":
+    """Configured secrets of the dashboard and of Stripe -> the reason why one cannot be used (None: it can)."""
+    from metering.core.errors import CredentialsError
+    from metering.core.secrets import secret
+
+    stripe = config.stripe
+    asked: dict[str, Callable[[], Secret | None]] = {
+        "dashboard.token": lambda: access(config).token,
+        "dashboard.link_secret": lambda: link_secret(config),
+    }
+    if stripe.secret_env or stripe.secret_file:
+        asked["stripe.secret"] = lambda: secret(stripe.secret_env, stripe.secret_file, os.environ)
+    found: dict[str, CredentialsError | None] = {}
+    for key, read in asked.items():
+        try:
+            if read() is not None:
+                found[key] = None
+        except CredentialsError as error:
+            found[key] = error
+    return found
 
 
 def _secret(env_name: str | None, file: Path | None, what: str) -> "Secret | None":

@@ -35,6 +35,7 @@ def init(directory: Path) -> None:
 @with_format
 def check(send_test: bool, config_path: Path, form: str | None) -> None:
     """Everything that can be known before the first poll: configuration, credentials, store, endpoints."""
+    from metering.cli.serving import later_secrets
     from metering.core.errors import ConfigError
     from metering.service import check as checks
 
@@ -51,6 +52,7 @@ def check(send_test: bool, config_path: Path, form: str | None) -> None:
         real_time,
         send_test=send_test,
         ping=ping_url(config),
+        later=later_secrets(config),
     )
     emit(found.document(), found.rows(), form)
     for fault in found.faults:

@@ -13,6 +13,9 @@ from typing import Self
 from metering.core.errors import CredentialsError
 
 _MOST_BYTES = 16_384
+_GROUP_MAY_READ = 0o040
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""What systemd calls the directory of a unit's credentials; they may be readable by the unit's group."""
 
 
 class Secret:
@@ -52,11 +55,13 @@ class Secret:
 def secret(env_name: str | None, file_path: Path | None, environ: Mapping[str, str]) -> Secret:
     """The secret that an environment variable or a private file holds, without the newline at its end.
 
-    Raises CredentialsError where it is missing, empty, not one line of ASCII, or readable by group or others.
+    Raises CredentialsError where it is missing, empty, not one line of ASCII, or readable by group or others; systemd's
+    credentials and files on a read-only mount, as Kubernetes hands them over, may be readable by their group.
     """
     assert (env_name is None) != (file_path is None), "config.read lets exactly one of the two through"
     if file_path is not None:
-        return _checked(_private_text(file_path), f"the file {file_path}")
+        directory = environ.get(_CREDENTIALS)
+        return _checked(_private_text(file_path, Path(directory) if directory else None), f"the file {file_path}")
     text = environ.get(env_name or "")
     if text is None:
         raise CredentialsError(
@@ -74,22 +79,26 @@ def _checked(text: str, source: str) -> Secret:
     return Secret(text)
 
 
-def _private_text(path: Path) -> str:
-    # The open file is examined, not its name, so that nobody can exchange it in between.
+def _private_text(path: Path, credentials: Path | None) -> str:
+    # The open file is examined, not its name, so that nobody can exchange it in between. A symbolic link is followed.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise CredentialsError(f"{path} does not exist", hint="put the key into it, then chmod 600") from None
     except OSError as error:
-        if path.is_symlink():
-            raise CredentialsError(f"{path} is a symbolic link", hint="name the file itself") from None
         raise CredentialsError(f"{path} cannot be read: {error.strerror}", hint=f"see: ls -l {path}") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CredentialsError(f"{path} is not a regular file", hint="name a file that holds the key")
-        if status.st_mode & 0o077:
-            raise CredentialsError(f"{path} can be read by group or others", hint=f"chmod 600 {path}")
-        return os.read(descriptor, _MOST_BYTES).decode("utf-8", errors="replace")
+        is_mounted = bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+        if status.st_mode & 0o077 & ~(_GROUP_MAY_READ if is_mounted or _is_below(path, credentials) else 0):
+            hint = f"mount {path} with mode 0440 (Kubernetes: defaultMode)" if is_mounted else f"chmod 600 {path}"
+            raise CredentialsError(f"{path} can be read by group or others", hint=hint)
+        return os.read(descriptor, _MOST_BYTES).decode("utf-8-sig", errors="replace")
     finally:
         os.close(descriptor)
+
+
+def _is_below(path: Path, directory: Path | None) -> bool:
+    return directory is not None and path.resolve().is_relative_to(directory.resolve())

@@ -4,6 +4,7 @@ An access token lives for an hour and is rewritten by another program, and a key
 refused key may only be out of date. Organizations with one key share it, and its refusal. Knows no store.
 """
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ class Credential:
         if self.secret != refused:
             return  # another request has renewed it meanwhile
         try:
-            renewed = secrets.secret(None, self.file, {}) if self.file else refused
+            renewed = secrets.secret(None, self.file, os.environ) if self.file else refused
         except CredentialsError as unreadable:
             renewed, error = refused, unreadable
         if renewed == refused:

@@ -6,6 +6,7 @@ Runs every check in turn; a failed check does not stop the others.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from metering.alerts import check as check_endpoints
@@ -13,7 +14,14 @@ from metering.alerts import switch
 from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
-from metering.service import check_network, check_organizations, check_parties, check_references, check_store
+from metering.service import (
+    check_later,
+    check_network,
+    check_organizations,
+    check_parties,
+    check_references,
+    check_store,
+)
 from metering.service.findings import Checked
 from metering.service.origins import origins
 
@@ -24,16 +32,18 @@ Clock = Callable[[], datetime]
 def check(  # noqa: PLR0913 - what the command line has
     config: Config,
     keys: check_organizations.Keys,
-    secrets: Mapping[str, Secret],
+    secrets: Mapping[str, Secret | CredentialsError],
     clock: Clock,
     real_time: Clock,
     *,
     send_test: bool,
     ping: Secret | CredentialsError | None = None,
+    later: check_later.Later = MappingProxyType({}),
 ) -> Checked:
     """Runs all checks. `secrets`: endpoint -> its secret, for the webhooks and channels that have one.
 
     `ping` is the URL of a dead-man's switch. It is never requested here, because a request reports a complete tick.
+    `later`: secrets that only later commands read -> the reason why they cannot be used.
     """
     out = Checked(as_of=clock(), path=config.path, origins=origins(config))
     out.tell("configuration", "faults", "ok", f"{config.path} has none")
@@ -50,6 +60,7 @@ def check(  # noqa: PLR0913 - what the command line has
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test and is_usable)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)
+    out.sections.update(check_later.sections(config, later, out))
     return out
 
 
@@ -59,4 +70,8 @@ def _service(config: Config, ping: Secret | CredentialsError | None, out: Checke
     if ping is not None:
         source = f"environment {config.service.ping_url_env}"
         out.tell("service", "ping", "note" if why else "ok", f"{source}: {why or 'usable'}")
-    return {"listen": config.service.listen or None, "ping": None if ping is None else why or "ok"}
+    return {
+        "listen": config.service.listen or None,
+        "listen_state": check_later.listen(config.service.listen, out),
+        "ping": None if ping is None else why or "ok",
+    }

@@ -1,7 +1,4 @@
-"""What `check` finds out about the way to other machines: files of authorities, the proxy, proxies that are not used.
-
-Asks nobody.
-"""
+"""Checks certificate files, the configured proxy, and proxies of the environment that are ignored. Sends no request."""
 
 from typing import Any
 

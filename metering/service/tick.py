@@ -136,7 +136,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     ledger: Ledger,
     config: Config,
     keys: Keys,
-    secrets: Mapping[str, Secret],
+    secrets: Mapping[str, Secret | CredentialsError],
     *,
     real_time: Callable[[], datetime],
     write_report: Callable[[Period], None],

@@ -259,6 +259,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "is_ready",
         "verdict",
         "configuration",
+        "network",
         "organizations",
         "store",
         "unknown_plans",
@@ -270,6 +271,9 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "webhooks",
         "channels",
         "service",
+        "dashboard",
+        "stripe",
+        "fonts",
         "faults",
         "notes",
     ]
