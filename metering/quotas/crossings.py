@@ -1,6 +1,6 @@
-"""Which thresholds quota rows reach for the first time: each crossing with its reason. Pure.
+"""Finds thresholds that quota rows reach for the first time; each crossing has its reason. Pure.
 
-Must not know what an alert looks like, or who gets it.
+Must not know the form or the recipient of an alert.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from metering.quotas.rows import QuotaRow
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CrossingKey:
-    """The identity of a crossing, which is alerted once: a raised limit or a new period makes another key."""
+    """The identity of a crossing, which is alerted once. A raised limit or a new period makes a new key."""
 
     project_id: str
     quota: str
@@ -24,7 +24,7 @@ class CrossingKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """A threshold first seen reached; `status` is `send`, or `superseded` by a higher one of the same quota."""
+    """A threshold that was reached; `status` is `send`, or `superseded` by a higher threshold of the same quota."""
 
     key: CrossingKey
     status: str
@@ -35,9 +35,9 @@ class Crossing:
 def crossings(
     rows: Iterable[QuotaRow], already_recorded: Collection[CrossingKey], thresholds_percent: Sequence[int]
 ) -> list[Crossing]:
-    """Find what is newly reached, sorted by key. Of several at once the highest is sent, the lower ones are superseded.
+    """New crossings, sorted by key. If a quota has several at once, the highest is sent and the others are superseded.
 
-    A row without a percentage crosses nothing; a stuck counter crosses what its history reaches.
+    A row without a percentage has no crossing; with a stuck counter the history counts.
     """
     recorded = set(already_recorded)
     rising = sorted({*thresholds_percent, EXCEEDED_PERCENT})
@@ -62,7 +62,7 @@ def _crossings_of(row: QuotaRow, recorded: set[CrossingKey], rising: Sequence[in
 
 
 def key_of(row: QuotaRow, threshold_percent: int) -> CrossingKey:
-    """Make the key under which a quota row crosses a threshold; the row must have a limit."""
+    """The key of a quota row's crossing of a threshold; the row must have a limit."""
     assert row.limit is not None, "without a limit nothing is reached"
     return CrossingKey(
         project_id=row.project_id,

@@ -67,7 +67,7 @@ def _with_limit(readings: Readings, now: datetime, *, include_unlimited: bool) -
 
 
 def _with_used(frame: pl.DataFrame, readings: Readings) -> pl.DataFrame:
-    """Add what was used, and its source: the counter, or history where that is further or all there is."""
+    """Adds the usage and its source: the counter, or history where that is higher or the counter is missing."""
     sizes = readings.branches.group_by("project_id").agg(
         pl.col("logical_size").max(), pl.col("observed_at").max().alias("size_observed_at")
     )
@@ -86,7 +86,7 @@ def _with_used(frame: pl.DataFrame, readings: Readings) -> pl.DataFrame:
             source=pl.when(is_history).then(pl.lit("history")).when(counter.is_not_null()).then(pl.lit("counter")),
             observed_at=pl.when(is_history).then("history_observed_at").otherwise("observed_at"),
             partial=(is_history & pl.col("is_partial")).fill_null(value=False),
-            # Some projects report 0 for ever while they work: history shows it.
+            # The counter of some projects stays 0 although history shows usage.
             is_stuck=((counter == 0) & (history > 0)).fill_null(value=False),
         )
     )
@@ -107,17 +107,17 @@ def _require_exact(frame: pl.DataFrame) -> None:
 
 
 def threshold_reached(thresholds_percent: Sequence[int]) -> pl.Expr:
-    """Pick the highest threshold at or below the percentage, 100 included; null where none is reached."""
+    """The highest threshold at or below the percentage, 100 included; null where none is reached."""
     percent = pl.col("percent_hundredths")
     thresholds = {*thresholds_percent, EXCEEDED_PERCENT}
     return pl.max_horizontal(pl.when(percent >= threshold * 100).then(threshold) for threshold in thresholds)
 
 
 def level(thresholds_percent: Sequence[int]) -> pl.Expr:
-    """Name the level: ok, warning (first threshold), critical (last one), exceeded, unknown or unlimited.
+    """The level: ok, warning (first threshold), critical (last one), exceeded, unknown or unlimited.
 
-    A single threshold is first and last, so critical. A stuck counter makes the level unknown only below the first
-    threshold: what history shows above it is true in any case.
+    A single threshold is both first and last, so its level is critical. A stuck counter makes the level unknown only
+    below the first threshold; above it the history is sufficient.
     """
     percent = pl.col("percent_hundredths")
     rising = sorted({*thresholds_percent, EXCEEDED_PERCENT})
@@ -142,8 +142,8 @@ def level(thresholds_percent: Sequence[int]) -> pl.Expr:
 
 
 def rows(frame: pl.DataFrame, thresholds_percent: Sequence[int]) -> list[QuotaRow]:
-    """The frame's rows in its order, with straight-line forecasts."""
-    # A fleet shares few periods.
+    """The frame's rows in order, with straight-line forecasts."""
+    # Few different periods exist, so their texts are cached.
     periods = {
         (start, end): Period(start=start, end=end)
         for start, end in frame.select("period_start", "period_end").unique().iter_rows()
@@ -162,7 +162,7 @@ _COLUMNS = tuple(name for name in QuotaRow.__struct_fields__ if name not in _MAD
 def _row(record: Mapping[str, Any], period: Period, thresholds: Sequence[int]) -> QuotaRow:
     used, limit = record["used"], record["limit"]
     is_known = used is not None and limit is not None
-    # A size does not grow from zero at the month's start, so a line from there would be made up.
+    # A size does not start at zero each month, so a line from zero would be wrong.
     has_line = is_known and record["level"] != "unknown" and record["quota"] != "logical_size_bytes"
     return QuotaRow(
         **{name: record[name] for name in _COLUMNS},
@@ -174,10 +174,10 @@ def _row(record: Mapping[str, Any], period: Period, thresholds: Sequence[int]) -
 
 
 def line(used: int, limit: int, period: Period, observed_at: datetime, thresholds: Sequence[int]) -> Forecast | None:
-    """Draw a straight line from 0 at the period's start through what was used at `observed_at` to the period's end.
+    """A straight-line forecast: from 0 at the period's start through the usage at `observed_at` to the period's end.
 
-    It reaches a threshold at a second before the period's end, or not at all: also where it has reached it already.
-    None within FORECAST_AFTER of the start.
+    A threshold has the second at which the line reaches it, if that is before the period's end; also one that was
+    reached already. None within FORECAST_AFTER of the start.
     """
     elapsed = observed_at - period.start
     if elapsed < FORECAST_AFTER or not period.contains(observed_at):

@@ -1,4 +1,4 @@
-"""Forecasts of quota rows by each project's own weeks, which it reads from the store for usage/forecast.py."""
+"""Forecasts quota rows by each project's own weeks; reads them from the store for usage/forecast.py."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ FLOOR_PERCENT = 40
 
 
 def with_forecasts(month: Month, rows: Sequence[QuotaRow], thresholds_percent: Sequence[int]) -> list[QuotaRow]:
-    """The rows with a forecast by the project's own weeks where there is one whole week; else they keep their line."""
+    """The rows with a forecast by the project's weeks where there is one whole week; others keep the straight line."""
     measured = [row for row in rows if _is_measured(row) and _is_near(row)]
     by_weeks = _by_profile(month, measured, sorted({*thresholds_percent, EXCEEDED_PERCENT})) if measured else {}
     return [replace(row, forecast=by_weeks.get(_key(row), row.forecast)) for row in rows]
@@ -34,7 +34,7 @@ def _is_measured(row: QuotaRow) -> bool:
 
 
 def _is_near(row: QuotaRow) -> bool:
-    """Whether the weeks are worth reading: not where even the line ends far below the quota."""
+    """Whether the weeks must be read: not where the straight line ends far below the quota."""
     return row.forecast is None or int(row.forecast.percent_at_period_end.partition(".")[0]) >= FLOOR_PERCENT
 
 
@@ -48,7 +48,7 @@ def _by_profile(month: Month, rows: Sequence[QuotaRow], thresholds: Sequence[int
     if not known:
         return {}
     slots, spread = _read(month, weeks)
-    # What a counter shows and history never did cannot be carried on from history.
+    # Usage that only the counter shows cannot be forecast from history.
     used = set(slots.select("project_id", "quota").unique().iter_rows())
     measured = [row for row in rows if _key(row) in used]
     outlooks = _outlooks(measured, known, slots, spread, month.now)
@@ -111,7 +111,7 @@ def _read(month: Month, weeks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
         organization: _counting(certified, window) for organization, certified in month.knowledge.certified.items()
     }
     keys = month.recorded.project_keys
-    # Where which buckets of each project count: in its whole weeks.
+    # Only buckets inside a project's whole weeks count.
     stretches = (
         weeks.join(keys, on="project_id")
         .join(parts_of(counted), on="organization")

@@ -1,7 +1,7 @@
-"""What quotas are judged by: Neon's quota fields, and readings of counters, history, branches and plans as frames.
+"""The inputs of quota evaluation: Neon's quota fields, and frames of counters, history, branches and plans.
 
-Knows what Neon's fields mean (unit, what happens when one is full) and which billing period a counter belongs to. Must
-not know a percentage, a threshold, or where readings come from.
+Knows the meaning of Neon's fields (unit, effect of a full quota) and the billing period of a counter. Must not know
+percentages, thresholds, or the source of readings.
 """
 
 from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """All that quotas are judged by, as frames of the schemas above."""
+    """All inputs of quota evaluation, as frames of the schemas above."""
 
     projects: pl.DataFrame
     counters: pl.DataFrame
@@ -90,7 +90,7 @@ def counters_frame(readings: Iterable[Counter]) -> pl.DataFrame:
 
 
 def counters_long(wide: pl.DataFrame) -> pl.DataFrame:
-    """COUNTERS from a frame with one row per project, without a loop over projects.
+    """COUNTERS from a frame with one row per project.
 
     Columns: project_id, observed_at, period_start, period_end, a column of any exact integer type per counter that Neon
     has, and `limits`, the project's `settings.quota` as JSON text (null = none). Of several rows of a project (it moved
@@ -125,7 +125,7 @@ def plan_limits_frame(quotas_by_plan: Mapping[str, Mapping[str, int]]) -> pl.Dat
 
 
 def billing_periods(counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Give the running billing period of each project that has counters: project_id, period_start, period_end.
+    """The running billing period of each project with counters: project_id, period_start, period_end.
 
     It is Neon's own where the counters name one that holds `now`, otherwise the UTC calendar month. A project that is
     not in the answer has the calendar month too. History is to be summed from this start.
@@ -135,11 +135,11 @@ def billing_periods(counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
 
 
 def latest_counters(counters: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Keep the newest reading per project and quota; the counter of a period that is over becomes null."""
+    """The newest reading per project and quota; the counter of a finished period becomes null."""
     month = month_of(now)
     is_named = pl.col("period_start") >= _EARLIEST
     is_running = (is_named & (pl.col("period_start") <= now) & (pl.col("period_end") > now)).fill_null(value=False)
-    # Without bounds of its own a reading can only be trusted for the month in which it was taken.
+    # A reading without period bounds is valid only for the month in which it was taken.
     is_undated = ~is_named.fill_null(value=False) & (pl.col("observed_at") >= month.start)
     return (
         counters.sort("observed_at")

@@ -1,6 +1,6 @@
-"""A quota of a project as it stands now: the document that commands print, alerts judge and reports show. Pure.
+"""The current state of a project's quota, as commands print it, alerts judge it and reports show it. Pure.
 
-Counts are integers; `document` writes them as the public interface does. Must not know how the numbers come about.
+Counts are integers; `document` writes them as the public interface does. Must not know how they are computed.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from msgspec.structs import asdict
 from metering.core.period import Period, rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT
 
-# A fleet shares few moments, and writing one costs more than the rest of its row.
+# Few different moments exist, and formatting one costs more than the rest of its row.
 _written = lru_cache(maxsize=4096)(rfc3339)
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
     """The expected percentage at the period's end, and when each threshold will be reached; null: not in this period.
 
-    `percent_low` and `percent_high` bound it where several weeks are known. `method` names how it was made.
+    `percent_low` and `percent_high` are its range where several weeks are known. `method` names the way of forecasting.
     """
 
     percent_at_period_end: str
@@ -30,7 +30,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     method: str
 
     def document(self) -> dict[str, str | None]:
-        """The keys of the public interface; 100 % comes first among the thresholds."""
+        """The keys of the public interface; 100 % is the first of the thresholds."""
         order = sorted({*self.reaches_at, EXCEEDED_PERCENT}, key=lambda percent: (percent != EXCEEDED_PERCENT, percent))
         reaches = {f"reaches_{percent}_at": _moment(self.reaches_at.get(percent)) for percent in order}
         return {
@@ -43,7 +43,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
 
 class QuotaRow(Struct, frozen=True, kw_only=True):
-    """A quota of a project; `partial`: hours that are not complete yet are in what was used."""
+    """A quota of a project; `partial`: the usage contains hours that are not complete yet."""
 
     project_id: str
     project_name: str | None
@@ -74,7 +74,7 @@ class QuotaRow(Struct, frozen=True, kw_only=True):
         }
 
     def reaches(self, percent: int, used: int | None = None) -> bool:
-        """Whether so many percent of the limit are used, or would be by `used`; false where a number is not known."""
+        """Whether the usage (default: the row's) reaches so many percent of the limit; false where it is unknown."""
         used = self.used if used is None else used
         return used is not None and self.limit is not None and used * 100 >= percent * self.limit
 
@@ -88,7 +88,7 @@ COLUMNS = tuple(column for name in QuotaRow.__struct_fields__ for column in _NES
 
 
 def percent_text(used: int, limit: int) -> str:
-    """The percentage used, truncated to two places: what is not full never shows as 100."""
+    """The used percentage, truncated to two places, so that only a full quota shows 100."""
     hundredths = used * 10_000 // limit
     return f"{hundredths // 100}.{hundredths % 100:02d}"
 

@@ -1,4 +1,4 @@
-"""Every quota of every project as it stands now: the store's counters and history handed to evaluation.py."""
+"""The current state of every quota: reads counters and history from the store and evaluates them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ _HISTORY_OF = {
 
 
 def running(store: Store, terms: Terms, now: datetime) -> Month:
-    """The running month as known now: quotas are judged in it."""
+    """The running month with the knowledge of now, in which quotas are evaluated."""
     return Month(recorded=Recorded(store=store), terms=terms, period=month_of(now), now=now)
 
 
@@ -41,7 +41,7 @@ def quota_rows(
 ) -> list[QuotaRow]:
     """The rows of `quota` in the running month, sorted by project and quota.
 
-    `reached_only`: only those that have reached a threshold, which is all that alerts need.
+    `reached_only`: only rows that have reached a threshold, which is enough for alerts.
     """
     frame = _evaluated(month, thresholds_percent, include_unlimited=include_unlimited)
     if reached_only:
@@ -50,7 +50,7 @@ def quota_rows(
 
 
 def urgency(row: QuotaRow) -> tuple[object, ...]:
-    """The order in which projects will be suspended: the exceeded, then by when 100 % is forecast, then the fullest."""
+    """The sort key by urgency: exceeded first, then by the forecast moment of 100 %, then by percentage."""
     reaches = row.forecast and row.forecast.reaches_at[EXCEEDED_PERCENT]
     return (
         row.level != "exceeded",
@@ -63,13 +63,13 @@ def urgency(row: QuotaRow) -> tuple[object, ...]:
 
 
 def levels(month: Month, thresholds_percent: tuple[int, ...]) -> dict[str, int]:
-    """How many quotas are at each level in the running month."""
+    """The number of quotas per level in the running month."""
     frame = _evaluated(month, thresholds_percent, include_unlimited=False)
     return dict(frame.group_by("level").len().iter_rows())
 
 
 def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unlimited: bool) -> pl.DataFrame:
-    """Every quota of everything in the store, as evaluation.py judges it."""
+    """Evaluates every quota of all projects in the store."""
     now = month.now
     found = month.recorded.store.query("quotas/quota_counters")
     counters = counters_long(found.drop("logical_size_bytes"))
@@ -89,7 +89,7 @@ def _evaluated(month: Month, thresholds_percent: tuple[int, ...], *, include_unl
 
 
 def _projects(month: Month, found: pl.DataFrame) -> pl.DataFrame:
-    """The listed projects with their name now and the customer and plan in force now."""
+    """The listed projects with their current name, customer and plan."""
     in_force = month.segments.filter((pl.col("start") <= month.now) & (pl.col("end") > month.now))
     names = pl.DataFrame(
         list(month.projects.names().items()), schema={"project_id": pl.String, "project_name": pl.String}, orient="row"
@@ -120,7 +120,7 @@ def _history(month: Month, counters: pl.DataFrame, now: datetime) -> pl.DataFram
 
 
 def _months(month: Month, began: pl.DataFrame) -> Iterator[Month]:
-    """The running month, and those before it that a billing period reaches into; mostly there are none."""
+    """The running month, and earlier months into which a billing period reaches; usually none."""
     yield month
     reached = began.filter(pl.col("period_start") < month.period.start)["period_start"]
     for _ in range(MOST_MONTHS if reached.len() else 0):

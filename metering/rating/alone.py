@@ -1,6 +1,6 @@
-"""One quantity rated by one price, as a group of its own: the price's tiers, its bounds, and what is due without usage.
+"""Rates one quantity by one price: its tiers, its minimum and maximum, and fees due without usage.
 
-Pure and exact until each line is rounded once. Must not know plans, projects or months: time is a share here.
+Pure; exact until each line is rounded once. Must not know plans, projects or months: time is a share of the month.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from metering.rating.models import exact_parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alone:
-    """Parts and, in minor units, what each comes to; `gap` is what their sum lacks to the bounds.
+    """The parts and their rounded amounts in minor units; `gap` brings their sum to the minimum or maximum.
 
     `exact` is the sum within its bounds before any rounding.
     """
@@ -28,7 +28,7 @@ class Alone:
 
     @property
     def amount(self) -> int:
-        """What is due."""
+        """The amount due, in minor units."""
         return sum(self.minor) + self.gap
 
 

@@ -1,8 +1,8 @@
-"""What a month owes whatever was used, and what it never exceeds: minimums, maximums, flat fees due without usage.
+"""Minimums and maximums of a month, and flat fees that are due without usage.
 
-They count once per group (customer, plan, meter, and project where the price's scope is the project) and month, however
-many segments and price versions that has. Minimums and flat fees go with the time for which the group held the price,
-a maximum does not. Pure: segments, prices and rounded sums in, frames out. Must not know lines, nor how usage is rated.
+Each applies once per group (customer, plan, meter, and project where the price's scope is the project) and month, for
+any number of segments and price versions. Minimums and flat fees are prorated by the time for which the group held the
+price, a maximum is not. Pure: segments, prices and rounded sums in, frames out. Must not know lines or rate usage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ HELD: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """`rows` as HELD has them, and the prices of every version of a bounded meter by their `price_no`."""
+    """`rows`: schema HELD. The prices of every version of a bounded meter, by `price_no`."""
 
     rows: pl.DataFrame
     prices: Mapping[int, Price]
@@ -59,7 +59,7 @@ class Held:
 def held(
     month: Period, segments: pl.DataFrame, plans: Sequence[Plan], meters: Sequence[Meter], prorate: Prorate
 ) -> Held:
-    """Which groups held which versions of bounded prices for how long."""
+    """Which groups held which versions of bounded prices, and for how long."""
     prices, dated = versions(plans, meters)
     numbers = {number for _, group in dated.group_by("plan", "meter") for number in _bounded(group["price_no"], prices)}
     known = {number: price for number, price in prices.items() if number in numbers}
@@ -79,16 +79,16 @@ def held(
 
 
 def _bounded(numbers: Iterable[int], prices: Mapping[int, Price]) -> list[int]:
-    """The versions of one meter's price in a plan, where one of them has a minimum, a maximum or a fee due at zero."""
+    """The versions of a meter's price in a plan, if one of them has a minimum, a maximum or a fee due at zero."""
     own = list(numbers)
     bounds = ((prices[n].minimum, prices[n].maximum, prices[n].flat_fee_at_zero or None) for n in own)
     return own if any(bound is not None for three in bounds for bound in three) else []
 
 
 def united(rows: pl.DataFrame, keys: list[str], month: Period, prorate: Prorate) -> pl.DataFrame:
-    """The keys of the rows (start, end), each with its first start, last end and `seconds` of the month that count.
+    """Each key of the rows (start, end) with its first start, last end and counted `seconds` of the month.
 
-    Time that several rows of one key share counts once.
+    Overlapping rows of one key count once.
     """
     begin, finish = counted(pl.col("start"), pl.col("end"), month, prorate)
     ordered = rows.with_columns(counted_from=begin, counted_to=finish).sort(*keys, "counted_from", "counted_to")
@@ -102,7 +102,7 @@ def united(rows: pl.DataFrame, keys: list[str], month: Period, prorate: Prorate)
 
 
 def _in_full(rows: pl.DataFrame, dated: pl.DataFrame, month: Period) -> pl.DataFrame:
-    """Without proration: whatever time a group held a version, it counts as long as the version was in force."""
+    """Without proration: a held version counts for the whole time that it was valid."""
     start, end = pl.lit(month.start, dtype=Moment), pl.lit(month.end, dtype=Moment)
     in_force = pl.min_horizontal(end, "valid_to") - pl.max_horizontal(start, "valid_from")
     length = dated.select("price_no", seconds=in_force.dt.total_seconds())
@@ -110,9 +110,9 @@ def _in_full(rows: pl.DataFrame, dated: pl.DataFrame, month: Period) -> pl.DataF
 
 
 def idle(found: Held, charges: pl.DataFrame) -> pl.DataFrame:
-    """CHARGES of the flat fees due without usage: one for each group whose usage entered no tier.
+    """CHARGES of the flat fees due without usage, one per group whose usage entered no tier.
 
-    The quantity is the part of the month; piece_no is null.
+    The quantity is the share of the month; piece_no is null.
     """
     fees = [
         (number, *_narrow(tiers_of(price)[0].flat_fee))
@@ -157,7 +157,7 @@ MOST_UNITS = 10**4
 
 
 def gaps(found: Held, charged: pl.DataFrame, plans: Iterable[Plan], mode: Rounding) -> pl.DataFrame:
-    """GROUP, start, end, charged, least, most, gap, grain: what each group's sum lacks to its bounds, if anything.
+    """GROUP, start, end, charged, least, most, gap, grain of each group whose sum is outside its bounds.
 
     `charged`: GROUP, price_no, start, end, grain, minor (rounded amount) of every line. The sum of the rounded lines is
     bounded by the rounded minimum, then by the rounded maximum; all in minor units. A group that is charged without

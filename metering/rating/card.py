@@ -1,4 +1,4 @@
-"""The rate card, its canonical bytes, and models as plain JSON.
+"""The rate card: its canonical bytes, and pydantic models as plain JSON.
 
 Pure. Must not know customers, subscriptions or usage.
 """
@@ -18,7 +18,7 @@ from metering.core.plans import Plan, Prorate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """Everything but usage and subscriptions that an invoice's figures depend on."""
+    """All that an invoice's figures depend on, except usage and subscriptions."""
 
     plans: tuple[Plan, ...]
     meters: tuple[Meter, ...]
@@ -29,7 +29,7 @@ class Card:
 def canonical(card: Card) -> bytes:
     """The card as JSON: sorted keys, plans by id, prices by meter and date, decimals as written.
 
-    Quotas are left out, and whether a plan is an example: neither changes what a month costs.
+    Quotas and `example` are left out, because they do not change what a month costs.
     """
     plans = []
     for plan in sorted(card.plans, key=lambda plan: plan.id):
@@ -43,7 +43,7 @@ def canonical(card: Card) -> bytes:
 
 
 def plain(value: object) -> object:
-    """A model as JSON knows it, every key given, decimals with their digits as written."""
+    """A value as plain JSON, with every key of a model, and decimals with their digits as written."""
     match value:
         case BaseModel():
             return {name: plain(getattr(value, name)) for name in type(value).model_fields}
@@ -58,7 +58,7 @@ def plain(value: object) -> object:
 
 
 def from_canonical(data: bytes) -> Card:
-    """The card whose `canonical` bytes these are (with empty quotas)."""
+    """The inverse of `canonical`; the quotas are empty."""
     document = json.loads(data)
     return Card(
         plans=tuple(Plan.model_validate(plan) for plan in document["plans"]),

@@ -1,4 +1,4 @@
-"""Pieces, usage and prices -> charges: one row per piece and tier touched, exact.
+"""Computes exact charges from pieces, usage and prices: one row per piece and tier with a quantity.
 
 Rates every step of a run: in columns where all its numbers fit 128 bits, else one by one. Pure. Must not know Neon,
 price models or rounding.
@@ -27,7 +27,7 @@ def charges(
     segments: pl.DataFrame,
     costs: Mapping[int, Fraction] | None = None,
 ) -> pl.DataFrame:
-    """CHARGES for every piece, with its usage (a piece that `used` lacks has none), sorted by piece and tier.
+    """CHARGES of all pieces, sorted by piece and tier; a piece that is not in `used` has no usage.
 
     `pieces` as PIECES, `segments` as SEGMENTS; `used`: piece_no, used (Int128, in 1/denominator of the meter's unit),
     grain. `costs`: piece_no -> Neon's cost of that usage, for prices that follow it. Raises ExactnessError where a
@@ -45,7 +45,7 @@ def charges(
 
 
 def _cards(combinations: Iterable[tuple[int, int, int]], prices: Mapping[int, Price]) -> pl.DataFrame:
-    """CARDS of every (price_no, share_den, usage denominator) that fits; what needs exact.py has none."""
+    """CARDS of every (price_no, share_den, usage denominator) that fits 128 bits; the others are rated by exact.py."""
     rows = [
         row
         for number, *denominators in combinations
@@ -57,7 +57,7 @@ def _cards(combinations: Iterable[tuple[int, int, int]], prices: Mapping[int, Pr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tier:
-    """A tier in integers; a `size` of zero: not by packages."""
+    """A tier in integers. `size` is zero where the price is not by packages."""
 
     takes_all: bool
     low: int
@@ -67,7 +67,7 @@ class _Tier:
     flat: int
 
     def dearest(self, scale: int) -> int:
-        """The most that 1/scale of a unit costs. A package is dearer than this only while it is begun."""
+        """An upper bound of the price of 1/scale of a unit; only the last package, begun but not full, costs more."""
         return self.unit * (-(-scale // self.size) if self.size else 1)
 
 
@@ -80,7 +80,7 @@ def _card(number: int, price: Price, share_den: int, denominator: int) -> list[t
     lift, step = scale // denominator, int(included * scale / share_den)
     whole = [_whole(tier, scale, money) for tier in tiers]
     dearest = max(tier.dearest(scale) for tier in whole)
-    # One package more than its usage fills is begun.
+    # The last package is begun but not full, hence one more.
     most = (scale * money, step * share_den, *(max(t.flat, t.high or 0, (dearest + 1) * t.size) for t in whole))
     after_max = (INT128_SAFE - sum(most)) // (4 * lift * max(1, dearest))
     if after_max <= 0:

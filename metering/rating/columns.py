@@ -1,7 +1,7 @@
-"""Many quantities rated at once, in columns of 128-bit integers: the vector of exact.py over the same tiers.
+"""Rates many quantities at once in columns of 128-bit integers, by the same tiers as exact.py.
 
-A price is a card of integers: every quantity in 1/scale of the meter's unit, every amount in 1/(scale x money). A law
-holds the columns equal to the fractions. Pure. Must not know prices, names or rounding.
+A price is a card of integers: quantities in 1/scale of the meter's unit, amounts in 1/(scale x money). A property test
+compares the columns with the fractions of exact.py. Pure. Must not know prices, names or rounding.
 """
 
 import polars as pl
@@ -63,7 +63,7 @@ where the scope is the customer.
 
 
 def rated(steps: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
-    """CHARGES of every step, by the tiers of its card. `before` and `after`: the run's usage, in 1/denominator."""
+    """CHARGES of every step by the tiers of its card. `before` and `after` are the run's usage in 1/denominator."""
     tiers = steps.join(cards.drop("after_max"), on=["price_no", "share_den"])
     tiers = tiers.with_columns(billable_after=_billable("after"), billable_before=_billable("before"))
     after, before = pl.col("billable_after"), pl.col("billable_before")
@@ -91,24 +91,24 @@ _ZERO = pl.lit(0, dtype=Int128)
 
 
 def _billable(name: str) -> pl.Expr:
-    """A cumulative usage less the allowance of its share, in 1/scale: not above zero, and so in no tier, within it."""
+    """Cumulative usage less the prorated allowance, in 1/scale. At or below zero it is in no tier."""
     return pl.col(name) * pl.col("lift") - pl.col("allowance_step") * pl.col("share_num").cast(Int128)
 
 
 def _entered(quantity: pl.Expr) -> pl.Expr:
-    """1 where a cumulative quantity has entered the row's tier (and, where that takes all, ends in it), else 0."""
+    """1 where the cumulative quantity has entered the row's tier (with `takes_all`: ends in it), else 0."""
     is_beyond = pl.col("takes_all") & (quantity > pl.col("high").fill_null(quantity))
     return ((quantity > pl.col("low")) & ~is_beyond).cast(Int128)
 
 
 def _units(quantity: pl.Expr) -> pl.Expr:
-    """The part of a cumulative quantity that stands in the row's tier."""
+    """The part of the cumulative quantity that is in the row's tier."""
     part = pl.max_horizontal(pl.min_horizontal(quantity, "high") - pl.col("low"), _ZERO)
     return pl.when("takes_all").then(quantity * _entered(quantity)).otherwise(part)
 
 
 def _counted(quantity: pl.Expr) -> pl.Expr:
-    """What the row's unit price is charged for: units of its tier, or packages begun there (in 1/scale)."""
+    """The number that the row's unit price is multiplied by: units in its tier, or begun packages (in 1/scale)."""
     size, units = pl.col("package_size"), _units(quantity)
-    begun = (units + size - 1) // size  # null, and not taken, where nothing is packed
+    begun = (units + size - 1) // size  # null, and not used, where the price is not by packages
     return pl.when(size > 0).then(begun * pl.col("scale")).otherwise(units)

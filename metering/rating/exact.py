@@ -1,8 +1,8 @@
-"""Tiers and the quantities that fill them, in fractions of any size.
+"""Rates one quantity by tiers, in fractions of any size.
 
-A price is a cumulative vector L(q) over its tiers: for each the quantity that stands in it, its amount, and a flat fee
-once the quantity enters it; L(0) is zero. What is charged is a difference of two such vectors: every version of a price
-rates L(after) - L(before) of its part of the run, against its own allowance and tiers.
+A price is a cumulative vector L(q) over its tiers: the quantity in each tier, its amount, and the flat fee once the
+quantity enters the tier; L(0) is zero. A charge is the difference of two such vectors: each version of a price rates
+L(after) - L(before) of its part of the run, with its own allowance and tiers.
 
 Pure. Must not know prices, currencies or rounding.
 """
@@ -23,7 +23,7 @@ class PricedTier:
 
     `unit_price` is due for every unit in the band; with a `package_size`, for every package begun there. A tier with a
     `markup_percent` has no unit price: it charges Neon's cost of the usage, and the markup. `takes_all`: the whole
-    quantity stands in the tier in which it ends.
+    quantity is in the tier in which it ends.
     """
 
     low: Decimal = Decimal(0)
@@ -36,7 +36,7 @@ class PricedTier:
 
     @property
     def rate(self) -> Fraction:
-        """The price of a unit or package; or the factor on Neon's cost."""
+        """The price of a unit or package, or the factor on Neon's cost."""
         if self.markup_percent is not None:
             return 1 + Fraction(self.markup_percent) / 100
         assert self.unit_price is not None, "faults() refuses a price without its unit price"
@@ -44,15 +44,15 @@ class PricedTier:
 
     @property
     def depends_on_earlier(self) -> bool:
-        """Whether what a unit costs depends on the usage before it."""
+        """Whether the price of a unit depends on earlier usage."""
         return self.takes_all or self.package_size is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one tier charges: `quantity` in the meter's unit, `amount` in the currency's main unit, both exact.
+    """The charge of one tier: `quantity` in the meter's unit, `amount` in the currency's main unit, both exact.
 
-    Of kind `flat_fee` the quantity counts fees. `before` is the quantity that stood in the tier before.
+    For the kind `flat_fee`, `quantity` is the number of fees. `before` is the earlier quantity in the tier.
     """
 
     kind: PartKind = "usage"
@@ -65,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What stands in a tier: the quantity, its amount without the flat fee, and how many flat fees."""
+    """The content of a tier: the quantity, its amount without the flat fee, and the number of flat fees."""
 
     quantity: Fraction = ZERO
     amount: Fraction = ZERO
@@ -76,7 +76,7 @@ NOTHING = Standing()
 
 
 def difference(tiers: Sequence[PricedTier], then: Sequence[Standing], now: Sequence[Standing]) -> list[Part]:
-    """What the tiers charge between two cumulative vectors."""
+    """The charges between two cumulative vectors."""
     steps = enumerate(zip(tiers, then, now, strict=True), start=1)
     return [part for number, (tier, low, high) in steps if low is not high for part in _parts(number, tier, low, high)]
 
@@ -94,7 +94,7 @@ def _parts(number: int, tier: PricedTier, then: Standing, now: Standing) -> Iter
 
 
 def cumulative(tiers: Sequence[PricedTier], quantity: Fraction, cost: Fraction, idle: Fraction) -> list[Standing]:
-    """L(q): what stands in every tier, for a quantity from which the allowance is already off."""
+    """L(q): the content of every tier, for a quantity without its allowance."""
     first, *others = (_standing(tier, quantity, cost) for tier in tiers)
     return [first if quantity else replace(first, fees=idle), *others]
 

@@ -1,7 +1,7 @@
 """Price models, one entry each: the keys that a model needs, the tiers that its prices have, and its words.
 
 Everything else about a price follows from its tiers: exact.py rates one quantity by them, columns.py many at once.
-What is due without usage, and what bounds a month's sum, is in bounds.py.
+Fees without usage, minimums and maximums are in bounds.py.
 Pure. Must not know usage, projects or invoices.
 """
 
@@ -81,7 +81,7 @@ def tiers_of(price: Price) -> Tiers:
 
 
 def follows_cost(price: Price) -> bool:
-    """Whether the price is rated by what Neon charges."""
+    """Whether the price is a markup on Neon's cost."""
     return MODELS[price.model].follows_cost
 
 
@@ -97,12 +97,12 @@ def offer(price: Price) -> str:
 
 
 def description(price: Price) -> str:
-    """What the text of a line says of its price's model; empty for most."""
+    """The addition to the text of an invoice line; empty for most models."""
     return MODELS[price.model].description.format(price=price)
 
 
 def billable(price: Price, share: Fraction, used: Fraction) -> Fraction:
-    """What is left of a quantity after the month's allowance in proportion to `share`."""
+    """The quantity without the month's allowance, which is prorated by `share`."""
     return max(ZERO, used - Fraction(price.included) * share)
 
 
@@ -115,7 +115,7 @@ def exact_parts(  # noqa: PLR0913 - a price and a step of usage are six facts
     costs: tuple[Fraction, Fraction] = (ZERO, ZERO),
     idle: Fraction = ZERO,
 ) -> list[Part]:
-    """What a price charges for the step from `before` to `after` (quantities in the meter's unit).
+    """The charges of a price for the step from `before` to `after` (quantities in the meter's unit).
 
     None as `before` is the whole price(after). `costs`, for prices that follow them: what Neon charges up to `before`
     and up to `after`. `idle`: the part of the first tier's flat fee that is due while no tier is entered. Parts in

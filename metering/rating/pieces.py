@@ -1,4 +1,4 @@
-"""Subscription periods and dated prices as pieces: which price is in force for which part of a segment.
+"""Cuts segments by dated prices into pieces: each has one price version.
 
 Pure. Knows no usage and computes no amount.
 """
@@ -46,9 +46,9 @@ def priced_pieces(
     meters: Sequence[Meter],
     cuts: Mapping[str, Sequence[datetime]] = _NO_CUTS,
 ) -> tuple[pl.DataFrame, dict[int, Price]]:
-    """PIECES of the segments, and the price behind each `price_no`. Time before a first version has no piece.
+    """PIECES of the segments, and the price of each `price_no`. The time before the first version has no piece.
 
-    `cuts`: moments at which pieces of a customer end and go on as another version of the same price.
+    `cuts`: customer -> moments at which its pieces end and continue as another version of the same price.
     """
     prices, dated = versions(plans, meters)
     frame = (
@@ -65,7 +65,7 @@ def priced_pieces(
 
 
 def _cut(rows: pl.DataFrame, cuts: Mapping[str, Sequence[datetime]]) -> pl.DataFrame:
-    """The rows of these customers cut at their moments, with versions ranked anew in the order of time."""
+    """Cuts the rows of these customers at their moments, and ranks the versions again by time."""
     if not cuts:
         return rows
     spans = [
@@ -86,7 +86,7 @@ def _cut(rows: pl.DataFrame, cuts: Mapping[str, Sequence[datetime]]) -> pl.DataF
 
 
 def versions(plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[dict[int, Price], pl.DataFrame]:
-    """The price behind each `price_no`; and plan, meter, price_no, version_rank, valid_from, valid_to of each.
+    """The price of each `price_no`; and plan, meter, price_no, version_rank, valid_from, valid_to of each.
 
     Numbers ascend with the versions of a meter in a plan.
     """
@@ -98,7 +98,7 @@ def versions(plans: Sequence[Plan], meters: Sequence[Meter]) -> tuple[dict[int, 
         for meter, group in groupby(ordered, key=lambda price: price.meter):
             dated = list(group)
             hourly = [None if p.included_per_hour is None else Fraction(p.included_per_hour) for p in dated]
-            # One denominator for all versions: the usage before a price change counts on after it.
+            # One denominator for all versions, because usage accumulates across a price change.
             whole = denominators[meter] * lcm(*(allowance.denominator for allowance in hourly if allowance is not None))
             ends = [*(price.valid_from for price in dated[1:]), None]
             for rank, (price, end, allowance) in enumerate(zip(dated, ends, hourly, strict=True), start=1):

@@ -1,7 +1,7 @@
-"""A customer's line split over its projects, so that the parts sum to the line to the last digit.
+"""Splits a customer's line among its projects, so that the parts sum exactly to the line.
 
-Projects that fill one allowance together share the line in proportion to usage, by largest remainder. Pure. Must not
-know how the amount came about.
+Projects that share an allowance share the line in proportion to usage, by largest remainder. Pure. Must not know how
+the amount was computed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ Json = dict[str, object]
 
 
 class Share(TypedDict):
-    """What a project has in a customer's line, as printed."""
+    """A project's part of a customer's line, as printed."""
 
     project_id: str
     quantity: str
@@ -70,10 +70,10 @@ def together(pools: Mapping[Pool, Members], facts: int) -> dict[tuple[object, ..
 
 
 def parts(members: Members, quantity: str, amount: int, currency: str) -> list[Share]:
-    """The share of each project that has one; together `quantity` and `amount` (minor units).
+    """The share of each project with a part; the shares sum to `quantity` and `amount` (minor units).
 
-    Where nobody used anything (a minimum, a flat fee) all have the same part. What the last digit leaves goes to the
-    largest remainders, ties to the project that sorts first.
+    Without any usage (a minimum, a flat fee) all parts are equal. The rounding difference goes to the largest
+    remainders; among equals the project that sorts first gets it.
     """
     weights = [used for _, used in members]
     weights = weights if any(weights) else [1] * len(weights)
@@ -88,7 +88,7 @@ def parts(members: Members, quantity: str, amount: int, currency: str) -> list[S
 
 
 def by_project(lines: Iterable[Mapping[str, object]]) -> list[Json]:
-    """Every line that is a project's, and the parts that projects have in the customer's lines."""
+    """All lines of projects, and the projects' parts of the customer's lines."""
     out: list[Json] = []
     for line in lines:
         found = line.get("projects")
@@ -100,7 +100,7 @@ def by_project(lines: Iterable[Mapping[str, object]]) -> list[Json]:
 
 
 def difference(now: Iterable[Mapping[str, object]], was: Iterable[Mapping[str, object]], currency: str) -> list[Share]:
-    """What each project's parts changed by; those that did not change are left out."""
+    """The change of each project's parts; unchanged ones are left out."""
     sums: dict[str, tuple[Fraction, int]] = {}
     for sign, found in ((1, now), (-1, was)):
         for part in found:

@@ -1,6 +1,6 @@
-"""Usage in runs: pieces of one project (or of a customer's projects together) in the order of their price versions.
+"""Accumulates usage over runs: the pieces of one project, or of a customer's projects together, by price version.
 
-A run fills one allowance and its tiers across its versions. Pure. Must not know tiers or amounts.
+All versions of a run share one allowance and its tiers. Pure. Must not know tiers or amounts.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from metering.core.plans import Price
 def steps(
     pieces: pl.DataFrame, used: pl.DataFrame, prices: Mapping[int, Price], segments: pl.DataFrame
 ) -> pl.DataFrame:
-    """Pieces with [before, after] of their run in 1/denominator, and their share of the month."""
+    """The pieces with their share of the month and the cumulative usage `before` and `after` of their run."""
     shared = pieces.join(
         segments.select("project_id", "segment_no", *_SHARES), on=["project_id", "segment_no"], how="left"
     )
@@ -59,7 +59,7 @@ def _guard_sum(rows: pl.DataFrame) -> None:
 
 
 def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Scope `customer`: one row per customer, plan, meter and version; its share is that of the union of its time."""
+    """Scope `customer`: one row per customer, plan, meter and version; its share is that of the union of its times."""
     keys = ["customer", "plan", "meter"]
     spans = rows.select(*keys, "share_start", "share_end", "share_den").unique().sort("share_start")
     seen_to = pl.col("share_end").cum_max().shift(1).over(keys)
@@ -83,7 +83,7 @@ def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reduced_shares(rows: pl.DataFrame) -> pl.DataFrame:
-    """Shares with small denominators: a whole month is 1/1, whole hours lose the 3600; fewer cards, smaller numbers."""
+    """Reduces shares: a whole month to 1/1, whole hours by 3600. This makes fewer cards and smaller numbers."""
     num, den = pl.col("share_num"), pl.col("share_den")
     step = pl.when(num == den).then(den).when((num % 3600 == 0) & (den % 3600 == 0)).then(3600).otherwise(1)
     return rows.with_columns(share_num=num // step, share_den=den // step)

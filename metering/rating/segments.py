@@ -1,4 +1,4 @@
-"""Subscription periods of a month: which customer and plan a project has when, and its share of the month.
+"""Subscription periods of a month: the customer and plan of each project over time, and the share of the month.
 
 Pure. Knows no price and no usage, and reads no clock.
 """
@@ -139,7 +139,7 @@ def _seen(
 
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
-    """Adjacent rows of one project with equal customer and plan as one; rows come sorted by project and start."""
+    """Merges adjacent rows of a project with equal customer and plan; rows must be sorted by project and start."""
     before = {name: pl.col(name).shift(1) for name in ("project_id", "customer", "plan", "end")}
     is_same = pl.all_horizontal(pl.col(name) == before[name] for name in ("project_id", "customer", "plan"))
     is_new = ~(is_same & (pl.col("start") == before["end"])).fill_null(value=False)
@@ -172,10 +172,10 @@ def _shared(rows: pl.DataFrame, month: Period, prorate: Prorate) -> pl.DataFrame
 
 
 def counted(start: pl.Expr, end: pl.Expr, month: Period, prorate: Prorate) -> tuple[pl.Expr, pl.Expr]:
-    """The instants at which proration takes a segment to begin and to end."""
+    """The start and end of a segment as proration counts them."""
     if prorate == "none":
         return pl.lit(month.start, dtype=Moment), pl.lit(month.end, dtype=Moment)
     if prorate == "day":
-        # The end of the month is a midnight itself.
+        # The end of the month is a midnight already.
         return start.dt.truncate("1d"), end.dt.truncate("1d")
     return start, end

@@ -1,6 +1,6 @@
-"""What a line says about the step that it prices: packages begun, and both ends where a line is a difference.
+"""The details of a line's step: the number of packages, and both ends where a line is a difference.
 
-Pure. Must not know invoices, nor where quantities come from.
+Pure. Must not know invoices or the source of quantities.
 """
 
 from fractions import Fraction
@@ -12,7 +12,7 @@ from metering.rating.models import tiers_of
 
 
 def packaged(price: Price, part: Part) -> dict[str, str]:
-    """`package_size` and `packages`, the number of packages whose price the line charges; nothing without packages."""
+    """`package_size` and `packages`, the number of charged packages; empty where the price is not by packages."""
     size = price.package_size
     if size is None or part.kind == "flat_fee":
         return {}
@@ -21,10 +21,9 @@ def packaged(price: Price, part: Part) -> dict[str, str]:
 
 
 def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, dict[str, str]]:
-    """`before` and `after` of a line that goes on from earlier usage, where that usage decides what a unit costs.
+    """`before` and `after` of a line, where earlier usage decides the price of a unit; else empty.
 
-    `before` is the tier's quantity and amount without the step, rounded as a line is; `after` less `before` is the
-    line. Other models charge each unit at its own price: they need no ends.
+    `before` is the tier's quantity and amount without the step, rounded like a line; `after` less `before` is the line.
     """
     tier = tiers_of(price)[part.tier - 1]
     if not tier.depends_on_earlier:

@@ -1,9 +1,8 @@
-"""What usage that nobody was billed for would be worth, and by which plan.
+"""Computes the value of usage that nobody was billed for, and by which plan.
 
-Pure. A project's quantity of a meter is rated by the price in force at the month's end, its allowance taken off as if
-the project had been on that plan all month: by the organization's default plan where that prices the meter, else by
-the plan that would charge least, else it is not known. A price that follows Neon's cost, or has an allowance per hour,
-cannot be rated from a sum and is passed over.
+Pure. A project's quantity of a meter is rated by the price at the month's end, with a full month's allowance: by the
+organization's default plan where that prices the meter, else by the plan that would charge least; else the value is
+unknown. A price that follows Neon's cost, or has an allowance per hour, cannot be rated from a sum and is skipped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """What one usage would be worth, as printed: None where no meter counts it, or no price is known."""
+    """The value of one usage, as printed; None where no meter counts it, or no price is known."""
 
     meter: str | None = None
     quantity: str | None = None
@@ -45,7 +44,7 @@ def valued(
 ) -> list[tuple[int, Worth]]:
     """(place in `rows`, worth) of every row; those of one project and meter together. `priced_as` is a plan's id.
 
-    `at`: prices in force then count, and units as Neon said them then; `default_plans`: project -> its organization's.
+    `at`: the moment of the prices and of Neon's units; `default_plans`: project -> its organization's default plan.
     """
     priced = {price.meter for plan in card.plans for price in plan.prices}
     groups: dict[tuple[str, str | None], tuple[Meter | None, list[int]]] = {}
@@ -62,7 +61,7 @@ def valued(
 def _worth(
     card: Card, meter: Meter | None, values: Sequence[int], at: datetime, default: str | None
 ) -> Iterator[Worth]:
-    """The worth of each of the values that one project has of one meter, rated together."""
+    """The value of each usage of one project and meter, rated together."""
     found = _cheapest(card, meter, sum(values), at, default) if meter else None
     parts = largest_remainder(found[1], values) if found else [None] * len(values)
     for value, part in zip(values, parts, strict=True):
@@ -76,7 +75,7 @@ def _worth(
 
 
 def _cheapest(card: Card, meter: Meter, value: int, at: datetime, default: str | None) -> tuple[Plan, int] | None:
-    """The plan that prices the usage, and the amount in minor units: rated together, before any rounding."""
+    """The plan that prices the usage, and the amount in minor units for all values together, before rounding."""
     used = quantity(value, meter, at)
     in_force = [(plan, _in_force(plan, meter.id, at)) for plan in card.plans]
     amounts = [(plan, _amount(price, plan, used, card.rounding)) for plan, price in in_force if price]
@@ -90,7 +89,7 @@ def _cheapest(card: Card, meter: Meter, value: int, at: datetime, default: str |
 
 
 def _in_force(plan: Plan, meter: str, at: datetime) -> Price | None:
-    """The plan's price of the meter at that moment, where a sum is enough to rate it."""
+    """The plan's price of the meter at the moment; None where a sum is not enough to rate it."""
     prices = [price for price in plan.prices if price.meter == meter and price.valid_from <= at]
     newest = max(prices, key=lambda price: price.valid_from, default=None)
     if newest is None or follows_cost(newest) or newest.included_per_hour is not None:

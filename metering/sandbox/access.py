@@ -1,4 +1,4 @@
-"""Who may ask what, and how often: API keys of the three kinds, and token buckets in integer nanoseconds.
+"""Access and rate limits: API keys of the three kinds, and token buckets in integer nanoseconds.
 
 Pure: the monotonic time is a parameter.
 """
@@ -68,7 +68,7 @@ class Budget:
         self._is_limited = per_minute is not None
 
     def takes(self, monotonic_ns: int) -> bool:
-        """Whether one more request is allowed at the moment; takes its token if so."""
+        """Whether one more request is allowed at the moment; if so, takes a token."""
         if not self._is_limited:
             return True
         elapsed = 0 if self._asked_at is None else monotonic_ns - self._asked_at

@@ -1,7 +1,7 @@
 """The sandbox's routes, and the application that serves them.
 
-Everything the API serves lies under `/api/v2`; `/_sandbox` is for whoever rehearses: `PUT /_sandbox/now {"now": T}`
-moves the clock, `GET /_sandbox/now` reads it, `GET /_sandbox/requests` counts what was asked, and
+The API is under `/api/v2`; `/_sandbox` controls a rehearsal: `PUT /_sandbox/now {"now": T}` moves the clock,
+`GET /_sandbox/now` reads it, `GET /_sandbox/requests` returns the number of requests, and
 `GET /_sandbox/truth?from=T&to=T` gives the final totals. Quotas are shown but not enforced: a project above its quota
 goes on.
 """
@@ -92,7 +92,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 def _history(kind: str, known: Sequence[str], page: Page) -> Callable[[Sandbox, Call], Reply]:
     def handler(sandbox: Sandbox, call: Call) -> Reply:
         query = queries.history(call.request.query_params, call.now, known=known, kind=kind)
-        if not query.organization:  # only the legacy endpoint gets here: an organization's key names its own
+        if not query.organization:  # possible only at the legacy endpoint, where a key of an organization implies it
             query = replace(query, organization=call.key.organization or "")
         if query.organization or call.key.project:
             call.key.check_organization(query.organization)
@@ -110,7 +110,7 @@ def _history(kind: str, known: Sequence[str], page: Page) -> Callable[[Sandbox, 
 
 
 def _spoiled(sandbox: Sandbox, call: Call, query: queries.HistoryQuery, page: Page) -> Body:
-    """The page, with those faults that change a body."""
+    """Applies the faults that change a body."""
     body, mishaps = page(sandbox.state, query, call.now), sandbox.mishaps
     if query.cursor and "projects" in body:
         if mishaps.happens("duplicate-project", call.number):
@@ -160,7 +160,7 @@ def _listed(sandbox: Sandbox, call: Call, page: list[Project], cursor: str | Non
 
 
 def _living(sandbox: Sandbox, call: Call) -> Project:
-    """The project in the path, where it lives and the key may see it; 404 otherwise."""
+    """The project in the path; 404 where it does not exist or the key may not see it."""
     project = sandbox.state.project(call.request.path_params["project_id"])
     if project is None or not project.lives_at(call.now):
         raise HTTPException(404, "project not found")
@@ -226,7 +226,7 @@ def _auth(sandbox: Sandbox, call: Call) -> Reply:
 
 
 def _controls(sandbox: Sandbox) -> list[Route]:
-    """Routes that steer and inspect a rehearsal: without key, budget or faults, and not counted."""
+    """Routes that control and inspect a rehearsal: without key, budget or faults, and not counted."""
 
     async def move(request: Request) -> Response:
         try:

@@ -1,14 +1,14 @@
-"""What a project consumed in every hour, and what of it the server would show at a given moment.
+"""Computes the usage of a project in every hour, and the part of it that the server shows at a given moment.
 
-Pure: a value depends on (seed, project, hour) and, for what is shown, on the server's moment; nothing here reads a
-clock or knows HTTP.
+Pure: a value depends on (seed, project, hour), a shown value also on the server's moment. Must not read a clock or know
+HTTP.
 
 The raw numbers are exact integers: CU-seconds, bytes, byte-seconds and branch-seconds. A bucket's value is
 `raw // divisor`, truncated per bucket as Neon does: a day of storage may exceed the sum of its 24 truncated hours by
-less than 24 (with `exact_hours` a coarser bucket is the sum of the hours' values instead). What a client sees of the
-final numbers:
+less than 24 (with `exact_hours` a coarser bucket is the sum of the hours' values instead). A client sees these values
+before they are final:
 
-- the running hour grows at every quarter of an hour, with what had passed by then;
+- the running hour grows at every quarter of an hour;
 - one hour in 16 is late: absent until 5 to 50 minutes after its end;
 - one in 32 is revised: too low or too high until 2 to 19 hours after its end, now and then with transfer that later
   vanishes;
@@ -124,7 +124,7 @@ class Consumption:
         return digest[hour % 24] & digest[24 + hour % 24]
 
     def life_within(self, start: int, end: int) -> tuple[int, int]:
-        """The part of [start, end) in which the project exists; empty (start >= end) where it does not."""
+        """The part of [start, end) in which the project exists; empty (start >= end) if there is none."""
         return max(start, self._start), min(end, self._end)
 
     def has_anything(self, day: int) -> bool:
@@ -153,7 +153,7 @@ class Consumption:
         return tuple(sums)
 
     def _visible(self, hour: int, start: int, end: int, now: int) -> Amounts | None:
-        """The raw hour, cut to [start, end), as shown at `now`; None where it is not there yet."""
+        """The raw hour, cut to [start, end), as shown at `now`; None while it is missing."""
         hour_start, hour_end = 3600 * hour, 3600 * hour + 3600
         if now >= hour_end + _FINAL_SECONDS:
             return self._part(hour, start, end)
@@ -192,7 +192,7 @@ class Consumption:
 
 
 def _provisional(raw: Amounts, sixteenths: int) -> Amounts:
-    """The first values of an hour that is revised later: too low, too high, or transfer that never happened."""
+    """The first values of an hour that is revised later: too low, too high, or with transfer that did not happen."""
     shown = [amount * sixteenths // 16 for amount in raw]
     if sixteenths == 16 and raw[PUBLIC] == 0 and any(raw):
         shown[PUBLIC] = 1_048_576
@@ -224,7 +224,7 @@ def _constant(per_second: int) -> tuple[int, ...]:
 
 
 def _compute(project: Project, digest: bytes, hour: int, day: int) -> int:
-    """CU-seconds of one hour: whether it was awake depends on the activity, on the hour and on the weekday."""
+    """CU-seconds of one hour; whether the project was awake depends on activity, hour and weekday."""
     chance = int.from_bytes(digest[2 * hour : 2 * hour + 2], "big")
     is_office = 7 <= hour < 19 and (day + 3) % 7 < 5  # 1970-01-01 was a Thursday
     if chance >= _AWAKE_BELOW[project.activity][is_office]:

@@ -1,10 +1,10 @@
-"""Faults on request: what the sandbox does wrong and how often; the same seed gives the same faults.
+"""Faults on request: their kinds and frequency; equal seeds give equal faults.
 
 One text each, `KIND[:CHANCE[:ARGUMENT]]`, the chance a decimal in (0, 1] (1 where left out). A fault that is drawn by
 chance depends on (seed, fault, number of the request), so a retry is a new draw and the same calls in order meet the
 same faults.
 
-    429:0.1              too many requests; `429:0.1:7` sends `Retry-After: 7` too (Neon was never seen to)
+    429:0.1              too many requests; `429:0.1:7` also sends `Retry-After: 7` (Neon was never seen to do so)
     500:0.05             any status from 400 to 599, answered before anything is done
     html200:0.1          200 with an HTML page of a gateway
     truncate:0.02        the connection ends in the middle of the body
@@ -74,11 +74,11 @@ class Mishaps:
         self._seed = seed
 
     def happens(self, kind: str, request_number: int) -> Mishap | None:
-        """The fault of the kind if it strikes this request."""
+        """The fault of the kind, if it applies to this request."""
         return next((one for one in self._all if one.kind == kind and self._strikes(one, request_number)), None)
 
     def status(self, request_number: int) -> Mishap | None:
-        """The first status fault that strikes this request."""
+        """The first status fault that applies to this request."""
         statuses = (one for one in self._all if one.kind.isdigit())
         return next((one for one in statuses if self._strikes(one, request_number)), None)
 

@@ -1,7 +1,7 @@
 """The sandbox's fleet: organizations, their billing periods, and projects with names, sizes, lives and quotas.
 
-Pure: everything is drawn from (seed, project number) by a hash, so the same seed gives the same fleet on every machine,
-and a larger fleet begins with the smaller one. Knows nothing of HTTP, of the clock or of what a client may see when.
+Pure: everything is derived from (seed, project number) by a hash, so equal seeds give equal fleets on every machine,
+and a larger fleet begins with the smaller one. Must not know HTTP, the clock or when a client may see a value.
 
 The mix follows the fleets that platforms describe: of the paid projects 70 % idle (two in five of these wholly
 dormant), 20 % light, 8 % moderate, 2 % always on. Every fourth project belongs to the sponsored organization and is
@@ -68,7 +68,7 @@ class Extras:
 
 
 def start_for(now: datetime) -> datetime:
-    """When a fleet that is looked at around `now` begins: in the second month before, inside a day and an hour."""
+    """The start of a fleet that is used around `now`: in the second month before, inside a day and an hour."""
     first = floor_month(floor_month(floor_month(now) - DAY) - DAY)
     return first + timedelta(days=1, hours=18, minutes=4, seconds=52)
 
@@ -150,7 +150,7 @@ def _project(seed: int, number: int, start: datetime, *, is_stray: bool) -> Proj
 def _project_id(seed: int, number: int) -> str:
     digest = draw(seed, number, "id")
     first, second = _FIRST_WORDS[digest[0] % len(_FIRST_WORDS)], _SECOND_WORDS[digest[1] % len(_SECOND_WORDS)]
-    # the number stands inside the digits, so ids never collide however large the fleet
+    # the digits contain the number, so ids are unique in a fleet of any size
     return f"{first}-{second}-{(number * 61 + 7) % 1_000_000:06d}{digest[2] % 90 + 10}"
 
 

@@ -1,6 +1,6 @@
-"""Between HTTP and the bodies: keys, budgets, faults, the count of requests, the request id and the server's clock.
+"""The layer between HTTP and the bodies: keys, budgets, faults, number of requests, request id, the server's clock.
 
-Knows nothing of what a route answers; `app` says which handler stands behind which path.
+Must not know the content of answers; `app` maps paths to handlers.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _GATEWAY_PAGE = b"<html><head><title>Just a moment</title></head><body>checking<
 
 
 class Clock:
-    """The server's time: as `read` returns it, or, once moved, the moment it was moved to."""
+    """The server's time: from `read`, or the moment to which the clock was moved."""
 
     def __init__(self, read: Callable[[], datetime]) -> None:
         self._read = read
@@ -57,7 +57,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Requests per minute and at once, for the history endpoints together and for all others; None is no limit."""
+    """Requests per minute and burst, for the history endpoints together and for all others; None: no limit."""
 
     history_requests_per_minute: int | None = 50
     history_burst: int | None = None
@@ -97,7 +97,7 @@ class Sandbox:
         self._monotonic_ns = monotonic_ns
 
     def route(self, method: str, path: str, handler: Handler, *, is_history: bool = False) -> Route:
-        """The Starlette route that authorizes, counts, spoils and renders what the handler answers."""
+        """The Starlette route that authorizes and counts a request and renders the handler's answer with faults."""
 
         async def endpoint(request: Request) -> Response:
             self.requests[f"{method} {path}"] += 1
@@ -146,7 +146,7 @@ class Sandbox:
 
 
 class _Exactly(Response):
-    """A response whose content-length may be a lie, for the `truncate` fault."""
+    """A response with a content-length that may be wrong, for the `truncate` fault."""
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         """Puts the given content-length in the place of the true one."""

@@ -1,7 +1,7 @@
 """The bodies of the three history endpoints, as dicts.
 
-Pure: a state, a checked query and the server's moment in; a page out. Decides here: which buckets and zeros are shown,
-in which order metrics stand, what a page ends with. A page that is not full has no `pagination`; a full one always has
+Pure: a state, a checked query and the server's moment in; a page out. Decides which buckets and zeros are shown,
+the order of metrics, and the end of a page. A page that is not full has no `pagination`; a full one always has
 a cursor, so a walk may end on an empty page (what Neon does on a full last page is not known; this is the harder way).
 """
 
@@ -97,7 +97,7 @@ def _views(state: State, query: HistoryQuery, now: datetime) -> Iterator[_View]:
 
 
 def _branches(state: State, query: HistoryQuery, now: datetime) -> Iterator[tuple[Project, int, str]]:
-    """Every branch asked for that stands behind the cursor."""
+    """The requested branches after the cursor."""
     projects = [p for p in state.newest_first(query.organization) if _is_listed(p, query, now)]
     ordered = [
         (project, branch, branch_id)
@@ -225,7 +225,7 @@ def _legacy_timeframe(project: Project, bucket: tuple[int, int], amounts: Amount
         "logical_size_bytes": amounts[ROOT] * 744 // hours,
         "logical_size_bytes_hour": amounts[ROOT] * 744,
     }
-    # the four first are always in the body, whatever was asked
+    # the first four are always in the body
     shown = {name: value for at, (name, value) in enumerate(values.items()) if at < 4 or name in metrics}
     return {"timeframe_start": time_text(bucket[0]), "timeframe_end": time_text(bucket[1]), **shown}
 

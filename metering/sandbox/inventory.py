@@ -34,7 +34,7 @@ _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def _common(project: Project, now: datetime) -> Body:
-    """What a project shows both in the list and alone."""
+    """The fields of a project that are in the list and in its own body."""
     body: Body = {
         "id": project.id,
         "platform_id": "aws",

@@ -1,6 +1,6 @@
-"""Query parameters, read as strictly as the API reads them: what is wrong is answered with 400 and names the parameter.
+"""Parses query parameters as strictly as the API: a fault is answered with 400 and names the parameter.
 
-Pure: strings in, a `HistoryQuery` out. Knows nothing of what the answer will be.
+Pure: strings in, a `HistoryQuery` out. Must not know the answer.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Which projects have quotas, set so that at one moment some stand above 80 %, 95 % and 100 %; and their counters.
+"""Quotas of projects, chosen so that at one moment some are above 80 %, 95 % and 100 %; and the counters.
 
 Pure; the counters are those of `GET /projects/{id}`, up to an hour behind, and for some projects stuck at zero.
 """

@@ -1,6 +1,6 @@
-"""Serving an application over a real socket: in a thread for tests and the demo, or in the foreground.
+"""Serves an application on a real socket: in a thread for tests and the demo, or in the foreground.
 
-Knows sockets and threads, and nothing of what is served.
+Knows sockets and threads. Must not know the application.
 """
 
 import socket

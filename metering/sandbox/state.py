@@ -1,7 +1,7 @@
 """The sandbox's data while it serves: the fleet, the changes that clients made, and the true totals.
 
-Changes replace a project by another (`put`); consumption before a change of home stays with the organization it was in.
-Knows no HTTP and no clock.
+A change replaces a project (`put`); usage before a transfer stays with the former organization. Must not know HTTP or a
+clock.
 """
 
 from bisect import bisect_left
@@ -64,7 +64,7 @@ class State:
         self.put(replace(project, homes=(*project.homes, (now.replace(microsecond=0), organization)), updated_at=now))
 
     def newest_first(self, organization_id: str) -> list[Project]:
-        """Every project that was ever at home in the organization, by creation, the newest first."""
+        """Every project that was ever in the organization, the newest first."""
         found = self._newest_first.get(organization_id)
         if found is None:
             residents = [p for p in self.projects if any(home == organization_id for _, home in p.homes)]
@@ -91,7 +91,7 @@ def home_at(project: Project, moment: datetime) -> str:
 
 
 def stays(project: Project, organization_id: str) -> list[tuple[int, int]]:
-    """When it was at home there, in seconds since 1970; the first home has no beginning and the last no end."""
+    """The project's times in the organization, in seconds since 1970; the first has no start, the last no end."""
     starts = [-_FAR_SECONDS, *(seconds_of(start) for start, _ in project.homes[1:]), _FAR_SECONDS]
     return [(starts[i], starts[i + 1]) for i, (_, home) in enumerate(project.homes) if home == organization_id]
 
@@ -126,7 +126,7 @@ TruthRow = dict[str, str | int]
 
 
 def truth_table(state: State, start: datetime, end: datetime, *, granularity: str = "hourly") -> list[TruthRow]:
-    """The final totals of [start, end): what every client must arrive at 20 hours after `end`.
+    """The final totals of [start, end), which every client must have 20 hours after `end`.
 
     Rows `{"organization", "project_id", "metric", "value"}` with a value above zero, sorted; the value is the sum of
     the final values of the buckets of the granularity. `start` and `end` are bounds of such buckets.

@@ -246,6 +246,20 @@ def test_a_customers_allowance_has_the_share_of_the_union_of_its_projects_time()
     assert told(charges) == [(1, 1, Fraction(6), Fraction(6))]
 
 
+def test_a_customers_pool_that_is_cut_has_a_charge_on_either_side_and_fills_one_allowance():
+    pro = plan("pro", price(included="10", unit_price="1", scope="customer"))
+    owned = segments(
+        existence(a=(None, None), b=(None, None)),
+        subscriptions=[subscription(name, "c", "pro") for name in "ab"],
+        plans=[pro],
+    )
+    pieces, prices = priced_pieces(owned, [pro], meters.built_in(), {"c": [at(11)]})
+
+    charges = rating.charges(pieces, used_frame(dict.fromkeys(pieces["piece_no"], 6 * HOUR)), prices, owned)
+
+    assert told(charges) == [(1, 1, Fraction(2), Fraction(2)), (11, 1, Fraction(12), Fraction(12))]
+
+
 def test_time_that_several_projects_share_counts_once_for_the_customers_allowance():
     pro, team = plan("pro", price(included="30", unit_price="1", scope="customer")), plan("team")
     held = {"a": (at(1), at(6)), "b": (at(3), at(4)), "d": (at(2), at(11)), "e": (at(21), at(26))}
