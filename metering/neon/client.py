@@ -154,7 +154,7 @@ class Neon:
         return _Failure(fault=f"{status} {message}".strip(), wait=self._asked_to_wait(response))
 
     def _hopeless(self, budget: RateBudget) -> str:
-        """Why a further request makes no sense; empty as a rule."""
+        """Why another request makes no sense; usually empty."""
         if self._unanswered >= SILENT_AFTER:
             return "nobody answered the requests before it"
         return "all requests before it failed" if budget.failed_in_a_row >= FAILING_AFTER else ""
@@ -234,7 +234,7 @@ class Neon:
         )
 
     def _asked_to_wait(self, response: httpx.Response) -> float | None:
-        now = http_date(response.headers.get("date")) or self._clock()  # our own may stand still for a rehearsal
+        now = http_date(response.headers.get("date")) or self._clock()  # our own may be fixed in a demo
         wait = retry_after(response.headers.get("retry-after"), now, timedelta(minutes=15))
         return None if wait is None else wait.total_seconds()
 

@@ -1,6 +1,6 @@
 """Refuses JSON objects in which a key occurs twice: the decoder silently keeps the last one, so a value could be lost.
 
-Pure. A page of history has megabytes, so its strings are counted first; only where the count leaves a doubt is the page
+Pure. A page of history has megabytes, so its strings are counted first. Only if the counts do not match, the page is
 read again with Python's own parser, which shows every pair of key and value.
 """
 

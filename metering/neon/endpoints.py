@@ -15,9 +15,9 @@ NEWEST_METRICS = frozenset({"snapshot_storage_bytes_month"})
 
 
 def metric_lists(history: str, configured: Iterable[str]) -> list[list[str]]:
-    """What to ask history for: all that is known and configured; then what Neon names; then that less the newest.
+    """Lists of metrics to ask for, in turn: all known and configured ones; Neon's own; Neon's without the newest.
 
-    The legacy endpoint is asked for what it knows, then for what it always answers.
+    The legacy endpoint is asked for all its metrics, then for those that it always answers.
     """
     if history == "legacy":
         return [list(legacy.NAMES), list(legacy.NAMES[:4])]

@@ -1,8 +1,8 @@
 """The history of organizations on Neon's legacy plans: another endpoint, other metrics, a flat body.
 
-Its answers are retold in the words of today's endpoint, each metric under a name of its own (`legacy.` and Neon's
-name), so that one parser reads both and no sum can ever mix them: active and compute seconds, written bytes and sizes
-of the legacy plans are other numbers than what today's plans bill. Pure: bytes in, bytes out.
+Its answers are converted to the form of today's endpoint, each metric under a name of its own (`legacy.` and Neon's
+name), so that one parser reads both and no sum can mix them: active and compute seconds, written bytes and sizes of the
+legacy plans are not the numbers that today's plans bill. Pure: bytes in, bytes out.
 """
 
 import json
@@ -28,9 +28,9 @@ METRICS = tuple(PREFIX + name for name in NAMES)
 
 
 def retold(body: bytes) -> bytes:
-    """A page of the legacy endpoint as today's would write it; raises PageRefusedError where it is no such page.
+    """A page of the legacy endpoint in the form of today's; raises PageRefusedError if it is no such page.
 
-    Everything but the metrics stays as it is: what is wrong with it, the parser of today's pages says.
+    Everything but the metrics stays as it is, so that the parser of today's pages finds the other faults.
     """
     try:
         page = json.loads(body, object_pairs_hook=_unrepeated, parse_float=str, parse_constant=str)

@@ -1,8 +1,7 @@
-"""Reads a list page although some of its rows cannot be read: the sound rows, and the others by id with the reason.
+"""Reads a list page some of whose rows cannot be read: returns the sound rows, and the ids of the others with a reason.
 
-Pure: bytes in, parsed pages out. Takes a page apart into the bytes of its rows; what a row means is known to
-parse_history.py alone, whose parser reads the sound rows together. A row that cannot be read is never guessed at, in no
-part.
+Pure: bytes in, parsed pages out. Takes a page apart into the bytes of its rows, and has the sound rows parsed together.
+Must not know what a row means (the parsers do), nor guess any part of a row that cannot be read.
 """
 
 import json
@@ -51,16 +50,16 @@ _times = msgspec.json.Decoder(_ListedTimes)
 
 
 def inventory(body: bytes) -> tuple[list[ProjectFacts], tuple[str, ...], list[Unreadable]]:
-    """As `pages.inventory`, and the projects that cannot be read. A name is part of what must be read.
+    """Like `parse_projects.inventory`, plus the projects that cannot be read; a project without a name is one of them.
 
-    Raises PageRefusedError where the page is none, or where it hides which project a faulty row is.
+    Raises PageRefusedError if the body is no list page, or a faulty row has no id.
     """
     (projects, unavailable), unreadable = by_rows(body, _inventory)
     return projects, unavailable, unreadable
 
 
 def envelope(body: bytes) -> Envelope:
-    """As `pages.envelope`, whatever the rows are: a list goes on behind one that cannot be read."""
+    """Like `wire.envelope`, but faulty rows do not matter: a list continues behind a row that cannot be read."""
     try:
         return wire.envelope(body)
     except PageRefusedError as error:
@@ -72,9 +71,9 @@ def envelope(body: bytes) -> Envelope:
 
 
 def by_rows(body: bytes, parse: Callable[[bytes], Parsed]) -> tuple[Parsed, list[Unreadable]]:
-    """What `parse` makes of the rows that it can read, and the others; a page without fault is parsed once.
+    """(the rows that `parse` can read, parsed; the other rows). A page without a fault is parsed once.
 
-    Raises PageRefusedError where the fault is not one of single rows, or where a faulty row has no id.
+    Raises PageRefusedError if the fault is not in single rows, or a faulty row has no id.
     """
     try:
         return parse(body), []
@@ -100,7 +99,7 @@ class _Parts:
 
 
 def _sorted_out(parts: _Parts, parse: Callable[[bytes], Parsed]) -> tuple[list[bytes], list[Unreadable]]:
-    """Each row parsed alone; of a project that stands twice on the page no row counts."""
+    """(sound rows, faulty rows): parses each row alone; a project that occurs twice on the page is faulty."""
     times = Counter(_id_of(row) for row in parts.rows)
     sound, faulty = [], {}
     for row in parts.rows:
@@ -148,7 +147,7 @@ def _time_fault(shown: _Times) -> str:
 
 
 def _parts_or(error: Exception, body: bytes) -> _Parts:
-    """The page's parts; raises the error where it has none."""
+    """The page's parts; raises the error if it cannot be taken apart."""
     try:
         return _parts(body)
     except PageRefusedError:
@@ -156,7 +155,7 @@ def _parts_or(error: Exception, body: bytes) -> _Parts:
 
 
 def _tokens(text: bytes) -> Iterator[tuple[bytes, int, int, int]]:
-    """(token, its start, its end, how deep behind it) of JSON; raises PageRefusedError where a text does not end."""
+    """(token, its start, its end, how deep behind it) of JSON; raises PageRefusedError if the text is incomplete."""
     depth = end = 0
     while match := _TOKEN.match(text, end):
         end, token = match.end(), match[1]
@@ -190,7 +189,7 @@ def _parts(body: bytes) -> _Parts:
 
 
 def _id_of(row: bytes) -> str | None:
-    """The project's id as the row alone says it, once; None where it cannot be read."""
+    """The project's id, if the row has exactly one that can be read; otherwise None."""
     found, key, before = [], b"", b""
     for token, _, _, depth in _tokens(row):
         if depth == 1 and before == b":" and key in _IDS:

@@ -44,6 +44,6 @@ def message_of(body: bytes, key: Secret) -> str:
 
 
 def clean(text: str, key: Secret) -> str:
-    """Text of the other side, fit for a message: without the key, on one line, printable, at most 300 characters."""
+    """Text from the server, fit for a message: without the key, on one line, printable, at most 300 characters."""
     words = " ".join(text.replace(key.reveal(), "***").split())
     return legible(words)[:300]

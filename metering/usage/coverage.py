@@ -1,8 +1,8 @@
-"""Which hours are certified, which timeframes therefore count, what is still owed, and what to ask Neon for next.
+"""Which hours are certified, which timeframes therefore count, and which hours are missing.
 
-Pure: periods in, periods out; `now` is a parameter. A day counts from its hourly buckets
-where all its hours are certified hourly, else from its daily bucket where that is certified; a month whose days are
-not all known that way counts from its monthly bucket where that is certified.
+Pure: periods in, periods out; `now` is a parameter. A day counts from its hourly buckets if all its hours are certified
+hourly, else from its daily bucket if that is certified. A month whose days are not all known like that counts from its
+monthly bucket if that is certified.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ class Certified:
         return Certified(hourly=hourly, daily=daily, monthly=monthly)
 
     def less(self, holes: Iterable[tuple[int, Period]]) -> "Certified":
-        """What is left of it without these periods of a grain."""
+        """The rest of it without these (grain, period) pairs."""
         by_grain: tuple[list[Period], list[Period], list[Period]] = ([], [], [])
         for grain, hole in holes:
             by_grain[grain].append(hole)
@@ -86,7 +86,7 @@ class Timeframes:
 
 
 def certified_from(grain: int, asked_from: datetime) -> datetime:
-    """The start of the first bucket of this grain that lies wholly behind `asked_from`."""
+    """The start of the first bucket of this grain that does not begin before `asked_from`."""
     start = _FLOORS[grain](asked_from)
     return start if start == asked_from else _FLOORS[grain](start + (HOUR, DAY, 31 * DAY)[grain])
 
@@ -126,7 +126,7 @@ def selection(certified: Certified, month: Period, *, is_open: bool) -> list[Tim
 
 
 def gaps(certified: Certified, month: Period, until: datetime) -> list[Period]:
-    """The hours of the month that have ended by `until` and that nothing certifies."""
+    """The hours of the month that have ended by `until` and are not certified."""
     if until <= month.start:
         return []
     whole = Period(start=month.start, end=min(month.end, floor_hour(until)))
@@ -193,7 +193,7 @@ class Coverage:
         }
 
     def gaps(self, until: datetime) -> list[dict[str, str]]:
-        """{organization, start, end, reason}, sorted; an hour without history is not told again for its inventory."""
+        """{organization, start, end, reason}, sorted; an hour without history is not listed again for its inventory."""
         return [
             {"organization": organization, "start": rfc3339(gap.start), "end": rfc3339(gap.end), "reason": reason}
             for organization in sorted(self.certified)

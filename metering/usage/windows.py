@@ -22,7 +22,7 @@ HOURLY_REACH_HOURS = 166
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A walk to make."""
+    """Hours to read at a grain."""
 
     grain: int
     period: Period
@@ -30,10 +30,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a poll is to heal: everything from `since` on; `sweep` asks for all that hourly reaches.
+    """The hours that a run wants: all from `since` on; with `sweep`, all that Neon still has by the hour.
 
-    The last `reread_hours` are asked for again in any case: Neon may still revise them. `known` need not be read; where
-    it is not given, all that is certified.
+    The last `reread_hours` are always read again: Neon may still revise them. `known` hours need not be read; without
+    it, these are the certified hours.
     """
 
     since: datetime
@@ -44,7 +44,7 @@ class Wanted:
 
 
 def not_to_renew(certified: Certified, fresh: Certified, now: datetime) -> Certified:
-    """Of what is certified, what Neon cannot tell once more, and what it has told lately (`fresh`)."""
+    """The certified hours that Neon no longer has, and those that were read lately (`fresh`)."""
     kept = [(grain, period) for grain, periods in enumerate(periods_by_grain(fresh)) for period in periods]
     for grain, (periods, reach) in enumerate(zip(periods_by_grain(certified), _reaches(now), strict=True)):
         kept += [
@@ -56,7 +56,7 @@ def not_to_renew(certified: Certified, fresh: Certified, now: datetime) -> Certi
 
 
 def _reaches(now: datetime) -> tuple[datetime, datetime, datetime]:
-    """The earliest hour, day and month that Neon still answers for."""
+    """The earliest hour, day and month that Neon still has."""
     return (
         floor_hour(now) - HOURLY_REACH_HOURS * HOUR,
         floor_day(now) - DAILY_REACH_DAYS * DAY,
@@ -65,7 +65,7 @@ def _reaches(now: datetime) -> tuple[datetime, datetime, datetime]:
 
 
 def windows(certified: Certified, wanted: Wanted, now: datetime) -> list[Window]:
-    """The walks that heal what can still be healed, the finest grain first (168 h, 60 days, a year)."""
+    """The reads that fill the gaps that can still be filled, the finest grain first (168 h, 60 days, a year)."""
     out = []
     certified = certified if wanted.known is None else wanted.known
     earliest_hour, earliest_day, earliest_month = _reaches(now)
