@@ -34,6 +34,7 @@ from metering.ledger.projections.history import HistoryRows
 from metering.ledger.projections.history_pages import read_page
 from metering.ledger.projections.keys import RowKeys
 from metering.neon.client import Neon, Settings
+from metering.neon.session import Credential, Session
 from metering.neon.wire import envelope
 from metering.store.database import Store, open_writer
 from metering.store.record import GENESIS, Record
@@ -131,7 +132,8 @@ async def walked(record: Callable[..., int], url: str) -> int:
     neon = Neon(config, clock=lambda: NOW)
     common = {"walk": 1, "endpoint": "history", "organization": "org-a", **SPAN}
     count = 0
-    async for answer in neon.walk("consumption_history/v2/projects", {}, Secret("key"), history=True):
+    session = Session(neon=neon, credential=Credential(secret=Secret("key")))
+    async for answer in session.walk("consumption_history/v2/projects", {}, history=True):
         told = {"path": answer.path, "params": answer.params, "request_id": answer.request_id}
         times = {"sent_at": rfc3339(answer.sent_at), "received_at": rfc3339(answer.received_at)}
         record("page", {**common, **told, **times}, body=answer.body)
@@ -162,23 +164,23 @@ def from_http(projects: int) -> None:
 
 
 def records(bodies: list[bytes], first_seq: int, walk: int) -> list[Record]:
-    """Journal records whose bodies are not packed: unpacking is the journal's."""
+    """Records as if they were just appended: their bodies need no decompression."""
     at = rfc3339(NOW)
     data = {"walk": walk, "endpoint": "history", "organization": "org-a", **SPAN}
     told = {"sent_at": at, "received_at": at, "request_id": "req", "path": "", "params": {}}
     return [
-        Unpacked(seq=first_seq + number, kind="page", at=at, data={**data, **told}, packed=found, hash=GENESIS)
-        for number, found in enumerate(bodies)
+        Record(
+            seq=first_seq + number,
+            kind="page",
+            at=at,
+            data={**data, **told},
+            packed=b"",
+            sha256="",
+            hash=GENESIS,
+            plain=body,
+        )
+        for number, body in enumerate(bodies)
     ]
-
-
-class Unpacked(Record):
-    """A record whose body stands there as it came."""
-
-    @property
-    def body(self) -> bytes:
-        """The page."""
-        return self.packed
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
