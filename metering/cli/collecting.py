@@ -246,10 +246,11 @@ def _listening(
     config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
 ) -> Iterator[None]:
     """Serves the pages while the block runs. Without a free port it logs an error, since polling matters more."""
-    from metering.cli.serving import application, without_pages
+    from metering.cli.serving import application, refuse_if_open, without_pages
     from metering.web.server import Listener
     from metering.web.watch import Watch
 
+    refuse_if_open(config)
     if not config.service.listen:
         yield
         return

@@ -40,8 +40,8 @@ def serve(listen: str | None, link: str | None, days: int, config_path: Path) ->
 
 def _listening_on(config: "Config", listen: str | None) -> "Config":
     """The configuration with another address. Raises ConfigError where others could reach it without a login."""
-    from metering.core.addresses import is_loopback, listen_parts
-    from metering.core.errors import ConfigError, Fault, UsageError
+    from metering.core.addresses import listen_parts
+    from metering.core.errors import UsageError
 
     if listen is not None:
         try:
@@ -51,11 +51,16 @@ def _listening_on(config: "Config", listen: str | None) -> "Config":
         config = config.model_copy(update={"service": config.service.model_copy(update={"listen": listen})})
     if not config.service.listen:
         raise UsageError("service.listen is empty", hint="name an address with --listen")
-    host, _ = listen_parts(config.service.listen)
-    if not is_loopback(host) and not config.dashboard.asks_who:
-        right = "give token_env, token_file or trusted_proxies, or listen on 127.0.0.1"
-        raise ConfigError([Fault(where="dashboard.token_env", what="is missing: others could look", right=right)])
+    refuse_if_open(config)
     return config
+
+
+def refuse_if_open(config: "Config") -> None:
+    """Raises ConfigError if other machines can reach the dashboard and no login is configured."""
+    from metering.core.errors import ConfigError
+
+    if fault := config.open_to_others:
+        raise ConfigError([fault])
 
 
 def serve_until_stopped(config: "Config", clock: Clock) -> None:

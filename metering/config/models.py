@@ -13,6 +13,7 @@ from metering.config.exports import ExportsConfig, StripeConfig
 from metering.config.network import NetworkConfig
 from metering.config.patterns import BaseUrl, ListenAddress, NamePattern, NumberPattern, Thresholds
 from metering.config.recipients import Channel, Webhook
+from metering.core.addresses import is_loopback, listen_parts
 from metering.core.errors import Fault
 from metering.core.meters import Meter
 from metering.core.network import DIRECT, Network
@@ -127,6 +128,15 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     origins: dict[str, str] = {}
     reached_by: InstanceOf[Network] = DIRECT
     """`network` with what the environment says of authorities and the proxy."""
+
+    @property
+    def open_to_others(self) -> Fault | None:
+        """What is wrong where other machines can reach the dashboard and nobody is asked who they are."""
+        host = listen_parts(self.service.listen)[0] if self.service.listen else "localhost"
+        if is_loopback(host) or self.dashboard.asks_who:
+            return None
+        right = "give token_env, token_file or trusted_proxies, or listen on 127.0.0.1"
+        return Fault(where="dashboard.token_env", what="is missing: others could look", right=right)
 
     @property
     def endpoints(self) -> tuple[Webhook | Channel, ...]:

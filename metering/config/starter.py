@@ -1,8 +1,10 @@
-"""Writes the files that a new user edits: config.toml and its two CSV files.
+"""Writes the files that a new user needs: config.toml, its two CSV files, and the dashboard's password.
 
 Knows the example rows; config.toml is the file that the project ships. Must never overwrite a file.
 """
 
+import os
+import secrets
 import shlex
 from pathlib import Path
 
@@ -19,12 +21,20 @@ project_id,customer,plan,valid_from,valid_to
 calm-dawn-12345678,acme,pro,2026-01-01,
 quiet-river-87654321,beta,pro,2026-01-15T12:00:00Z,2026-06-01
 """
-_SWITCHED_ON = ('file = "customers.csv"', 'subscriptions = "subscriptions.csv"')
+DOOR_KEY = "dashboard-token"
+_SWITCHED_ON = ('file = "customers.csv"', 'subscriptions = "subscriptions.csv"', f'token_file = "{DOOR_KEY}"')
+_OURS_ALONE = 0o600
 
 
 def write_starter(directory: Path) -> str:
-    """Writes the three files and returns the next steps. Raises MeteringError before writing if one of them exists."""
-    texts = {"config.toml": _config(), "customers.csv": CUSTOMERS, "subscriptions.csv": SUBSCRIPTIONS}
+    """Writes the files and returns the next steps. Raises MeteringError before writing if one of them exists."""
+    token = secrets.token_urlsafe(32)
+    texts = {
+        "config.toml": _config(),
+        "customers.csv": CUSTOMERS,
+        "subscriptions.csv": SUBSCRIPTIONS,
+        DOOR_KEY: f"{token}\n",
+    }
     standing = [str(directory / name) for name in texts if _stands(directory / name)]
     if standing:
         raise MeteringError(
@@ -34,14 +44,18 @@ def write_starter(directory: Path) -> str:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            # Mode "x" fails where another process has created the file in between.
-            with (directory / name).open("x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            _write(directory / name, text, _OURS_ALONE if name == DOOR_KEY else 0o666)
     except OSError as error:
         raise MeteringError(
             f"{error.filename or directory}: {error.strerror}", hint="name another directory"
         ) from error
     return _next(directory, list(texts))
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    # O_EXCL fails if another process has created the file in between.
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _stands(path: Path) -> bool:
@@ -70,4 +84,5 @@ Next:
   4. metering backfill{config}
   5. metering tick{config}, from cron or as metering run: the first month that begins after it may close by itself,
      once you have typed a first metering close
+  6. metering serve{config}, or metering run, shows the dashboard; its password is what {directory / DOOR_KEY} holds
 """

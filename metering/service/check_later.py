@@ -1,4 +1,4 @@
-"""Checks what only later commands need: secrets of the dashboard and Stripe, fonts, the address to listen on.
+"""Checks what only later commands need: login and secrets of the dashboard, Stripe's, fonts, the address to listen on.
 
 Must not read a secret: the caller passes the reason why one cannot be used.
 """
@@ -26,6 +26,8 @@ _TAKEN = "is taken: by `metering run` or `serve`, or by another program"
 
 def sections(config: Config, later: Later, out: Checked) -> Json:
     """Sections `dashboard`, `stripe` and `fonts` of the document: `ok`, a reason, or null if not configured."""
+    if fault := config.open_to_others:
+        out.tell(fault.where, "others", "fault", f"{fault.what}; {fault.right}", _FAULTY)
     states = {key: _secret(config, key, why, out) for key, why in later.items()}
     return {
         "dashboard": {name: states.get(f"dashboard.{name}") for name in ("token", "link_secret")},

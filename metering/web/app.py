@@ -55,7 +55,7 @@ def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
 def guarded(app: ASGIApp, access: Access, watch: Watch, state: Sequence[Route], free: Sequence[str] = ()) -> ASGIApp:
     """The application behind door and guard. `free` addresses and those of `state` need no login."""
     open_to_all = [*free, *(route.path for route in state)]
-    return Door(Guard(app, access=access, free=open_to_all, unguarded=PROBES), watch, probes=PROBES)
+    return Door(Guard(app, watch, access=access, free=open_to_all, unguarded=PROBES), watch, probes=PROBES)
 
 
 def _failing(desk: Desk) -> Callable[[Request, Any], Response]:
@@ -68,7 +68,7 @@ def _failing(desk: Desk) -> Callable[[Request, Any], Response]:
 
 
 def _broken(desk: Desk) -> Callable[[Request, Any], Response]:
-    """What nobody thought of: the door logs it."""
+    """The answer to an unexpected exception, which the door logs."""
     hint = "The log of the service says why; docs/operations.md says where it is."
 
     def answer(request: Request, _: Exception) -> Response:

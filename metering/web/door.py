@@ -1,6 +1,6 @@
-"""The first thing that a request meets: is it well formed, how long is it, how many are answered; and what failed.
+"""Refuses malformed and oversized requests and too many at once, and records every exception behind it.
 
-Comes before the guard, so it asks nobody who they are. Must not know pages.
+Stands before the guard, so it knows nothing of users. Must not know pages.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from metering.web.guard import with_headers
 from metering.web.watch import Watch
 
 MOST_ANSWERED = 64
-"""So many requests are answered at a time, probes aside; each keeps a thread, or waits for one."""
+"""Requests, without probes, that are answered at a time; each occupies a thread or waits for one."""
 MOST_BODY_BYTES = 65_536
 """The forms of the dashboard have a few fields."""
 RETRY_SECONDS = 5
@@ -23,14 +23,14 @@ _CLOSE = {"connection": "close"}
 
 
 class Door:
-    """Stands before the guard; `probes` are answered however many others are."""
+    """ASGI application before the guard. `probes` are answered regardless of the number of other requests."""
 
     def __init__(self, app: ASGIApp, watch: Watch, *, probes: Collection[str] = ()) -> None:
         self._app, self._watch, self._probes = app, watch, frozenset(probes)
         self._answered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers what is refused here; logs and counts what fails behind."""
+        """Answers the request itself if it refuses it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -68,7 +68,7 @@ class Door:
         try:
             await self._app(scope, self._limited(scope, receive), sending)
         except ClientDisconnect:
-            return  # nobody is left to be answered
+            return  # the client has hung up
         except Exception as error:  # the service outlives what nobody thought of, and says so
             self._watch.failed(scope, error)
             if not is_begun:
@@ -77,7 +77,7 @@ class Door:
                 )
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """Counts what comes: a chunked body says its length only at its end."""
+        """Counts the body as it arrives, because a chunked body does not state its length."""
         count = 0
 
         async def receiving() -> Message:
@@ -97,11 +97,11 @@ def _peer(scope: Scope) -> str:
 
 
 def _fault(scope: Scope) -> tuple[str, int, str] | None:
-    """(reason, status, text) of a request that says two things about its length, or too big a one."""
+    """(reason, status, text) if the request states two lengths, or one that is too large."""
     headers = Headers(scope=scope)
     lengths, is_chunked = headers.getlist("content-length"), "transfer-encoding" in headers
     if is_chunked and (lengths or scope.get("http_version") != "1.1"):
-        # What stands before us may have read another of the two: the rest of the body would be a request.
+        # A proxy may have used the other of the two; then the rest of this body is a smuggled request.
         return "two lengths", 400, "A request has content-length or transfer-encoding, not both."
     if any(int(text) > MOST_BODY_BYTES for text in lengths if text.isascii() and text.isdigit()):
         return "body too long", 413, "The body is too long."

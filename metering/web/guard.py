@@ -1,16 +1,18 @@
 """Decides who may see the dashboard, and sets the headers that restrict the browser.
 
 Checks in this order: the host name (an unknown name that resolves to this machine is DNS rebinding), the method (a GET
-changes nothing, and a POST must come from one of our pages), then the person: by the token, by a trusted proxy that
-names the user, or, where neither is configured, by a connection from this machine. Must not know what a page shows.
+changes nothing, and a POST must come from one of our pages or bear the token), then the person: by the token, by a
+trusted proxy that names the user, or, where nothing is configured, by a connection from a process of our own user on
+this machine. Must not know what a page shows.
 """
 
+import asyncio
 import hmac
 import ipaddress
 import re
 import secrets
 from base64 import b64decode
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -21,11 +23,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metering.core.addresses import is_loopback
 from metering.core.secrets import Secret
+from metering.web import peers
+from metering.web.guesses import MOST_WAITING, Guesses
+from metering.web.watch import Watch
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers that a proxy adds: a request with one of them does not come from this machine, whatever its address."""
+FORWARDED = frozenset(
+    ["forwarded", "via", "client-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip", "x-real-ip"]
+)
+FORWARDED_BELOW = (
+    "x-forwarded",
+    "x-original",
+    "x-envoy-",
+    "x-amz",
+    "x-azure-",
+    "x-appengine-",
+    "cf-",
+    "fastly-",
+    "fly-",
+)
+"""Headers that a proxy adds, and how such headers begin: a request with one does not come from this machine."""
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -54,18 +72,20 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The rules of access. Without token and proxies only connections from this machine are allowed."""
+    """The rules of access. Where nothing is configured, only processes of our own user on this machine are allowed."""
 
     token: Secret | None = None
     proxies: tuple[Network, ...] = ()
     user_header: str = "x-forwarded-user"
     hosts: frozenset[str] = frozenset()
+    is_own: Callable[[Scope], bool] = peers.is_own
+    """Whether a connection is one of our own user's."""
     form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @property
-    def is_open(self) -> bool:
-        """Whether no login is configured."""
-        return self.token is None and not self.proxies
+    def is_local(self) -> bool:
+        """Whether nothing is configured. A host name counts: it means that a proxy stands before the dashboard."""
+        return self.token is None and not self.proxies and not self.hosts
 
     def form_token(self, action: str) -> str:
         """The hidden token of a form, which no other site can know."""
@@ -84,9 +104,10 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, free: Iterable[str] = (), unguarded: Collection[str] = ()
+        self, app: ASGIApp, watch: Watch, *, access: Access, free: Iterable[str] = (), unguarded: Collection[str] = ()
     ) -> None:
-        self._app, self._access = app, access
+        self._app, self._access, self._watch = app, access, watch
+        self._guesses = Guesses()
         self._free, self._unguarded = tuple(free), unguarded
         self._free_below = tuple(path for path in self._free if path.endswith("/"))
 
@@ -100,8 +121,8 @@ class Guard:
         is_free = path in self._free or path.startswith(self._free_below)
         refusal = None
         if path not in self._unguarded:
-            refusal = self._refuse_name(request) or self._refuse_method(request)
-            refusal = refusal or (None if is_free else self._refuse_person(request))
+            refusal = self._refuse_name(request) or await self._refuse_method(request)
+            refusal = refusal or (None if is_free else await self._refuse_person(request))
         answer: ASGIApp = self._app if refusal is None else refusal
         await answer(scope, receive, send)
 
@@ -111,29 +132,77 @@ class Guard:
             return None
         return _said(421, f"This dashboard is not known as {name[:100]!r}. Add the name to dashboard.hosts.")
 
-    def _refuse_method(self, request: Request) -> Response | None:
+    async def _refuse_method(self, request: Request) -> Response | None:
         if request.method != "POST":
             return None  # the routes accept no other method that changes something
-        return None if is_same_origin(request.headers) else _said(403, "This form was not sent from a page of ours.")
-
-    def _refuse_person(self, request: Request) -> Response | None:
-        access, peer = self._access, request.client.host if request.client else ""
-        if access.token is not None and _has_token(request.headers, access.token):
+        scheme, given = _credentials(request.headers)
+        request.state.bears_token = scheme == "bearer" and self._is_token(given)
+        if request.state.bears_token or is_same_origin(request.headers):
             return None
-        if access.proxies and is_inside(peer, access.proxies) and request.headers.get(access.user_header, "").strip():
+        if scheme == "bearer" and self._access.token is not None:
+            return await self._refuse_guess(_peer(request))
+        return _said(403, "This form was not sent from a page of ours.")
+
+    async def _refuse_person(self, request: Request) -> Response | None:
+        scheme, given = _credentials(request.headers)
+        if self._is_token(given) or self._is_said_by_proxy(request):
             return None
-        if access.token is not None:
-            ask = {"www-authenticate": 'Basic realm="metering", charset="UTF-8"'}
-            return PlainTextResponse("The password is the dashboard's token; the user may be any name.\n", 401, ask)
-        if access.proxies:
-            return _said(403, "Only a trusted proxy that says who asks is let in.")
-        if is_local(peer) and not any(name in request.headers for name in FORWARDED):
-            return None
-        return _said(403, "Other machines need a token or a trusted proxy: see [service] in docs/configuration.md.")
+        if self._access.token is not None:
+            return await self._refuse_guess(_peer(request)) if scheme else _ask()
+        why = self._why_not_local(request)
+        return _said(403, f"{why}: see [dashboard] in docs/configuration.md.") if why else None
+
+    def _is_said_by_proxy(self, request: Request) -> bool:
+        trusted, name = self._access.proxies, self._access.user_header
+        return bool(trusted and is_inside(_peer(request), trusted) and _user(request.headers, name))
+
+    def _why_not_local(self, request: Request) -> str:
+        """Why the request does not come from our own user on this machine; empty if it does."""
+        if self._access.proxies:
+            return "Only a trusted proxy that says who asks is let in"
+        if not self._access.is_local:
+            return "Where dashboard.hosts or public_url is set, a token or a trusted proxy is needed"
+        if not is_local(_peer(request)) or is_forwarded(request):
+            return "Other machines need a token or a trusted proxy"
+        return "" if self._access.is_own(request.scope) else "Users of this machine but our own need a token"
+
+    async def _refuse_guess(self, peer: str) -> Response:
+        """Refuses a wrong token, after a delay that grows with the number of wrong tokens."""
+        seconds = self._guesses.count(peer)
+        self._watch.refused("wrong token", peer)
+        if not seconds:
+            return _ask()
+        if self._guesses.waiting >= MOST_WAITING:
+            return _said(429, "Too many wrong tokens.", {"retry-after": str(seconds)})
+        self._guesses.waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._guesses.waiting -= 1
+        return _ask()
+
+    def _is_token(self, given: str | None) -> bool:
+        token = self._access.token
+        return token is not None and given is not None and hmac.compare_digest(given.encode(), token.reveal().encode())
 
 
-def _said(status: int, text: str) -> Response:
-    return PlainTextResponse(f"{text}\n", status)
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _user(headers: Headers, name: str) -> str:
+    """The user that a proxy names; empty if the header is there twice, because one of them is the client's."""
+    given = headers.getlist(name)
+    return given[0].strip() if len(given) == 1 else ""
+
+
+def _ask() -> Response:
+    text = "The password is the dashboard's token; the user may be any name."
+    return _said(401, text, {"www-authenticate": 'Basic realm="metering", charset="UTF-8"'})
+
+
+def _said(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{text}\n", status, headers)
 
 
 def with_headers(send: Send) -> Send:
@@ -188,16 +257,22 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
-def _has_token(headers: Headers, token: Secret) -> bool:
-    """Whether the request has the token: as a bearer token, or as the password of any user (a browser's login)."""
+def is_forwarded(request: Request) -> bool:
+    """Whether a proxy has passed the request on: by its headers, or by HTTP/1.0, which browsers do not speak."""
+    names = request.headers.keys()
+    is_named = any(name in FORWARDED or name.startswith(FORWARDED_BELOW) for name in names)
+    return is_named or request.scope.get("http_version") == "1.0"
+
+
+def _credentials(headers: Headers) -> tuple[str, str | None]:
+    """The scheme (empty without a login) and the token: a bearer token, or the password of any user."""
     scheme, _, rest = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        given = rest.strip()
-    elif scheme.lower() == "basic":
+    scheme = scheme.lower()
+    if scheme == "bearer":
+        return scheme, rest.strip()
+    if scheme == "basic":
         try:
-            given = b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+            return scheme, b64decode(rest.strip(), validate=True).decode().partition(":")[2]
         except ValueError:
-            return False
-    else:
-        return False
-    return hmac.compare_digest(given.encode(), token.reveal().encode())
+            return scheme, None
+    return scheme, None

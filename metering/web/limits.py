@@ -1,8 +1,8 @@
-"""How many connections there may be and how long each may keep us waiting, so that no client costs more than its place.
+"""Limits the number of connections and the time that each may take to send a request and to read the answer.
 
-A connection is open file handles and memory of the process that polls. A new one always gets a place: where there is
-none left, the client with the most connections loses the one that has waited longest for a request to be whole. Knows
-uvicorn's connections. Must not know what is asked.
+Each connection uses a file handle and memory of the process that polls. A new connection is always accepted: if the
+limit is reached, the client with the most connections loses the one that has waited longest for a complete request.
+Knows uvicorn's connections. Must not know requests.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from metering.web.watch import Watch
 
 MOST_CONNECTIONS = 256
 SHARE_OF_HANDLES = 4
-"""The port may hold a quarter of the file handles that the process may open; the others are for polling."""
+"""The port uses at most a quarter of the file handles of the process; the others are for polling."""
 FEWEST_CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """So many seconds may pass until a request's head is whole, then its body, and until a part of an answer is read.
+    """Seconds until a request's head must be complete, then its body, and until a part of the answer must be read.
 
-    The head's begin with the connection, or with the end of the answer before.
+    The time of the head begins with the connection or with the end of the previous answer.
     """
 
     head: int = 10
@@ -35,7 +35,7 @@ class Patience:
 
 
 def most_connections() -> int:
-    """How many connections the handles of this process allow."""
+    """The maximal number of connections, by the file handles of this process."""
     handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if handles == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
@@ -43,7 +43,7 @@ def most_connections() -> int:
 
 
 class Room:
-    """The places for connections. Belongs to the thread of the server's loop."""
+    """The open connections. Used only in the thread of the server's loop."""
 
     def __init__(self, most: int, watch: Watch, patience: Patience) -> None:
         self.patience = patience
@@ -52,7 +52,7 @@ class Room:
         self._of_peer: Counter[str] = Counter()
 
     def enter(self, connection: "Connection") -> None:
-        """Gives it a place, if need be that of another, or closes it where all are being answered."""
+        """Adds a connection. At the limit it drops a waiting one, or the new one if all others are being answered."""
         if len(self._here) >= self._most:
             victim = self._longest_waiting()
             self._watch.refused("too many connections", (victim or connection).peer)
@@ -64,7 +64,7 @@ class Room:
         self._of_peer[connection.peer] += 1
 
     def leave(self, connection: "Connection") -> None:
-        """Its place is free; safe to call twice."""
+        """Removes a connection; safe to call twice."""
         if connection in self._here:
             del self._here[connection]
             self._of_peer[connection.peer] -= 1
@@ -72,7 +72,7 @@ class Room:
                 del self._of_peer[connection.peer]
 
     def slow(self, connection: "Connection", what: str) -> None:
-        """Closes a connection that took too long; one that never said anything is no news."""
+        """Drops a connection that took too long; a silent one (a browser's spare connection) is not logged."""
         if not connection.is_silent:
             self._watch.refused(what, connection.peer)
         connection.drop()
@@ -83,7 +83,7 @@ class Room:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, with a place in the room and a deadline for each part of a request."""
+    """uvicorn's connection, counted in the room, with a deadline for each part of a request."""
 
     def __init__(self, *args: Any, room: Room, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -96,27 +96,27 @@ class Connection(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no whole request is being answered."""
+        """Whether no complete request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing of a request has come and no answer is on its way."""
+        """Whether no part of a request has arrived and no answer is being sent."""
         return self.is_waiting and not self.conn.trailing_data[0] and not self.transport.get_write_buffer_size()
 
     def drop(self) -> None:
-        """Closes it at once, whatever is still to be sent."""
+        """Closes it at once, without sending the rest of an answer."""
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Takes a place."""
+        """Called by the loop: the client has connected."""
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
         self._room.enter(self)
         self._watch_phase()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leaves its place."""
+        """Called by the loop: the connection is closed."""
         super().connection_lost(exc)
         self._room.leave(self)
         for timer in (self._deadline, self._stalled):
@@ -124,32 +124,32 @@ class Connection(H11Protocol):
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request."""
+        """Called by the loop: a part of a request has arrived."""
         if not self.transport.is_closing():
             super().data_received(data)
             self._watch_phase()
 
     def on_response_complete(self) -> None:
-        """The next request may come."""
+        """Called by uvicorn: the answer is complete, the next request may follow."""
         self._answers += 1
         super().on_response_complete()
         self._watch_phase()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered."""
+        """Called by the loop: the client reads too slowly."""
         super().pause_writing()
         self._stalled = self.loop.call_later(
             self._room.patience.reading, partial(self._room.slow, self, "answer not read")
         )
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Called by the loop: the client has read enough."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
 
     def _watch_phase(self) -> None:
-        """Sets the deadline of the part of the request that is being waited for, if that is another than before."""
+        """Sets the deadline of the part of the request that is awaited now, if it has changed."""
         part = "head" if self.is_waiting else "body" if self.cycle.more_body else "answer"
         if (part, self._answers) == self._phase:
             return

@@ -1,7 +1,7 @@
-"""What is shown beside the dashboard: `/livez`, `/readyz` and `/healthz` for whoever restarts things, and `/metrics`.
+"""The probes `/livez`, `/readyz` and `/healthz`, and `/metrics`.
 
-Probes wait for no page, no figure and no lock: what they say of the snapshot is read once per snapshot, in a thread of
-its own. Metrics are computed by one request for all that come meanwhile. Reads no clock and changes nothing.
+Probes do not wait for pages, figures or locks: each snapshot is read once, by a thread of its own. Metrics are computed
+once for all requests that arrive meanwhile. Reads no clock and changes nothing.
 """
 
 import asyncio
@@ -33,21 +33,21 @@ PROBES = ("/livez", "/readyz", "/healthz")
 UNAVAILABLE = 503
 _NOT_KEPT = {"cache-control": "no-store"}
 _MOST_MILLISECONDS = 500
-"""A probe waits no longer for what the snapshot says; then what was known before counts."""
+"""A probe waits this long for a new snapshot to be read; then it answers by the previous one."""
 _METRICS_SECONDS = 5
-"""So long the metrics of a snapshot are good for whoever asks again."""
+"""Metrics of a snapshot are computed anew after this time."""
 
 FAILING = HOUR
-"""A service whose last cycle failed is not ready when the last complete one is older than this."""
+"""If the newest cycle failed and the last complete one is older than this, the service is not ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the snapshot says of polling; `wrong` is (status, error) where it says nothing."""
+    """The polling cycles that the snapshot shows; `wrong` is (status, error) if it cannot be read."""
 
     last_complete_at: datetime | None = None
     last_faults: tuple[str, ...] = ()
-    """What the newest cycle could not read; empty where it was complete."""
+    """What the newest cycle could not read; empty if it was complete."""
     wrong: tuple[str, str] | None = None
 
 
@@ -68,10 +68,7 @@ def facts(directory: Path) -> Facts:
 
 
 def health(known: Facts, poll_minutes: int, started_at: datetime, now: datetime) -> tuple[int, Json]:
-    """(200 or 503, what is wrong) at `now`.
-
-    Before the first complete cycle a service is `starting` for as long as a cycle may be late.
-    """
+    """(200 or 503, document) at `now`; before the first complete cycle `starting`, for a limited time."""
     last, patience = known.last_complete_at, cycle_patience(poll_minutes)
     since = last or started_at
     told: Json = {"status": "ok", "as_of": rfc3339(now), "last_complete_cycle_at": last and rfc3339(last)}
@@ -89,7 +86,7 @@ def health(known: Facts, poll_minutes: int, started_at: datetime, now: datetime)
 
 
 class Readiness:
-    """Whether the service should be asked for pages: the facts of the snapshot that is there, judged by the clock."""
+    """Whether the figures can be relied on: the facts of the current snapshot, judged by the clock."""
 
     def __init__(self, config_of: Callable[[], Config], clock: Callable[[], datetime]) -> None:
         self._config_of, self._clock, self._started_at = config_of, clock, clock()
@@ -97,7 +94,7 @@ class Readiness:
         self._reading: tuple[object, Future[Facts]] = (None, Future())
 
     async def judged(self) -> tuple[int, Json]:
-        """Status and document; waits half a second at most."""
+        """Status and document; waits at most half a second."""
         config = self._config_of()
         identity = identity_of(config.store.directory)
         if identity != self._reading[0]:
@@ -112,14 +109,14 @@ class Readiness:
 
 
 def _begun(directory: Path) -> "Future[Facts]":
-    """The facts, read by a thread of its own: the threads of pages may all be waiting."""
+    """Starts to read the facts in a thread of its own, because all threads of pages may be occupied."""
     future: Future[Facts] = Future()
     threading.Thread(target=lambda: future.set_result(facts(directory)), daemon=True, name="readiness").start()
     return future
 
 
 def identity_of(directory: Path) -> tuple[object, ...]:
-    """Another value as soon as the snapshot is another file, has another content or other rights."""
+    """A value that changes when the snapshot is replaced, written or gets other permissions."""
     try:
         found = (directory / database.SNAPSHOT).stat()
     except OSError as error:
@@ -132,7 +129,7 @@ def _has_journal(directory: Path) -> bool:
 
 
 class Metrics:
-    """The metrics' text: those of the snapshot, kept for some seconds, and those of the port as they are."""
+    """The text of all metrics: those of the snapshot, kept for some seconds, and the current counters of the port."""
 
     def __init__(self, config_of: Callable[[], Config], clock: Callable[[], datetime], watch: Watch) -> None:
         self._config_of, self._clock, self._watch = config_of, clock, watch
@@ -140,7 +137,7 @@ class Metrics:
         self._kept: tuple[object, bytes] = (None, b"")
 
     async def text(self) -> bytes:
-        """Raises MeteringError where the snapshot cannot be read."""
+        """Raises MeteringError if the snapshot cannot be read."""
         async with self._turn:
             config, now = self._config_of(), self._clock()
             slot = int(now.timestamp()) // _METRICS_SECONDS
@@ -156,7 +153,7 @@ def _exposed(config: Config, now: datetime) -> bytes:
 
 
 def routes(config_of: Callable[[], Config], clock: Callable[[], datetime], watch: Watch | None = None) -> list[Route]:
-    """The four addresses; `config_of` gives the configuration that is in force."""
+    """The routes; `config_of` returns the current configuration."""
     readiness, counted = Readiness(config_of, clock), Metrics(config_of, clock, watch or Watch())
 
     async def show_metrics(_: Request) -> Response:

@@ -25,9 +25,9 @@ _START_SECONDS = 10
 _WAIT_SECONDS = 0.005
 _TOLD_EVERY_SECONDS = 15
 _AT_ONCE = 16
-"""So many connections are accepted before the limits see them: each is a file handle already."""
+"""Connections that are accepted at once, before the limits apply; each uses a file handle already."""
 _QUEUE = 1024
-"""So many wait in the kernel meanwhile. One that it has no place for tries again after a second only."""
+"""Connections that wait in the kernel meanwhile. A client beyond would try again only after a second."""
 
 
 class Listener:
@@ -61,14 +61,14 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells what goes wrong between requests to `watch` instead of to a log without bounds."""
+    """uvicorn's server; errors of the event loop go to `watch`, because its own log has no bounds."""
 
     def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
         super().__init__(config)
         self._watch = watch
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to accept."""
+        """Starts to accept connections."""
         asyncio.get_running_loop().set_exception_handler(self._tell)
         await super().startup(sockets=sockets)
         for one in sockets or ():

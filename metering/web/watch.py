@@ -1,6 +1,6 @@
-"""What goes wrong at the port: always counted, and logged a few times a minute, so that no client can fill a disk.
+"""Counts what goes wrong at the port and logs a limited number of lines, so that no client can fill the disk.
 
-Knows names and numbers of events. Must not know pages, and decides nothing.
+Knows the names of events. Must not know pages, and makes no decision.
 """
 
 import threading
@@ -15,9 +15,9 @@ from starlette.types import Scope
 from metering.core.errors import MeteringError
 
 MOST_PER_MINUTE = 10
-"""So many lines of one kind are logged in a minute; those beyond are counted and told as one line at its end."""
+"""Lines of one kind that are logged per minute; the number of further ones is logged as one line when it is over."""
 MOST_CHARACTERS = 300
-"""A longer address is cut off in the log."""
+"""The log shows this much of an address."""
 WARNING, ERROR = 30, 40
 
 Log = Callable[..., object]
@@ -41,18 +41,18 @@ class Watch:
         )
 
     def failed(self, scope: Scope, error: BaseException) -> None:
-        """A page or an API answer failed; unless the error is one of ours, its traceback is logged too."""
+        """Records that a page or an API answer failed; the traceback is logged unless the error is a MeteringError."""
         page = page_of(scope)
         self._failures.labels(page).inc()
         self._tell(f"page {page}", ERROR, "page failed", {"address": address_of(scope), **_told(error)})
 
     def trouble(self, what: str, error: BaseException) -> None:
-        """Work behind the pages failed, which no request waits for."""
+        """Records that background work failed, for which no request waits."""
         self._failures.labels(what).inc()
         self._tell(what, ERROR, f"{what} failed", _told(error))
 
     def refused(self, reason: str, peer: str, **told: Any) -> None:
-        """A connection or a request was refused."""
+        """Records that a connection or a request was refused."""
         self._refusals.labels(reason).inc()
         self._tell(reason, WARNING, "refused", {"reason": reason, "peer": peer, **told})
 
@@ -61,7 +61,7 @@ class Watch:
         return generate_latest(self._registry)
 
     def flush(self) -> None:
-        """Logs how many lines were left out, once their minute is over."""
+        """Logs how many lines were suppressed, if their minute is over."""
         with self._turn:
             left_out = self._begin_minute()
         self._say(left_out)
@@ -75,7 +75,7 @@ class Watch:
             self._log(level, event, **told)
 
     def _begin_minute(self) -> dict[str, int]:
-        """Kind -> lines left out in the minute that is over; empty while it lasts."""
+        """Starts a new minute if the last one is over, and returns kind -> lines suppressed in it."""
         minute = self._clock() // 60_000_000_000
         if minute == self._minute:
             return {}
@@ -89,12 +89,12 @@ class Watch:
 
 
 def page_of(scope: Scope) -> str:
-    """The pattern of the address, such as `/usage/{token}`: there are as many as there are pages."""
+    """The pattern of the address, such as `/usage/{token}`: a small number of values, as labels need it."""
     return str(getattr(scope.get("route"), "path", "other"))
 
 
 def address_of(scope: Scope) -> str:
-    """Method, path and query as asked for, but without the key that a customer's link is."""
+    """Method, path and query of the request, without the key in the path of a customer's link."""
     path = page_of(scope) if scope.get("path_params") else str(scope.get("path", ""))
     query = scope.get("query_string", b"").decode("ascii", "replace")
     return f"{scope.get('method', '')} {path}{'?' if query else ''}{query}"[:MOST_CHARACTERS]

@@ -1,9 +1,13 @@
 """`metering init`: what it writes can be read, and what stands there stays."""
 
+import os
+import stat
+
 import pytest
 
 from metering.config import read, write_starter
 from metering.core.errors import MeteringError
+from metering.core.secrets import secret
 
 
 def test_the_written_files_are_a_valid_configuration_with_customers(tmp_path):
@@ -17,13 +21,28 @@ def test_the_written_files_are_a_valid_configuration_with_customers(tmp_path):
 
 def test_the_message_names_the_files_and_the_next_commands(tmp_path):
     message = write_starter(tmp_path)
-    for name in ("config.toml", "customers.csv", "subscriptions.csv"):
+    for name in ("config.toml", "customers.csv", "subscriptions.csv", "dashboard-token"):
         assert f"{tmp_path / name}\n" in message
     assert f"metering check --config {tmp_path / 'config.toml'}\n" in message
     assert "export NEON_API_KEY=" in message
 
 
-@pytest.mark.parametrize("name", ["config.toml", "customers.csv", "subscriptions.csv"])
+def test_the_dashboard_gets_a_token_that_only_its_owner_can_read_and_no_other_init_makes(tmp_path):
+    before = os.umask(0)
+    try:
+        write_starter(tmp_path / "a")
+    finally:
+        os.umask(before)
+    write_starter(tmp_path / "b")
+    written = read(tmp_path / "a" / "config.toml", environ={})
+    assert written.dashboard.token_file == tmp_path / "a" / "dashboard-token"
+    assert stat.S_IMODE(written.dashboard.token_file.stat().st_mode) == 0o600
+    token = secret(None, written.dashboard.token_file, {}).reveal()
+    assert len(token) >= 40
+    assert token != (tmp_path / "b" / "dashboard-token").read_text().strip()
+
+
+@pytest.mark.parametrize("name", ["config.toml", "customers.csv", "subscriptions.csv", "dashboard-token"])
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(MeteringError) as caught:

@@ -99,6 +99,14 @@ def test_an_address_of_another_machine_cannot_be_listened_on(desk: Desk) -> None
     assert ran.json["service"]["listen_state"] == "cannot be listened on: Cannot assign requested address"
 
 
+def test_an_address_that_others_reach_without_a_login_is_told_as_run_and_serve_refuse_it(desk: Desk) -> None:
+    others = '[service]\nlisten = "0.0.0.0:0"\nallow_remote = true\n'
+    ran = checked(desk, others)
+    assert ran.code == 4
+    assert "not ready: first dashboard.token_env: is missing: others could look" in ran.err
+    assert checked(desk, f'{others}[dashboard]\ntoken_env = "T"\n', T=SECRET).code == 0
+
+
 def test_a_port_that_is_taken_is_noted_since_run_may_be_running(desk: Desk) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

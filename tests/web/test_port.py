@@ -269,7 +269,7 @@ def test_an_exception_of_a_page_or_an_api_answer_is_logged_with_its_address_and_
         return configured
 
     watch = Watch(lines)
-    desk = Desk(Views(config_of, lambda: NOW, watch), Access(), clock=lambda: NOW)
+    desk = Desk(Views(config_of, lambda: NOW, watch), Access(is_own=lambda _: True), clock=lambda: NOW)
     transport = httpx.ASGITransport(application(desk), client=("127.0.0.1", 1))
 
     async def answer() -> httpx.Response:

@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import os
 import re
+import socket
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,17 +16,21 @@ import pytest
 from metering.config.dashboard import DashboardConfig
 from metering.core.errors import CredentialsError, UsageError
 from metering.core.secrets import Secret
-from metering.web import figures, links
+from metering.web import figures, links, peers
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.guard import POLICY, Access
+from metering.web.guesses import MOST_WAITING, Guesses
 from metering.web.probes import routes
 from metering.web.views import Views
+from metering.web.watch import Watch
 from tests.support import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
 HERE, THERE, PROXY = "127.0.0.1", "203.0.113.9", "10.0.0.5"
 SIGNING = Secret(web_world.LINK_SECRET)
+OURS = Access(is_own=lambda _: True)
+"""Nothing is configured, and every process of this machine is our own user's: these requests come by no socket."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ class Sent(list):
 
 def ask(views, path, *, peer=HERE, method="GET", access=None, now=web_world.NOW, sent=None, data=None, **headers):
     """One request as it comes from `peer`; keywords are headers."""
-    desk = Desk(views, access or Access(), clock=lambda: now, link_secret=SIGNING, resend=sent)
+    desk = Desk(views, access or OURS, clock=lambda: now, link_secret=SIGNING, resend=sent)
     state = routes(lambda: views.current().config, lambda: now)
     transport = httpx.ASGITransport(application(desk, state), client=(peer, 50_000))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -62,7 +69,7 @@ def ask(views, path, *, peer=HERE, method="GET", access=None, now=web_world.NOW,
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_with_nothing_configured_this_machine_is_let_in(views, peer):
+def test_with_nothing_configured_our_own_user_on_this_machine_is_let_in(views, peer):
     assert ask(views, "/operations", peer=peer).status_code == 200
 
 
@@ -74,12 +81,25 @@ def test_with_nothing_configured_nobody_else_is(views, peer):
         assert web_world.PROJECTS[0] not in answer.text
 
 
-@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "via", "x_real_ip", "x_forwarded_host"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("x_forwarded_for", "forwarded", "via", "x_real_ip", "x_forwarded_host", "x_forwarded_proto", "x_client_ip"),
+        *(
+            "cf_connecting_ip",
+            "cf_ray",
+            "true_client_ip",
+            "x_envoy_external_address",
+            "x_amzn_trace_id",
+            "fly_client_ip",
+        ),
+    ],
+)
 def test_with_nothing_configured_what_a_proxy_on_this_machine_forwards_is_refused(views, header):
     assert ask(views, "/", **{header: "203.0.113.9"}).status_code == 403
 
 
-@pytest.mark.parametrize("access", [Access(), Access(token=Secret(TOKEN))])
+@pytest.mark.parametrize("access", [OURS, Access(token=Secret(TOKEN))])
 def test_probes_ask_for_nothing_and_metrics_for_a_name_that_is_ours(views, access):
     for path in ("/livez", "/readyz", "/healthz"):
         assert ask(views, path, peer=THERE, access=access, host="metering:9187").status_code == 200
@@ -93,7 +113,91 @@ def test_metrics_are_given_under_a_name_that_is_allowed(views):
     assert ask(views, "/metrics", peer=THERE, access=access, host="metering:9187").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/api/status", "/customers?format=csv"])
+def test_with_nothing_configured_another_user_of_this_machine_is_refused(views, path):
+    answer = ask(views, path, access=Access(is_own=lambda _: False))
+    assert (answer.status_code, "Users of this machine but our own need a token" in answer.text) == (403, True)
+
+
+def test_where_a_name_is_configured_somebody_else_comes_so_this_machine_needs_a_token_too(views):
+    access = Access(hosts=frozenset({"billing.example.com"}), is_own=lambda _: True)
+    answer = ask(views, "/", access=access)
+    assert (answer.status_code, "a token or a trusted proxy is needed" in answer.text) == (403, True)
+
+
+def test_the_user_at_the_other_end_of_a_connection_is_found_for_both_families():
+    for family, host, dialled in (
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+        (socket.AF_INET, "127.0.0.1", "::ffff:127.0.0.1"),
+    ):
+        with socket.create_server((host, 0), family=family) as listening:
+            port = listening.getsockname()[1]
+            with socket.socket(socket.AF_INET6 if ":" in dialled else socket.AF_INET) as client:
+                client.connect((dialled, port))
+                end, _ = listening.accept()
+                with end:
+                    peer = end.getpeername()[:2]
+                    assert peers.user_of(peer, (host, port)) == os.geteuid()
+                    assert peers.is_own({"client": peer, "server": (host, port)})
+                    assert peers.user_of((host, port), (host, 1)) is None
+    assert not peers.is_own({"client": None, "server": None})
+
+
 # -- the token
+
+
+def test_wrong_tokens_of_an_address_are_answered_later_and_later_and_forgotten():
+    now = [0]
+    guesses = Guesses(clock=lambda: now[0] * 1_000_000_000)
+    assert [guesses.count(THERE) for _ in range(12)] == [0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10, 10]
+    assert guesses.count("203.0.113.10") == 0
+    now[0] = 899
+    assert guesses.count(THERE) == 10
+    now[0] = 899 + 900
+    assert guesses.count(THERE) == 0
+
+
+def test_the_addresses_of_one_ipv6_network_are_one_guesser():
+    guesses = Guesses()
+    assert [guesses.count(f"2001:db8::{number:x}") for number in range(1, 8)] == [0, 0, 0, 0, 0, 1, 2]
+    assert guesses.count("2001:db8:1::1") == 0
+
+
+def test_however_many_addresses_guess_the_memory_of_them_is_bounded():
+    guesses = Guesses()
+    for number in range(3000):
+        guesses.count(f"10.0.{number // 256}.{number % 256}")
+    assert guesses.count("10.0.0.0") == 0
+
+
+def test_the_right_token_is_let_in_at_once_beside_guesses_of_the_same_address_which_are_told(world):
+    lines = []
+    views = Views(lambda: world, lambda: web_world.NOW, Watch(lambda *line, **told: lines.append(told)))
+    desk = Desk(views, Access(token=Secret(TOKEN)), clock=lambda: web_world.NOW)
+    transport = httpx.ASGITransport(application(desk), client=(THERE, 50_000))
+
+    async def guessed() -> tuple[list[int], int]:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as client:
+            wrong = {"authorization": "Bearer wrong-but-of-some-length"}
+            tries = [asyncio.create_task(client.get("/static/../operations", headers=wrong)) for _ in range(40)]
+            right = await client.get("/alerts", headers={"authorization": f"Bearer {TOKEN}"})
+            still = sum(not one.done() for one in tries)
+            refused = [one.result().status_code for one in tries if one.done()]
+            for one in tries:
+                one.cancel()
+            assert still == MOST_WAITING
+            return refused, right.status_code
+
+    refused, right = asyncio.run(guessed())
+    assert right == 200
+    assert (refused.count(401), refused.count(429)) == (5, 40 - 5 - MOST_WAITING)
+    assert lines[0] == {"reason": "wrong token", "peer": THERE}
+
+
+def test_asking_without_a_token_is_no_guess(views):
+    for _ in range(20):
+        assert ask(views, "/", access=Access(token=Secret(TOKEN))).status_code == 401
 
 
 def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(views):
@@ -144,6 +248,18 @@ def test_only_a_trusted_proxy_is_believed_who_asks(views):
         assert ask(views, "/", peer=peer, access=access, **named).status_code == 403
 
 
+def test_a_proxy_that_adds_its_header_to_the_clients_own_is_not_believed(views):
+    access = Access(proxies=DashboardConfig(trusted_proxies=(PROXY,)).networks(), user_header="x-user")
+    desk = Desk(views, access, clock=lambda: web_world.NOW)
+    transport = httpx.ASGITransport(application(desk), client=(PROXY, 50_000))
+
+    async def answer() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/", headers=[("x-user", "admin"), ("x-user", "anna")])
+
+    assert asyncio.run(answer()).status_code == 403
+
+
 # -- the name, the method, what a browser is told
 
 
@@ -151,8 +267,8 @@ def test_only_a_trusted_proxy_is_believed_who_asks(views):
     "host", ["localhost", "localhost:1", "127.0.0.1:9187", "[::1]:9187", "10.1.2.3", "billing.example.com"]
 )
 def test_a_name_that_is_ours_is_answered(views, host):
-    access = Access(hosts=frozenset({"billing.example.com"}))
-    assert ask(views, "/quotas", access=access, host=host).status_code == 200
+    access = Access(token=Secret(TOKEN), hosts=frozenset({"billing.example.com"}))
+    assert ask(views, "/quotas", access=access, host=host, authorization=f"Bearer {TOKEN}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -202,7 +318,7 @@ def test_other_methods_are_not_known(views, method):
 
 
 def form_of(views, sent, alert_id, **given):
-    desk_access = Access(form_key=b"key")
+    desk_access = Access(form_key=b"key", is_own=lambda _: True)
     page = ask(views, f"/alert?id={alert_id}", access=desk_access, sent=sent).text
     token = re.search(r'name="token" value="([0-9a-f]+)"', page)[1]
     headers = {"origin": "http://localhost:9187", **given}
@@ -250,6 +366,19 @@ def test_a_form_without_our_token_does_nothing_and_neither_does_a_get(views):
         assert answer.status_code == 400
     assert ask(views, f"/alerts/resend?id={alert_id}", sent=sent).status_code == 405
     assert sent == []
+
+
+def test_a_bearer_needs_no_form_of_ours_and_a_password_does(views):
+    sent, alert_id = Sent(), an_alert(views)
+    access, data = Access(token=Secret(TOKEN)), {"id": alert_id}
+    password = base64.b64encode(f"anna:{TOKEN}".encode()).decode()
+    post = partial(ask, views, "/alerts/resend", method="POST", access=access, sent=sent, data=data)
+    assert post(authorization="Bearer wrong-but-of-some-length").status_code == 401
+    assert post(authorization=f"Basic {password}").status_code == 403
+    assert post(authorization=f"Basic {password}", origin="http://localhost:9187").status_code == 400
+    assert sent == []
+    assert post(authorization=f"Bearer {TOKEN}").status_code == 303
+    assert sent == [alert_id]
 
 
 # -- a customer's own link

@@ -3,18 +3,21 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 
 import httpx
 import pytest
 
+from metering.config import write_starter
 from tests.support import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
@@ -26,7 +29,9 @@ ENVIRONMENT = {
     "TOKEN": TOKEN,
     "METERING_NOW": NOW,
 }
-LINKS = '\n[dashboard]\nlink_secret_env = "LINKS"\npublic_url = "https://billing.example.com"\n'
+LINKS = '\n[dashboard]\nlink_secret_env = "LINKS"\npublic_url = "https://billing.example.com"\ntoken_env = "TOKEN"\n'
+
+NOBODY = 65_534
 
 get, post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)
 
@@ -66,7 +71,8 @@ def serving(directory: Path, *arguments: str) -> Iterator[tuple[str, subprocess.
 
 def test_it_serves_until_it_is_told_to_end(world):
     with serving(world) as (base, process):
-        assert "Customer 20" in get(f"{base}/customers?month=2026-09&q=cust20").text
+        page = get(f"{base}/customers?month=2026-09&q=cust20", headers={"authorization": f"Bearer {TOKEN}"})
+        assert "Customer 20" in page.text
         assert get(f"{base}/healthz").status_code in {200, 503}
         assert get(f"{base}/metrics").text.startswith("# HELP")
         process.send_signal(signal.SIGTERM)
@@ -87,13 +93,23 @@ def test_what_it_refuses_is_told_with_the_way_out(world, tmp_path):
     assert (stranger.returncode, "there is no customer 'nobody'" in stranger.stderr) == (1, True)
     assert run(world, "--link", "cust20", "--days", "401").returncode == 2
     assert "shorter than 20 characters" in run(world, "--link", "cust20", LINKS="short").stderr
-    others = run(world, "--listen", "0.0.0.0:0")
-    assert (others.returncode, "dashboard.token_env: is missing" in others.stderr) == (4, True)
     nonsense = run(world, "--listen", "somewhere")
     assert (nonsense.returncode, "--listen" in nonsense.stderr) == (2, True)
     web_world.configured(tmp_path)
+    others = run(tmp_path, "--listen", "0.0.0.0:0")
+    assert (others.returncode, "dashboard.token_env: is missing" in others.stderr) == (4, True)
     unsigned = run(tmp_path, "--link", "cust20")
     assert (unsigned.returncode, "dashboard.link_secret_env: is missing" in unsigned.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["run", "serve"])
+def test_an_address_that_others_reach_is_refused_alike_where_nobody_is_asked(tmp_path, name):
+    web_world.configured(tmp_path, '\n[service]\nlisten = "0.0.0.0:0"\nallow_remote = true\n')
+    asked = [sys.executable, "-m", "metering", name, "--config", str(tmp_path / "config.toml")]
+    environ = {**os.environ, **ENVIRONMENT}
+    ran = subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, "dashboard.token_env: is missing: others could look" in ran.stderr) == (4, True)
+    assert not (tmp_path / "var").exists()
 
 
 def test_an_address_that_others_reach_is_served_with_a_token(tmp_path):
@@ -102,6 +118,64 @@ def test_an_address_that_others_reach_is_served_with_a_token(tmp_path):
         local = base.replace("0.0.0.0", "127.0.0.1")
         assert get(f"{local}/quotas").status_code == 401
         assert get(f"{local}/quotas", auth=("anna", TOKEN)).status_code == 200
+
+
+def pass_on(listening: socket.socket, port: int, user: int) -> None:
+    """A proxy that adds no header: bytes in, bytes out; as that user."""
+    os.setuid(user)
+    while True:
+        here, _ = listening.accept()
+        there = socket.create_connection(("127.0.0.1", port))
+        for ends in ((here, there), (there, here)):
+            Thread(target=pump, args=ends, daemon=True).start()
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    while part := one.recv(65_536):
+        other.sendall(part)
+    other.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def forwarded(base: str, user: int) -> Iterator[str]:
+    """Where a bare proxy before the server listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        # A fork, since another user could not read this interpreter.
+        proxy = get_context("fork").Process(target=pass_on, args=(listening, int(base.rpartition(":")[2]), user))
+        proxy.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            proxy.kill()
+            proxy.join()
+
+
+def test_a_bare_proxy_is_asked_for_the_token_that_init_made(tmp_path):
+    write_starter(tmp_path / "billing")
+    token = (tmp_path / "billing" / "dashboard-token").read_text().strip()
+    with serving(tmp_path / "billing") as (base, _), forwarded(base, os.geteuid()) as before:
+        for address in (base, before):
+            assert get(f"{address}/customers").status_code == 401
+            assert get(f"{address}/customers", auth=("anna", token)).status_code == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts a process of another user")
+def test_a_bare_proxy_of_another_user_is_no_local_person(tmp_path):
+    web_world.configured(tmp_path)
+    with serving(tmp_path) as (base, _), forwarded(base, NOBODY) as before:
+        assert get(f"{base}/operations").status_code == 200
+        assert (get(f"{before}/operations").status_code, get(f"{before}/livez").status_code) == (403, 200)
+        assert get(f"{before}/api/status").status_code == 403
+
+
+def test_what_speaks_http_1_0_is_no_browser_and_no_curl(tmp_path):
+    web_world.configured(tmp_path)
+    with (
+        serving(tmp_path) as (base, _),
+        socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2])), timeout=60) as client,
+    ):
+        client.sendall(b"GET /operations HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
 class Hook(BaseHTTPRequestHandler):
