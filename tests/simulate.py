@@ -219,7 +219,7 @@ class Machine:
         )
 
     def wiring(self) -> cycle.Wiring:
-        return cycle.Wiring(neon_of=self.neon, stop=self.stop, is_rehearsed=False)
+        return cycle.Wiring(neon_of=self.neon, stop=self.stop, is_rehearsed=False, monotonic=self.world.time.monotonic)
 
     def neon(self, account: str) -> Neon:
         time = self.world.time

@@ -54,6 +54,7 @@ READS_THE_CLOCK = {"cli", "sandbox"}
 # Where a float is no money, no price and no usage.
 HAS_FLOATS = {
     "metering.alerts.mail": "seconds of a timeout",
+    "metering.core.deadline": "seconds of a wait",
     "metering.core.http": "seconds of a wait",
     "metering.core.ids": "likeness of two names",
     "metering.core.stop": "seconds of a wait",
@@ -63,6 +64,8 @@ HAS_FLOATS = {
     "metering.sandbox.inventory": "sizes and seconds of the made-up server",
     "metering.sandbox.server": "sizes and seconds of the made-up server",
     "metering.service.run": "seconds until the next slot",
+    "metering.service.telling": "seconds of a pause",
+    "metering.service.wiring": "names the monotonic clock",
     "metering.store.lock": "seconds of a wait",
     "metering.web.server": "seconds of a wait",
 }

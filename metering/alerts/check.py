@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from metering.alerts import recipients, recording
+from metering.alerts import delivering, recipients
 from metering.alerts.address_guard import is_public, resolve
 from metering.alerts.channels.kind import Recipient
 from metering.alerts.targets import Attempt, Endpoint, Mailbox
@@ -59,7 +59,7 @@ def look(  # noqa: PLR0913 - what a delivery needs
         rows[one.endpoint] = _looked(one, ready.get(one.endpoint), fault, config.reached_by, tell)
     if send_test and ready:
         able = _only(config, ready)
-        attempts = dict(recording.test_event(able, secrets, now, real_time))
+        attempts = dict(delivering.test_event(able, secrets, now, real_time))
         for one in able.endpoints:
             if attempt := attempts.get(one.endpoint):
                 rows[one.endpoint]["test"] = _tested(_subject(one), attempt, tell)

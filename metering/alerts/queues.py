@@ -16,18 +16,19 @@ FAILURES_THAT_PAUSE = 5
 """After so many failures in a row an endpoint is left alone until the next run; what was not tried costs no attempt."""
 
 
-async def deliver_queues(
+async def deliver_queues(  # noqa: PLR0913 - what differs in a test
     queues: Sequence[tuple[Target, Sequence[Message]]],
     clock: Callable[[], datetime],
     on_attempt: Callable[[Target, Message, Attempt], None],
     *,
     budget_seconds: int = 240,
+    goes_on: Callable[[], bool] = lambda: True,
     resolver: Resolve = resolve,
 ) -> None:
     """Send every queue in order, at most AT_ONCE endpoints side by side; a slow endpoint delays only itself.
 
     `clock` gives the real time of each attempt, for its timestamp. `on_attempt` is told of each before the next begins.
-    No attempt begins after `budget_seconds`; what is left stays due.
+    No attempt begins after `budget_seconds`, nor once it `goes_on` no more; what is left stays due.
     """
     until = asyncio.get_running_loop().time() + budget_seconds
     places = asyncio.Semaphore(AT_ONCE)
@@ -36,7 +37,8 @@ async def deliver_queues(
         failures = 0
         async with places, client(endpoint) as opened:
             for message in messages:
-                if failures >= FAILURES_THAT_PAUSE or asyncio.get_running_loop().time() >= until:
+                is_late = asyncio.get_running_loop().time() >= until
+                if failures >= FAILURES_THAT_PAUSE or is_late or not goes_on():
                     return
                 attempt = await deliver(endpoint, message, clock(), over=opened, resolver=resolver)
                 on_attempt(endpoint, message, attempt)

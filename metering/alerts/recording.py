@@ -1,33 +1,22 @@
-"""Alerts: record each crossing once with the message for every endpoint, deliver what is due, record how it went.
+"""Alerts: record each crossing and each other event once, with the message for every endpoint.
 
 Knows the events, their JSON and who is told. An alert and its outbox rows are one record of the journal, so a crash
-leaves both or neither; its id comes from what it is about, so nothing is told twice. A crash between sending and
-recording sends again with the same id and bytes: receivers drop what they have seen. Must not compute a percentage or
-open a socket.
+leaves both or neither; its id comes from what it is about, so nothing is told twice. Must not compute a percentage nor
+deliver anything.
 """
 
-import asyncio
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from metering.alerts import recipients
-from metering.alerts.channels.kind import Recipient
-from metering.alerts.queues import deliver_queues
-from metering.alerts.retry_schedule import next_attempt
-from metering.alerts.targets import Attempt, Message, Target
 from metering.alerts.wording import worded
 from metering.config import Config
-from metering.core.errors import CredentialsError, MeteringError
+from metering.core.errors import MeteringError
 from metering.core.period import rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT, QUOTAS
-from metering.core.secrets import Secret
 from metering.ledger.ledger import Ledger
 from metering.quotas.crossings import Crossing, CrossingKey, crossings
 from metering.quotas.rows import QuotaRow
@@ -37,8 +26,6 @@ LARGEST_BODY_BYTES = 20_000
 """Standard Webhooks asks for less; names are clipped so that no alert comes near."""
 LONGEST_TEXT = 300
 ALERTS_PER_RECORD = 500
-MOST_PER_ENDPOINT = 5_000
-"""So many messages are read for one endpoint and run; the rest stays due."""
 
 
 # -- events
@@ -201,94 +188,3 @@ def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list
         raise MeteringError("nobody wants events of this type", hint=hint)
     ledger.record("resend", {"alert_id": alert_id, "endpoints": wanted, "due_at": rfc3339(now)})
     return wanted
-
-
-# -- delivery
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deliveries:
-    """What one run did: attempts by outcome, and why endpoints could not be spoken to at all."""
-
-    outcomes: Mapping[str, int]
-    faults: tuple[str, ...] = ()
-
-
-def deliver_due(
-    ledger: Ledger,
-    config: Config,
-    secrets: Mapping[str, Secret | CredentialsError],
-    now: datetime,
-    clock: Callable[[], datetime],
-) -> Deliveries:
-    """Send what is due at `now` (business time) and record each attempt before the next; `clock` is the real time.
-
-    Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
-    """
-    ready, faults = recipients.ready(config, secrets)
-    due = ledger.store.query("alerts/outbox_due", now=now, most=MOST_PER_ENDPOINT)
-    made = {(row["alert_id"], row["endpoint"]): row["attempts"] for row in due.iter_rows(named=True)}
-    outcomes: Counter[str] = Counter()
-
-    def record(target: Target, message: Message, attempt: Attempt) -> None:
-        attempts = made[message.event_id, target.name] + 1
-        data = delivery(message.event_id, target.name, attempts, attempt, now)
-        ledger.record("delivery", data)
-        outcomes[data["outcome"]] += 1
-
-    if queues := _queues(due, ready, clock()):
-        asyncio.run(deliver_queues(queues, clock, record))
-    return Deliveries(outcomes=dict(sorted(outcomes.items())), faults=faults)
-
-
-def _queues(
-    due: pl.DataFrame, ready: Mapping[str, Recipient], real_now: datetime
-) -> list[tuple[Target, list[Message]]]:
-    queues: dict[str, list[Message]] = {}
-    for row in due.iter_rows(named=True):
-        if recipient := ready.get(row["endpoint"]):
-            message = recipients.message(recipient, row["alert_id"], row["body"], real_now, is_over=row["is_over"])
-            queues.setdefault(row["endpoint"], []).append(message)
-    return [(ready[name].target, messages) for name, messages in queues.items()]
-
-
-def delivery(alert_id: str, endpoint: str, attempts: int, attempt: Attempt, now: datetime) -> dict[str, Any]:
-    """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
-    again = attempt.outcome in ("retry", "refused")
-    following = next_attempt(attempts, now, attempt.retry_after) if again else None
-    is_last = attempt.outcome == "retry" and following is None
-    return {
-        "alert_id": alert_id,
-        "endpoint": endpoint,
-        "attempt": attempts,
-        "outcome": "failed" if is_last else attempt.outcome,
-        "status": attempt.status,
-        "error": attempt.error,
-        "next_attempt_at": None if following is None else rfc3339(following),
-    }
-
-
-def test_event(
-    config: Config, secrets: Mapping[str, Secret | CredentialsError], now: datetime, clock: Callable[[], datetime]
-) -> list[tuple[str, Attempt]]:
-    """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
-
-    Returns what came of each by its name, sorted. Raises CredentialsError where one has no usable secret.
-    """
-    ready, faults = recipients.ready(config, secrets)
-    if faults:
-        raise CredentialsError("\n".join(faults))
-    real_now = clock()
-    alert_id = event_id("webhook.test", rfc3339(real_now))
-    data = {"alert_id": alert_id, "summary": "A test of this endpoint: nothing happened."}
-    text = body("webhook.test", data, now)
-    seen: dict[str, Attempt] = {}
-
-    def keep(target: Target, _message: Message, attempt: Attempt) -> None:
-        # Of several the first that failed tells more than the last.
-        if target.name not in seen or seen[target.name].outcome == "delivered":
-            seen[target.name] = attempt
-
-    queues = [(one.target, recipients.tests(one, alert_id, text, real_now)) for one in ready.values()]
-    asyncio.run(deliver_queues(queues, clock, keep))
-    return sorted(seen.items())

@@ -38,7 +38,7 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
     from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.provisioning import quotas as changing
-    from metering.service import tick
+    from metering.service import wiring as world
 
     config, clock = read_config(config_path), business_clock()
     with ledger.open_ledger(config.store.directory, clock) as books:
@@ -51,7 +51,7 @@ def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form
             books,
             config,
             api_keys(config),
-            tick.clients(config, books, wiring(clock, lambda _what, _count: None)),
+            world.clients(config, books, wiring(clock, lambda _what, _count: None)),
             wanted,
             reason="quotas apply --force" if force else "quotas apply",
             force=force,
@@ -76,12 +76,12 @@ def upgrade(  # noqa: PLR0913, PLR0917 - click hands over what was typed
     from metering.cli.world import wiring
     from metering.ledger import ledger
     from metering.provisioning import upgrade as upgrading
-    from metering.service import tick as cycle
+    from metering.service import wiring as world
 
     config, clock = read_config(config_path), business_clock()
     wanted = upgrading.Wanted(project_id=project, plan=plan_id, transfer_to=transfer_to, force=force)
     with ledger.open_ledger(config.store.directory, clock) as books:
-        neon_of = cycle.clients(config, books, wiring(clock, lambda _what, _count: None))
+        neon_of = world.clients(config, books, wiring(clock, lambda _what, _count: None))
         done = upgrading.upgrade(books, config, api_keys(config), neon_of, wanted)
     if any(step["result"] == "by hand" for step in done.steps):
         note("no subscriptions file is configured; the plan is another once these lines stand in one:")

@@ -202,7 +202,7 @@ def _tell(report: "CycleReport", now: datetime, form: str | None) -> None:
 @with_config
 def run(config_path: Path) -> None:
     """Runs as a service: ticks whenever a poll is due; SIGTERM ends it within 10 seconds."""
-    from metering.alerts import recording
+    from metering.alerts import delivering
     from metering.ledger import ledger
     from metering.ledger.alert_log import next_retry
     from metering.service import logs
@@ -224,7 +224,7 @@ def run(config_path: Path) -> None:
     def deliver(_: "Stop") -> None:
         with ledger.open_ledger(known[0].store.directory, clock) as books:
             tried[0] = clock()
-            done = recording.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
+            done = delivering.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
         if done.outcomes:  # a timer may wake a moment before a delivery is due; the next one finds it
             log.info("delivered again", **done.outcomes)
 

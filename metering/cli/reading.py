@@ -198,12 +198,12 @@ def _list_alerts(config: "Config", form: str | None) -> None:
 
 def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
     """Makes an alert due again and delivers what is due; returns the endpoints."""
-    from metering.alerts import recording
+    from metering.alerts import delivering, recording
     from metering.ledger import ledger
 
     with ledger.open_ledger(config.store.directory, clock) as books:
         endpoints = recording.resend(books, alert_id, config, clock())
-        recording.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
+        delivering.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
     return endpoints
 
 
@@ -213,9 +213,9 @@ def _resend(config: "Config", alert_id: str) -> None:
 
 
 def _test_endpoints(config: "Config", form: str | None) -> None:
-    from metering.alerts import recording as alert
+    from metering.alerts import delivering
 
-    sent = alert.test_event(config, endpoint_secrets(config), business_clock()(), real_time)
+    sent = delivering.test_event(config, endpoint_secrets(config), business_clock()(), real_time)
     rows = [
         {"endpoint": endpoint, "outcome": attempt.outcome, "status": attempt.status, "error": attempt.error}
         for endpoint, attempt in sent

@@ -5,9 +5,11 @@ from datetime import datetime
 
 from metering.cli.base import real_time
 from metering.core.stop import Stop
-from metering.service.tick import Wiring
+from metering.service import wiring as world
 
 
-def wiring(clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: Stop | None = None) -> Wiring:
+def wiring(
+    clock: Callable[[], datetime], progress: Callable[[str, int], None], stop: Stop | None = None
+) -> world.Wiring:
     """The wiring of a cycle: for real, or as a rehearsal where METERING_NOW is set."""
-    return Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)
+    return world.Wiring(progress=progress, stop=stop or Stop(), is_rehearsed=clock is not real_time)

@@ -41,6 +41,8 @@ class RateBudget:
         self.spent = 0
         self.failed_in_a_row = 0
         """Requests whose retries all failed since the last final answer."""
+        self.asked_to_wait = ""
+        """What the server said when it asked for a longer wait than there is time for; then no more is sent."""
         self._monotonic, self._sleep = monotonic, sleep
         self._at = monotonic()
         self._turn = asyncio.Lock()

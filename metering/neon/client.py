@@ -16,23 +16,24 @@ from urllib.parse import urlsplit
 import httpx
 
 from metering import __version__
-from metering.core.errors import NeonError, PageRefusedError, UnreachableError
+from metering.core.deadline import Deadline
+from metering.core.errors import NeonError, UnreachableError
 from metering.core.http import http_date, retry_after
 from metering.core.network import AUTHORITY_IS_UNKNOWN, DIRECT, Network
 from metering.core.secrets import Secret
-from metering.neon import readable
+from metering.core.stop import Stop
+from metering.neon.body import MAX_BODY_BYTES, MAX_ERROR_BYTES, page_of, read_body
 from metering.neon.budget import IN_FLIGHT, Budgets, RateBudget, Sleep
 from metering.neon.refusals import NOTHING_HAPPENED, RETRYABLE, clean, message_of, refused_change, refused_reading
 from metering.neon.walk import Answer
 from metering.neon.wire import Envelope
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A page of 100 projects over 168 hours has about 11 MB; a bomb may unpack to no more than this."""
-MAX_ERROR_BYTES = 64 * 1024
 SILENT_AFTER = 3
 """After so many requests in a row without an answer, retries included, a client sends no more (one client a cycle)."""
 FAILING_AFTER = 2 * IN_FLIGHT
 """After so many requests of one budget in a row whose retries all failed, a client sends no more of that budget."""
+LONGEST_WAIT = timedelta(minutes=15)
+"""Whoever asks for a longer pause is asked again by the next run, not by this one."""
 _LATER = "what was read stays; the next poll asks again"
 _NO_ANSWER = (httpx.TransportError, TimeoutError, zlib.error, EOFError)
 
@@ -61,17 +62,22 @@ class _Failure:
 class Neon:
     """The API of one account. Both budgets belong to the account, not to a key or an organization."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs in a test
         self,
         settings: Settings,
         *,
         clock: Callable[[], datetime],
         transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Sleep = asyncio.sleep,
+        stop: Stop | None = None,
+        sleep: Sleep | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`stop` ends waits, and requests in hand a few seconds later."""
         self.settings = settings
+        self._stop = stop or Stop()
+        sleep = sleep or self._stop.sleep
         self._clock, self._sleep = clock, sleep
+        self._deadline = Deadline()
         self.history_budget = RateBudget(settings.history_requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.other_budget = RateBudget(settings.requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.requests = 0
@@ -95,6 +101,10 @@ class Neon:
         self.history_budget = saved.bucket(f"{account}/history", settings.history_requests_per_minute, sleep)
         self.other_budget = saved.bucket(f"{account}/other", settings.requests_per_minute, sleep)
 
+    def end_by(self, deadline: Deadline) -> None:
+        """Reads nothing after this moment, and waits for nothing that ends later."""
+        self._deadline = deadline
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
@@ -110,19 +120,31 @@ class Neon:
     ) -> Answer:
         """Returns a 200 answer whose body is JSON. `count` is called for every request that is sent.
 
-        Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries spent, or none of the
-        requests before was answered), NeonError (other answers). No message holds the key.
+        Raises CredentialsError (401), UnavailableError (403, 404), UnreachableError (retries or time spent, or none of
+        the requests before was answered), NeonError (other answers). No message holds the key.
         """
         budget = self.history_budget if history else self.other_budget
-        if hopeless := self._hopeless(budget):
-            raise UnreachableError(f"GET {path} was not asked: {hopeless}", hint=_LATER)
+        try:
+            async with asyncio.timeout(self._deadline.seconds_left):
+                return await self._get(budget, path, params, key, count)
+        except TimeoutError:
+            raise UnreachableError(f"GET {path} was left: the time of this run is over", hint=_LATER) from None
+
+    async def _get(
+        self, budget: RateBudget, path: str, params: Mapping[str, str], key: Secret, count: Callable[[], None]
+    ) -> Answer:
         failures: list[_Failure] = []
         for attempt in range(self.settings.max_retries + 1):
+            if hopeless := self._hopeless(budget):
+                after = f" again after {failures[-1].fault}" if failures else ""
+                raise UnreachableError(f"GET {path} was not asked{after}: {hopeless}", hint=_LATER)
+            if failures:
+                await self._pause(attempt - 1, failures[-1].wait)
             outcome = await self._try_to_get(budget, path, params, key, count)
             if isinstance(outcome, Answer):
                 return outcome
             failures.append(outcome)
-            await self._pause(attempt, outcome.wait)
+            self._note_wait(budget, outcome)
         self._unanswered += not any(failure.is_answered for failure in failures)
         budget.failed_in_a_row += 1
         raise UnreachableError(f"GET {path} failed {len(failures)} times, last with {failures[-1].fault}", hint=_LATER)
@@ -140,7 +162,7 @@ class Neon:
         self._unanswered = 0
         status = response.status_code
         if status == 200:
-            page, why = _page(body)
+            page, why = page_of(body)
             if why:
                 return _Failure(fault=f"200 with an unreadable body ({why})")
             budget.recover()
@@ -155,9 +177,19 @@ class Neon:
 
     def _hopeless(self, budget: RateBudget) -> str:
         """Why another request makes no sense; usually empty."""
+        if self._deadline.has_passed:
+            return "the time of this run is over"
+        if budget.asked_to_wait:
+            return budget.asked_to_wait
         if self._unanswered >= SILENT_AFTER:
             return "nobody answered the requests before it"
         return "all requests before it failed" if budget.failed_in_a_row >= FAILING_AFTER else ""
+
+    def _note_wait(self, budget: RateBudget, failure: _Failure) -> None:
+        """Gives a budget up if the server asks for a longer wait than this run has time for."""
+        wait = failure.wait
+        if wait is not None and (wait > LONGEST_WAIT.total_seconds() or not self._deadline.allows(wait)):
+            budget.asked_to_wait = f"Neon asks to wait {wait:.0f} s, longer than this run may"
 
     async def change(self, method: str, path: str, body: Mapping[str, object], key: Secret) -> Answer:
         """Requests a change, and repeats it only after 423 and 503, by which Neon says that nothing happened.
@@ -177,7 +209,7 @@ class Neon:
             status = response.status_code
             if 200 <= status < 300:
                 self.other_budget.recover()
-                return self._answer(path, {}, response, sent_at=sent_at, body=answer, page=_page(answer)[0])
+                return self._answer(path, {}, response, sent_at=sent_at, body=answer, page=page_of(answer)[0])
             fault = f"{status} {message_of(answer, key) or clean(answer.decode(errors='replace'), key)}".strip()
             if status not in NOTHING_HAPPENED:
                 raise refused_change(f"{method} {path} was answered {fault}", status)
@@ -193,7 +225,7 @@ class Neon:
         """Sends one request within the deadline; returns (when it was sent, the answer's head, its body)."""
         self.requests += 1
         sent_at = self._clock()
-        async with asyncio.timeout(self.settings.timeout_seconds):
+        async with self._stop.finishing(), asyncio.timeout(self.settings.timeout_seconds):
             return sent_at, *await self._send(method, path, params, key, content)
 
     async def _send(
@@ -206,9 +238,9 @@ class Neon:
             method, path.lstrip("/"), params=dict(params), headers=headers, content=content
         ) as response:
             if response.status_code == 200:
-                return response, await _read(response, MAX_BODY_BYTES)
+                return response, await read_body(response, MAX_BODY_BYTES)
             try:
-                return response, await _read(response, MAX_ERROR_BYTES)
+                return response, await read_body(response, MAX_ERROR_BYTES)
             except (httpx.TransportError, zlib.error, EOFError, NeonError):
                 return response, b""  # the status alone decides
 
@@ -234,8 +266,8 @@ class Neon:
         )
 
     def _asked_to_wait(self, response: httpx.Response) -> float | None:
-        now = http_date(response.headers.get("date")) or self._clock()  # our own may be fixed in a demo
-        wait = retry_after(response.headers.get("retry-after"), now, timedelta(minutes=15))
+        now = http_date(response.headers.get("date")) or self._clock()  # our own may stand still for a rehearsal
+        wait = retry_after(response.headers.get("retry-after"), now, timedelta(days=1))
         return None if wait is None else wait.total_seconds()
 
     async def _pause(self, attempt: int, wait: float | None) -> None:
@@ -243,44 +275,6 @@ class Neon:
         if attempt < self.settings.max_retries:
             backoff = float(min(30.0, 0.5 * 2**attempt) * (0.5 + self._jitter.random() / 2))
             await self._sleep(backoff if wait is None else wait)
-
-
-async def _read(response: httpx.Response, most: int) -> bytes:
-    """Reads and unpacks the whole body; httpx's own decoder accepts a gzip stream that was cut short."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if encoding not in {"identity", "gzip", "deflate"}:
-        raise NeonError(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
-    unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_raw():
-        part = unpacker.decompress(chunk, most - size + 1) if unpacker else chunk
-        size += len(part)
-        if size > most:
-            raise NeonError(f"the answer is larger than {most} bytes")
-        parts.append(part)
-    if unpacker and not unpacker.eof:
-        raise EOFError("the compressed answer was cut short")
-    if unpacker and unpacker.unused_data:
-        raise EOFError("something stands behind the compressed answer")
-    return b"".join(parts)
-
-
-def _page(body: bytes) -> tuple[Envelope, str]:
-    """(ids and cursor, why the request should be repeated): the body was cut, or a gateway's page came instead.
-
-    An empty reason means that the body is whole; one that is no list page shows neither ids nor a cursor.
-    """
-    nothing = Envelope(items=(), cursor=None)
-    text = body.strip()
-    if not text.startswith((b"{", b"[")):
-        return nothing, "not JSON"
-    if not text.endswith((b"}", b"]")):
-        return nothing, "cut short"
-    try:
-        return readable.envelope(body), ""
-    except PageRefusedError as error:
-        return nothing, "cut short" if "truncated" in str(error) else ""
 
 
 def _no_answer(error: Exception, key: Secret) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from metering.config import Config
+from metering.core.deadline import Deadline
 from metering.core.errors import ClockError, CredentialsError, MeteringError, StoppedError, UnavailableError
 from metering.core.parties import Organization
 from metering.core.period import floor_month, slot_start
@@ -59,14 +60,14 @@ class Polled:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """`is_bounded`: the run must end within its slot. `wants` decides again once a resumable read has ended."""
+    """Nothing is read after `deadline`; a backfill has none. `wants` decides again once a resumable read has ended."""
 
     config: Config
     recorder: Recorder
     polled: Sequence[Polled]
     wants: Wants
     now: datetime
-    is_bounded: bool
+    deadline: Deadline
     _counters_left: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class Account:
 
     def _budgeted_readers(self) -> dict[str, BudgetedReader]:
         """The organizations' readers within their budgets; empty if full reads fit into the slot."""
-        if not self.is_bounded:
+        if self.deadline.seconds_left is None:
             return {}
         self.recorder.ledger.flush()
         asked = [polled for polled in self.polled if polled.is_asked and not polled.organization.sponsored]
@@ -126,7 +127,8 @@ class Account:
         listed = dict(self.recorder.ledger.store.query("polling/listed_counts").iter_rows())
         pages = {name: requests_for(listed.get(name, 0)) for name in walks}
         schedule, per_minute = self.config.schedule, self.config.neon.history_requests_per_minute
-        if sum(pages[name] * count for name, count in walks.items()) <= per_minute * schedule.poll_minutes:
+        fitting = self._time_left * per_minute // timedelta(minutes=1)
+        if sum(pages[name] * count for name, count in walks.items()) <= fitting:
             return {}
         left = self._left(pages, per_minute)
         return {
@@ -141,15 +143,19 @@ class Account:
         }
 
     def _left(self, organizations: Iterable[str], per_minute: int) -> int:
-        """Requests for history that the account has until the next slot begins."""
+        """Requests for history that the account has until the next slot begins, or the run must end."""
         minutes = self.config.schedule.poll_minutes
         slot = slot_start(self.now, minutes)
         requests = self.recorder.ledger.store.query("polling/history_requests", since=slot, now=self.now)
         spent: dict[str, int] = dict(requests.iter_rows())
         by_count = per_minute * minutes - sum(spent.get(name, 0) for name in organizations)
-        time_left = slot + timedelta(minutes=minutes) - self.recorder.ledger.clock()
+        time_left = min(slot + timedelta(minutes=minutes) - self.recorder.ledger.clock(), self._time_left)
         by_time = -(-time_left * per_minute // timedelta(minutes=1))
         return max(0, min(by_count, by_time))
+
+    @property
+    def _time_left(self) -> timedelta:
+        return timedelta(seconds=self.deadline.seconds_left or 0)
 
     def _history(self, polled: Polled) -> History:
         return History(
@@ -169,7 +175,7 @@ class Account:
         """Reads history in full, then the counters of the projects that it showed to move."""
         if not polled.organization.sponsored:
             history = self._history(polled)
-            if self.is_bounded:
+            if self.deadline.seconds_left is not None:
                 leave_sweeps(history, self.recorder.ledger.store, "a whole walk takes its place")
             for window in polled.windows:
                 error = await history.walk(window)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from metering.config import Config
+from metering.core.deadline import Deadline
 from metering.core.errors import CredentialsError
 from metering.core.parties import Organization
 from metering.core.period import rfc3339
@@ -27,7 +28,7 @@ from metering.polling.wanted import Wants, missing_windows
 class Cycle:
     """The parts that one polling run shares. `progress` is called with a sentence fragment and a number of answers.
 
-    `is_bounded`: the run must not take longer than its slot; a backfill may.
+    After `deadline` nothing more is read; a backfill has none.
     """
 
     ledger: Ledger
@@ -38,7 +39,7 @@ class Cycle:
     stop: Stop
     progress: Callable[[str, int], None]
     checks_clock: bool
-    is_bounded: bool = True
+    deadline: Deadline
     report: CycleReport = field(init=False)
     recorder: Recorder = field(init=False)
 
@@ -88,7 +89,7 @@ class Cycle:
                 polled=polled,
                 wants=wants,
                 now=self.now,
-                is_bounded=self.is_bounded,
+                deadline=self.deadline,
             ).read()
         finally:
             self.report.requests += neon.requests

@@ -7,51 +7,30 @@ from datetime import datetime
 
 from metering.alerts import firing, recording, stall
 from metering.alerts.invoices import announce_invoices
-from metering.billing import terms
 from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.ids import canonical
 from metering.core.period import HOUR, Period, floor_hour, month_name
 from metering.core.secrets import Secret
-from metering.core.stop import Stop
 from metering.invoicing import alarms, close
 from metering.invoicing.amending import supplementing
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.closing import Closing
 from metering.invoicing.issued import issued_in, read
 from metering.ledger.ledger import Ledger
-from metering.neon.budget import Budgets
-from metering.neon.client import Neon
 from metering.operations import retention, schedule
 from metering.polling import unit_check
 from metering.polling.cycle import Cycle
 from metering.polling.readings import CycleReport
-from metering.polling.wanted import Wants, wanted_by_backfill, wanted_by_poll
-from metering.quotas import status
+from metering.polling.wanted import wanted_by_backfill, wanted_by_poll
 from metering.service import check_references
-from metering.service.clients import client_settings
+from metering.service.telling import Telling
+from metering.service.wiring import Wiring, clients
 
 Keys = Mapping[str, Secret | CredentialsError]
+STOPPED = "stopped: what was due besides reading (quotas, deliveries, closing) waits for the next tick"
 MOST_REASONS = 10
 """The most reasons that one event lists: there may be one for each plan that does not exist."""
-
-
-def _quiet(what: str, count: int) -> None:
-    """Shows nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
-    """What connects a cycle with the world: client, clocks, rate budgets.
-
-    `neon_of` makes the client of an account. A rehearsal's clock differs from Neon's on purpose and jumps through weeks
-    in seconds. Without `is_rehearsed` the clock is compared with Neon's, and rate budgets are kept between processes.
-    """
-
-    neon_of: Callable[[str], Neon] | None = None
-    stop: Stop = field(default_factory=Stop)
-    progress: Callable[[str, int], None] = _quiet
-    is_rehearsed: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +57,8 @@ class Tick:
 def poll(ledger: Ledger, config: Config, keys: Keys, *, wiring: Wiring | None = None) -> CycleReport:
     """Runs one polling cycle now."""
     wants = wanted_by_poll(ledger.store, config.schedule, ledger.clock())
-    report = _run(ledger, config, keys, wants, command="poll", wiring=wiring)
+    wiring = (wiring or Wiring()).within_slot(config.schedule.poll_minutes)
+    report = asyncio.run(_cycle(ledger, config, keys, wiring).run(wants, command="poll"))
     report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
     return report
 
@@ -95,41 +75,23 @@ def backfill(  # noqa: PLR0913 - two of them say from when to when
     """Reads [start, end) as far back as Neon answers; without a start, from one year ago."""
     since = floor_hour(start) if start else ledger.clock() - 366 * 24 * HOUR
     wants = wanted_by_backfill(ledger.store, since, end, ledger.clock())
-    report = _run(ledger, config, keys, wants, command="backfill", wiring=wiring)
+    report = asyncio.run(_cycle(ledger, config, keys, wiring or Wiring()).run(wants, command="backfill"))
     report.notes += _mended(ledger) + alarms.look(ledger, config, ledger.clock())
     return report
 
 
-def _run(  # noqa: PLR0913 - what every cycle needs
-    ledger: Ledger, config: Config, keys: Keys, wants: Wants, *, command: str, wiring: Wiring | None
-) -> CycleReport:
-    wiring = wiring or Wiring()
-    cycle = Cycle(
+def _cycle(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring) -> Cycle:
+    return Cycle(
         ledger=ledger,
         config=config,
         keys=keys,
-        neon_of=wiring.neon_of or clients(config, ledger, wiring),
+        neon_of=clients(config, ledger, wiring),
         now=ledger.clock(),
         stop=wiring.stop,
         progress=wiring.progress,
         checks_clock=not wiring.is_rehearsed,
-        is_bounded=command != "backfill",
+        deadline=wiring.deadline,
     )
-    return asyncio.run(cycle.run(wants, command=command))
-
-
-def clients(config: Config, ledger: Ledger, wiring: Wiring) -> Callable[[str], Neon]:
-    """Makes one client per account; it holds the account's rate budgets."""
-    budgets = None if wiring.is_rehearsed else Budgets(ledger.directory)
-
-    def neon_of(account: str) -> Neon:
-        settings = client_settings(config.neon, network=config.reached_by)
-        neon = Neon(settings, clock=ledger.clock, sleep=wiring.stop.sleep)
-        if budgets is not None:
-            neon.use(budgets, account)
-        return neon
-
-    return neon_of
 
 
 def tick(  # noqa: PLR0913 - it is where everything meets
@@ -146,24 +108,28 @@ def tick(  # noqa: PLR0913 - it is where everything meets
 
     Each step reads from the ledger what is left to do, so a tick that was killed, late or repeated does no harm.
     """
-    now, wiring, done = ledger.clock(), wiring or Wiring(), Tick(notes=_mended(ledger))
-    due = schedule.due(ledger.store, config.schedule, now)
+    now, done = ledger.clock(), Tick(notes=_mended(ledger))
+    wiring = (wiring or Wiring()).within_slot(config.schedule.poll_minutes)
+    due, stop = schedule.due(ledger.store, config.schedule, now), wiring.stop
+    telling = Telling(
+        ledger=ledger, config=config, secrets=secrets, real_time=real_time, stop=stop, until=wiring.last_delivery
+    )
     if due.poll:
-        wants = wanted_by_poll(ledger.store, config.schedule, now)
-        done.report = _run(ledger, config, keys, wants, command="tick", wiring=wiring)
-    if wiring.stop.is_asked:
-        return done  # the next tick continues from here
-    stall.announce(ledger, config, now, is_tried=due.poll)
-    if done.report:
-        done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
-    done.alerts = evaluate_quotas(ledger, config, now)
-    _finish_month(ledger, config, due, done, write_report)
-    deliveries = recording.deliver_due(
-        ledger, config, secrets, ledger.clock(), real_time
-    )  # a cycle may have taken minutes
-    done.delivered = deliveries.outcomes.get("delivered", 0)
-    done.notes += [*deliveries.faults, *firing.remind(ledger, config, secrets, real_time)]
-    done.faults += retention.tend(ledger, config.store.keep_pages_days, now, wiring.stop, is_new_day=due.is_new_day)
+        cycle, wants = _cycle(ledger, config, keys, wiring), wanted_by_poll(ledger.store, config.schedule, now)
+        done.report = asyncio.run(telling.beside(cycle.run(wants, command="tick")))
+    if not stop.is_asked:
+        stall.announce(ledger, config, now, is_tried=due.poll)
+        if done.report:
+            done.notes += _raise_alarms(ledger, config, keys, wiring, done.report)
+        telling.judge()
+        telling.deliver()  # before a month is closed and printed, which takes its time
+        if _finish_month(ledger, config, due, done, write_report):
+            telling.deliver()
+        done.notes += [*telling.faults, *firing.remind(ledger, config, secrets, real_time)]
+        done.faults += retention.tend(ledger, config.store.keep_pages_days, now, stop, is_new_day=due.is_new_day)
+    else:
+        done.faults.append(STOPPED)
+    done.alerts, done.delivered = telling.alerts, telling.delivered
     return done
 
 
@@ -176,8 +142,7 @@ def _raise_alarms(ledger: Ledger, config: Config, keys: Keys, wiring: Wiring, re
     """Raises new review items. After an incomplete cycle no further request is sent to Neon."""
     found = alarms.look(ledger, config, ledger.clock())
     if report.outcome == "complete":
-        neon_of = wiring.neon_of or clients(config, ledger, wiring)
-        found += unit_check.check(ledger, config, keys, neon_of, wiring.stop)
+        found += unit_check.check(ledger, config, keys, clients(config, ledger, wiring), wiring.stop)
     return found
 
 
@@ -207,12 +172,13 @@ def supplement_typed(
 
 def _finish_month(
     ledger: Ledger, config: Config, due: schedule.Due, done: Tick, write_report: Callable[[Period], None]
-) -> None:
+) -> bool:
     """Closes the month that is due and writes its report: final, or a draft where the month cannot close yet.
 
-    The event comes last: if it is missing, the next tick writes the report again and announces it.
+    The event comes last: if it is missing, the next tick writes the report again and announces it. Returns whether
+    anything was recorded.
     """
-    now, told = ledger.clock(), due.tell
+    now, told, before = ledger.clock(), due.tell, ledger.journal.seq
     if due.close:
         told = _close(ledger, config, due.close, now, done) or told
     if told:
@@ -222,6 +188,7 @@ def _finish_month(
     elif due.report and not recording.is_recorded(ledger.store, report_event(due.report)):
         write_report(due.report)
         announce_report(ledger, config, due.report, now, is_draft=True)
+    return ledger.journal.seq > before
 
 
 def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: Tick) -> Period | None:
@@ -272,11 +239,3 @@ def announce_report(ledger: Ledger, config: Config, month: Period, now: datetime
         "summary": f"The {kind} report of {name} is written: reports/{name}/report.html in the store's directory.",
     }
     recording.announce(ledger, "report.ready", data, [name], config=config, now=now)
-
-
-def evaluate_quotas(ledger: Ledger, config: Config, now: datetime) -> int:
-    """Records new crossings of thresholds and the end of old ones; returns the number of new crossings."""
-    thresholds = config.quota.thresholds_percent
-    rows = status.quota_rows(status.running(ledger.store, terms.of(config), now), thresholds, reached_only=True)
-    firing.resolve(ledger, rows, config, now)
-    return len(recording.evaluate(ledger, rows, config, now))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from metering.alerts import recording
+from metering.alerts import delivering, recording
 from metering.alerts.targets import Attempt
 from metering.config import Config, Webhook
 from metering.core.errors import CredentialsError, MeteringError
@@ -250,7 +250,7 @@ def test_other_events_are_announced_once(ledger):
 
 
 def attempt_of(outcome="retry", made=1, **kwargs) -> dict:
-    return recording.delivery("alert_1", URL, made, Attempt(outcome=outcome, **kwargs), NOW)
+    return delivering.delivery("alert_1", URL, made, Attempt(outcome=outcome, **kwargs), NOW)
 
 
 def test_a_failed_attempt_is_due_again_by_the_schedule_and_the_tenth_is_the_last():
@@ -281,11 +281,11 @@ def test_delivered_and_disabled_are_final():
 
 def tell(ledger, outcome, made=1, url=URL, **kwargs):
     alert_id = next(one["alert_id"] for one in log(ledger.store) if one["status"] == "send")
-    ledger.record("delivery", recording.delivery(alert_id, url, made, Attempt(outcome=outcome, **kwargs), NOW))
+    ledger.record("delivery", delivering.delivery(alert_id, url, made, Attempt(outcome=outcome, **kwargs), NOW))
 
 
 def due(ledger, now) -> list[tuple]:
-    found = ledger.store.query("alerts/outbox_due", now=now, most=100)
+    found = ledger.store.query("alerts/outbox_due", now=now, most=100, only=None)
     return [(one["endpoint"], one["attempts"]) for one in found.iter_rows(named=True)]
 
 
@@ -426,7 +426,7 @@ def test_what_is_due_is_sent_signed_and_not_sent_again(ledger):
         local = config({"url": url, "allow_private_network": True})
         recording.evaluate(ledger, [row()], local, NOW)
         for _ in range(2):
-            done = recording.deliver_due(ledger, local, {url: Secret(SECRET)}, NOW, real_clock)
+            done = delivering.deliver_due(ledger, local, {url: Secret(SECRET)}, NOW, real_clock)
             outcomes.append(done.outcomes)
 
     outcomes: list[dict] = []
@@ -448,7 +448,7 @@ def test_every_attempt_carries_the_same_id_and_bytes_until_the_receiver_answers_
         recording.evaluate(ledger, [row()], local, NOW)
         for moment in (NOW, NOW + AGAIN, NOW + AGAIN + timedelta(minutes=5)):
             ledger.now = moment
-            recording.deliver_due(ledger, local, {url: Secret(SECRET)}, moment, real_clock)
+            delivering.deliver_due(ledger, local, {url: Secret(SECRET)}, moment, real_clock)
 
     serving(receiver, work)
     assert len({(headers["webhook-id"], body) for headers, body in receiver.requests}) == 1
@@ -478,8 +478,8 @@ def test_a_crash_between_sending_and_recording_sends_the_same_again(ledger):
 
         crashing.record = record
         with pytest.raises(PowerCutError):
-            recording.deliver_due(crashing, local, secrets, NOW, real_clock)
-        recording.deliver_due(ledger, local, secrets, NOW, real_clock)
+            delivering.deliver_due(crashing, local, secrets, NOW, real_clock)
+        delivering.deliver_due(ledger, local, secrets, NOW, real_clock)
 
     serving(receiver, work)
     assert len(receiver.requests) == 2
@@ -498,7 +498,7 @@ def test_an_endpoint_without_a_usable_secret_is_named_and_the_others_go_on(ledge
         )
         recording.evaluate(ledger, [row()], local, NOW)
         secrets = {url: Secret(SECRET), "https://b.example.com": Secret("not-one")}
-        results.append(recording.deliver_due(ledger, local, secrets, NOW, real_clock))
+        results.append(delivering.deliver_due(ledger, local, secrets, NOW, real_clock))
 
     serving(receiver, work)
     (done,) = results
@@ -513,7 +513,7 @@ def test_an_endpoint_without_a_usable_secret_is_named_and_the_others_go_on(ledge
 def test_a_private_address_is_refused_and_recorded(ledger):
     local = config({"url": "https://127.0.0.1:1/hook"})
     recording.evaluate(ledger, [row()], local, NOW)
-    done = recording.deliver_due(ledger, local, {"https://127.0.0.1:1/hook": Secret(SECRET)}, NOW, real_clock)
+    done = delivering.deliver_due(ledger, local, {"https://127.0.0.1:1/hook": Secret(SECRET)}, NOW, real_clock)
     assert done.outcomes == {"refused": 1}
     assert attempts(ledger.store)[0]["next_attempt_at"] == "2026-10-16T12:00:05Z"
 
@@ -524,7 +524,7 @@ def test_a_test_event_goes_to_every_endpoint_and_is_recorded_nowhere():
 
     def work(url):
         local = config({"url": url, "allow_private_network": True, "events": ("poll.*",)})
-        results.extend(recording.test_event(local, {url: Secret(SECRET)}, NOW, real_clock))
+        results.extend(delivering.test_event(local, {url: Secret(SECRET)}, NOW, real_clock))
 
     serving(receiver, work)
     assert [attempt.outcome for _, attempt in results] == ["delivered"]
@@ -534,7 +534,7 @@ def test_a_test_event_goes_to_every_endpoint_and_is_recorded_nowhere():
 
 def test_a_test_event_without_a_secret_is_an_error_that_names_the_endpoint():
     with pytest.raises(CredentialsError, match=r"hooks\.example\.com"):
-        recording.test_event(config(), {}, NOW, real_clock)
+        delivering.test_event(config(), {}, NOW, real_clock)
 
 
 # -- the log

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metering.alerts import firing, recipients, recording
+from metering.alerts import delivering, firing, recipients, recording
 from metering.config import Channel, Config, Webhook
 from metering.core.secrets import Secret
 from metering.ledger.alert_log import log
@@ -155,7 +155,7 @@ def test_a_rebuild_knows_what_lasts_and_what_is_over(book):
 
 def delivered(book, settings, now=NOW) -> dict:
     book.now = now
-    return dict(recording.deliver_due(book, settings, SECRETS, now, lambda: now).outcomes)
+    return dict(delivering.deliver_due(book, settings, SECRETS, now, lambda: now).outcomes)
 
 
 def only(settings: Config, kind: str) -> Config:

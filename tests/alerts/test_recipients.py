@@ -9,7 +9,7 @@ from email.policy import default
 
 import pytest
 
-from metering.alerts import recipients, recording
+from metering.alerts import delivering, recipients, recording
 from metering.config import Channel, Config, Webhook
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
@@ -93,7 +93,7 @@ EVERYBODY = ["alertmanager:am", "email:mail", "pagerduty:duty", "slack:ops"]
 
 def tell(world: World, book: MemoryLedger, now: datetime = NOW) -> dict[str, int]:
     book.now = now
-    return dict(recording.deliver_due(book, world.config, world.secrets, now, clock).outcomes)
+    return dict(delivering.deliver_due(book, world.config, world.secrets, now, clock).outcomes)
 
 
 # -- who is told
@@ -210,7 +210,7 @@ def test_a_message_that_a_mail_server_never_takes_fails_alone_after_the_whole_sc
     moment = NOW
     for _ in range(10):
         book.now = moment
-        recording.deliver_due(book, only_mail, world.secrets, moment, clock)
+        delivering.deliver_due(book, only_mail, world.secrets, moment, clock)
         moment += timedelta(hours=24)
     ((endpoint, state, attempts),) = [
         (told["endpoint"], told["state"], told["attempts"]) for told in log(book.store)[0]["deliveries"]
@@ -218,7 +218,7 @@ def test_a_message_that_a_mail_server_never_takes_fails_alone_after_the_whole_sc
     assert (endpoint, state, attempts) == ("email:mail", "failed", 10)
     world.post.replies.clear()
     recording.evaluate(book, [row(project_id="another")], only_mail, NOW)
-    assert recording.deliver_due(book, only_mail, world.secrets, moment, clock).outcomes == {"delivered": 1}
+    assert delivering.deliver_due(book, only_mail, world.secrets, moment, clock).outcomes == {"delivered": 1}
 
 
 def test_an_alert_sent_again_reaches_every_channel_again(world):
@@ -232,7 +232,7 @@ def test_an_alert_sent_again_reaches_every_channel_again(world):
 
 
 def test_a_test_reaches_everybody_opens_an_incident_and_ends_it(world):
-    sent = recording.test_event(world.config, world.secrets, NOW, clock)
+    sent = delivering.test_event(world.config, world.secrets, NOW, clock)
     assert [(name, attempt.outcome) for name, attempt in sent] == [
         (name, "delivered") for name in sorted([*EVERYBODY, world.webhook.url])
     ]
@@ -257,7 +257,7 @@ def test_a_name_that_means_harm_arrives_everywhere_as_text(world, text):
 
 def test_the_address_that_is_a_secret_is_in_no_log(world, caplog):
     caplog.set_level("INFO")
-    recording.test_event(world.config, world.secrets, NOW, clock)
+    delivering.test_event(world.config, world.secrets, NOW, clock)
     assert len(world.slack.posts) == 1
     assert "s3cr3tpath" not in caplog.text
 
@@ -268,7 +268,7 @@ def test_a_secret_stands_neither_in_the_journal_nor_in_the_store_nor_in_the_log(
     world.post.replies["AUTH"] = f"535 no {PASSWORD}"
     with ledger.open_ledger(tmp_path, clock) as book:
         recording.evaluate(book, [row()], world.config, NOW)
-        assert recording.deliver_due(book, world.config, world.secrets, NOW, clock).outcomes == {
+        assert delivering.deliver_due(book, world.config, world.secrets, NOW, clock).outcomes == {
             "delivered": 2,
             "retry": 3,
         }
@@ -314,7 +314,7 @@ def test_who_lacks_a_secret_is_named_and_who_needs_none_is_ready():
     assert ready["pagerduty:duty"].target.url == "https://events.pagerduty.com/v2/enqueue"
     assert (ready["email:mail"].target.port, ready["email:mail"].target.is_tls) == (465, True)
     with pytest.raises(CredentialsError, match="slack:ops: no secret"):
-        recording.test_event(config, {}, NOW, clock)
+        delivering.test_event(config, {}, NOW, clock)
 
 
 @pytest.mark.parametrize("kind", ["slack", "pagerduty", "alertmanager", "email"])
@@ -325,5 +325,5 @@ def test_an_address_that_is_not_public_is_refused_at_every_channel_unless_allowe
     config = Config(path="config.toml", channels=tuple(guarded))
     book = MemoryLedger()
     recording.evaluate(book, [row()], config, NOW)
-    assert recording.deliver_due(book, config, world.secrets, NOW, clock).outcomes == {"refused": 1}
+    assert delivering.deliver_due(book, config, world.secrets, NOW, clock).outcomes == {"refused": 1}
     assert world.slack.posts == world.pagerduty.posts == world.alertmanager.posts == world.post.said == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metering.alerts import address_guard, queues, recording, send
+from metering.alerts import address_guard, delivering, queues, recording, send
 from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.config import Config, Webhook
 from metering.core.secrets import Secret
@@ -47,7 +47,7 @@ def config(*urls: str) -> Config:
 def delivered(ledger: Ledger, *urls: str, now: datetime = NOW) -> dict[str, int]:
     """What one run of delivery did."""
     secrets = dict.fromkeys(urls, SECRET)
-    return dict(recording.deliver_due(ledger, config(*urls), secrets, now, lambda: datetime.now(tz=UTC)).outcomes)
+    return dict(delivering.deliver_due(ledger, config(*urls), secrets, now, lambda: datetime.now(tz=UTC)).outcomes)
 
 
 def posts(requests: list[str]) -> list[tuple[str, str]]:
@@ -271,7 +271,7 @@ def cross_at_once(ledger: Ledger, fleet: int, recorded: Callable[[], None]) -> N
         assert len(recording.evaluate(ledger, rows, config(*urls), NOW)) == fleet
         assert recording.evaluate(ledger, rows, config(*urls), NOW) == []
         recorded()
-        runs = -(-fleet // recording.MOST_PER_ENDPOINT)
+        runs = -(-fleet // delivering.MOST_PER_ENDPOINT)
         outcomes = [delivered(ledger, *urls) for _ in range(runs)]
         assert sum(done["delivered"] for done in outcomes) == fleet
         assert all(done["retry"] == queues.FAILURES_THAT_PAUSE for done in outcomes)

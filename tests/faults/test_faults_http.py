@@ -9,7 +9,8 @@ import pytest
 
 from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
 from metering.core.secrets import Secret
-from metering.neon.client import MAX_BODY_BYTES, Answer, Neon, Settings
+from metering.neon.body import MAX_BODY_BYTES
+from metering.neon.client import Answer, Neon, Settings
 from tests.faults.server import BODY, FaultServer, answer, bomb, drips, resets, sends, serving, stays_silent
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -24,7 +24,7 @@ from metering.core.network import Network
 from metering.core.secrets import Secret
 from metering.neon.client import Neon, Settings
 from metering.neon.walk import walk
-from tests.faults.transport import HARMLESS, KINDS, RETRY_AFTER, Faulty, answer
+from tests.faults.transport import HARMLESS, KINDS, RETRY_AFTER, TOO_LONG, Faulty, answer
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = Secret("napi_canary0123456789abcdefghijklmnop")
@@ -100,6 +100,15 @@ def test_a_429_is_waited_for_between_nothing_and_a_quarter_of_an_hour_however_it
     run = Run(Faulty(httpx.MockTransport(lambda request: first.pop() if first else app(request)), seed=1, chance=0))
     assert run.projects() == ["a", "b", "c", "d", "e"]
     assert 0 <= run.waited <= 900 + 30
+
+
+@pytest.mark.parametrize("text", TOO_LONG, ids=lambda text: text[:30])
+def test_a_longer_wait_is_not_begun_and_nothing_more_is_asked(text: str) -> None:
+    run = Run(Faulty(httpx.MockTransport(lambda _: answer(429, b"{}", retry_after=text)), seed=1, chance=0))
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match=r"Neon asks to wait [0-9]+ s, longer than this run may"):
+            run.projects()
+    assert (run.faulty.requests, run.waited) == (1, 0)
 
 
 @pytest.mark.parametrize("seed", range(40))

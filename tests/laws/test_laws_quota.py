@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
-from metering.alerts import address_guard, recording, signing
+from metering.alerts import address_guard, delivering, recording, signing
 from metering.alerts.targets import Attempt
 from metering.config import Config, Webhook
 from metering.core.http import retry_after
@@ -238,7 +238,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
     recording.evaluate(ledger, [reading_row("p1", 80, 100, "2026-10-01T00:00:00Z")], CONFIG, NOW)
     now, bodies, waiting = NOW, set(), [*failures, "delivered"]
     while waiting:
-        due = ledger.store.query("alerts/outbox_due", now=now, most=10)
+        due = ledger.store.query("alerts/outbox_due", now=now, most=10, only=None)
         if due.is_empty():
             break
         (message,) = due.iter_rows(named=True)
@@ -248,7 +248,7 @@ def test_a_recorded_alert_is_delivered_if_the_receiver_answers_within_the_schedu
             continue
         wait = timedelta(seconds=retry_after) if outcome == "retry" else None
         attempt = Attempt(outcome=outcome, status=0, retry_after=wait)
-        data = recording.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
+        data = delivering.delivery(message["alert_id"], URL, message["attempts"] + 1, attempt, now)
         ledger.record("delivery", data)
         now = datetime.fromisoformat(data["next_attempt_at"]) if data["next_attempt_at"] else now + timedelta(days=9)
     (state,) = ledger.store.query("ledger/alert_deliveries").get_column("state")

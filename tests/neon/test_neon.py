@@ -16,10 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.core.errors import CredentialsError, MeteringError, NeonError, UnavailableError, UnreachableError
+from metering.core.deadline import Deadline
+from metering.core.errors import (
+    CredentialsError,
+    MeteringError,
+    NeonError,
+    StoppedError,
+    UnavailableError,
+    UnreachableError,
+)
 from metering.core.http import retry_after
 from metering.core.secrets import Secret
-from metering.neon import client as neon
+from metering.core.stop import PAGE_SECONDS, Stop
+from metering.neon.body import MAX_BODY_BYTES
 from metering.neon.client import Answer, Neon, RateBudget, Settings
 from metering.neon.walk import walk
 from metering.neon.wire import Envelope
@@ -284,6 +293,89 @@ def test_a_date_to_wait_for_is_by_the_servers_clock():
     assert world.sleeps == [9.0]
 
 
+@pytest.mark.parametrize("wait", ["901", "86400", "9" * 40, "Sat, 20 Nov 2027 12:00:00 GMT"])
+def test_a_longer_wait_than_a_run_may_take_gives_that_budget_up_at_once(wait):
+    world = World(no(503, "down", retry_after=wait), ok())
+    with pytest.raises(UnreachableError) as error:
+        world.get(HISTORY, history=True)
+    said = str(error.value)
+    assert said.startswith(f"GET {HISTORY} was not asked again after 503 down: Neon asks to wait ")
+    assert said.endswith(" s, longer than this run may")
+    with pytest.raises(UnreachableError) as error:
+        world.get(HISTORY, history=True)
+    assert str(error.value).startswith(f"GET {HISTORY} was not asked: Neon asks to wait ")
+    assert (len(world.requests), world.sleeps) == (1, [])
+    assert world.get().page == Envelope(items=(), cursor=None)  # the rest of the API has a budget of its own
+
+
+@pytest.mark.parametrize(("wait", "is_waited_for"), [("99", True), ("100", False), ("101", False)])
+def test_a_wait_that_outlasts_the_run_is_not_begun(wait, is_waited_for):
+    world = World(no(503, retry_after=wait), ok())
+    world.neon.end_by(Deadline(100, monotonic=lambda: world.at))
+    if is_waited_for:
+        world.get()
+    else:
+        world.refused(UnreachableError)
+    assert world.sleeps == ([float(wait)] if is_waited_for else [])
+
+
+def test_after_the_deadline_nothing_is_asked():
+    world = World(ok())
+    world.neon.end_by(Deadline(0, monotonic=lambda: world.at))
+    assert str(world.refused(UnreachableError)) == "GET projects was not asked: the time of this run is over"
+    assert world.requests == []
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """Takes every request and never answers."""
+
+    def __init__(self) -> None:
+        self.asked, self.dropped = asyncio.Event(), 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.dropped += 1
+            raise
+        raise AssertionError
+
+
+def test_an_answer_that_does_not_come_before_the_deadline_is_dropped():
+    silent = Silent()
+
+    async def ask() -> None:
+        client = Neon(Settings(), clock=lambda: NOW, transport=silent)
+        client.end_by(Deadline(0.05))
+        await client.get("projects", {}, KEY)
+
+    with pytest.raises(UnreachableError, match="GET projects was left: the time of this run is over"):
+        asyncio.run(ask())
+    assert silent.dropped == 1
+
+
+def test_an_answer_in_hand_gets_a_few_seconds_once_a_stop_is_asked_for():
+    silent, at = Silent(), 0.0
+    stop = Stop(monotonic=lambda: at)
+
+    async def ask() -> None:
+        nonlocal at
+        client = Neon(Settings(), clock=lambda: NOW, transport=silent, stop=stop)
+        asking = asyncio.ensure_future(client.get("projects", {}, KEY))
+        await silent.asked.wait()
+        stop.ask()
+        at = PAGE_SECONDS - 0.1
+        await asyncio.sleep(0.6)
+        assert not asking.done()
+        at = PAGE_SECONDS
+        await asking
+
+    with pytest.raises(StoppedError):
+        asyncio.run(ask())
+    assert silent.dropped == 1
+
+
 # -- rate budget
 
 
@@ -527,9 +619,9 @@ def test_a_changed_byte_in_a_gzip_body_is_noticed():
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked():
-    bomb = gzip.compress(bytes(neon.MAX_BODY_BYTES + 1), compresslevel=1)
+    bomb = gzip.compress(bytes(MAX_BODY_BYTES + 1), compresslevel=1)
     error = World(zipped(bomb)).refused(NeonError)
-    assert str(error) == f"the answer is larger than {neon.MAX_BODY_BYTES} bytes"
+    assert str(error) == f"the answer is larger than {MAX_BODY_BYTES} bytes"
 
 
 def test_an_encoding_that_was_not_asked_for_is_refused():

@@ -101,6 +101,8 @@ class PlainNeon:
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     changed: list[tuple[str, str, Json]] = field(default_factory=list)
     """Method, path and body of everything that was asked to change."""
+    retry_after: str = ""
+    """What every answer that is an error asks for."""
     auth_method: str = "api_key_user"
     """What `GET /auth` calls every key."""
     keys: set[str] = field(default_factory=set)
@@ -254,6 +256,8 @@ def served(neon: PlainNeon) -> Iterator[PlainNeon]:
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            if neon.retry_after and status >= 400:
+                self.send_header("Retry-After", neon.retry_after)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from metering.alerts import recording
+from metering.alerts import delivering
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
@@ -161,7 +161,7 @@ def _run(run: _Run) -> Outcome:
         now = run.clock()
         period = previous_month(now)
         tick.close_typed(books, found, period, now)
-        recording.deliver_due(books, found, secrets, now, run.real_time)
+        delivering.deliver_due(books, found, secrets, now, run.real_time)
     step("writing the report and the invoices")
     with open_reader(found.store.directory) as store:
         paths = gather.write(store, found, period, now, {"html", "csv", "json"})

@@ -1,4 +1,4 @@
--- What is to be sent now, oldest first. The cap per endpoint bounds memory when a whole fleet crosses at once.
+-- What is to be sent now, to one endpoint or to all, oldest first. The cap per endpoint bounds memory when a whole fleet crosses at once.
 with
     ended as (  -- what was told as begun and has ended since
         select body ->> '$.data.resolves' as alert_id
@@ -15,5 +15,6 @@ from outbox
 join alert using (alert_id)
 where outbox.state = 'pending'
     and outbox.due_at <= $now
+    and ($only::varchar is null or outbox.endpoint = $only)
 qualify row_number() over (partition by outbox.endpoint order by outbox.due_at, alert.seq, alert.alert_id) <= $most
 order by outbox.endpoint, outbox.due_at, alert.seq, alert.alert_id
