@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.core.meters import KNOWN_METRICS
@@ -113,6 +113,7 @@ REPORTERS = st.dictionaries(st.sampled_from(KNOWN_METRICS), st.integers(0, 20))
 EVIDENCE = st.builds(Evidence, omitted=METRICS, missing=KNOWN, reporters=REPORTERS)
 
 
+@settings(deadline=None)
 @given(READS, EVIDENCE)
 def test_certified_hours_were_asked_for_and_were_over_an_hour_before_the_first_request(read, held):
     found = verdict(read, held).certified
@@ -121,6 +122,7 @@ def test_certified_hours_were_asked_for_and_were_over_an_hour_before_the_first_r
         assert ASKED.start <= found.start < found.end <= min(ASKED.end, read.first_sent_at - HOUR)
 
 
+@settings(deadline=None)
 @given(READS, EVIDENCE)
 def test_hours_are_certified_only_if_every_value_left_out_is_proven_to_be_zero(read, held):
     found = verdict(read, held)
@@ -130,6 +132,7 @@ def test_hours_are_certified_only_if_every_value_left_out_is_proven_to_be_zero(r
     assert known_and_hidden <= found.unproven
 
 
+@settings(deadline=None)
 @given(READS, EVIDENCE)
 def test_a_metric_is_missing_exactly_if_it_was_or_vanished_and_did_not_return(read, held):
     found = verdict(read, held)
@@ -140,6 +143,7 @@ def test_a_metric_is_missing_exactly_if_it_was_or_vanished_and_did_not_return(re
         assert missing == found.unproven
 
 
+@settings(deadline=None)
 @given(READS, EVIDENCE)
 def test_the_verdict_on_a_read_that_was_judged_already_changes_nothing(read, held):
     first = verdict(read, held)
@@ -148,6 +152,7 @@ def test_the_verdict_on_a_read_that_was_judged_already_changes_nothing(read, hel
     assert (again.vanished, again.returned, again.certified) == (set(), set(), first.certified)
 
 
+@settings(deadline=None)
 @given(READS, EVIDENCE, METRICS, REPORTERS)
 def test_more_evidence_against_a_read_never_makes_it_certify_more(read, held, omitted, reporters):
     most = {name: max(held.reporters.get(name, 0), reporters.get(name, 0)) for name in KNOWN_METRICS}

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.core.period import HOUR, Period, month_of
@@ -165,6 +165,7 @@ STRETCHES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STRETCHES)
 def test_no_hour_ever_counts_in_two_grains_and_what_counts_is_certified(stretches):
     rounded = {HOURLY: 1, DAILY: 24, MONTHLY: 744}
