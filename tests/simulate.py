@@ -25,7 +25,7 @@ import httpx
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
 from metering.billing.terms import of as terms_of
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import usage
 from metering.config import Config, NeonConfig, SellerConfig
 from metering.config.models import StoreConfig
 from metering.core.errors import CredentialsError
@@ -258,14 +258,14 @@ class Machine:
     def usage(self, *, until: datetime = MONTH.end) -> dict[Key, int]:
         """What `usage MONTH --by hour` prints, added up to a moment: an hour's end, a day's where days count."""
         sums: dict[Key, int] = {}
-        for row in usage_json(self.month(), by="hour")["usage"]:
+        for row in usage(self.month(), by="hour").rows():
             if parse_time(row["start"]) < until:
                 key = row["organization"], row["project_id"], row["metric"]
                 sums[key] = sums.get(key, 0) + int(row["value"])
         return sums
 
     def coverage(self) -> Json:
-        return dict(usage_json(self.month())["coverage"])
+        return dict(usage(self.month()).document()["coverage"])
 
     def gaps(self) -> list[dict[str, str]]:
         return [*self.coverage()["gaps"]]

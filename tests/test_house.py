@@ -186,7 +186,6 @@ UNTYPED_SIGNATURES = {
     "metering.billing.neon_cost": (1, "documents are dictionaries until they are structs"),
     "metering.billing.profile": (2, "documents are dictionaries until they are structs"),
     "metering.billing.terms": (2, "documents are dictionaries until they are structs"),
-    "metering.billing.usage_document": (1, "documents are dictionaries until they are structs"),
     "metering.invoicing.lines.adjustment": (1, "documents are dictionaries until they are structs"),
     "metering.invoicing.blockers": (1, "documents are dictionaries until they are structs"),
     "metering.invoicing.close": (1, "documents are dictionaries until they are structs"),

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-USAGE_COLUMNS = (
-    *("organization", "project_id", "project_name", "customer", "plan"),
-    *("metric", "value", "meter", "quantity", "unit", "partial"),
-)
-USAGE_BY_COLUMNS = (*USAGE_COLUMNS[:5], "start", "end", *USAGE_COLUMNS[5:])
 INVOICE_COLUMNS = (
     *("number", "status", "customer.id", "customer.name", "currency", "subtotal", "total"),
     *("issued_at", "due_at", "lines"),
@@ -52,15 +47,15 @@ PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active
 @with_format
 def usage(month: str, by: str | None, project: str | None, config_path: Path, form: str | None) -> None:
     """Usage per organization, project and metric, with coverage."""
-    from metering.billing.usage_document import usage_json
+    from metering.billing import usage_document
     from metering.invoicing.rated_month import months_of
     from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
     with snapshots.open_reader(config.store.directory) as found:
         wanted = months_of(found, config, now).of(parse_month(month, now))
-        document = usage_json(wanted.whole, by=by, project=project)
-    emit(document, document["usage"], form, USAGE_BY_COLUMNS if by else USAGE_COLUMNS)
+        document: Json = usage_document.usage(wanted.whole, by=by, project=project).document()
+    emit(document, document["usage"], form, usage_document.BY_COLUMNS if by else usage_document.COLUMNS)
 
 
 @click.command()

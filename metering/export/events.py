@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from metering.billing.month import Month
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import usage
 from metering.core.period import Period, parse_time
 
 Json = dict[str, Any]
@@ -37,7 +37,8 @@ def counted(month: Month, by: str) -> list[Json]:
     for project, *segment in month.segments.sort("project_id", "start").select(columns).iter_rows():
         payers.setdefault(project, []).append(tuple(segment))
     out = []
-    for row in usage_json(month, by=by)["usage"]:
+    rows: Iterator[Json] = (row.document() for row in usage(month, by=by).usage)
+    for row in rows:
         bucket = Period(start=parse_time(row["start"]), end=parse_time(row["end"]))
         is_whole = any(part.start <= bucket.start and bucket.end <= part.end for part in covered[row["organization"]])
         # A bucket is its start's; where nobody pays then, the first's who begins inside it.

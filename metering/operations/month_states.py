@@ -83,14 +83,16 @@ def states(store: Store, config: Config, now: datetime) -> list[MonthState]:
     starts = [month_of(now).start, *(parse_time(f"{name}-01T00:00:00Z") for name in closings)]
     if isinstance(covered, datetime):
         starts.append(month_of(covered).start)
-    period, out = month_of(min(starts)), []
+    period, out, first = month_of(min(starts)), [], first_month(store, config.schedule)
     while period.start <= now:
-        out.append(_state(store, config, period, now, closings.get(month_name(period))))
+        out.append(_state(store, config, period, now, first, closings.get(month_name(period))))
         period = month_of(period.end)
     return out
 
 
-def _state(store: Store, config: Config, period: Period, now: datetime, closing: dict[str, Any] | None) -> MonthState:
+def _state(  # noqa: PLR0913, PLR0917 - a month, and what is known of all
+    store: Store, config: Config, period: Period, now: datetime, first: Period | None, closing: dict[str, Any] | None
+) -> MonthState:
     settled_at = closing_times_settled_at(config.schedule, period)
     if closing is not None:
         return MonthState(
@@ -101,8 +103,8 @@ def _state(store: Store, config: Config, period: Period, now: datetime, closing:
             closed_by=closing["closed_by"],
             waiting=store.query("invoicing/pending_customers", month=month_name(period)).height,
         )
-    by_hand = _by_hand(store, config, period, now)
-    blocked_by = _blocked_by(store, config, period, now) if now >= settled_at else ()
+    by_hand = _by_hand(store, config, period, now, first)
+    blocked_by = _blocked_by(store, config, period, now, first) if now >= settled_at else ()
     return MonthState(
         month=period,
         state="open" if now < settled_at else "blocked" if blocked_by else "closable",
@@ -113,20 +115,20 @@ def _state(store: Store, config: Config, period: Period, now: datetime, closing:
     )
 
 
-def _blocked_by(store: Store, config: Config, period: Period, now: datetime) -> tuple[Reason, ...]:
+def _blocked_by(
+    store: Store, config: Config, period: Period, now: datetime, first: Period | None
+) -> tuple[Reason, ...]:
     """What stops a close by command; not computed for old months that were never closed, which would take long."""
-    first = first_month(store, config.schedule)
     if period != previous_month(now) and not may_close_by_itself(first, period):
         return ()
     month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=period, now=now)
     return tuple(readiness.costed(month, readiness.reasons(month, config)))
 
 
-def _by_hand(store: Store, config: Config, period: Period, now: datetime) -> str | None:
+def _by_hand(store: Store, config: Config, period: Period, now: datetime, first: Period | None) -> str | None:
     """Why the month does not close by itself; None if it does."""
     if config.schedule.close_day == 0:
         return "schedule.close_day is 0"
-    first = first_month(store, config.schedule)
     if not may_close_by_itself(first, period):
         if config.schedule.first_month is not None:
             return f"schedule.first_month is {config.schedule.first_month}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metering.billing import inventory, profile
 from metering.billing.month import Month
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import Usage, usage
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.files import write_whole
@@ -31,13 +31,13 @@ from metering.store.database import Store
 def write(store: Store, config: Config, period: Period, now: datetime, formats: set[str]) -> list[Path]:
     """Writes the month's report and invoices under `reports/MONTH/`; returns the paths, sorted."""
     months = months_of(store, config, now)
-    month = months.of(period).today
-    invoices = month_invoices(month)
-    found = facts(months, period, invoices.printed())
+    month, whole = months.of(period).today, months.of(period).whole
+    invoices, used = month_invoices(month), usage(whole)
+    found = facts(months, period, invoices.printed(), used=used)
     if period.contains(now):
         found = replace(found, outlook=outlook.outlook(month))
     directory = config.store.directory / "reports" / month_name(period)
-    around = background(month, config, invoices.documents)
+    around = background(month, config, invoices.documents, used=used if whole is month else None)
     return report.write(build.build(found), found.invoices, around, directory, formats)
 
 
@@ -63,14 +63,21 @@ def _reconciliation_file(config: Config, period: Period) -> Path:
     return config.store.directory / "reports" / month_name(period) / "reconciliation.json"
 
 
-def facts(months: Months, period: Period, shown: Json | None = None, quotas: Table | None = None) -> Facts:
-    """All that the report is made from; `shown`: what `invoices` prints, `quotas`: what `quota` prints, if known."""
+def facts(
+    months: Months,
+    period: Period,
+    shown: Json | None = None,
+    *,
+    quotas: Table | None = None,
+    used: Usage | None = None,
+) -> Facts:
+    """All that the report is made from; `shown` is what `invoices` prints, `quotas` what `quota` prints, if known."""
     store, config, now = months.recorded.store, months.config, months.now
     rated, earlier = months.of(period), months.of(previous_month(period.start))
     month, before = rated.whole, earlier.whole
     listed: Json = month_invoices(rated.today).printed() if shown is None else shown
     listed_before: Json = month_invoices(earlier.today).printed()
-    used = usage_json(month)
+    told: Json = (used or usage(month)).document()
     has_quotas = period in {month_of(now), previous_month(now)}
     return Facts(
         month=period,
@@ -78,9 +85,9 @@ def facts(months: Months, period: Period, shown: Json | None = None, quotas: Tab
         seller=papers(store, config, period).seller.model_dump(),
         invoices=listed["invoices"],
         previous_invoices=listed_before["invoices"],
-        usage=used["usage"],
-        previous_usage=usage_json(before)["usage"],
-        coverage=used["coverage"],
+        usage=told["usage"],
+        previous_usage=usage(before).rows(),
+        coverage=told["coverage"],
         quotas=(_quotas(months) if quotas is None else quotas) if has_quotas else [],
         alerts=_alerts(store, period),
         unassigned=unbilled.valued(month, listed["unassigned"]),

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import usage as usage_of
 from metering.core.errors import MeteringError, UsageError
 from metering.core.ids import canonical
 from metering.core.period import parse_month, rfc3339
@@ -59,7 +59,7 @@ def usage(view: View, request: Request) -> Document:
     """What `usage` prints."""
     found, project = _month(request, view), request.query_params.get("project")
     key = ("usage document", found.name, project)
-    return view.ask(key, lambda _: usage_json(found.get(figures.rated).whole, project=project))
+    return view.ask(key, lambda _: usage_of(found.get(figures.rated).whole, project=project).document())
 
 
 def timeline(view: View, request: Request) -> Document:
@@ -69,7 +69,7 @@ def timeline(view: View, request: Request) -> Document:
     if by not in {"day", "hour"}:
         raise UsageError("by is day or hour")
     key = ("usage document", found.name, project, by)
-    return view.ask(key, lambda _: usage_json(found.get(figures.rated).whole, by=by, project=project))
+    return view.ask(key, lambda _: usage_of(found.get(figures.rated).whole, by=by, project=project).document())
 
 
 def quotas(view: View, _: Request) -> Document:

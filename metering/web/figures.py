@@ -141,7 +141,7 @@ def facts(month: MonthView) -> Facts:
     view = month.view
     made = {one.period: one.get(rated) for one in (month, view.month("current"))}
     months = Months(recorded=view.get(recorded), config=view.config, now=view.now, made=made)
-    return gather.facts(months, month.period, dict(month.get(invoices)), view.get(quotas))
+    return gather.facts(months, month.period, dict(month.get(invoices)), quotas=view.get(quotas))
 
 
 def report(month: MonthView) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from openpyxl import load_workbook
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import usage
 from metering.cli.reading import invoice_head
 from metering.core.period import month_of
 from metering.explain import explain
@@ -165,7 +165,7 @@ def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
     month = Month(
         recorded=Recorded(store=reader), terms=terms.of(world), period=month_of(web_world.NOW), now=web_world.NOW
     )
-    assert site.get("/api/usage").json() == usage_json(month)
+    assert site.get("/api/usage").json() == usage(month).document()
     assert (
         site.get("/api/status").json()["organizations"] == status.status(reader, world, web_world.NOW)["organizations"]
     )
@@ -175,7 +175,7 @@ def test_the_api_gives_the_documents_of_the_commands(site, world, reader):
     assert site.get(f"/api/invoice?number={number}").json() == told["invoices"][0]
     assert site.get(f"/api/explain?number={number}&line=1").json() == explain.explain(reader, number, "1")
     project = web_world.PROJECTS[1]
-    assert site.get(f"/api/timeline?project={project}").json() == usage_json(month, by="day", project=project)
+    assert site.get(f"/api/timeline?project={project}").json() == usage(month, by="day", project=project).document()
 
 
 # -- lists

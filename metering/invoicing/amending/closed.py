@@ -64,7 +64,7 @@ NOTHING = Billed()
 def closings(recorded: Recorded) -> list[StoredClosing]:
     """Every closing known at a record, in order."""
     out: dict[int, StoredClosing] = {}
-    for row in recorded.query("invoicing/closings_known").iter_rows(named=True):
+    for row in recorded.kept("closings", lambda: recorded.query("invoicing/closings_known")).iter_rows(named=True):
         facts = json.loads(row.pop("document"))
         out[row["seq"]] = StoredClosing(
             **row,

@@ -9,7 +9,7 @@ import polars as pl
 
 from metering.billing import profile
 from metering.billing.month import Month
-from metering.billing.usage_document import usage_json
+from metering.billing.usage_document import Usage, usage
 from metering.config import Config
 from metering.core.money import quantity_text
 from metering.core.period import DAY
@@ -22,8 +22,10 @@ from metering.invoicing.printed.sheet_usage import Background, own_usage
 _OWNED = ("project_id", "metric", "customer", "meter")
 
 
-def background(month: Month, config: Config, documents: Sequence[Document], known: Papers | None = None) -> Background:
-    """What the month's documents are printed with; `known` are the month's papers, where they were read already.
+def background(
+    month: Month, config: Config, documents: Sequence[Document], known: Papers | None = None, used: Usage | None = None
+) -> Background:
+    """What the month's documents are printed with; `known`: its papers, `used`: its usage, where they are known.
 
     An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
     the same whenever it is printed; a draft by the month as it is given.
@@ -37,16 +39,15 @@ def background(month: Month, config: Config, documents: Sequence[Document], know
             continue
         if closed.seq not in printed:
             then = replace(month, terms=closed.terms, now=closed.as_of, recorded=month.recorded.at(closed.as_of_seq))
-            printed[closed.seq] = _background(then, config, closed.paper)
+            printed[closed.seq] = _background(then, config, closed.paper, usage(then))
         by_number[document.number] = printed[closed.seq]
     if by_number and len(by_number) == len(documents):
         return replace(next(iter(by_number.values())), by_number=by_number)
-    return replace(_background(month, config, found.today), by_number=by_number)
+    return replace(_background(month, config, found.today, used or usage(month)), by_number=by_number)
 
 
-def _background(month: Month, config: Config, paper: Paper) -> Background:
-    used = usage_json(month)
-    own = own_usage(used["usage"], month.projects.payers())
+def _background(month: Month, config: Config, paper: Paper, used: Usage) -> Background:
+    own = own_usage(used.rows(), month.projects.payers())
     return Background(
         seller=paper.seller.model_dump(),
         rounding=month.terms.card.rounding,
@@ -55,7 +56,7 @@ def _background(month: Month, config: Config, paper: Paper) -> Background:
         customers=_customers(paper, month.period.end - DAY),
         project_names=month.projects.names(),
         usage=own,
-        days=_customer_days(month, own, used["coverage"]["gaps"]),
+        days=_customer_days(month, own, used.coverage.gaps),
     )
 
 
