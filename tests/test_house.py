@@ -181,9 +181,7 @@ NO_ANY_MODULES = {
 }
 TYPED_PACKAGES = {"rating", "billing", "invoicing", "quotas"}
 UNTYPED_SIGNATURES = {
-    "metering.billing.cost": (1, "documents are dictionaries until they are structs"),
     "metering.billing.inventory": (2, "documents are dictionaries until they are structs"),
-    "metering.billing.neon_cost": (1, "documents are dictionaries until they are structs"),
     "metering.billing.profile": (2, "documents are dictionaries until they are structs"),
     "metering.billing.terms": (2, "documents are dictionaries until they are structs"),
     "metering.invoicing.lines.adjustment": (1, "documents are dictionaries until they are structs"),

@@ -4,7 +4,7 @@ Every plan of today is tried on the whole time as if it had been the only one; a
 reached does not fit. Reads the store, writes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from metering.analysis.plan_file import backdated
+from metering.billing.cost import CostRow
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
@@ -165,10 +166,10 @@ def _try_neons(found: _Found, month: Month) -> None:
         _add_cost(found, plan, by_plan.rows)
 
 
-def _add_cost(found: _Found, plan: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def _add_cost(found: _Found, plan: str, rows: Iterable[CostRow]) -> None:
     for row in rows:
-        mine = found.costs.setdefault(row["organization"], {})
-        mine[plan] = mine.get(plan, 0) + parse_amount(row["amount"], COST_CURRENCY)
+        mine = found.costs.setdefault(row.organization, {})
+        mine[plan] = mine.get(plan, 0) + parse_amount(row.amount, COST_CURRENCY)
 
 
 def _organization(found: _Found, name: str) -> Json:

@@ -84,8 +84,8 @@ def _add(sums: Sums, more: Sums) -> None:
 
 def _add_cost(cost: dict[Owner, int], month: Month) -> None:
     for row in month.cost.rows:
-        key = (row["customer"], row["plan"])
-        cost[key] = cost.get(key, 0) + parse_amount(row["amount"], COST_CURRENCY)
+        key = (row.customer, row.plan)
+        cost[key] = cost.get(key, 0) + parse_amount(row.amount, COST_CURRENCY)
 
 
 # -- rows

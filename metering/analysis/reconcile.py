@@ -13,11 +13,13 @@ from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace as with_changes
 
 from metering.analysis import causes
 from metering.analysis.causes import Bounds, Candidate, Split
 from metering.analysis.neon_invoice import CURRENCY, InvoiceLine
 from metering.billing import cost
+from metering.billing.cost import CostRow
 from metering.billing.month import Month
 from metering.billing.neon_cost import HOURLY_METRIC
 from metering.core.money import amount_text, parse_amount, round_amount
@@ -142,21 +144,21 @@ def _splits(whatifs: "_WhatIfs", lines: Sequence[InvoiceLine], grouping: "_Group
 
 @dataclass(frozen=True, kw_only=True)
 class _WhatIfs:
-    """The month's cost as we compute it, and under each alternative assumption; rows of `cost.rows`."""
+    """The month's cost as we compute it, and under each alternative assumption."""
 
     month: Month
 
     @cached_property
-    def ours(self) -> list[Json]:
+    def ours(self) -> list[CostRow]:
         """Neon's charge as we compute it."""
         return self.month.cost.rows
 
-    def cents(self, rows: Iterable[Row], grouping: "_Grouping") -> dict[Key, int]:
+    def cents(self, rows: Iterable[CostRow], grouping: "_Grouping") -> dict[Key, int]:
         """Cents per key."""
         out: dict[Key, int] = {}
         for row in rows:
-            key = grouping(row["organization"], row["meter"])
-            out[key] = out.get(key, 0) + parse_amount(row["amount"], CURRENCY)
+            key = grouping(row.organization, row.meter)
+            out[key] = out.get(key, 0) + parse_amount(row.amount, CURRENCY)
         return out
 
     def candidates(self, grouping: "_Grouping") -> dict[Key, list[Candidate]]:
@@ -171,7 +173,7 @@ class _WhatIfs:
                     out.setdefault(key, []).append(Candidate(cause=cause, amount=amount, what=what))
         return out
 
-    def _alternatives(self) -> Iterator[tuple[str, str, list[Json]]]:
+    def _alternatives(self) -> Iterator[tuple[str, str, list[CostRow]]]:
         """Cause, what it is in words, and the rows that it would give."""
         yield "rounding", "each project's amount is rounded by itself", [_own_cents(row) for row in self.ours]
         for scope, words in (("customer", "organization"), ("project", "project")):
@@ -182,7 +184,7 @@ class _WhatIfs:
         yield (
             "deleted projects",
             f"{len(gone)} deleted projects are not billed",
-            [row for row in self.ours if row["project_id"] not in gone],
+            [row for row in self.ours if row.project_id not in gone],
         )
         for plan in self._plans_of_divided():
             yield "plan change", f"the whole month is billed by the plan {plan}", self._by_one_plan(plan)
@@ -193,7 +195,7 @@ class _WhatIfs:
         )
         yield "unit change", "storage is divided by 744 once more", _storage(self.ours, 1, MONTH_HOURS)
 
-    def _by_plans(self, change: Callable[[Price], Price]) -> list[Json]:
+    def _by_plans(self, change: Callable[[Price], Price]) -> list[CostRow]:
         """The rows by a price list in which `change` was made to every price."""
         plans = tuple(
             plan.model_copy(update={"prices": tuple(change(price) for price in plan.prices)})
@@ -201,7 +203,7 @@ class _WhatIfs:
         )
         return replace(self.month.cost, plans=plans).rows
 
-    def _by_one_plan(self, plan: str) -> list[Json]:
+    def _by_one_plan(self, plan: str) -> list[CostRow]:
         terms = self.month.terms
         divided = {name for name, plans in self.month.cost.plans_of.items() if plan in plans and len(plans) > 1}
         organizations = tuple(
@@ -223,8 +225,8 @@ class _WhatIfs:
         """Per key: the most that rounding can add up to, and the bounds that coarse buckets leave for branches."""
         rounded: dict[Key, set[tuple[str, str]]] = {}
         for row in self.ours:
-            key = grouping(row["organization"], row["meter"])
-            rounded.setdefault(key, set()).add((row["organization"], row["meter"]))
+            key = grouping(row.organization, row.meter)
+            rounded.setdefault(key, set()).add((row.organization, row.meter))
         ours = self.cents(self.ours, grouping)
         low = self.cents(replace(self.month.cost, every=DAY).rows, grouping)
         high = self.cents(self._by_plans(_without_hourly), grouping) if self._has_coarse_branches() else ours
@@ -241,8 +243,8 @@ class _WhatIfs:
         return not rows.is_empty()
 
 
-def _own_cents(row: Json) -> Json:
-    return {**row, "amount": amount_text(round_amount(Fraction(row["exact"]), CURRENCY), CURRENCY)}
+def _own_cents(row: CostRow) -> CostRow:
+    return with_changes(row, amount=amount_text(round_amount(Fraction(row.exact), CURRENCY), CURRENCY))
 
 
 def _with_scope(price: Price, *, scope: str) -> Price:
@@ -257,13 +259,13 @@ def _without_hourly(price: Price) -> Price:
     return price if price.included_per_hour is None else price.model_copy(update={"included_per_hour": Decimal(0)})
 
 
-def _storage(rows: Iterable[Json], factor: int, divisor: int) -> list[Json]:
+def _storage(rows: Iterable[CostRow], factor: int, divisor: int) -> list[CostRow]:
     """The rows with their storage in another unit."""
     out = []
     for row in rows:
-        if row["meter"] in STORAGE:
-            exact = Fraction(row["exact"]) * factor / divisor
-            out.append({**row, "amount": amount_text(round_amount(exact, CURRENCY), CURRENCY)})
+        if row.meter in STORAGE:
+            exact = Fraction(row.exact) * factor / divisor
+            out.append(with_changes(row, amount=amount_text(round_amount(exact, CURRENCY), CURRENCY)))
         else:
             out.append(row)
     return out

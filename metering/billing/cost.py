@@ -13,6 +13,7 @@ from importlib.resources import files
 from math import lcm
 
 import polars as pl
+from msgspec import Struct
 
 from metering.core import meters
 from metering.core.frames import Moment
@@ -25,7 +26,24 @@ from metering.rating import segments as ratecard
 from metering.rating.models import follows_cost
 from metering.rating.pieces import PIECES, priced_pieces
 
-Row = dict[str, object]
+
+class CostRow(Struct, frozen=True, kw_only=True):
+    """What Neon charges for a project's meter; `exact` to 12 places, `amount` in cents.
+
+    Customer and plan are ours, null where nobody of ours has the project. `amount`s add up to Neon's rounded charge for
+    the organization and meter.
+    """
+
+    organization: str
+    project_id: str
+    customer: str | None
+    plan: str | None
+    meter: str
+    quantity: str
+    unit: str
+    amount: str
+    exact: str
+    currency: str
 
 
 def price_list() -> tuple[Plan, ...]:
@@ -156,12 +174,10 @@ def _weights(members: pl.DataFrame) -> dict[tuple[object, ...], list[tuple[int, 
     return out
 
 
-def rows(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame, our_segments: pl.DataFrame) -> list[Row]:
+def rows(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame, our_segments: pl.DataFrame) -> list[CostRow]:
     """What Neon charges, per organization, project, our customer and plan, and meter of the built-in catalogue; sorted.
 
-    `billed` as `by_piece` gives it, `cost_pieces` cut at our segments. `amount` is in cents that sum to Neon's rounded
-    charge for the organization and meter; `exact` is the project's own to 12 places. Customer and plan are null where
-    nobody of ours has the project.
+    `billed` as `by_piece` gives it, `cost_pieces` cut at our segments.
     """
     units = {meter.id: meter.unit for meter in meters.built_in()}
     sums: dict[_Key, Billed] = {}
@@ -170,23 +186,24 @@ def rows(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame, our_segments: 
             key = (organization, meter, project, customer, plan)
             sums[key] = _added(sums.get(key), billed[piece_no])
     cents = _cents(sums)
-    out: list[Row] = [
-        {
-            "organization": organization,
-            "project_id": project,
-            "customer": customer,
-            "plan": plan,
-            "meter": meter,
-            "quantity": quantity_text(quantity),
-            "unit": units[meter],
-            "amount": amount_text(cents[organization, meter, project, customer, plan], CURRENCY),
-            "exact": quantity_text(amount),
-            "currency": CURRENCY,
-        }
+    out = [
+        CostRow(
+            organization=organization,
+            project_id=project,
+            customer=customer,
+            plan=plan,
+            meter=meter,
+            quantity=quantity_text(quantity),
+            unit=units[meter],
+            amount=amount_text(cents[organization, meter, project, customer, plan], CURRENCY),
+            exact=quantity_text(amount),
+            currency=CURRENCY,
+        )
         for (organization, meter, project, customer, plan), (quantity, amount) in sums.items()
     ]
-    keys = ("organization", "project_id", "customer", "plan", "meter")
-    return sorted(out, key=lambda row: tuple(str(row[key] or "") for key in keys))
+    return sorted(
+        out, key=lambda row: (row.organization, row.project_id, row.customer or "", row.plan or "", row.meter)
+    )
 
 
 def total(billed: Mapping[int, Billed], cost_pieces: pl.DataFrame) -> int:

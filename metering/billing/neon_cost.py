@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import polars as pl
 
 from metering.billing import cost
-from metering.billing.cost import Bill
+from metering.billing.cost import Bill, CostRow
 from metering.billing.recorded import Recorded
 from metering.billing.sums import MonthUsage
 from metering.billing.terms import Terms
@@ -134,7 +133,7 @@ class NeonCost:
         return pl.concat([rows, buckets]).filter(pl.col("organization") == organization.id)
 
     @cached_property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[CostRow]:
         """Per organization, project, our customer and plan, and meter: quantity billed and amount in USD."""
         return [row for bill in self.bills for row in cost.rows(bill.billed, bill.pieces, bill.our_segments)]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from metering.billing.cost import CostRow
 from metering.core.invoice import Invoice
 from metering.core.money import exact_text, round_amount
-from metering.core.rows import Json
 from metering.export.documents import Book, tax_title
 from metering.export.focus_columns import Row, fits
 from metering.export.shares import Share, shares
@@ -157,7 +157,7 @@ def _unit(unit: str | None) -> str:
 
 
 def costs(
-    rows: Iterable[Json],
+    rows: Iterable[CostRow],
     prices: Mapping[str, set[Decimal]],
     period: tuple[str, str],
     project_names: Mapping[str, str | None],
@@ -167,40 +167,40 @@ def costs(
     return [
         {
             **_SERVICE,
-            **_costs(row["amount"]),
-            **_neon_price(row, prices.get(row["meter"], set())),
-            **dict.fromkeys(("BillingAccountId", "BillingAccountName"), row["organization"]),
+            **_costs(row.amount),
+            **_neon_price(row, prices.get(row.meter, set())),
+            **dict.fromkeys(("BillingAccountId", "BillingAccountName"), row.organization),
             "BillingAccountType": "Organization",
-            **dict.fromkeys(("BillingCurrency", "PricingCurrency"), row["currency"]),
+            **dict.fromkeys(("BillingCurrency", "PricingCurrency"), row.currency),
             **dict.fromkeys(("BillingPeriodStart", "ChargePeriodStart"), period[0]),
             **dict.fromkeys(("BillingPeriodEnd", "ChargePeriodEnd"), period[1]),
             **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceProviderName"), _HOST),
             "HostProviderName": _HOST,
             "ServiceName": _HOST,
             "ChargeCategory": "Usage",
-            "ChargeDescription": f"{row['meter']} of {row['project_id']}",
+            "ChargeDescription": f"{row.meter} of {row.project_id}",
             "ChargeFrequency": "Usage-Based",
-            "ConsumedQuantity": row["quantity"],
-            "ConsumedUnit": _unit(row["unit"]),
-            "InvoiceDetailId": f"{row['organization']}/{row['project_id']}/{row['plan'] or '-'}/{row['meter']}",
-            "SkuId": row["meter"],
-            "SkuMeter": row["meter"],
-            "SkuPriceId": row["meter"],
+            "ConsumedQuantity": row.quantity,
+            "ConsumedUnit": _unit(row.unit),
+            "InvoiceDetailId": f"{row.organization}/{row.project_id}/{row.plan or '-'}/{row.meter}",
+            "SkuId": row.meter,
+            "SkuMeter": row.meter,
+            "SkuPriceId": row.meter,
             "x_Status": status,
-            "x_Customer": row["customer"],
-            "x_Plan": row["plan"],
+            "x_Customer": row.customer,
+            "x_Plan": row.plan,
             "x_LineKind": "cost",
-            **_project(row["project_id"], project_names),
+            **_project(row.project_id, project_names),
         }
         for row in rows
     ]
 
 
-def _neon_price(row: Json, prices: Iterable[Decimal]) -> dict[str, str | None]:
+def _neon_price(row: CostRow, prices: Iterable[Decimal]) -> dict[str, str | None]:
     """The price of Neon's list that gives the exact cost; one charge where several prices, or none, are in it."""
-    quantity, exact = Fraction(row["quantity"]), Fraction(row["exact"])
+    quantity, exact = Fraction(row.quantity), Fraction(row.exact)
     for price in sorted(prices):
         # Quantity and cost are printed to 12 places each.
         if quantity and abs(quantity * Fraction(price) - exact) < Fraction(1, 10**9):
-            return _product(row["quantity"], _unit(row["unit"]), f"{price:f}", exact_text(quantity * Fraction(price)))
-    return _product("1", "Charges", row["amount"], row["amount"])
+            return _product(row.quantity, _unit(row.unit), f"{price:f}", exact_text(quantity * Fraction(price)))
+    return _product("1", "Charges", row.amount, row.amount)

@@ -84,9 +84,9 @@ def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:
     whole: defaultdict[str, Fraction] = defaultdict(Fraction)
     nobodys: defaultdict[str, Fraction] = defaultdict(Fraction)
     for row in month.cost.rows:
-        whole[row["project_id"]] += Fraction(row["amount"])
-        if row["customer"] is None:
-            nobodys[row["project_id"]] += Fraction(row["amount"])
+        whole[row.project_id] += Fraction(row.amount)
+        if row.customer is None:
+            nobodys[row.project_id] += Fraction(row.amount)
     has_unknown = bool(month.cost.notes)
 
     def cost_of(projects: Collection[str], is_of_nobody: bool) -> Fraction | None:

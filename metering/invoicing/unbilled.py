@@ -12,7 +12,7 @@ from typing import Any
 from metering.billing.month import Month
 from metering.core import meters
 from metering.core.money import COST_CURRENCY
-from metering.core.rows import Row, Table, column_sum, distinct, grouped
+from metering.core.rows import Row, Table, distinct, grouped
 from metering.invoicing import readiness
 from metering.invoicing.blockers import Waivers
 from metering.invoicing.unbilled_sums import worth as unbilled_sums_worth
@@ -88,11 +88,11 @@ def _cost(month: Month, rows: Sequence[Row], *, is_of_nobody: bool) -> Fraction 
     by_metric = {metric: meter.id for meter in meters.built_in() for metric in meter.metrics}
     wanted = {(row["project_id"], by_metric.get(row["metric"])) for row in rows}
     charged = [
-        row
+        Fraction(row.amount)
         for row in month.cost.rows
-        if (row["project_id"], row["meter"]) in wanted and (row["customer"] is None) == is_of_nobody
+        if (row.project_id, row.meter) in wanted and (row.customer is None) == is_of_nobody
     ]
-    return None if month.cost.notes and not charged else column_sum(charged, "amount")
+    return None if month.cost.notes and not charged else sum(charged, Fraction(0))
 
 
 def sentences(rows: Iterable[Row], waivers: Waivers) -> list[str]:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from metering.billing import inventory, profile
 from metering.billing.month import Month
 from metering.billing.usage_document import Usage, usage
@@ -118,7 +120,7 @@ def _accepted(waivers: Waivers) -> tuple[tuple[str, str], ...]:
 
 def _costs(month: Month) -> list[Json]:
     """What Neon charges; time in which a project had nobody is nobody's."""
-    return [{name: row[name] for name in row if name != "exact"} for row in month.cost.rows]
+    return [{name: value for name, value in asdict(row).items() if name != "exact"} for row in month.cost.rows]
 
 
 def _quotas(months: Months) -> Table:

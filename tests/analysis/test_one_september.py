@@ -71,7 +71,7 @@ def costs(found):
     """(customer, amount in USD) of every row of September's cost."""
     with snapshots.open_reader(found.store.directory) as reader:
         month = Month(recorded=Recorded(store=reader), terms=terms.of(found), period=SEPTEMBER, now=NOW)
-        return [(row["customer"], row["amount"]) for row in month.cost.rows]
+        return [(row.customer, row.amount) for row in month.cost.rows]
 
 
 def amounts(found):

@@ -44,7 +44,7 @@ def billed(rows, usage, *, month=SEPTEMBER, organizations=(), ours=None):
 def rows(*arguments, **keys):
     found = billed(*arguments, **keys)
     made = cost.rows(*found)
-    assert cost.total(*found[:2]) == sum(round(Decimal(row["amount"]) * 100) for row in made)
+    assert cost.total(*found[:2]) == sum(round(Decimal(row.amount) * 100) for row in made)
     return made
 
 
@@ -54,7 +54,7 @@ def amounts(plan_id, quantities, month=SEPTEMBER):
         ("a", meter, month.start): int(Fraction(text) * meters.denominator(METERS[meter]))
         for meter, text in quantities.items()
     }
-    return {row["meter"]: row["amount"] for row in rows([("a", "org-1", plan_id, None, None)], usage, month=month)}
+    return {row.meter: row.amount for row in rows([("a", "org-1", plan_id, None, None)], usage, month=month)}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_invoices_that_neon_prints_as_examples_come_out_to_the_cent(plan_id,
 def test_half_a_million_compute_unit_seconds_on_scale():
     [row] = rows([("a", "org-1", "scale", None, None)], {("a", "compute", at(1)): 500_000})
 
-    assert (row["amount"], row["exact"], row["quantity"]) == ("30.83", "30.833333333333", "138.888888888889")
+    assert (row.amount, row.exact, row.quantity) == ("30.83", "30.833333333333", "138.888888888889")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_half_a_million_compute_unit_seconds_on_scale():
 def test_storage_counts_in_byte_months(byte_months, amount):
     [row] = rows([("a", "org-1", "launch", None, None)], {("a", "storage_root", at(1)): byte_months})
 
-    assert row["amount"] == amount
+    assert row.amount == amount
 
 
 def test_twelve_child_branches_of_a_day_on_launch():
@@ -97,7 +97,7 @@ def test_twelve_child_branches_of_a_day_on_launch():
 
     [row] = rows([("a", "org-1", "launch", None, None)], {("a", "extra_branches", at(1)): 24 * max(0, 12 - allowance)})
 
-    assert (row["amount"], row["exact"], row["quantity"]) == ("0.15", "0.145161290323", "0.096774193548")
+    assert (row.amount, row.exact, row.quantity) == ("0.15", "0.145161290323", "0.096774193548")
 
 
 NO_CUTS = pl.DataFrame(schema={"project_id": pl.String, "cut_at": Moment})
@@ -130,7 +130,7 @@ def test_compute_is_charged_by_the_price_of_its_day():
         month=november,
     )
 
-    assert [(row["quantity"], row["amount"]) for row in found] == [("200", "24.60")]
+    assert [(row.quantity, row.amount) for row in found] == [("200", "24.60")]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_public_transfer_beyond_the_allowance_of_its_time_and_plan(plan_id, mont
 
     found = rows([("a", "org-1", plan_id, None, None)], usage, month=month)
 
-    assert [row["amount"] for row in found] == ([amount] if amount else [])
+    assert [row.amount for row in found] == ([amount] if amount else [])
 
 
 def test_two_days_of_499_and_2_gigabytes_are_one_beyond():
@@ -163,7 +163,7 @@ def test_before_august_2026_an_organization_shared_one_transfer_allowance():
 
     june = rows(two, shared, month=JUNE)
 
-    assert [(row["project_id"], row["amount"], row["quantity"]) for row in june] == [
+    assert [(row.project_id, row.amount, row.quantity) for row in june] == [
         ("a", "6.67", "66.666666666667"),
         ("b", "3.33", "33.333333333333"),
     ]
@@ -174,7 +174,7 @@ def test_snapshots_are_free_before_may_2026():
     april = month_of(at(1, month=4))
     usage = {("a", "snapshots", april.start): 10 * 10**9}
 
-    assert [row["amount"] for row in rows([("a", "o", "scale", None, None)], usage, month=april)] == ["0.00"]
+    assert [row.amount for row in rows([("a", "o", "scale", None, None)], usage, month=april)] == ["0.00"]
     assert amounts("scale", {"snapshots": "10"}) == {"snapshots": "0.90"}
 
 
@@ -217,7 +217,7 @@ def test_a_plan_change_of_neons_prices_each_part_by_its_own_plan():
         {("a", "compute", at(1)): 3600 * 10, ("a", "compute", at(16)): 3600 * 10},
     )
 
-    assert [(row["quantity"], row["amount"]) for row in found] == [("20", "3.28")]
+    assert [(row.quantity, row.amount) for row in found] == [("20", "3.28")]
 
 
 def test_cost_goes_to_our_customer_of_its_time_and_keeps_one_allowance():
@@ -231,7 +231,7 @@ def test_cost_goes_to_our_customer_of_its_time_and_keeps_one_allowance():
 
     found = rows([("a", "org-1", "launch", None, None)], usage, ours=ours)
 
-    assert [(row["customer"], row["plan"], row["quantity"], row["amount"]) for row in found] == [
+    assert [(row.customer, row.plan, row.quantity, row.amount) for row in found] == [
         (None, None, "400", "40.00"),
         ("d", "pro", "300", "30.00"),
     ]
@@ -243,8 +243,8 @@ def test_cents_of_many_projects_sum_to_the_organizations_rounded_charge():
 
     found = rows([(name, "org-1", "launch", None, None) for name in names], usage)
 
-    assert [row["amount"] for row in found] == ["0.01"] * 2 + ["0.00"] * 5
-    assert {row["exact"] for row in found} == {"0.003445"}
+    assert [row.amount for row in found] == ["0.01"] * 2 + ["0.00"] * 5
+    assert {row.exact for row in found} == {"0.003445"}
 
 
 def test_cost_plus_takes_the_cost_of_the_same_time_and_metrics():

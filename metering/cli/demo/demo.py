@@ -218,7 +218,7 @@ def _outcome(run: _Run, month: Month, paths: list[Path]) -> Outcome:
         invoices=len(invoices),
         total=sum(parse_amount(invoice.total, "USD") for invoice in invoices),
         net=sum(parse_amount(invoice.subtotal, "USD") for invoice in invoices),
-        cost=sum(parse_amount(row["amount"], "USD") for row in month.cost.rows),
+        cost=sum(parse_amount(row.amount, "USD") for row in month.cost.rows),
         usage_agrees=seen == truth,
         money_agrees=usage_times_price(month, truth) == billed(invoices),
         paths=paths,
