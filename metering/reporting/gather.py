@@ -66,12 +66,7 @@ def _reconciliation_file(config: Config, period: Period) -> Path:
 
 
 def facts(
-    months: Months,
-    period: Period,
-    shown: Json | None = None,
-    *,
-    quotas: Table | None = None,
-    used: Usage | None = None,
+    months: Months, period: Period, shown: Json | None = None, *, quotas: Table | None = None, used: Usage | None = None
 ) -> Facts:
     """All that the report is made from; `shown` is what `invoices` prints, `quotas` what `quota` prints, if known."""
     store, config, now = months.recorded.store, months.config, months.now
@@ -80,7 +75,6 @@ def facts(
     listed: Json = month_invoices(rated.today).printed() if shown is None else shown
     listed_before: Json = month_invoices(earlier.today).printed()
     told: Json = (used or usage(month)).document()
-    has_quotas = period in {month_of(now), previous_month(now)}
     return Facts(
         month=period,
         as_of=now,
@@ -90,7 +84,7 @@ def facts(
         usage=told["usage"],
         previous_usage=usage(before).rows(),
         coverage=told["coverage"],
-        quotas=(_quotas(months) if quotas is None else quotas) if has_quotas else [],
+        quotas=_quotas(months, period, quotas),
         alerts=_alerts(store, period),
         unassigned=unbilled.valued(month, listed["unassigned"]),
         unpriced=unbilled.valued(month, listed["unpriced"]),
@@ -123,7 +117,12 @@ def _costs(month: Month) -> list[Json]:
     return [{name: value for name, value in asdict(row).items() if name != "exact"} for row in month.cost.rows]
 
 
-def _quotas(months: Months) -> Table:
+def _quotas(months: Months, period: Period, known: Table | None) -> Table:
+    """What `quota` prints, in the reports of the running month and of the one before."""
+    if period not in {month_of(months.now), previous_month(months.now)}:
+        return []
+    if known is not None:
+        return known
     rows = status.quota_rows(months.running.today, months.config.quota.thresholds_percent)
     return [row.document() for row in rows]
 
