@@ -29,12 +29,12 @@ def main() -> None:
         def month() -> Month:
             return Month(recorded=Recorded(store=store), terms=terms.of(config), period=fleet.MONTH, now=fleet.NOW)
 
-        document = max(draft_invoices(month()), key=lambda draft: len(draft["lines"]))
-        line = max(document["lines"], key=lambda line: line["meter"] == "compute")
+        document = max(draft_invoices(month()), key=lambda draft: len(draft.lines))
+        line = max(document.lines, key=lambda line: line.meter == "compute")
 
         def told() -> dict[str, object]:
             one = month()
-            with evidence.only(store, evidence.projects_of(one, document["customer"]["id"])):
+            with evidence.only(store, evidence.projects_of(one, document.customer.id)):
                 return explain.line_of(one, document, line)
 
         statement = "select count(*), sum(compute_unit_seconds) from observation"

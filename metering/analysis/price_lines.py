@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from metering.config import parse_price
 from metering.core.errors import ConfigError
+from metering.core.invoice import printed
 from metering.core.money import Rounding, amount_text, exact_text, minor_units, parse_decimal, quantity_text
 from metering.core.plans import Price
 from metering.core.values import WrittenFloat
@@ -161,7 +162,7 @@ def _lines(price: Price, found: Alone, form: tuple[str, Rounding], *, is_step: b
             "unit_price": _plain(part.unit_price),
             "amount": amount_text(amount, currency),
             **packaged(price, part),
-            **(ends(price, part, amount, *form) if is_step else {}),
+            **({name: printed(end) for name, end in ends(price, part, amount, *form).items()} if is_step else {}),
         }
     if found.gap:
         kind = "minimum" if found.gap > 0 else "discount"

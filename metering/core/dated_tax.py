@@ -1,59 +1,59 @@
-"""When a customer's tax changes, and the key under which lines of one tax are summed. Pure."""
+"""When a customer's tax changes, the tax of a line, and the key under which lines of one tax are summed. Pure."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import NamedTuple
 
-from metering.core import invoice
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from metering.core.invoice import Line
 from metering.core.parties import Customer, DatedTax
 from metering.core.period import parse_time
 
-Json = dict[str, object]
-
-
-Line = Mapping[str, object]
-
-
-COLUMNS = ("tax_rate_percent", "tax_name", "tax_category", "tax_note")
-"""What a line says of its tax; the last two are there only where customers.csv says something."""
-
-
 INSTANT = timedelta(microseconds=1)
-
-
-def columns_of(tax: DatedTax | None) -> Json:
-    """The columns of a line that a tax fills."""
-    rate = None if tax is None or tax.tax_rate_percent is None else f"{tax.tax_rate_percent:f}"
-    return {
-        "tax_rate_percent": rate,
-        "tax_name": None if rate is None or tax is None else tax.tax_name or "Tax",
-        **({"tax_category": tax.tax_category} if tax and tax.tax_category else {}),
-        **({"tax_note": tax.tax_note} if tax and tax.tax_note else {}),
-    }
-
 
 Key = tuple[Fraction | None, str | None, str | None]
 """Rate, name and category: lines that agree in them are taxed together."""
 
 
+class LineTax(NamedTuple):
+    """What a line says of its tax. Lines of the first documents say nothing: the first two are UNSET there."""
+
+    tax_rate_percent: str | UnsetType | None
+    tax_name: str | UnsetType | None
+    tax_category: str | None = None
+    tax_note: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The key under which lines of this tax are summed."""
+        rate = self.tax_rate_percent or None
+        return None if rate is None else Fraction(rate), self.tax_name or None, self.tax_category
+
+
+def line_tax(tax: DatedTax | None) -> LineTax:
+    """What a line says of a tax, or of none."""
+    if tax is None:
+        return LineTax(None, None)
+    rate = None if tax.tax_rate_percent is None else f"{tax.tax_rate_percent:f}"
+    name = None if rate is None else tax.tax_name or "Tax"
+    return LineTax(rate, name, tax.tax_category or None, tax.tax_note or None)
+
+
+def tax_of(line: Line) -> LineTax:
+    """What a line says of its tax."""
+    return LineTax(line.tax_rate_percent, line.tax_name, line.tax_category, line.tax_note)
+
+
+def with_tax(line: Line, tax: LineTax) -> Line:
+    """The line with this tax."""
+    return replace(line, **tax._asdict())
+
+
 def key(line: Line) -> Key:
     """The key under which a line is summed for tax."""
-    rate, name, category = (line.get(column) for column in COLUMNS[:3])
-    return (
-        None if rate is None else Fraction(str(rate)),
-        None if name is None else str(name),
-        None if category is None else str(category),
-    )
-
-
-def key_of_line(line: invoice.Line) -> Key:
-    """Which lines a line of a document is taxed together with."""
-    return None if line.rate is None else Fraction(line.rate), line.tax_name or None, line.tax_category
-
-
-def key_of(tax: DatedTax) -> Key:
-    """The key under which lines of this tax are summed."""
-    return key(columns_of(tax))
+    return tax_of(line).key
 
 
 def changes(customer: Customer | None, start: datetime, end: datetime) -> list[datetime]:
@@ -67,14 +67,9 @@ def changes(customer: Customer | None, start: datetime, end: datetime) -> list[d
 
 def _key_at(customer: Customer, moment: datetime) -> Key | None:
     found = customer.tax_at(moment)
-    return None if found is None else key_of(found)
+    return None if found is None else line_tax(found).key
 
 
 def last_instant(line: Line) -> datetime:
     """The last instant of a line's period, which is half-open."""
-    return last_instant_of(str(line["from"]), str(line["to"]))
-
-
-def last_instant_of(start: str, end: str) -> datetime:
-    """The last instant of a half-open period."""
-    return max(parse_time(start), parse_time(end) - INSTANT)
+    return max(parse_time(line.start), parse_time(line.end) - INSTANT)

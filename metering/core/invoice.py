@@ -5,10 +5,12 @@ quantities are decimal texts. Pure. Must not know how a figure came about, nor w
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 Printed = dict[str, object]
 """A document, or a part of one, as the JSON object that commands and files show."""
@@ -119,6 +121,48 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.tax_rate_percent is not UNSET
 
 
+@cache
+def _ordered(names: tuple[str, ...]) -> type[Line]:
+    """`Line` with its fields in another order, that of the keys in its text."""
+    if names == Line.__struct_fields__:
+        return Line
+    known = {field.name: field for field in fields(Line)}
+    made = msgspec.defstruct(
+        "Line",
+        [
+            (name, known[name].type, msgspec.field(name=known[name].encode_name, default=known[name].default))
+            for name in names
+        ],
+        namespace={"rate": Line.rate, "has_said_tax": Line.has_said_tax},
+        frozen=True,
+        kw_only=True,
+        omit_defaults=True,
+    )
+    return cast("type[Line]", made)
+
+
+def with_last(line: Line, *names: str) -> Line:
+    """The line; in its text these keys come last."""
+    kept = (name for name in line.__struct_fields__ if name not in names)
+    return _ordered((*kept, *names))(**{name: getattr(line, name) for name in line.__struct_fields__})
+
+
+def with_first(line: Line, *names: str) -> Line:
+    """The line; in its text these keys come first."""
+    return with_last(line, *(name for name in line.__struct_fields__ if name not in names))
+
+
+@cache
+def _form(keys: tuple[str, ...]) -> type[Line]:
+    """The line that writes these keys in their order."""
+    name_of = {field.encode_name: field.name for field in fields(Line)}
+    names = [name_of[key] for key in keys if key in name_of]
+    order = Line.__struct_fields__
+    if names == sorted(names, key=order.index):
+        return Line
+    return _ordered((*names, *(name for name in order if name not in names)))
+
+
 class Invoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A document: an invoice or draft, or by its `kind` a supplement or a credit note."""
 
@@ -192,3 +236,22 @@ decoded = msgspec.json.Decoder(Invoice).decode
 def converted(document: Mapping[str, object]) -> Invoice:
     """The document of a JSON object."""
     return msgspec.convert(document, Invoice)
+
+
+class _Rows(Struct):
+    lines: list[dict[str, object]]
+
+
+def in_order(document: Mapping[str, object]) -> Invoice:
+    """The document of a JSON object; its lines, written again, have their keys in the order of that object."""
+    rows = msgspec.convert(document, _Rows).lines
+    return replace(converted(document), lines=[msgspec.convert(row, _form(tuple(row))) for row in rows])
+
+
+encoded = msgspec.json.Encoder().encode
+"""A document as it is stored."""
+
+
+def printed(part: Struct) -> Printed:
+    """A document, or a part of one, as its JSON object."""
+    return cast("Printed", msgspec.to_builtins(part))

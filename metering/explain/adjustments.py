@@ -3,47 +3,51 @@
 Every line of both sides is explained in turn. Reads the store, writes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from metering.billing.month import Month
 from metering.billing.recorded import LATEST
 from metering.core.dated_tax import key
+from metering.core.invoice import Invoice, Line, printed
 from metering.core.money import amount_text, minor_units
 from metering.core.period import month_name
 from metering.explain import sentences
 from metering.explain.evidence import is_same_group
 from metering.explain.lines import line_of
 from metering.invoicing.amending import corrections
+from metering.invoicing.amending.closed import Billed
 from metering.invoicing.drafts import line_rates
 from metering.invoicing.lines import assembly as invoice
-from metering.invoicing.lines.remainder import billed_of, remainder
+from metering.invoicing.lines.remainder import is_same_place, remainder
 
 Json = dict[str, Any]
 
 
-def adjustment(month: Month, document: Json, line: Json) -> Json | None:
+def adjustment(month: Month, document: Invoice, line: Line) -> Json | None:
     """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then.
 
     None where the month was closed under older rules, so that nothing rates it again.
     """
-    name, customer, currency = line["from"][:7], document["customer"]["id"], document["currency"]
+    name, customer, currency = line.start[:7], document.customer.id, document.currency
     known = corrections.history(month.recorded, name, customer, month.now)
     if known is None:
         return None
-    billed_lines, then, rated = known
-    billed = [one for one in billed_lines if _is_corrected(one, line)]
+    billed, then, rated = known
     every = invoice.lines(rated.period, then.segments, rated.charges, line_rates(rated)).get(customer, [])
     rerated = [
-        _rerated(rated, {"customer": {"id": customer}, "lines": every, "currency": currency}, one, then.segments)
-        for one in sorted(every, key=lambda one: str(one["key"]))
+        _rerated(rated, replace(document, lines=every), one, then.segments)
+        for one in sorted(every, key=lambda one: one.key)
         if _is_corrected(one, line)
     ]
-    told = _both(name, month.recorded.as_of_seq, billed, rerated, currency)
-    agrees = told["amount"] == line["amount"] and all(one["agrees"] for one in rerated)
+    was = _told(billed, lambda one: _is_corrected(one, line))
+    told = _both(name, month.recorded.as_of_seq, was, rerated, currency)
+    agrees = told["amount"] == line.amount and all(one["agrees"] for one in rerated)
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
 
@@ -60,31 +64,38 @@ def _both(name: str, as_of_seq: int, billed: list[Json], rerated: list[Json], cu
     }
 
 
-def beside(month: Month, document: Json, line: Json, billed: Sequence[Json], held: pl.DataFrame) -> Json:
+def _told(billed: Billed, is_wanted: Callable[[Line], bool]) -> list[Json]:
+    """The wanted of the lines that were billed, each with the number of its document."""
+    own = zip(billed.lines, billed.numbers, strict=True)
+    return [{**printed(line), "number": number} for line, number in own if is_wanted(line)]
+
+
+def beside(month: Month, document: Invoice, line: Line, billed: Billed, held: pl.DataFrame) -> Json:
     """A line of an invoice beside others of its customer's month: rated whole, less what those have billed of it."""
-    customer, currency = document["customer"]["id"], document["currency"]
-    every = invoice.lines(month.period, held, month.charges, line_rates(month)).get(customer, [])
-    whole = {"customer": document["customer"], "lines": every, "currency": currency}
-    was, now = billed_of(billed, line), billed_of(every, line)
-    rerated = [_rerated(month, whole, one, held) for one in now]
+    is_own = partial(is_same_place, line)
+    every = invoice.lines(month.period, held, month.charges, line_rates(month)).get(document.customer.id, [])
+    now = [*filter(is_own, every)]
+    rerated = [_rerated(month, replace(document, lines=every), one, held) for one in now]
     agrees = all(one["agrees"] for one in rerated)
-    agrees &= remainder(was, now, currency, month.terms.card.rounding) == [line]
+    rest = remainder(filter(is_own, billed.lines), now, document.currency, month.terms.card.rounding)
+    agrees &= [*map(printed, rest)] == [printed(line)]
+    was = _told(billed, is_own)
     if not was and rerated:
-        return {**rerated[0], "agrees": agrees, "line": line}
-    told = _both(month_name(month.period), month.recorded.as_of_seq, was, rerated, currency)
+        return {**rerated[0], "agrees": agrees, "line": printed(line)}
+    told = _both(month_name(month.period), month.recorded.as_of_seq, was, rerated, document.currency)
     return {"agrees": agrees, "adjustment": told, "observations": []}
 
 
-def _is_corrected(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+def _is_corrected(one: Line, line: Line) -> bool:
     """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
-    return one["kind"] != "base_fee" and is_same_group(one, line) and key(one) == key(line)
+    return one.kind != "base_fee" and is_same_group(one, line) and key(one) == key(line)
 
 
-def _rerated(month: Month, document: Json, line: Json, held: pl.DataFrame) -> Json:
-    told = {"currency": document["currency"], "line": line, **line_of(month, document, line, held)}
+def _rerated(month: Month, document: Invoice, line: Line, held: pl.DataFrame) -> Json:
+    told = {"currency": document.currency, "line": printed(line), **line_of(month, document, line, held)}
     return {**told, "steps": sentences.steps(told)}
 
 
-def _sum(lines: Iterable[Mapping[str, Any]], digits: int) -> int:
+def _sum(lines: Iterable[Json], digits: int) -> int:
     """Minor units of the lines' amounts, whatever their sign."""
     return int(sum((Fraction(line["amount"]) for line in lines), Fraction(0)) * 10**digits)

@@ -3,11 +3,12 @@
 Pure: time held, prices and printed lines in, plain JSON out (decimal strings, or `n/d`). Must not know a store.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from metering.core.invoice import Line
 from metering.core.money import Rounding, amount_text, exact_text, minor_units, parse_amount, round_amount
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Plan, Price
@@ -31,9 +32,9 @@ class Version:
         return Fraction(self.seconds, self.whole)
 
 
-def bound(plan: Plan, versions: Sequence[Version], lines: Iterable[Mapping[str, Any]], mode: Rounding) -> Json:
+def bound(plan: Plan, versions: Sequence[Version], lines: Iterable[Line], mode: Rounding) -> Json:
     """What the rounded lines of a group lack to its minimum, or have above its maximum (below zero)."""
-    own = [{"key": line["key"], "amount": line["amount"]} for line in lines]
+    own = [{"key": line.key, "amount": line.amount} for line in lines]
     charged = sum(parse_amount(line["amount"], plan.currency) for line in own)
     minimums = [(version, Fraction(version.price.minimum)) for version in versions if version.price.minimum is not None]
     exact = sum((version.share * minimum for version, minimum in minimums), Fraction(0))
@@ -78,9 +79,9 @@ def idle_fee(plan: Plan, version: Version, mode: Rounding) -> Json:
     }
 
 
-def plan_minimum(plan: Plan, seconds: int, month: Period, lines: Iterable[Mapping[str, Any]], mode: Rounding) -> Json:
+def plan_minimum(plan: Plan, seconds: int, month: Period, lines: Iterable[Line], mode: Rounding) -> Json:
     """The arithmetic of a plan's minimum: what the plan's other lines lack to its part of the month."""
-    own = [{"key": line["key"], "amount": line["amount"]} for line in lines]
+    own = [{"key": line.key, "amount": line.amount} for line in lines]
     charged = sum(parse_amount(line["amount"], plan.currency) for line in own)
     share = Fraction(seconds, month.seconds)
     least = round_amount(Fraction(plan.minimum) * share, plan.currency, mode)

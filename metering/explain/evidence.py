@@ -3,7 +3,7 @@
 Reads the store as a month sees it; computes no amount.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,10 @@ import polars as pl
 from metering.billing.month import Month
 from metering.core.frames import Moment
 from metering.core.grain import GRAINS
+from metering.core.invoice import Line
+from metering.core.meters import Meter
 from metering.core.period import Period, rfc3339
+from metering.core.plans import Plan
 from metering.explain.steps import Bucket
 from metering.rating import segments as ratecard
 from metering.rating.card import plain
@@ -25,14 +28,25 @@ Json = dict[str, Any]
 _BUCKET = ("organization", "project_id", "grain", "timeframe_start", "metric", "neon_period_key")
 
 
-def is_same_group(one: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+def is_same_group(one: Line, line: Line) -> bool:
     """Whether two lines of one customer are for one plan, meter and project (or none)."""
-    return all(one[name] == line[name] for name in ("project_id", "plan", "meter"))
+    return (one.project_id, one.plan, one.meter) == (line.project_id, line.plan, line.meter)
 
 
-def of_group(customer: str, line: Json) -> pl.Expr:
+def plan_of(month: Month, line: Line) -> Plan:
+    """The plan of a line that has one."""
+    assert line.plan is not None, "only a discount and its correction have no plan"
+    return month.terms.plan(line.plan)
+
+
+def meter_of(month: Month, line: Line) -> Meter:
+    """The meter of a line that has one."""
+    return next(meter for meter in month.terms.card.meters if meter.id == line.meter)
+
+
+def of_group(customer: str, line: Line) -> pl.Expr:
     """Whether a row is of the line's customer, plan and meter."""
-    facts = {"customer": customer, "plan": line["plan"], "meter": line["meter"]}
+    facts = {"customer": customer, "plan": line.plan, "meter": line.meter}
     return pl.all_horizontal(pl.col(name) == fact for name, fact in facts.items())
 
 

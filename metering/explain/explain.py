@@ -17,6 +17,7 @@ from metering.billing.recorded import Recorded
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.ids import canonical
+from metering.core.invoice import Invoice, Line, in_order
 from metering.core.money import amount_text, parse_amount
 from metering.core.period import Period, month_name, month_of, parse_time, rfc3339
 from metering.explain import evidence, sentences
@@ -51,7 +52,7 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
         now=row["as_of"],
     )
     if row["rules"] != terms_of_month.RULES and line is not None:
-        return {**head, **_as_issued(month, _chosen(document, line))}
+        return {**head, **_as_issued(month, document, _place(document, line))}
     if supplementary := supplement.stored(month.recorded, month.period, row["seq"]):
         return _supplement(supplementary, document, head, line)
     return _told(month, document, head, line)
@@ -84,17 +85,18 @@ def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
     if line is None:
         lines = [{"line": index, **one} for index, one in enumerate(document["lines"], start=1)]
         return {**head, "lines": lines, "totals": _totals(document)}
-    chosen = _chosen(document, line)
-    if chosen["kind"] == "adjustment":
-        found = adjustment(month, document, chosen)
+    whole, at = in_order(document), _place(document, line)
+    chosen, told = whole.lines[at], {**head, "line": document["lines"][at]}
+    if chosen.kind == "adjustment":
+        found = adjustment(month, whole, chosen)
         if found is None:
-            return {**head, **_as_issued(month, chosen)}
-        told = {**head, "line": chosen, **found}
-    elif billed := closed.supplements(month.recorded, month_name(month.period)).get(document["customer"]["id"]):
-        told = {**head, "line": chosen, **beside(month, document, chosen, billed.lines, month.segments)}
+            return {**head, **_as_issued(month, document, at)}
+        told |= found
+    elif billed := closed.supplements(month.recorded, month_name(month.period)).get(whole.customer.id):
+        told |= beside(month, whole, chosen, billed, month.segments)
     else:
-        with _narrowed(month, document, chosen):
-            told = {**head, "line": chosen, **line_of(month, document, chosen)}
+        with _narrowed(month, whole, chosen):
+            told |= line_of(month, whole, chosen)
     return {**told, "steps": sentences.steps(told)}
 
 
@@ -115,7 +117,7 @@ def _head(document: Json, row: Json) -> Json:
 
 def _credit_note(document: Json, head: Json, line: str | None) -> Json:
     """The lines of a credit note: each is a line of the cancelled invoice with the opposite sign."""
-    lines = document["lines"] if line is None else [_chosen(document, line)]
+    lines = document["lines"] if line is None else [document["lines"][_place(document, line)]]
     told = [{"line": index, **one} for index, one in enumerate(lines, start=1)]
     return {
         **head,
@@ -129,14 +131,14 @@ def _credit_note(document: Json, head: Json, line: str | None) -> Json:
     }
 
 
-def _chosen(document: Json, line: str) -> Json:
-    """The line of that key, or of that number counted from 1."""
+def _place(document: Json, line: str) -> int:
+    """The place of the line of that key, or of that number counted from 1."""
     lines: list[Json] = document["lines"]
-    by_key = [one for one in lines if canonical(str(one["key"])) == canonical(line)]
+    by_key = [at for at, one in enumerate(lines) if canonical(one["key"]) == canonical(line)]
     if by_key:
         return by_key[0]
     if line.isascii() and line.isdigit() and 1 <= int(line) <= len(lines):
-        return lines[int(line) - 1]
+        return int(line) - 1
     raise MeteringError(
         f"{document['number'] or 'the draft'} has no line {line!r}",
         hint=f"write a key, or a number from 1 to {len(lines)}; `metering explain` without LINE lists them",
@@ -144,18 +146,19 @@ def _chosen(document: Json, line: str) -> Json:
 
 
 @contextmanager
-def _narrowed(month: Month, document: Json, line: Json) -> Iterator[None]:
+def _narrowed(month: Month, document: Invoice, line: Line) -> Iterator[None]:
     """While it lasts, only the customer's projects are read, unless the line follows Neon's cost."""
-    prices = [price for plan in month.terms.card.plans if plan.id == line["plan"] for price in plan.prices]
-    if any(follows_cost(price) for price in prices if price.meter == line["meter"]):
+    prices = [price for plan in month.terms.card.plans if plan.id == line.plan for price in plan.prices]
+    if any(follows_cost(price) for price in prices if price.meter == line.meter):
         yield
         return
-    with evidence.only(month.recorded.store, evidence.projects_of(month, document["customer"]["id"])):
+    with evidence.only(month.recorded.store, evidence.projects_of(month, document.customer.id)):
         yield
 
 
-def _as_issued(month: Month, line: Json) -> Json:
+def _as_issued(month: Month, document: Json, at: int) -> Json:
     """A line that was computed by older rules: as it was issued, with the observations of its time beside it."""
+    line = document["lines"][at]
     meter = next((meter for meter in month.terms.card.meters if meter.id == line["meter"]), None)
     projects = [part["project_id"] for part in line.get("projects", ())] or [line["project_id"]]
     period = Period(start=parse_time(line["from"]), end=parse_time(line["to"]))
@@ -171,9 +174,9 @@ def _supplement(found: Supplement, document: Json, head: Json, line: str | None)
     """All lines of a supplementary invoice in short, or the one that was asked for in full."""
     if line is None:
         return _told(found.month, document, head, line)
-    chosen = _chosen(document, line)
-    billed = found.billed.get(document["customer"]["id"], closed.NOTHING).lines
-    told = {**head, "line": chosen, **beside(found.month, document, chosen, billed, found.held)}
+    whole, at = in_order(document), _place(document, line)
+    billed = found.billed.get(whole.customer.id, closed.NOTHING)
+    told = {**head, "line": document["lines"][at], **beside(found.month, whole, whole.lines[at], billed, found.held)}
     return {**told, "steps": sentences.steps(told)}
 
 

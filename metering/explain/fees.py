@@ -3,32 +3,21 @@
 Pure. Plain JSON (decimal strings, or `n/d`). Must not know a store, nor which time or lines count.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
+from metering.core.invoice import Line
 from metering.core.money import Rounding, amount_text, exact_text, minor_units, round_amount
 from metering.core.parties import Discount
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Plan
+from metering.invoicing.lines.fees import Span
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeeSpan:
-    """Time that a base fee is due for, as printed and as counted."""
-
-    customer: str
-    start: datetime
-    end: datetime
-    counted_from: datetime
-    counted_to: datetime
-
-
-def base_fee(plan: Plan, spans: Iterable[FeeSpan], month: Period, mode: Rounding, line_from: str) -> Json:
+def base_fee(plan: Plan, spans: Iterable[Span], month: Period, mode: Rounding, line_from: str) -> Json:
     """The arithmetic of a base fee: parts of one plan's fee are rounded cumulatively, so that they sum to the whole."""
     fee, due_before, seconds_before, counted_to = Fraction(plan.base_fee), 0, 0, month.start
     told: list[Json] = []
@@ -69,14 +58,14 @@ def base_fee(plan: Plan, spans: Iterable[FeeSpan], month: Period, mode: Rounding
 
 def discount(
     row: Discount,
-    lines: Iterable[Mapping[str, Any]],
-    earlier: Iterable[Mapping[str, Any]],
+    lines: Iterable[Line],
+    earlier: Iterable[Line],
     currency: str,
     mode: Rounding,
 ) -> Json:
     """The arithmetic of a discount: its part of what `lines` come to less the `earlier` discounts."""
-    whole = [{"key": line["key"], "amount": line["amount"]} for line in lines]
-    before = [{"key": line["key"], "amount": line["amount"]} for line in earlier]
+    whole = [{"key": line.key, "amount": line.amount} for line in lines]
+    before = [{"key": line.key, "amount": line.amount} for line in earlier]
     left = sum((Fraction(line["amount"]) for line in (*whole, *before)), Fraction(0))
     exact = left * Fraction(row.percent) / 100 if row.percent is not None else Fraction(row.amount or 0)
     taken = min(round_amount(exact, currency, mode), round_amount(left, currency, mode))

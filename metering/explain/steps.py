@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from metering.core.invoice import Line, printed
 from metering.core.meters import Meter, denominator, scale
 from metering.core.money import (
     Rounding,
@@ -81,12 +82,12 @@ class Run:
         return len(self.stretches) == 1
 
 
-def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
+def usage_line(run: Run, line: Line) -> Json:
     """The arithmetic of a line of kind usage, or of the flat fee of a tier that usage entered."""
     read = [_stretch(run, number) for number in range(len(run.stretches))]
     before = sum((quantity for _, quantity in read[:-1]), ZERO)
     after = before + read[-1][1]
-    tier = int(str(line["key"]).removesuffix("/flat").rsplit("/", 1)[-1])
+    tier = int(line.key.removesuffix("/flat").rsplit("/", 1)[-1])
     out: Json = {
         "model": run.price.model,
         "unit": run.meter.unit,
@@ -101,7 +102,7 @@ def usage_line(run: Run, line: Mapping[str, Any]) -> Json:
     }
     tiers = _tiers(run, before, after)
     out["tiers"] = tiers
-    out.update(_fee_amount(run, tiers[tier - 1]) if line["kind"] == "flat_fee" else _tier_amount(run, tiers[tier - 1]))
+    out.update(_fee_amount(run, tiers[tier - 1]) if line.kind == "flat_fee" else _tier_amount(run, tiers[tier - 1]))
     return out
 
 
@@ -272,5 +273,5 @@ def split_over(members: Members, denominator: int, arithmetic: Json, currency: s
         "used_by_project": [
             {"project_id": project, "used": exact_text(Fraction(used, denominator))} for project, used in members
         ],
-        "projects": pools.parts(members, quantity, amount, currency),
+        "projects": [*map(printed, pools.parts(members, quantity, amount, currency))],
     }

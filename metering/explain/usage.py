@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from metering.billing.month import Month
+from metering.core.invoice import Line
 from metering.core.period import parse_time
 from metering.explain import cost, evidence, steps
 from metering.explain.evidence import of_group
@@ -32,10 +33,10 @@ class _Pieces:
         return self.frame.sort("version_rank", "start").partition_by("version_rank", maintain_order=True)
 
 
-def usage(month: Month, customer: str, line: Json) -> Json:
+def usage(month: Month, customer: str, line: Line) -> Json:
     """A line of usage, or of a flat fee that usage brought: arithmetic, ownership and observations."""
     pieces = _pieces_of(month, customer, line)
-    meter = next(meter for meter in month.terms.card.meters if meter.id == line["meter"])
+    plan, meter = evidence.plan_of(month, line), evidence.meter_of(month, line)
     buckets, seen = evidence.observations(month, pieces.frame, meter.metrics)
     versions = pieces.versions()
     stretches = [
@@ -48,7 +49,7 @@ def usage(month: Month, customer: str, line: Json) -> Json:
         for version in versions
     ]
     run = Run(
-        plan=month.terms.plan(line["plan"]),
+        plan=plan,
         meter=meter,
         stretches=stretches,
         share=pieces.share,
@@ -58,8 +59,8 @@ def usage(month: Month, customer: str, line: Json) -> Json:
     )
     stretch_of = {number: at for at, version in enumerate(versions, start=1) for number in version["piece_no"]}
     told = [{"stretch": stretch_of[row.pop("piece_no")], **row} for row in seen]
-    pool = (customer, line["plan"], line["meter"], versions[-1]["price_no"][0], stretches[-1].start)
-    members = line_rates(month).pools.get(pool, ()) if line["project_id"] is None else ()
+    pool = (customer, plan.id, meter.id, versions[-1]["price_no"][0], stretches[-1].start)
+    members = line_rates(month).pools.get(pool, ()) if line.project_id is None else ()
     arithmetic = steps.usage_line(run, line)
     if follows_cost(run.price):
         numbers = pl.Series([stretch_of[number] for number in pieces.frame["piece_no"]], dtype=pl.Int64)
@@ -67,18 +68,17 @@ def usage(month: Month, customer: str, line: Json) -> Json:
         found = (cost.behind(bill, ours, meter.metrics) for bill in month.cost.bills)
         arithmetic["neon"] = [row for rows in found for row in rows]
     return {
-        "arithmetic": arithmetic
-        | steps.split_over(members, pieces.frame["denominator"][0], arithmetic, run.plan.currency),
+        "arithmetic": arithmetic | steps.split_over(members, pieces.frame["denominator"][0], arithmetic, plan.currency),
         "ownership": evidence.ownership(month, pieces.frame["project_id"].unique().sort().to_list()),
         "observations": told,
     }
 
 
-def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
+def _pieces_of(month: Month, customer: str, line: Line) -> _Pieces:
     charge = charge_of(month, customer, line).row(0, named=True)
     run = of_group(customer, line)
-    if line["project_id"] is not None:
-        run = run & (pl.col("project_id") == line["project_id"]) & (pl.col("segment_no") == charge["segment_no"])
+    if line.project_id is not None:
+        run = run & (pl.col("project_id") == line.project_id) & (pl.col("segment_no") == charge["segment_no"])
     mine = month.pieces.filter(run)
     rank = mine.filter(pl.col("piece_no") == charge["piece_no"])["version_rank"][0]
     return _Pieces(
@@ -86,10 +86,10 @@ def _pieces_of(month: Month, customer: str, line: Json) -> _Pieces:
     )
 
 
-def charge_of(month: Month, customer: str, line: Json) -> pl.DataFrame:
+def charge_of(month: Month, customer: str, line: Line) -> pl.DataFrame:
     """The charges of the piece that the line is for."""
-    is_project = pl.col("project_id").eq_missing(pl.lit(line["project_id"], dtype=pl.String))
-    return month.charges.filter(of_group(customer, line) & is_project & (pl.col("start") == parse_time(line["from"])))
+    is_project = pl.col("project_id").eq_missing(pl.lit(line.project_id, dtype=pl.String))
+    return month.charges.filter(of_group(customer, line) & is_project & (pl.col("start") == parse_time(line.start)))
 
 
 def _costs(month: Month, versions: list[pl.DataFrame], is_cost_plus: bool) -> tuple[Fraction, Fraction]:

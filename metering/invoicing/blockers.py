@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
 
+from metering.core.invoice import Printed
 from metering.core.period import HOUR, Period, month_name, parse_time, rfc3339
 from metering.rendering.figures import money_text
 
@@ -43,7 +43,7 @@ class Reason:
         count = len(self.projects)
         return f"{self.what} ({count} project{'' if count == 1 else 's'}, Neon {cost})"
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Printed:
         """The reason as JSON; counts are decimal strings."""
         return {
             "kind": self.kind,

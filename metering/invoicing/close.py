@@ -15,6 +15,7 @@ from metering.billing.month import Month
 from metering.billing.recorded import LATEST, Recorded
 from metering.config import Config
 from metering.core.errors import IncompleteError, MeteringError
+from metering.core.invoice import Invoice
 from metering.core.period import Period, month_name, previous_month
 from metering.invoicing import alarms, blockers, holds, readiness, unbilled
 from metering.invoicing.amending import corrections
@@ -24,7 +25,7 @@ from metering.invoicing.closing import Closing, closing_of, given, pending_custo
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.freezing import freeze, said_of
 from metering.invoicing.holds import Amount, Unknown
-from metering.invoicing.issued import Json, issued_in, standing
+from metering.invoicing.issued import issued_in, standing
 from metering.ledger.ledger import Ledger
 from metering.store.database import Store
 
@@ -71,13 +72,13 @@ class _Decision:
         return readiness.costed(self.month, found)
 
     @cached_property
-    def drafts_and_parked(self) -> tuple[list[Json], dict[str, str]]:
+    def drafts_and_parked(self) -> tuple[list[Invoice], dict[str, str]]:
         """The drafts to issue, and who waits with the reason."""
         due = corrections.due(self.month)
         drafts = draft_invoices(self.month, due.lines, due.currencies, due.billed)
-        drafts = [draft for draft in drafts if self.pending is None or draft["customer"]["id"] in self.pending]
+        drafts = [draft for draft in drafts if self.pending is None or draft.customer.id in self.pending]
         parked = _to_park(self.month, drafts, due, self.pending, self.release)
-        return [draft for draft in drafts if draft["customer"]["id"] not in parked], parked
+        return [draft for draft in drafts if draft.customer.id not in parked], parked
 
 
 def close(  # noqa: PLR0913 - what may be waived is said one by one
@@ -151,7 +152,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - what a closing is of
 def _record(ledger: Ledger, decision: _Decision) -> list[str]:
     """Numbers the drafts and journals the closing."""
     drafts, parked = decision.drafts_and_parked
-    settled = sorted(({draft["customer"]["id"] for draft in drafts} | (decision.pending or set())) - parked.keys())
+    settled = sorted(({draft.customer.id for draft in drafts} | (decision.pending or set())) - parked.keys())
     said = {
         "parked": parked,
         "settled": settled,
@@ -194,7 +195,7 @@ def _released(month: Month, release: Mapping[str, str]) -> set[str]:
 
 
 def _to_park(
-    month: Month, drafts: list[Json], due: Corrections, pending: set[str] | None, release: Mapping[str, str]
+    month: Month, drafts: list[Invoice], due: Corrections, pending: set[str] | None, release: Mapping[str, str]
 ) -> dict[str, str]:
     """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
     name = month_name(month.period)
@@ -205,9 +206,7 @@ def _to_park(
     history = [Amount(**row) for row in earlier.iter_rows(named=True)]
     settled = alarms.acknowledged_metrics(month.recorded.store)
     unknown = [Unknown(**row) for row in month.unbilled.without_meter if row["metric"] not in settled]
-    amounts = (
-        Amount(customer=draft["customer"]["id"], currency=draft["currency"], total=draft["total"]) for draft in drafts
-    )
+    amounts = (Amount(customer=draft.customer.id, currency=draft.currency, total=draft.total) for draft in drafts)
     found = holds.reasons(amounts, history, unknown, conflicts)
     return {
         customer: reason

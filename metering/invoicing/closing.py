@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from metering.billing.month import Month
-from metering.core.invoice import Printed
+from metering.core.invoice import Invoice, Printed
 from metering.core.period import Period, month_name, rfc3339
 from metering.invoicing.amending import corrections
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
-from metering.invoicing.issued import Document, Json, as_document, issued_in
+from metering.invoicing.issued import Document, as_document, issued_in
 from metering.store.database import Store
 
 
@@ -33,13 +33,13 @@ class Closing:
     invoices: Sequence[Document]
     issued: list[str]
     parked: dict[str, str]
-    unassigned: list[Json]
-    unpriced: list[Json]
-    not_billed: list[Json] = field(default_factory=list)
+    unassigned: Sequence[Mapping[str, object]]
+    unpriced: Sequence[Mapping[str, object]]
+    not_billed: Sequence[Mapping[str, object]] = field(default_factory=list)
     gone_unseen: int = 0
     waivers: Waivers = NO_WAIVERS
     is_new: bool = False
-    differences: list[Json] = field(default_factory=list)
+    differences: Sequence[Mapping[str, object]] = field(default_factory=list)
     blocked_by: list[Reason] = field(default_factory=list)
 
 
@@ -63,8 +63,8 @@ class MonthInvoices:
 
     period: Period
     documents: Sequence[Document]
-    unassigned: list[Json]
-    unpriced: list[Json]
+    unassigned: Sequence[Mapping[str, object]]
+    unpriced: Sequence[Mapping[str, object]]
     parked: Mapping[str, str]
 
     def printed(self) -> Printed:
@@ -82,7 +82,7 @@ def month_invoices(month: Month) -> MonthInvoices:
     """The final documents of a closed month, drafts of one that is not; `month` is by today's terms."""
     period, store = month.period, month.recorded.store
     waiting = pending_customers(store, period)
-    drafts: list[Json] = []
+    drafts: list[Invoice] = []
     parked: Mapping[str, str] = {}
     if waiting is None or waiting:
         due = corrections.shown(month)
@@ -99,14 +99,14 @@ def month_invoices(month: Month) -> MonthInvoices:
     closing = closing_of(store, period)
     return MonthInvoices(
         period=period,
-        documents=with_drafts(closing.invoices, (one for one in drafts if one["customer"]["id"] in waiting)),
+        documents=with_drafts(closing.invoices, (one for one in drafts if one.customer.id in waiting)),
         unassigned=closing.unassigned,
         unpriced=closing.unpriced,
         parked=closing.parked,
     )
 
 
-def with_drafts(issued: Iterable[Document], drafts: Iterable[Json]) -> list[Document]:
+def with_drafts(issued: Iterable[Document], drafts: Iterable[Invoice]) -> list[Document]:
     """Issued documents and drafts, by customer and number."""
     return sorted([*issued, *map(as_document, drafts)], key=_by_customer)
 
@@ -120,7 +120,7 @@ def closing_of(store: Store, period: Period, issued: list[str] | None = None) ->
     """The month as the store has it closed; `issued` are the numbers that are new."""
     name = month_name(period)
     facts = store.query("invoicing/closing_facts", month=name)
-    known: Json = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
+    known = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
     return Closing(
         month=period,
         invoices=issued_in(store, period),

@@ -3,20 +3,20 @@
 The only writer of closings. Must not know what is issued, nor why.
 """
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+import json
+from datetime import timedelta
+
+from msgspec.structs import replace
 
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
 from metering.config import Config
-from metering.core.invoice import Printed
+from metering.core.invoice import Invoice, Printed, encoded
 from metering.core.period import month_name, rfc3339
 from metering.invoicing import unbilled
 from metering.invoicing.blockers import Waivers
-from metering.invoicing.issued import Json, written
 from metering.invoicing.printed import paper
 from metering.ledger.ledger import Ledger
-from metering.store.database import Store
 
 
 def said_of(waivers: Waivers, *, is_by_itself: bool) -> Printed:
@@ -29,14 +29,16 @@ def said_of(waivers: Waivers, *, is_by_itself: bool) -> Printed:
 
 
 def freeze(  # noqa: PLR0913 - what a record is made of
-    ledger: Ledger, config: Config, month: Month, drafts: list[Json], *, facts: Json, said: Json
+    ledger: Ledger, config: Config, month: Month, drafts: list[Invoice], *, facts: Printed, said: Printed
 ) -> list[str]:
     """Numbers the drafts, uses them up, and journals a closing with all that it takes to rate it again.
 
     `facts` stand in its body alone, `said` in its head too.
     """
-    series, positions = _numbers(ledger.store, config, drafts, month.now)
-    numbers = [draft["number"] for draft in drafts]
+    series = f"invoice {month.now:%Y}"
+    first = int(ledger.store.query("invoicing/last_position", series=series).item()) + 1
+    positions = list(range(first, first + len(drafts)))
+    numbers = [config.invoices.number.format(year=month.now.year, number=position) for position in positions]
     known = {
         "coverage": month.coverage.document(),
         "unassigned": month.unbilled.unassigned,
@@ -45,9 +47,11 @@ def freeze(  # noqa: PLR0913 - what a record is made of
     facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
     facts["gone_unseen"] = str(len(month.projects.gone_unseen))
     told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
-    head = written({**told, "facts": facts, "invoices": []})
+    head = json.dumps({**told, "facts": facts, "invoices": []}, ensure_ascii=False, separators=(",", ":")).encode()
+    issued_at, due_at = month.now, month.now + timedelta(days=config.invoices.due_days)
+    issue = {"status": "final", "issued_at": rfc3339(issued_at), "due_at": rfc3339(due_at)}
     drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
-    texts = [written(drafts.pop()) for _ in numbers]
+    texts = [encoded(replace(drafts.pop(), number=number, **issue)) for number in numbers]
     ledger.record(
         "close",
         {
@@ -63,16 +67,3 @@ def freeze(  # noqa: PLR0913 - what a record is made of
         body=b"".join([head.removesuffix(b"]}"), b",".join(texts), b"]}"]),
     )
     return numbers
-
-
-def _numbers(store: Store, config: Config, drafts: Collection[Json], now: datetime) -> tuple[str, list[int]]:
-    """Turns drafts into final invoices, in place, numbered on from the last of the year's series."""
-    series = f"invoice {now:%Y}"
-    last = int(store.query("invoicing/last_position", series=series).item())
-    due_at = rfc3339(now + timedelta(days=config.invoices.due_days))
-    positions = list(range(last + 1, last + 1 + len(drafts)))
-    for position, draft in zip(positions, drafts, strict=True):
-        draft["number"] = config.invoices.number.format(year=now.year, number=position)
-        draft["status"] = "final"
-        draft["issued_at"], draft["due_at"] = rfc3339(now), due_at
-    return series, positions

@@ -3,19 +3,15 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import msgspec
 import polars as pl
 
 from metering.core.errors import MeteringError
-from metering.core.invoice import Invoice, Printed, converted, decoded
+from metering.core.invoice import Invoice, Printed, decoded, encoded
 from metering.core.period import Period, month_name
-from metering.core.rows import Row
-from metering.invoicing.lines import tax
 from metering.store.database import Store
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +76,12 @@ def standing(documents: Iterable[Document]) -> Iterator[Invoice]:
     return (invoice for invoice in read(documents) if invoice.stands)
 
 
-def counts_as_revenue(invoice: Row) -> bool:
-    """Whether an invoice adds to revenue: neither a void one does, nor the credit note that cancels it."""
-    return bool(invoice["status"] != "void" and invoice.get("kind") != "credit_note")
-
-
-def counted(invoices: Iterable[Row]) -> list[Row]:
-    """The invoices that add to revenue."""
-    return [invoice for invoice in invoices if counts_as_revenue(invoice)]
-
-
-def lines_of(invoices: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    """Every line of the counted invoices before tax, with its invoice's customer and currency."""
-    for invoice in counted(invoices):
-        lines = invoice["lines"]
-        if invoice.get("tax_inclusive"):
-            lines = msgspec.to_builtins(tax.lines_before_tax(converted(invoice)))
-        for line in lines:
-            yield {**line, "customer": invoice["customer"]["id"], "currency": invoice["currency"]}
-
-
-def as_document(draft: Json) -> Document:
+def as_document(draft: Invoice) -> Document:
     """A draft as a document."""
-    return Document(written(draft).decode(), draft["status"])
+    return Document(encoded(draft).decode(), draft.status)
 
 
-def written(document: Json) -> bytes:
-    """A document as it is frozen."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def frozen_invoice(draft: Json | None, issued: Json) -> str:
-    """The document that a draft becomes when it is issued as `issued` was; what `verify` compares byte by byte."""
-    if draft is None:
-        return ""
-    given = {name: issued[name] for name in ("number", "status", "issued_at", "due_at")}
-    return written({**draft, **given}).decode()
+def as_issued(draft: Invoice, like: Invoice) -> str:
+    """The text of a draft issued as another document was: what `verify` compares byte by byte."""
+    given = {name: getattr(like, name) for name in ("number", "status", "issued_at", "due_at")}
+    return encoded(msgspec.structs.replace(draft, **given)).decode()

@@ -23,7 +23,7 @@ from metering.core.period import month_of, parse_time
 from metering.invoicing.amending import corrections, supplement
 from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.drafts import draft_invoices
-from metering.invoicing.issued import Document, frozen_invoice
+from metering.invoicing.issued import Document, as_issued
 from metering.ledger import landing, ledger
 from metering.store import checkpoint, database, journal, lock, snapshots
 from metering.store.database import Store
@@ -160,12 +160,11 @@ def _verify_invoices(live: Store, found: Findings) -> None:
         if closed["rules"] != terms.RULES:
             _verify_kept(live, closed, found)
             continue
-        drafts = {draft["customer"]["id"]: draft for draft in _rated_again(live, closed)}
+        drafts = {draft.customer.id: draft for draft in _rated_again(live, closed)}
         for row in live.query("operations/invoices_of_closing", seq=closed["seq"]).iter_rows(named=True):
             found.invoices += 1
-            issued: dict[str, Any] = json.loads(row["document"])
-            again = frozen_invoice(drafts.get(row["customer"]), issued)
-            if again != row["document"]:
+            draft, issued = drafts.get(row["customer"]), Document(row["document"], "final").invoice
+            if draft is None or as_issued(draft, issued) != row["document"]:
                 found.faults.append(f"invoice {row['number']}: rated again it differs")
     for row in live.query("operations/credit_notes").iter_rows(named=True):
         found.invoices += 1
@@ -174,7 +173,7 @@ def _verify_invoices(live: Store, found: Findings) -> None:
             found.faults.append(f"credit note {row['number']}: it does not cancel {note.invoice.credits}")
 
 
-def _rated_again(live: Store, closed: dict[str, Any]) -> list[dict[str, Any]]:
+def _rated_again(live: Store, closed: dict[str, Any]) -> list[Invoice]:
     """The drafts of a closing, or of a supplement, by its own pricing terms and the knowledge of then."""
     known = Recorded(store=live)
     period = month_of(parse_time(f"{closed['month']}-01T00:00:00Z"))

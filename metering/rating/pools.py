@@ -7,10 +7,10 @@ the amount was computed.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from typing import TypedDict
 
 import polars as pl
 
+from metering.core.invoice import ProjectPart
 from metering.core.money import (
     QUANTITY_PLACES,
     amount_text,
@@ -20,17 +20,6 @@ from metering.core.money import (
     quantity_text,
 )
 from metering.core.plans import Price
-
-Json = dict[str, object]
-
-
-class Share(TypedDict):
-    """A project's part of a customer's line, as printed."""
-
-    project_id: str
-    quantity: str
-    amount: str
-
 
 Members = Sequence[tuple[str, int]]
 """(project, what it used in 1/denominator of the meter's unit), sorted by project."""
@@ -69,7 +58,7 @@ def together(pools: Mapping[Pool, Members], facts: int) -> dict[tuple[object, ..
     return {pool: sorted(own.items()) for pool, own in sums.items()}
 
 
-def parts(members: Members, quantity: str, amount: int, currency: str) -> list[Share]:
+def parts(members: Members, quantity: str, amount: int, currency: str) -> list[ProjectPart]:
     """The share of each project with a part; the shares sum to `quantity` and `amount` (minor units).
 
     Without any usage (a minimum, a flat fee) all parts are equal. The rounding difference goes to the largest
@@ -81,36 +70,26 @@ def parts(members: Members, quantity: str, amount: int, currency: str) -> list[S
     units = largest_remainder(int(Fraction(parse_decimal(quantity, signed=True)) * scale), weights)
     amounts = largest_remainder(amount, weights)
     return [
-        {"project_id": project, "quantity": quantity_text(Fraction(unit, scale)), "amount": amount_text(part, currency)}
+        ProjectPart(
+            project_id=project, quantity=quantity_text(Fraction(unit, scale)), amount=amount_text(part, currency)
+        )
         for (project, _), unit, part in zip(members, units, amounts, strict=True)
         if unit or part
     ]
 
 
-def by_project(lines: Iterable[Mapping[str, object]]) -> list[Json]:
-    """All lines of projects, and the projects' parts of the customer's lines."""
-    out: list[Json] = []
-    for line in lines:
-        found = line.get("projects")
-        if isinstance(found, list):
-            out.extend({**line, **part} for part in found)
-        elif line["project_id"] is not None:
-            out.append(dict(line))
-    return out
-
-
-def difference(now: Iterable[Mapping[str, object]], was: Iterable[Mapping[str, object]], currency: str) -> list[Share]:
+def difference(now: Iterable[ProjectPart], was: Iterable[ProjectPart], currency: str) -> list[ProjectPart]:
     """The change of each project's parts; unchanged ones are left out."""
     sums: dict[str, tuple[Fraction, int]] = {}
     for sign, found in ((1, now), (-1, was)):
         for part in found:
-            quantity, amount = sums.get(str(part["project_id"]), (Fraction(0), 0))
-            sums[str(part["project_id"])] = (
-                quantity + sign * Fraction(parse_decimal(str(part["quantity"]), signed=True)),
-                amount + sign * parse_amount(str(part["amount"]), currency),
+            quantity, amount = sums.get(part.project_id, (Fraction(0), 0))
+            sums[part.project_id] = (
+                quantity + sign * Fraction(parse_decimal(part.quantity, signed=True)),
+                amount + sign * parse_amount(part.amount, currency),
             )
     return [
-        {"project_id": project, "quantity": quantity_text(quantity), "amount": amount_text(amount, currency)}
+        ProjectPart(project_id=project, quantity=quantity_text(quantity), amount=amount_text(amount, currency))
         for project, (quantity, amount) in sorted(sums.items())
         if quantity or amount
     ]

@@ -5,6 +5,7 @@ Pure. Must not know invoices or the source of quantities.
 
 from fractions import Fraction
 
+from metering.core.invoice import End
 from metering.core.money import Rounding, amount_text, quantity_text, round_amount
 from metering.core.plans import Price
 from metering.rating.exact import Part, packages
@@ -20,7 +21,7 @@ def packaged(price: Price, part: Part) -> dict[str, str]:
     return {"package_size": f"{size:f}", "packages": str(begun)}
 
 
-def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, dict[str, str]]:
+def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -> dict[str, End]:
     """`before` and `after` of a line, where earlier usage decides the price of a unit; else empty.
 
     `before` is the tier's quantity and amount without the step, rounded like a line; `after` less `before` is the line.
@@ -34,10 +35,10 @@ def ends(price: Price, part: Part, amount: int, currency: str, mode: Rounding) -
     minor = round_amount(counted * Fraction(part.unit_price), currency, mode)
     sides = (("before", part.before, minor), ("after", part.before + part.quantity, minor + amount))
     return {
-        name: {
-            "quantity": quantity_text(total),
-            "amount": amount_text(charged, currency),
-            **({"packages": str(packages(size, total))} if size else {}),
-        }
+        name: End(
+            quantity=quantity_text(total),
+            amount=amount_text(charged, currency),
+            packages=str(packages(size, total)) if size else None,
+        )
         for name, total, charged in sides
     }

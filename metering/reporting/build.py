@@ -13,11 +13,11 @@ from metering import __version__
 from metering.core.money import exact_text, percent, percent_truncated
 from metering.core.period import Period, days, month_name, parse_time, rfc3339
 from metering.core.rows import Row, Table, column_sum, distinct, every_day, grouped
-from metering.invoicing.issued import counted
 from metering.invoicing.unbilled_sums import worth
 from metering.rendering.figures import printed_month
 from metering.reporting import changes, margin, money, watch
 from metering.reporting.facts import Facts
+from metering.reporting.invoiced import counted
 
 
 def build(facts: Facts) -> dict[str, Any]:

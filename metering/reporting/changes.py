@@ -9,8 +9,8 @@ from typing import Any
 
 from metering.core.period import parse_time
 from metering.core.rows import Row, Table, grouped
-from metering.invoicing.issued import counted
 from metering.reporting.facts import Facts
+from metering.reporting.invoiced import counted
 from metering.reporting.margin import currency_of
 
 CHANGES = (

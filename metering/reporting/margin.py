@@ -9,9 +9,9 @@ from typing import Any
 
 from metering.core.money import COST_CURRENCY, exact_text, percent
 from metering.core.rows import Row, column_sum, grouped
-from metering.invoicing.issued import counted
 from metering.rendering.figures import money_text
 from metering.reporting.facts import Facts
+from metering.reporting.invoiced import counted
 
 
 def currency_of(row: Row) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 from metering.core.money import COST_CURRENCY, exact_text, percent
 from metering.core.rows import Row, Table, column_sum, distinct, grouped
-from metering.invoicing.issued import counted, lines_of
-from metering.rating.pools import by_project
 from metering.rendering.figures import money_text
 from metering.reporting.facts import Facts
+from metering.reporting.invoiced import by_project, counted, lines_of
 from metering.reporting.margin import cost_is_known, currency_of, margin_before, margin_columns
 
 MOVERS_SHOWN = 5

@@ -16,7 +16,6 @@ from metering.core.files import sync_directory, write_whole
 from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.rows import Row
-from metering.invoicing.issued import counts_as_revenue
 from metering.invoicing.printed.documents import invoice_pdf, page_writer
 from metering.invoicing.printed.sheet_usage import Background
 from metering.rendering import charts
@@ -24,6 +23,7 @@ from metering.rendering.tables import csv_text, parquet_bytes
 from metering.rendering.templates import template
 from metering.rendering.typeset import Typesetter
 from metering.reporting.columns import COLUMNS
+from metering.reporting.invoiced import counts_as_revenue
 from metering.reporting.paper import paper
 from metering.reporting.tables import tables
 from metering.reporting.workbook import workbook

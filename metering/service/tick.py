@@ -210,17 +210,20 @@ def _close(ledger: Ledger, config: Config, month: Period, now: datetime, done: T
 def announce_blocked(ledger: Ledger, config: Config, month: Period, reasons: Sequence[Reason], now: datetime) -> bool:
     """Queues close.blocked, once for a month and a set of reasons; returns whether it is new."""
     name, kinds = month_name(month), sorted({reason.kind for reason in reasons})
-    rows = [reason.document() for reason in reasons[:MOST_REASONS]]
+    told = reasons[:MOST_REASONS]
     data = {
         "month": name,
         "reasons": [
             {
-                **{key: row[key] for key in ("kind", "projects", "neon_cost")},
-                **{key: recording.clipped(row[key]) for key in ("reason", "way_out")},
+                "kind": reason.kind,
+                "projects": str(len(reason.projects)),
+                "neon_cost": reason.neon_cost,
+                "reason": recording.clipped(reason.sentence),
+                "way_out": recording.clipped(reason.way_out),
             }
-            for row in rows
+            for reason in told
         ],
-        "summary": recording.clipped(f"{name} does not close by itself: {'; '.join(row['reason'] for row in rows)}."),
+        "summary": recording.clipped(f"{name} does not close by itself: {'; '.join(one.sentence for one in told)}."),
     }
     return recording.announce(ledger, "close.blocked", data, [name, *kinds], config=config, now=now) is not None
 

@@ -11,6 +11,7 @@ from metering.export import einvoice
 from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.issued import Document
 from metering.invoicing.lines import tax
+from tests.support.documents import lines_of, printed
 from tests.support.issued import CUSTOMERS, POISON, SELLER, book, documents, line, poisoned
 from tests.support.issued import document as made
 
@@ -182,7 +183,7 @@ def two_taxes(other, first="50.00", second="100.00", *, is_inclusive=False):
         {**line("discount", "-7.77", tier="3"), **vat},
         {**line("discount", "-3.33", tier="4"), **rest},
     ]
-    totals = tax.totals(lines, "EUR", "half_up", is_inclusive=is_inclusive)
+    totals = printed(tax.totals(lines_of(lines), "EUR", "half_up", is_inclusive=is_inclusive))
     return {**made("INV-1", "acme", "EUR", lines, ("0", [], "0")), **totals}
 
 
@@ -229,7 +230,8 @@ def test_lines_outside_the_scope_of_tax_beside_others_are_a_fault():
     outside = {"tax_rate_percent": None, "tax_name": None, "tax_category": "O"}
     lines = [line("usage", "1.00"), {**line("usage", "2.00", tier="2"), **outside}]
     lines[0] |= {"tax_rate_percent": "20", "tax_name": "VAT"}
-    mixed = {**made("INV-1", "acme", "EUR", lines, ("0", [], "0")), **tax.totals(lines, "EUR", "half_up")}
+    totals = printed(tax.totals(lines_of(lines), "EUR", "half_up"))
+    mixed = {**made("INV-1", "acme", "EUR", lines, ("0", [], "0")), **totals}
     with pytest.raises(ConfigError, match="INV-1: has lines of category O beside S; EN 16931 wants two invoices of it"):
         list(einvoice.files(book([mixed]), "ubl"))
 

@@ -19,6 +19,7 @@ from metering.core.money import amount_text, parse_amount
 from metering.export import beancount, focus, focus_columns, hledger, quickbooks, stripe, xero
 from metering.export.shares import payable, shares
 from metering.invoicing.lines import tax
+from tests.support.documents import lines_of, printed
 from tests.support.issued import CUSTOMERS, POISON, TOTALS, book, document, documents, line, poisoned
 
 STRIPE_DIGITS = {"usd": 2, "eur": 2, "jpy": 0, "kwd": 3}
@@ -162,7 +163,7 @@ def mixed(
         {**line("usage", amount, tier=str(tier)), "tax_rate_percent": rate, "tax_name": rate and "VAT"}
         for tier, (amount, rate) in enumerate(amounts, start=1)
     ]
-    totals = tax.totals(lines, currency, mode, is_inclusive=is_inclusive)
+    totals = printed(tax.totals(lines_of(lines), currency, mode, is_inclusive=is_inclusive))
     return {**document("N", "acme", currency, lines, ("0", [], "0")), **totals}
 
 

@@ -19,6 +19,7 @@ from metering.rating.pieces import priced_pieces
 from tests.support import oracle
 from tests.support.card import SEPTEMBER, plan, segments, subscription, used_frame
 from tests.support.card import existence as existing
+from tests.support.documents import printed
 
 HOURS = 720
 MONTHS = settings(max_examples=60, deadline=None)
@@ -84,7 +85,7 @@ def month(found, owned, used, *, scope, prorate="second", rounding="half_up", **
         [pro], priced, meters.built_in(), rounding=rounding, prorate=prorate, pools=pools.pools(pieces, usage, priced)
     )
     charges = rating.charges(pieces, usage, priced, held)
-    return invoice.lines(SEPTEMBER, held, charges, card)
+    return printed(invoice.lines(SEPTEMBER, held, charges, card))
 
 
 @MONTHS

@@ -17,6 +17,7 @@ from metering.rating import charges as rating
 from metering.rating import pools
 from metering.rating.pieces import priced_pieces
 from tests.support.card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
+from tests.support.documents import printed
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))
 
@@ -91,7 +92,7 @@ def drafted(month: dict, payer: Customer) -> dict | None:
         customers=[payer],
         pools=pools.pools(pieces, frame, numbers),
     )
-    return next(iter(invoice.invoices(SEPTEMBER, owned, charges, card)), None)
+    return next(iter(printed(invoice.invoices(SEPTEMBER, owned, charges, card))), None)
 
 
 def cents(rows: list[dict]) -> int:

@@ -9,6 +9,7 @@ from metering.core.errors import ExactnessError
 from metering.invoicing.lines import assembly as invoice
 from metering.rating.bounds import kept
 from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
+from tests.support.documents import printed
 
 HOUR = 3600
 TEAM = plan("team", base_fee="0")
@@ -32,7 +33,7 @@ def billed(rows, plans, usage, *, prorate="second", exists=None, costs=None, **t
     """Customer -> [(kind, amount)] of its lines, in order of their keys."""
     found = owned(rows, *plans, exists=exists, prorate=prorate)
     charges, card = rated(found, list(plans), usage, costs=costs, prorate=prorate, **terms)
-    made = invoice.lines(SEPTEMBER, found, charges, card)
+    made = printed(invoice.lines(SEPTEMBER, found, charges, card))
     return {
         customer: [(line["kind"], line["amount"]) for line in sorted(lines, key=lambda line: line["key"])]
         for customer, lines in made.items()
@@ -230,7 +231,7 @@ def test_a_line_says_what_its_bound_and_its_group_came_to():
     found = alone(pro)
     charges, card = rated(found, [pro], {("a", "compute", at(1)): HOUR, ("a", "storage", at(1)): 3 * 10**9})
 
-    by_key = {line["key"]: line for line in invoice.lines(SEPTEMBER, found, charges, card)["c"]}
+    by_key = {line["key"]: line for line in printed(invoice.lines(SEPTEMBER, found, charges, card))["c"]}
 
     least = by_key["a/compute/pro/2026-09-01T00:00:00Z/minimum"]
     most = by_key["a/storage/pro/2026-09-01T00:00:00Z/discount"]
@@ -243,7 +244,7 @@ def test_the_line_of_a_bound_spans_the_groups_time():
     found = owned(PRO_TEAM_PRO, pro, TEAM)
     charges, card = rated(found, [pro, TEAM], {})
 
-    [line] = invoice.lines(SEPTEMBER, found, charges, card)["A"]
+    [line] = printed(invoice.lines(SEPTEMBER, found, charges, card))["A"]
 
     assert (line["from"], line["to"]) == ("2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z")
     assert line["key"] == "p/compute/pro/2026-09-01T00:00:00Z/minimum"
@@ -326,7 +327,7 @@ def test_a_flat_fee_at_zero_multiplies_out_with_its_part_of_the_month():
     found = owned(A_B_A, pro)
     charges, card = rated(found, [pro], {})
 
-    [line] = invoice.lines(SEPTEMBER, found, charges, card)["B"]
+    [line] = printed(invoice.lines(SEPTEMBER, found, charges, card))["B"]
 
     assert (line["key"], line["quantity"], line["unit_price"], line["amount"], line["description"]) == (
         "p/compute/pro/2026-09-11T00:00:00Z/1/flat",
@@ -374,7 +375,8 @@ def test_a_part_of_a_plans_minimum_says_of_which():
     found = alone(pro, exists=(at(16), None))
     charges, card = rated(found, [pro], {})
 
-    line = next(line for line in invoice.lines(SEPTEMBER, found, charges, card)["c"] if line["kind"] == "minimum")
+    own = printed(invoice.lines(SEPTEMBER, found, charges, card))["c"]
+    line = next(line for line in own if line["kind"] == "minimum")
 
     assert line["description"] == "Pro: minimum of 30.00 a month, 15.00 for 0.5 of it"
     assert (line["quantity"], line["unit_price"], line["amount"]) == ("0.5", None, "12.00")

@@ -22,9 +22,7 @@ HOUR = 3600
 
 
 def parts(members, quantity, amount, currency="USD"):
-    return [
-        (one["project_id"], one["quantity"], one["amount"]) for one in pools.parts(members, quantity, amount, currency)
-    ]
+    return [(one.project_id, one.quantity, one.amount) for one in pools.parts(members, quantity, amount, currency)]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +58,8 @@ def test_one_cent_over_a_thousand_projects_is_one_cent_of_the_first():
 def test_the_parts_sum_to_the_line(members, units, amount):
     quantity = f"{'-' * (units < 0)}{abs(units) // 10**12}.{abs(units) % 10**12:012}"
     found = pools.parts(sorted(members.items()), quantity, amount, "USD")
-    assert sum(parse_amount(str(part["amount"]), "USD") for part in found) == amount
-    assert sum(Fraction(str(part["quantity"])) for part in found) == Fraction(quantity)
+    assert sum(parse_amount(part.amount, "USD") for part in found) == amount
+    assert sum(Fraction(part.quantity) for part in found) == Fraction(quantity)
 
 
 # -- months

@@ -14,9 +14,9 @@ from metering.core.errors import UsageError
 from metering.core.invoice import converted
 from metering.invoicing.printed.documents import page_writer
 from metering.invoicing.printed.sheet_usage import Background, own_usage
-from metering.rating.pools import by_project
 from metering.reporting.build import build
 from metering.reporting.facts import Facts
+from metering.reporting.invoiced import by_project
 from metering.reporting.write import file_stem, write
 from tests.support.sample_month import SEPTEMBER, facts
 

@@ -1,9 +1,11 @@
 """Documents as structs from literals that say only what a test is about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metering.core.invoice import Invoice, converted
+import msgspec
+
+from metering.core.invoice import Invoice, Line, converted
 
 _LINE = {
     "key": "one/usage/pro/2026-09-01T00:00:00Z/1",
@@ -20,6 +22,16 @@ _DOCUMENT = {
 def line_of(line: Mapping[str, Any]) -> dict[str, Any]:
     """The line, with something harmless for every key that the literal leaves out."""
     return {**_LINE, **line}
+
+
+def lines_of(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
+    """The lines, each with something harmless for every key that the literal leaves out."""
+    return msgspec.convert([line_of(row) for row in rows], list[Line])
+
+
+def printed(found: object) -> Any:
+    """A document, a part of one, or a collection of such, as JSON shows it."""
+    return msgspec.to_builtins(found)
 
 
 def invoice_of(document: Mapping[str, Any]) -> Invoice:

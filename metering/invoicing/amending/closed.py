@@ -18,10 +18,9 @@ import polars as pl
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
+from metering.core.invoice import Line, in_order
 from metering.core.period import Period
 from metering.usage.existence import widened
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +52,18 @@ class Billed:
 
     closing: int | None = None
     is_waiting: bool = False
-    lines: list[Json] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    """For each line the number of its document."""
     bases: set[Basis] = field(default_factory=set)
+
+    def add(self, text: str, month: str = "") -> None:
+        """Adds a document's lines, of one month (`2026-09`) or all."""
+        document = in_order(json.loads(text))
+        lines = [line for line in document.lines if line.start.startswith(month)]
+        self.lines += lines
+        self.numbers += [document.issued_number] * len(lines)
+        self.bases |= {(document.currency, document.tax_inclusive)} if lines else set()
 
 
 NOTHING = Billed()
@@ -97,12 +106,7 @@ def billed(recorded: Recorded, name: str) -> dict[str, Billed]:
         if row["is_void"]:
             continue
         # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
-        document = json.loads(row["document"])
-        of_month = [
-            {**line, "number": document["number"]} for line in document["lines"] if line["from"].startswith(name)
-        ]
-        found.lines += of_month
-        found.bases |= {(row["currency"], bool(document.get("tax_inclusive")))} if of_month else set()
+        found.add(row["document"], name)
     return out
 
 
@@ -139,7 +143,7 @@ def month(recorded: Recorded, name: str, every: Sequence[StoredClosing] | None =
     return ClosedMonth(closings=mine, billed=billed(recorded, name)) if mine else None
 
 
-def _after(found: Billed, row: Json) -> tuple[bool, int | None]:
+def _after(found: Billed, row: Mapping[str, Any]) -> tuple[bool, int | None]:
     """Whether the customer waits, and the closing of its invoices, after one more of them."""
     if row["is_supplement"]:
         return found.is_waiting, row["seq"]
@@ -150,11 +154,8 @@ def supplements(recorded: Recorded, name: str) -> dict[str, Billed]:
     """Customer -> what supplementary invoices of a month that stand have billed."""
     out: defaultdict[str, Billed] = defaultdict(Billed)
     for row in recorded.query("invoicing/supplements_standing", month=name).iter_rows(named=True):
-        document = json.loads(row["document"])
-        found = out[row["customer"]]
-        found.closing = row["seq"]
-        found.lines += [{**line, "number": row["number"]} for line in document["lines"]]
-        found.bases.add((row["currency"], bool(document.get("tax_inclusive"))))
+        out[row["customer"]].closing = row["seq"]
+        out[row["customer"]].add(row["document"])
     return out
 
 

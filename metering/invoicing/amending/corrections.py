@@ -11,21 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
-from typing import Any
 
 from metering.billing import terms
 from metering.billing.month import Month
 from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
+from metering.core.invoice import Invoice, Line, in_order, with_first
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
 from metering.invoicing.amending import closed
-from metering.invoicing.amending.closed import NOTHING, Basis, StoredClosing
+from metering.invoicing.amending.closed import NOTHING, Basis, Billed, StoredClosing
 from metering.invoicing.drafts import line_rates
-from metering.invoicing.lines import adjustment
+from metering.invoicing.lines import adjustment, tax
 from metering.invoicing.lines import assembly as invoice
 from metering.usage.coverage import Certified, certified_of, selection
 
-Json = dict[str, Any]
 LONGEST_REASON = 300
 """An event carries so much of a reason; the credit note has all of it."""
 
@@ -38,8 +37,8 @@ class Corrections:
     has only the rest.
     """
 
-    lines: Mapping[str, Sequence[Json]] = field(default_factory=dict)
-    billed: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
+    billed: Mapping[str, Sequence[Line]] = field(default_factory=dict)
     currencies: Mapping[str, str] = field(default_factory=dict)
     conflicts: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,7 +47,7 @@ def due(month: Month) -> Corrections:
     """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
     closings = closed.closings(month.recorded)
     earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
-    lines: defaultdict[str, list[Json]] = defaultdict(list)
+    lines: defaultdict[str, list[Line]] = defaultdict(list)
     bases: defaultdict[str, set[Basis]] = defaultdict(set)
     for name in earlier:
         for customer, found, added in _of_month(month.recorded, name, closings, month.now):
@@ -106,7 +105,7 @@ def months_to_correct(recorded: Recorded, now: datetime) -> set[str]:
 
 def _of_month(
     recorded: Recorded, name: str, closings: Sequence[StoredClosing], now: datetime
-) -> Iterator[tuple[str, set[Basis], list[Json]]]:
+) -> Iterator[tuple[str, set[Basis], list[Line]]]:
     """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
 
     What was closed under other rules than today's stays as it is and has none.
@@ -128,15 +127,15 @@ def _of_month(
                 continue
             was = found.billed.get(customer, NOTHING)
             again = rated.get(customer, [])
-            bases = was.bases | {(currency_of[line["plan"]], customer in inclusive) for line in again if line["plan"]}
-            added: list[Json] = []
+            bases = was.bases | {(currency_of[line.plan], customer in inclusive) for line in again if line.plan}
+            added: list[Line] = []
             if len(bases) == 1:
                 added = adjustment.adjustments(was.lines, again, min(bases)[0])
             if added or len(bases) > 1:
                 yield customer, bases, added
 
 
-def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str, Basis, list[Json]]]:
+def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str, Basis, list[Line]]]:
     """(customer, basis, adjustment lines) that a voided invoice of this month carried of months under older rules.
 
     Nothing computes those again, so they stand on the invoice that takes its place as they stood on it.
@@ -147,29 +146,21 @@ def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str
         return
     stays = cache(lambda earlier: _stays(month.recorded, earlier, closings))
     for customer, document in _voided(month.recorded, name).items():
-        adjusted = [line for line in _with_taxes(document) if line["kind"] == "adjustment"]
-        of_older = [(line, str(line["from"])[:7]) for line in adjusted if str(line["from"])[:7] in older]
-        kept = [line for line, earlier in of_older if stays(earlier)(customer)]
+        adjusted = [line for line in tax.lines_of(document) if line.kind == "adjustment"]
+        kept = [line for line in adjusted if line.start[:7] in older and stays(line.start[:7])(customer)]
+        if not document.says_taxes:  # the tax was put before all else
+            kept = [with_first(line, "tax_rate_percent", "tax_name") for line in kept]
         if kept:
-            yield customer, (document["currency"], bool(document.get("tax_inclusive"))), kept
+            yield customer, (document.currency, document.tax_inclusive), kept
 
 
-def _with_taxes(document: Json) -> list[Json]:
-    """A document's lines as they were written; where they do not say their tax, that of the whole document."""
-    lines: list[Json] = document["lines"]
-    if all("tax_rate_percent" in line for line in lines):
-        return lines
-    rate, name = next(((entry["rate_percent"], entry["name"]) for entry in document["taxes"]), (None, None))
-    return [{"tax_rate_percent": rate, "tax_name": name, **line} for line in lines]
-
-
-def _voided(recorded: Recorded, name: str) -> dict[str, Json]:
+def _voided(recorded: Recorded, name: str) -> dict[str, Invoice]:
     """Customer -> the voided invoice of a month that nothing has taken the place of."""
-    out: dict[str, Json] = {}
+    out: dict[str, Invoice] = {}
     for row in recorded.query("invoicing/billed_for_month", month=name).iter_rows(named=True):
         if row["month"] == name:
             out.pop(row["customer"], None)
-            out |= {row["customer"]: json.loads(row["document"])} if row["is_void"] else {}
+            out |= {row["customer"]: in_order(json.loads(row["document"]))} if row["is_void"] else {}
     return out
 
 
@@ -216,10 +207,10 @@ def _is_changed(recorded: Recorded, period: Period, after: int) -> bool:
     )
 
 
-def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tuple[list[Json], Month, Month] | None:
+def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tuple[Billed, Month, Month] | None:
     """What an adjustment of a closed month is the difference of, for one customer as known at a record.
 
-    (The lines billed, each with the `number` of its document; the month as its closing saw it; the month rated again.)
+    (What was billed; the month as its closing saw it; the month rated again.)
     None where nothing of the month is closed, or the customer's closing was under other rules than today's.
     """
     found = closed.month(recorded, name)
@@ -229,7 +220,7 @@ def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tupl
     if closing.rules != terms.RULES:
         return None
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
-    return found.billed.get(customer, NOTHING).lines, *closed.rerated(recorded, period, closing, now)
+    return found.billed.get(customer, NOTHING), *closed.rerated(recorded, period, closing, now)
 
 
 def first_closed(recorded: Recorded, period: Period, now: datetime) -> Month | None:
@@ -254,7 +245,7 @@ def closed_parts(
 
 def _rated_again(
     recorded: Recorded, period: Period, closing: StoredClosing, now: datetime
-) -> tuple[dict[str, list[Json]], Terms]:
+) -> tuple[dict[str, list[Line]], Terms]:
     """(Customer -> lines by the closing's terms, names and base fees and by the usage known now; those terms)."""
     then, rated = closed.rerated(recorded, period, closing, now)
     lines = invoice.lines(period, then.segments, rated.charges, line_rates(rated))

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
+import msgspec
 import polars as pl
 
 from metering.billing import terms
@@ -21,6 +22,7 @@ from metering.billing.recorded import Recorded
 from metering.billing.terms import Terms
 from metering.config import Config
 from metering.core.errors import MeteringError
+from metering.core.invoice import SUPPLEMENT, Covered, Invoice, Line
 from metering.core.parties import Subscription
 from metering.core.period import Period, month_name, without
 from metering.invoicing.amending import closed, corrections
@@ -32,8 +34,6 @@ from metering.rating import segments
 from metering.rating.card import Card
 from metering.rating.segments import SEGMENTS
 
-Json = dict[str, Any]
-KIND = "supplement"
 Row = TypeVar("Row")
 Run = Mapping[str, Any]
 """Time of a project with one customer and plan: project_id, customer, plan, start, end."""
@@ -81,7 +81,7 @@ class Supplement:
         is_wanted = pl.col("customer").is_in(sorted(set(held["customer"]) - others))
         return held.filter(is_wanted), self.month.charges.filter(is_wanted)
 
-    def lines(self) -> dict[str, list[Json]]:
+    def lines(self) -> dict[str, list[Line]]:
         """The whole month of each customer, with what was billed of it."""
         found = invoice.lines(self.period, *self._frames, line_rates(self.month))
         return {customer: lines for customer, lines in found.items() if customer in self.closing.gained}
@@ -109,26 +109,25 @@ class Supplement:
         }
 
     @cached_property
-    def drafts(self) -> list[Json]:
+    def drafts(self) -> list[Invoice]:
         """Its invoices, marked, by customer; nobody gets one without a line."""
-        coverage = self.month.coverage.document()
-        drafts: list[Json] = invoice.invoices(
+        drafts = invoice.invoices(
             self.period,
             *self._frames,
             line_rates(self.month),
             as_of=self.now,
-            coverage=dict.fromkeys(self.closing.gained, coverage),
+            coverage=msgspec.convert(self.month.coverage.document(), Covered),
             rate_card_sha256=self.month.terms.sha256,
             billed={customer: found.lines for customer, found in self.billed.items()},
         )
-        return [self._marked(draft) for draft in drafts if draft["customer"]["id"] in self.closing.gained]
+        return [self._marked(draft) for draft in drafts if draft.customer.id in self.closing.gained]
 
-    def _marked(self, draft: Json) -> Json:
+    def _marked(self, draft: Invoice) -> Invoice:
         """The draft with its kind, and the numbers of the invoices that it supplements."""
-        lines = self.billed.get(draft["customer"]["id"], NOTHING).lines
-        numbers = sorted({str(line["number"]) for line in lines if line["kind"] != "adjustment"})
-        head = {"number": None, "status": "draft", "kind": KIND, "supplements": numbers}
-        return {**head, **{name: value for name, value in draft.items() if name not in head}}
+        billed = self.billed.get(draft.customer.id, NOTHING)
+        own = zip(billed.numbers, billed.lines, strict=True)
+        numbers = sorted({number for number, line in own if line.kind != "adjustment"})
+        return msgspec.structs.replace(draft, kind=SUPPLEMENT, supplements=numbers)
 
 
 def supplements(recorded: Recorded, config: Config, period: Period, now: datetime) -> list[Supplement]:

@@ -7,7 +7,7 @@ from metering.core.errors import MeteringError
 from metering.core.invoice import CREDIT_NOTE
 from metering.core.period import rfc3339
 from metering.core.rows import Json
-from metering.invoicing.issued import Document, as_document
+from metering.invoicing.issued import Document
 from metering.ledger.ledger import Ledger
 
 NUMBER = "CN-{year}-{number:06d}"
@@ -66,7 +66,7 @@ def credit_note(invoice: Document, *, number: str, reason: str, issued_at: str) 
         "total": _negated(original["total"]),
         **{name: original[name] for name in ("coverage", "as_of", "rate_card_sha256")},
     }
-    return as_document(note)
+    return Document(json.dumps(note, ensure_ascii=False, separators=(",", ":")), note["status"])
 
 
 def _taken_back(line: Json) -> Json:

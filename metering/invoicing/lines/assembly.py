@@ -9,24 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
+from msgspec.structs import replace
 
 from metering.core.dated_tax import changes
 from metering.core.errors import ConfigError, Fault
-from metering.core.parties import Customer
+from metering.core.invoice import Buyer, Covered, Invoice, Line, Span
 from metering.core.period import Period, rfc3339
 from metering.invoicing.lines import tax, tax_cuts
 from metering.invoicing.lines.discount import discount_lines, of_customer
 from metering.invoicing.lines.fees import base_fee_lines, minimum_lines
-from metering.invoicing.lines.rates import NAMES, Rates, rates
+from metering.invoicing.lines.rates import Rates
 from metering.invoicing.lines.remainder import remainder
 from metering.invoicing.lines.usage import usage_lines
 
-__all__ = ["NAMES", "Json", "Rates", "conflicts", "invoices", "lines", "rates"]
-
-Json = dict[str, object]
-
-_NONE: Mapping[str, Json] = {}
-_NO_LINES: Mapping[str, Sequence[Json]] = {}
+_NO_LINES: Mapping[str, Sequence[Line]] = {}
+_NO_CURRENCIES: Mapping[str, str] = {}
 
 
 def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate facts
@@ -36,61 +33,77 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
     card: Rates,
     *,
     as_of: datetime | None = None,
-    coverage: Mapping[str, Json] = _NONE,
+    coverage: Covered | None = None,
     rate_card_sha256: str | None = None,
-    corrections: Mapping[str, Sequence[Json]] | None = None,
-    currencies: Mapping[str, str] | None = None,
-    billed: Mapping[str, Sequence[Json]] = _NO_LINES,
-) -> list[Json]:
-    """Drafts of the month, sorted by customer, as JSON objects; `number` and the dates of issue are null.
+    corrections: Mapping[str, Sequence[Line]] = _NO_LINES,
+    currencies: Mapping[str, str] = _NO_CURRENCIES,
+    billed: Mapping[str, Sequence[Line]] = _NO_LINES,
+) -> list[Invoice]:
+    """Drafts of the month, sorted by customer; `number` and the dates of issue are null.
 
-    By customer: `coverage`; `corrections`, lines of adjustment.py for closed months; `currencies` of those who hold no
+    By customer: `corrections`, lines of adjustment.py for closed months; `currencies` of those who hold no
     plan any more; `billed`, lines of this month that were billed before: the drafts have the rest. A customer without
     any line gets no invoice. Raises ConfigError where a customer would need two currencies.
     """
     by_customer = lines(month, segments, charges, card)
-    currency = _currencies(segments, card, currencies or {})
-    _complete(by_customer, currency, card, billed, corrections or {})
-    known = card.customers
+    currency = _currencies(segments, card, currencies)
+    _complete(by_customer, currency, card, billed, corrections)
+    head = _head(month, coverage, rfc3339(as_of) if as_of else None, rate_card_sha256)
     return [
-        {
-            "number": None,
-            "status": "draft",
-            "customer": {"id": customer, "name": known[customer].name if customer in known else customer},
-            "currency": currency[customer],
-            "period": {"start": rfc3339(month.start), "end": rfc3339(month.end)},
-            "issued_at": None,
-            "due_at": None,
-            **_lines_and_totals(by_customer[customer], currency[customer], card, known.get(customer)),
-            "coverage": coverage.get(customer),
-            "as_of": rfc3339(as_of) if as_of else None,
-            "rate_card_sha256": rate_card_sha256,
-        }
+        _invoice(head, customer, by_customer[customer], currency[customer], card)
         for customer in sorted(by_customer)
         if by_customer[customer]
     ]
 
 
+def _head(month: Period, coverage: Covered | None, as_of: str | None, rate_card_sha256: str | None) -> Invoice:
+    """A draft of the month without a customer."""
+    return Invoice(
+        number=None,
+        status="draft",
+        customer=Buyer(id="", name=""),
+        currency="",
+        period=Span(start=rfc3339(month.start), end=rfc3339(month.end)),
+        issued_at=None,
+        due_at=None,
+        lines=[],
+        subtotal="",
+        taxes=[],
+        total="",
+        coverage=coverage,
+        as_of=as_of,
+        rate_card_sha256=rate_card_sha256,
+    )
+
+
+def _invoice(head: Invoice, customer: str, found: Sequence[Line], currency: str, card: Rates) -> Invoice:
+    """The draft of a customer."""
+    known = card.customers.get(customer)
+    totals = tax.totals(found, currency, card.rounding, is_inclusive=known is not None and known.tax_inclusive)
+    return replace(
+        head,
+        customer=Buyer(id=customer, name=known.name if known else customer),
+        currency=currency,
+        lines=sorted(found, key=lambda line: line.key),
+        tax_inclusive=totals.tax_inclusive,
+        subtotal=totals.subtotal,
+        taxes=totals.taxes,
+        total=totals.total,
+    )
+
+
 def _complete(
-    by_customer: dict[str, list[Json]],
+    by_customer: dict[str, list[Line]],
     currency: Mapping[str, str],
     card: Rates,
-    billed: Mapping[str, Sequence[Json]],
-    corrections: Mapping[str, Sequence[Json]],
+    billed: Mapping[str, Sequence[Line]],
+    corrections: Mapping[str, Sequence[Line]],
 ) -> None:
     """Takes off, in place, what was billed before, and adds the corrections."""
     for customer in billed.keys() & by_customer.keys():
         by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
     for customer, added in corrections.items():
         by_customer.setdefault(customer, []).extend(added)
-
-
-def _lines_and_totals(found: Sequence[Json], currency: str, card: Rates, customer: Customer | None) -> Json:
-    is_inclusive = customer is not None and customer.tax_inclusive
-    return {
-        "lines": sorted(found, key=lambda line: str(line["key"])),
-        **tax.totals(found, currency, card.rounding, is_inclusive=is_inclusive),
-    }
 
 
 _ONE_CURRENCY = "an invoice has one currency"
@@ -105,9 +118,9 @@ def _currencies(segments: pl.DataFrame, card: Rates, given: Mapping[str, str]) -
     return out
 
 
-def conflicts(segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] | None = None) -> dict[str, str]:
+def conflicts(segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] = _NO_CURRENCIES) -> dict[str, str]:
     """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
-    return _one_currency(segments, card, currencies or {})[1]
+    return _one_currency(segments, card, currencies)[1]
 
 
 def _one_currency(
@@ -126,9 +139,9 @@ def _one_currency(
     return out, conflicting
 
 
-def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Json]]:
+def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates) -> dict[str, list[Line]]:
     """Usage, flat fee, base fee, minimum and discount lines of every customer with their taxes, unsorted."""
-    out: dict[str, list[Json]] = defaultdict(list)
+    out: dict[str, list[Line]] = defaultdict(list)
     for customer, line in usage_lines(month, segments, charges, card):
         out[customer].append(line)
     for customer, line in base_fee_lines(month, segments, card):
@@ -147,11 +160,11 @@ def lines(month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Ra
     return {customer: tax.taxed(found, card.customers.get(customer)) for customer, found in out.items()}
 
 
-def _currencies_of(found: Iterable[Json], card: Rates) -> set[str]:
-    return {card.plans[str(line["plan"])].currency for line in found if line["plan"] is not None}
+def _currencies_of(found: Iterable[Line], card: Rates) -> set[str]:
+    return {card.plans[line.plan].currency for line in found if line.plan is not None}
 
 
-def _share(out: Mapping[str, list[Json]], month: Period, card: Rates) -> None:
+def _share(out: Mapping[str, list[Line]], month: Period, card: Rates) -> None:
     """Shares, in place, the lines that span a change of their customer's tax."""
     for customer, found in out.items():
         row = card.customers.get(customer)

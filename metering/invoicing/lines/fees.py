@@ -5,14 +5,16 @@ minor units until they are printed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 
+from metering.core.invoice import End, Line
 from metering.core.money import Rounding, amount_text, parse_amount, quantity_text, round_amount
 from metering.core.period import Period, rfc3339
 from metering.core.plans import Plan
@@ -20,8 +22,6 @@ from metering.invoicing.lines import tax_cuts
 from metering.invoicing.lines.rates import Rates
 from metering.rating.bounds import united
 from metering.rating.segments import counted
-
-Json = dict[str, object]
 
 
 @lru_cache(maxsize=4096)
@@ -34,71 +34,63 @@ def _share_text(part: int, whole: int) -> str:
     return quantity_text(Fraction(part, whole))
 
 
-def base_fee_lines(month: Period, segments: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Json]]:
-    """Each plan's fee for the time that its subscription and the project existed, rounded cumulatively."""
-    begin, finish = counted(pl.col("start"), pl.col("end"), month, card.prorate)
-    rows = segments.with_columns(fee_from=begin, fee_to=finish)
-    by_project = [plan.id for plan in card.plans.values() if plan.base_fee and plan.base_fee_scope == "project"]
-    by_customer = [plan.id for plan in card.plans.values() if plan.base_fee and plan.base_fee_scope == "customer"]
-    owned = rows.filter(pl.col("plan").is_in(by_project)).sort("project_id", "plan", "start")
-    for (project, plan), group in groupby(
-        owned.iter_rows(named=True), key=lambda row: (row["project_id"], row["plan"])
-    ):
-        yield from _fee_parts(card.plans[plan], project, _cut(_spans(group), card), month, card.rounding)
-    paid = rows.filter(pl.col("plan").is_in(by_customer)).sort("customer", "plan", "start", "end")
-    for (_, plan), group in groupby(paid.iter_rows(named=True), key=lambda row: (row["customer"], row["plan"])):
-        yield from _fee_parts(card.plans[plan], None, _cut(_united(group), card), month, card.rounding)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    """A stretch of time that a base fee is due for: as printed, and in the seconds that count."""
+class Span:
+    """Time that a base fee is due for: as printed, and in the seconds that count."""
 
     customer: str
     start: datetime
     end: datetime
-    fee_from: datetime
-    fee_to: datetime
+    counted_from: datetime
+    counted_to: datetime
 
 
-def _spans(rows: Iterable[Mapping[str, object]]) -> list[_Span]:
-    return [_Span(**{name: row[name] for name in _Span.__slots__}) for row in rows]  # type: ignore[arg-type]
+def base_fee_lines(month: Period, segments: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Line]]:
+    """Each plan's fee for the time that its subscription and the project existed, rounded cumulatively."""
+    for plan, project, spans in fee_spans(month, segments, card):
+        yield from _fee_parts(plan, project, spans, month, card.rounding)
 
 
-def _united(rows: Iterable[Mapping[str, object]]) -> list[_Span]:
-    """The union of a customer's time in one plan over all its projects; rows come sorted by start."""
-    out: list[_Span] = []
-    for span in _spans(rows):
+def fee_spans(month: Period, segments: pl.DataFrame, card: Rates) -> Iterator[tuple[Plan, str | None, Sequence[Span]]]:
+    """The time of each base fee, cut where its customer's tax changes; a fee of a project, or (None) of a customer."""
+    begin, finish = counted(pl.col("start"), pl.col("end"), month, card.prorate)
+    rows = segments.with_columns(counted_from=begin, counted_to=finish)
+    for scope, owner in (("project", "project_id"), ("customer", "customer")):
+        plans = [plan.id for plan in card.plans.values() if plan.base_fee and plan.base_fee_scope == scope]
+        held = rows.filter(pl.col("plan").is_in(plans)).sort(owner, "plan", "start", "end")
+        for (name, plan), group in groupby(held.iter_rows(named=True), key=itemgetter(owner, "plan")):
+            spans = [Span(**{field: row[field] for field in Span.__slots__}) for row in group]
+            is_project = scope == "project"
+            yield card.plans[plan], name if is_project else None, _cut(spans if is_project else _united(spans), card)
+
+
+def _united(spans: Iterable[Span]) -> list[Span]:
+    """The union of a customer's time in one plan over all its projects; spans come sorted by start."""
+    out: list[Span] = []
+    for span in spans:
         if out and span.start <= out[-1].end:
-            last = out.pop()
-            out.append(
-                _Span(
-                    customer=last.customer,
-                    start=last.start,
-                    end=max(last.end, span.end),
-                    fee_from=last.fee_from,
-                    fee_to=max(last.fee_to, span.fee_to),
-                )
-            )
+            last = out[-1]
+            end, counted_to = max(last.end, span.end), max(last.counted_to, span.counted_to)
+            out[-1] = replace(last, end=end, counted_to=counted_to)
         else:
             out.append(span)
     return out
 
 
-def _cut(spans: Iterable[_Span], card: Rates) -> list[_Span]:
+def _cut(spans: Iterable[Span], card: Rates) -> list[Span]:
     """The spans cut where their customer's tax changes."""
     return [
-        _Span(customer=span.customer, start=start, end=end, fee_from=begin, fee_to=finish)
+        Span(customer=span.customer, start=start, end=end, counted_from=begin, counted_to=finish)
         for span in spans
         for start, end, begin, finish in tax_cuts.parts(
-            card.customers.get(span.customer), (span.start, span.end), (span.fee_from, span.fee_to)
+            card.customers.get(span.customer), (span.start, span.end), (span.counted_from, span.counted_to)
         )
     ]
 
 
 def _fee_parts(
-    plan: Plan, project: str | None, spans: Sequence[_Span], month: Period, mode: Rounding
-) -> Iterator[tuple[str, Json]]:
+    plan: Plan, project: str | None, spans: Sequence[Span], month: Period, mode: Rounding
+) -> Iterator[tuple[str, Line]]:
     for span, seconds, so_far in _timed(spans, month):
         earlier = so_far - seconds
         due, charged = (
@@ -108,37 +100,37 @@ def _fee_parts(
         if due == charged and not seconds:
             continue
         sides = {"before": (earlier, charged), "after": (so_far, due)} if len(spans) > 1 else {}
-        yield (
-            span.customer,
-            {
-                "key": f"{project or span.customer}/base_fee/{plan.id}/{_time_text(span.start)}/1",
-                "kind": "base_fee",
-                "project_id": project,
-                "plan": plan.id,
-                "meter": None,
-                "description": plan.name,
-                "from": _time_text(span.start),
-                "to": _time_text(span.end),
-                "quantity": _share_text(seconds, month.seconds),
-                "unit": "month",
-                "unit_price": f"{plan.base_fee:f}",
-                "amount": amount_text(due - charged, plan.currency),
-                **{
-                    name: {"quantity": _share_text(part, month.seconds), "amount": amount_text(minor, plan.currency)}
-                    for name, (part, minor) in sides.items()
-                },
-            },
+        ends = {
+            name: End(quantity=_share_text(part, month.seconds), amount=amount_text(minor, plan.currency))
+            for name, (part, minor) in sides.items()
+        }
+        line = Line(
+            key=f"{project or span.customer}/base_fee/{plan.id}/{_time_text(span.start)}/1",
+            kind="base_fee",
+            project_id=project,
+            plan=plan.id,
+            meter=None,
+            description=plan.name,
+            start=_time_text(span.start),
+            end=_time_text(span.end),
+            quantity=_share_text(seconds, month.seconds),
+            unit="month",
+            unit_price=f"{plan.base_fee:f}",
+            amount=amount_text(due - charged, plan.currency),
+            before=ends.get("before"),
+            after=ends.get("after"),
         )
+        yield span.customer, line
 
 
-def _timed(spans: Iterable[_Span], month: Period) -> Iterator[tuple[_Span, int, int]]:
+def _timed(spans: Iterable[Span], month: Period) -> Iterator[tuple[Span, int, int]]:
     """Each span with the seconds that it counts, and those counted up to its end."""
     counted_to, so_far = month.start, 0
     for span in spans:
         # Time is counted once: where proration moves bounds onto each other, the earlier part has it.
-        begin = max(span.fee_from, counted_to)
-        seconds = max(0, int((span.fee_to - begin).total_seconds()))
-        counted_to = max(counted_to, span.fee_to)
+        begin = max(span.counted_from, counted_to)
+        seconds = max(0, int((span.counted_to - begin).total_seconds()))
+        counted_to = max(counted_to, span.counted_to)
         so_far += seconds
         yield span, seconds, so_far
 
@@ -153,14 +145,14 @@ def held_seconds(
 
 
 def minimum_lines(
-    month: Period, segments: pl.DataFrame, by_customer: Mapping[str, Sequence[Json]], card: Rates
-) -> Iterator[tuple[str, Json]]:
+    month: Period, segments: pl.DataFrame, by_customer: Mapping[str, Sequence[Line]], card: Rates
+) -> Iterator[tuple[str, Line]]:
     """What a plan's lines lack to its least amount, in proportion to the time for which the customer had the plan."""
     with_minimum = [plan.id for plan in card.plans.values() if plan.minimum]
     for (customer, plan_id), seconds in held_seconds(month, segments, with_minimum, card).items():
         plan = card.plans[plan_id]
-        own = (line for line in by_customer.get(customer, ()) if line["plan"] == plan_id)
-        charged = sum(parse_amount(str(line["amount"]), plan.currency) for line in own)
+        own = (line for line in by_customer.get(customer, ()) if line.plan == plan_id)
+        charged = sum(parse_amount(line.amount, plan.currency) for line in own)
         share = Fraction(seconds, month.seconds)
         least, whole = (
             round_amount(Fraction(plan.minimum) * part, plan.currency, card.rounding) for part in (share, Fraction(1))
@@ -171,19 +163,19 @@ def minimum_lines(
         part = "" if share == 1 else f", {due} for {quantity_text(share)} of it"
         yield (
             customer,
-            {
-                "key": f"{customer}/minimum/{plan.id}/{rfc3339(month.start)}/1",
-                "kind": "minimum",
-                "project_id": None,
-                "plan": plan.id,
-                "meter": None,
-                "description": f"{plan.name}: minimum of {for_month} a month{part}",
-                "from": rfc3339(month.start),
-                "to": rfc3339(month.end),
-                "quantity": quantity_text(share),
-                "unit": "month",
-                "unit_price": None,
-                "amount": amount_text(least - charged, plan.currency),
-                "basis": {"minimum": due, "charged": amount_text(charged, plan.currency)},
-            },
+            Line(
+                key=f"{customer}/minimum/{plan.id}/{rfc3339(month.start)}/1",
+                kind="minimum",
+                project_id=None,
+                plan=plan.id,
+                meter=None,
+                description=f"{plan.name}: minimum of {for_month} a month{part}",
+                start=rfc3339(month.start),
+                end=rfc3339(month.end),
+                quantity=quantity_text(share),
+                unit="month",
+                unit_price=None,
+                amount=amount_text(least - charged, plan.currency),
+                basis={"minimum": due, "charged": amount_text(charged, plan.currency)},
+            ),
         )

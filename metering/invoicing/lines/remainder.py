@@ -4,17 +4,18 @@ Pure: printed lines in, printed lines out. Must not know why something was bille
 the rest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+
+from msgspec.structs import replace
 
 from metering.core.dated_tax import Key
-from metering.core.dated_tax import key as dated_tax_key
+from metering.core.dated_tax import key as tax_key
+from metering.core.invoice import End, Line, ProjectPart, with_last
 from metering.core.money import Rounding, amount_text, parse_amount, parse_decimal, quantity_text, round_amount
-from metering.rating.pools import by_project, difference
+from metering.rating.pools import difference
 
-Json = dict[str, Any]
 _Key = tuple[str, Key]
 
 
@@ -22,17 +23,15 @@ _Key = tuple[str, Key]
 class _Side:
     """Billed, or to be billed, under one key; amounts in minor units."""
 
-    line: Json
+    line: Line
     """The last of its lines: what the sum is called."""
     quantity: Fraction = Fraction(0)
     packages: Fraction = Fraction(0)
     amount: int = 0
-    parts: list[Json] = field(default_factory=list)
+    parts: list[ProjectPart] = field(default_factory=list)
 
 
-def remainder(
-    billed: Iterable[Mapping[str, Any]], rated: Iterable[Mapping[str, Any]], currency: str, mode: Rounding
-) -> list[Json]:
+def remainder(billed: Iterable[Line], rated: Iterable[Line], currency: str, mode: Rounding) -> list[Line]:
     """The lines of `rated` less those of `billed`, which together sum to the difference of both sums.
 
     A line of which nothing was billed stays as it is, and one that was billed whole is left out. Any other is the
@@ -51,15 +50,15 @@ def remainder(
     return out
 
 
-def _by_key(lines: Iterable[Mapping[str, Any]], currency: str) -> dict[_Key, _Side]:
+def _by_key(lines: Iterable[Line], currency: str) -> dict[_Key, _Side]:
     out: dict[_Key, _Side] = {}
     for line in lines:
-        side = out.setdefault((str(line["key"]), dated_tax_key(line)), _Side({}))
-        side.line = dict(line)
-        side.quantity += _number(line["quantity"])
-        side.packages += _number(line.get("packages", "0"))
-        side.amount += parse_amount(str(line["amount"]), currency)
-        side.parts += by_project([line] if "projects" in line else [])
+        side = out.setdefault((line.key, tax_key(line)), _Side(line))
+        side.line = line
+        side.quantity += _number(line.quantity)
+        side.packages += _number(line.packages or "0")
+        side.amount += parse_amount(line.amount, currency)
+        side.parts += line.projects or ()
     return out
 
 
@@ -74,33 +73,41 @@ def _is_equal(old: _Side, new: _Side | None, currency: str) -> bool:
     return same and not difference(new.parts, old.parts, currency)
 
 
-def _less(old: _Side, new: _Side | None, currency: str, mode: Rounding) -> Json:
+def _less(old: _Side, new: _Side | None, currency: str, mode: Rounding) -> Line:
     now = new or _Side(old.line)
     quantity, amount = now.quantity - old.quantity, now.amount - old.amount
-    packages = now.packages - old.packages
-    line = {name: value for name, value in now.line.items() if name not in {"number", "shared", "projects", "basis"}}
-    line |= {"quantity": quantity_text(quantity), "amount": amount_text(amount, currency)}
-    line |= {"packages": f"{packages}"} if "packages" in line else {}
-    if not _multiplies(line, packages if "packages" in line else quantity, amount, currency, mode):
-        line["unit_price"] = None
-    if basis := now.line.get("basis") if new else None:
-        line["basis"] = basis
-    if parts := difference(now.parts, old.parts, currency):
-        line["projects"] = parts
-    return {**line, "before": _end(old, currency), "after": _end(now, currency)}
+    packages = None if now.line.packages is None else now.packages - old.packages
+    price = now.line.unit_price
+    line = replace(
+        now.line,
+        quantity=quantity_text(quantity),
+        unit_price=price
+        if _multiplies(price, quantity if packages is None else packages, amount, currency, mode)
+        else None,
+        amount=amount_text(amount, currency),
+        packages=None if packages is None else f"{packages}",
+        basis=now.line.basis if new else None,
+        before=_end(old, currency),
+        after=_end(now, currency),
+        projects=difference(now.parts, old.parts, currency) or None,
+        shared=None,
+    )
+    return with_last(line, "basis", "projects", *(() if now.line.before is not None else ("before", "after")))
 
 
-def _multiplies(line: Mapping[str, Any], counted: Fraction, amount: int, currency: str, mode: Rounding) -> bool:
-    """Whether the line is so many units at its price, rounded once."""
-    price = line["unit_price"]
+def _multiplies(price: str | None, counted: Fraction, amount: int, currency: str, mode: Rounding) -> bool:
+    """Whether the amount is so many units at the price, rounded once."""
     return price is not None and round_amount(counted * _number(price), currency, mode) == amount
 
 
-def _end(side: _Side, currency: str) -> Json:
-    packages = {"packages": f"{side.packages}"} if "packages" in side.line else {}
-    return {"quantity": quantity_text(side.quantity), "amount": amount_text(side.amount, currency), **packages}
+def _end(side: _Side, currency: str) -> End:
+    return End(
+        quantity=quantity_text(side.quantity),
+        amount=amount_text(side.amount, currency),
+        packages=None if side.line.packages is None else f"{side.packages}",
+    )
 
 
-def billed_of(billed: Sequence[Json], line: Mapping[str, Any]) -> list[Json]:
-    """The lines that were billed before under the key and the tax of a line."""
-    return [one for one in billed if one["key"] == line["key"] and dated_tax_key(one) == dated_tax_key(line)]
+def is_same_place(one: Line, line: Line) -> bool:
+    """Whether two lines have the same key and tax, so that the one bills a part of the other."""
+    return one.key == line.key and tax_key(one) == tax_key(line)

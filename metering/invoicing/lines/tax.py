@@ -8,22 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
-from metering.core.dated_tax import (
-    COLUMNS,
-    Json,
-    Key,
-    Line,
-    columns_of,
-    key,
-    key_of_line,
-    last_instant,
-    last_instant_of,
-)
-from metering.core.invoice import Invoice, TaxEntry
-from metering.core.invoice import Line as PrintedLine
+from metering.core.dated_tax import Key, key, last_instant, line_tax, with_tax
+from metering.core.invoice import Invoice, Line, TaxEntry
 from metering.core.money import Rounding, amount_text, apportioned, minor_units, parse_amount, round_amount
 from metering.core.parties import Customer, DatedTax
 
@@ -43,12 +32,12 @@ OWED_BY_BUYER = {"AE", "K"}
 # -- lines
 
 
-def taxed(lines: Iterable[Line], customer: Customer | None) -> list[Json]:
+def taxed(lines: Iterable[Line], customer: Customer | None) -> list[Line]:
     """The lines with the tax that is in force for their customer on the last day of each line's period."""
     if customer is not None and customer.dated:
-        return [{**line, **columns_of(_in_force(line, customer))} for line in lines]
-    told = columns_of(customer.taxes[0] if customer else None)
-    return [{**line, **told} for line in lines]
+        return [with_tax(line, line_tax(_in_force(line, customer))) for line in lines]
+    tax = line_tax(customer.taxes[0] if customer else None)
+    return [with_tax(line, tax) for line in lines]
 
 
 def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
@@ -57,19 +46,14 @@ def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
     return customer.tax_at(last_instant(line)) if customer.dated else customer.taxes[0]
 
 
-def said(line: Line) -> Json:
-    """What a line says of its tax, for another line that takes its place."""
-    return {name: line[name] for name in COLUMNS if name in line}
-
-
 def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:
     """Why no invoice can be made of a customer's lines: a day without a tax, or lines inside and outside its scope."""
     lines = list(lines)
-    own = [line for line in lines if line["kind"] != "adjustment"]
+    own = [line for line in lines if line.kind != "adjustment"]
     lacking = sorted({f"{last_instant(line):%Y-%m-%d}" for line in own if customer and not _in_force(line, customer)})
     if lacking:
         return f"customers.csv has no tax for {lacking[0]}: the dates tax_from and tax_to do not reach there"
-    if len({line.get("tax_category") == OUT_OF_SCOPE for line in lines}) > 1:
+    if len({line.tax_category == OUT_OF_SCOPE for line in lines}) > 1:
         return (
             "some of its lines are outside the scope of tax (category O) and others are not, which cannot stand on one "
             "invoice; void and close the earlier months anew, or give all of the month's time one of the two"
@@ -80,7 +64,17 @@ def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:
 # -- totals
 
 
-def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive: bool = False) -> Json:
+class Totals(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a document's lines come to, as it is printed."""
+
+    # Written only where it is so: invoices that were issued before such prices existed keep their bytes.
+    tax_inclusive: bool = False
+    subtotal: str
+    taxes: list[TaxEntry]
+    total: str
+
+
+def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive: bool = False) -> Totals:
     """Subtotal (before tax), taxes (one per rate, name and category, rounded once), total.
 
     The tax comes on top of the lines; or, from prices that include it (`tax_inclusive`), the total is the sum of the
@@ -89,23 +83,30 @@ def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive
     groups: dict[Key, _Group] = {}
     for line in lines:
         group = groups.setdefault(key(line), _Group())
-        group.amount += parse_amount(str(line["amount"]), currency)
-        group.rates.append(str(line.get("tax_rate_percent")))
+        group.amount += parse_amount(line.amount, currency)
+        group.rates.append(str(line.rate))
     has_tax = any(rate is not None for rate, _, _ in groups)
     taxes, subtotal, total = [], 0, 0
     for found, group in sorted(groups.items(), key=_order):
         base, tax = _split(group.amount, found[0], currency, mode, is_inclusive=is_inclusive)
         subtotal, total = subtotal + base, total + base + tax
         if found[0] is not None or found[2]:
-            told = {"base": amount_text(base, currency), "amount": amount_text(tax, currency)}
-            taxes.append({**_head(found, min(group.rates, key=lambda text: (len(text), text))), **told})
-    return {
-        # Only where it is so: invoices that were issued before such prices existed keep their bytes.
-        **({"tax_inclusive": True} if is_inclusive and has_tax else {}),
-        "subtotal": amount_text(subtotal, currency),
-        "taxes": taxes,
-        "total": amount_text(total, currency),
-    }
+            rate, name, category = found
+            taxes.append(
+                TaxEntry(
+                    name=_name(name, category),
+                    rate_percent="0" if rate is None else min(group.rates, key=lambda text: (len(text), text)),
+                    category=category,
+                    base=amount_text(base, currency),
+                    amount=amount_text(tax, currency),
+                )
+            )
+    return Totals(
+        tax_inclusive=is_inclusive and has_tax,
+        subtotal=amount_text(subtotal, currency),
+        taxes=taxes,
+        total=amount_text(total, currency),
+    )
 
 
 @dataclass(slots=True)
@@ -130,14 +131,9 @@ def _order(group: tuple[Key, object]) -> tuple[Fraction, str, str]:
     return (Fraction(1) if rate is None else -rate), name or "", category or ""
 
 
-def _head(found: Key, rate_percent: str) -> Json:
-    """Name, rate and category of an entry of `taxes`; what has a category and no rate is taxed at 0 %."""
-    rate, name, category = found
-    return {
-        "name": name or UNTAXED.get(category or "", "No tax"),
-        "rate_percent": "0" if rate is None else rate_percent,
-        **({"category": category} if category else {}),
-    }
+def _name(name: str | None, category: str | None) -> str:
+    """The name of an entry of `taxes`; lines with a category and no rate are taxed at 0 %."""
+    return name or UNTAXED.get(category or "", "No tax")
 
 
 # -- documents
@@ -148,12 +144,12 @@ def owed_id(taxes: Iterable[DatedTax], document: Invoice) -> str | None:
 
     The month itself may have none: a correction of an earlier month stands on it.
     """
-    owed = (last_instant_of(line.start, line.end) for line in lines_of(document) if line.tax_category in OWED_BY_BUYER)
+    owed = (last_instant(line) for line in lines_of(document) if line.tax_category in OWED_BY_BUYER)
     found = (tax.tax_id for moment in owed for tax in taxes if tax.contains(moment))
     return next((tax_id for tax_id in found if tax_id), None)
 
 
-def lines_of(document: Invoice) -> list[PrintedLine]:
+def lines_of(document: Invoice) -> list[Line]:
     """A document's lines, each with its tax; where lines do not say it, that of the whole document."""
     if document.says_taxes:
         return document.lines
@@ -168,38 +164,36 @@ def by_tax(document: Invoice) -> list[tuple[TaxEntry | None, list[int]]]:
     return _by_tax(lines_of(document), document.taxes)
 
 
-def _by_tax(lines: Iterable[PrintedLine], taxes: Iterable[TaxEntry]) -> list[tuple[TaxEntry | None, list[int]]]:
+def _by_tax(lines: Iterable[Line], taxes: Iterable[TaxEntry]) -> list[tuple[TaxEntry | None, list[int]]]:
     entries: dict[Key | None, TaxEntry] = {
         (Fraction(entry.rate_percent), entry.name, entry.category): entry for entry in taxes
     }
     groups: dict[Key, list[int]] = {}
     for place, line in enumerate(lines):
-        groups.setdefault(key_of_line(line), []).append(place)
+        groups.setdefault(key(line), []).append(place)
     return [(entries.get(_entry_key(found)), places) for found, places in groups.items()]
 
 
 def _entry_key(found: Key) -> Key | None:
-    rate, _, category = found
-    return (rate or Fraction(0), str(_head(found, "")["name"]), category) if rate is not None or category else None
+    rate, name, category = found
+    return (rate or Fraction(0), _name(name, category), category) if rate is not None or category else None
 
 
 def nets(lines: Sequence[Line], currency: str, mode: Rounding, *, is_inclusive: bool) -> list[int]:
     """Minor units of each line before tax; they sum to the subtotal."""
-    printed = msgspec.convert(lines, list[PrintedLine])
     if is_inclusive:
-        found = totals(lines, currency, mode, is_inclusive=True)
-        printed = _before_taxes(printed, msgspec.convert(found["taxes"], list[TaxEntry]), currency)
-    return [parse_amount(line.amount, currency) for line in printed]
+        lines = _before_taxes(lines, totals(lines, currency, mode, is_inclusive=True).taxes, currency)
+    return [parse_amount(line.amount, currency) for line in lines]
 
 
-def lines_before_tax(document: Invoice) -> list[PrintedLine]:
+def lines_before_tax(document: Invoice) -> list[Line]:
     """The lines of an invoice or credit note with their amounts before tax; those of each rate sum to its base."""
     if not document.tax_inclusive:
         return document.lines
     return _before_taxes(lines_of(document), document.taxes, document.currency)
 
 
-def _before_taxes(lines: Sequence[PrintedLine], taxes: Iterable[TaxEntry], currency: str) -> list[PrintedLine]:
+def _before_taxes(lines: Sequence[Line], taxes: Iterable[TaxEntry], currency: str) -> list[Line]:
     """The lines, which include their taxes, without them."""
     out = list(lines)
     for entry, places in _by_tax(lines, taxes):
@@ -213,7 +207,7 @@ def _before_taxes(lines: Sequence[PrintedLine], taxes: Iterable[TaxEntry], curre
     return out
 
 
-def _before_tax(line: PrintedLine, net: int, rate: Fraction, currency: str) -> PrintedLine:
+def _before_tax(line: Line, net: int, rate: Fraction, currency: str) -> Line:
     """The line at its amount before tax, and so the parts that projects have in it."""
     parts = line.projects
     if parts is not None:

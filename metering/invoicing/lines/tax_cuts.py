@@ -5,18 +5,18 @@ reduces other lines (minimums, maximums, discounts) is computed once for the who
 in proportion to what it acts on. Pure: printed lines in, printed lines out. Must not know charges or documents.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from metering.core.dated_tax import changes, last_instant
+from metering.core.invoice import Line, ProjectPart, Shared
 from metering.core.money import amount_text, largest_remainder, parse_amount, quantity_text
 from metering.core.parties import Customer
 from metering.core.period import parse_time, rfc3339
-
-Json = dict[str, object]
-Line = Mapping[str, object]
 
 
 def parts(
@@ -28,30 +28,31 @@ def parts(
     return list(zip([start, *cuts], [*cuts, end], [begin, *cuts], [*cuts, finish], strict=True))
 
 
-def shared(lines: Sequence[Line], customer: Customer, currency: str) -> list[Json]:
+def shared(lines: Sequence[Line], customer: Customer, currency: str) -> list[Line]:
     """The lines, each that spans a change of its customer's tax as one for each part of the time.
 
     A line acts on the others of its project, plan and meter; without a meter on those of its plan; else on all.
     """
-    out: list[Json] = []
+    out: list[Line] = []
     cut = [(line, changes(customer, *_span(line))) for line in lines]
     whole = [line for line, moments in cut if not moments]
     for line, moments in cut:
         acted_on = [one for one in whole if _acts_on(line, one)]
-        out += _over(line, moments, acted_on, currency) if moments else [dict(line)]
+        out += _over(line, moments, acted_on, currency) if moments else [line]
     return out
 
 
 def _span(line: Line) -> tuple[datetime, datetime]:
-    return parse_time(str(line["from"])), parse_time(str(line["to"]))
+    return parse_time(line.start), parse_time(line.end)
 
 
 def _acts_on(line: Line, one: Line) -> bool:
-    names = ("project_id", "plan", "meter") if line["meter"] is not None else ("plan",) if line["plan"] else ()
-    return all(one[name] == line[name] for name in names)
+    if line.meter is not None:
+        return (one.project_id, one.plan, one.meter) == (line.project_id, line.plan, line.meter)
+    return not line.plan or one.plan == line.plan
 
 
-def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], currency: str) -> list[Json]:
+def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], currency: str) -> list[Line]:
     """The line's parts between the moments; one of no amount and no quantity is left out."""
     start, end = _span(line)
     spans = list(pairwise([start, *moments, end]))
@@ -59,50 +60,55 @@ def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], cur
     for one in acted_on:
         at = last_instant(one)
         for place, (begin, finish) in enumerate(spans):
-            sums[place] += parse_amount(str(one["amount"]), currency) if begin <= at < finish else 0
+            sums[place] += parse_amount(one.amount, currency) if begin <= at < finish else 0
     by_amount = [max(0, minor) for minor in sums]
     weights = [amount_text(minor, currency) for minor in by_amount]
     if not any(by_amount):
         weights = [str(int((finish - begin).total_seconds())) for begin, finish in spans]
     out = []
     for place, (begin, finish) in enumerate(spans, start=1):
-        time = {"from": rfc3339(begin), "to": rfc3339(finish)}
-        names = ("key", "from", "to", "quantity", "amount", "unit_price")
-        whole = {**{name: line[name] for name in names}, "weights": weights, "place": str(place)}
-        found = part({**line, "shared": whole}, currency)
-        out.append({**found, **time, "key": str(line["key"]).replace(f"/{line['from']}/", f"/{time['from']}/")})
-    return [one for one in out if parse_amount(str(one["amount"]), currency) or Fraction(str(one["quantity"]))]
+        whole = Shared(
+            key=line.key,
+            start=line.start,
+            end=line.end,
+            quantity=line.quantity,
+            amount=line.amount,
+            unit_price=line.unit_price,
+            weights=weights,
+            place=str(place),
+        )
+        key = line.key.replace(f"/{line.start}/", f"/{rfc3339(begin)}/")
+        own = replace(line, key=key, start=rfc3339(begin), end=rfc3339(finish), shared=whole)
+        out.append(part(own, currency))
+    return [one for one in out if parse_amount(one.amount, currency) or Fraction(one.quantity)]
 
 
-def part(line: Line, currency: str) -> Json:
+def part(line: Line, currency: str) -> Line:
     """A part of a shared line, with its amount, quantity and projects computed from the whole that `shared` says.
 
     `line` has the projects of the whole. The amount goes by the weights and the largest remainder, the quantity by the
     weights; the amount is no product of quantity and price.
     """
-    whole = line["shared"]
-    assert isinstance(whole, dict)
-    weights, place = [Fraction(weight) for weight in whole["weights"]], int(whole["place"]) - 1
-    scale = 10 ** max(len(str(weight).partition(".")[2]) for weight in whole["weights"])
-    amounts = largest_remainder(parse_amount(whole["amount"], currency), [int(weight * scale) for weight in weights])
-    quantity = Fraction(whole["quantity"]) * weights[place] / sum(weights)
-    out: Json = {
-        **line,
-        "quantity": quantity_text(quantity),
-        "unit_price": None,
-        "amount": amount_text(amounts[place], currency),
-    }
-    projects = line.get("projects")
-    if isinstance(projects, list):
-        out["projects"] = _projects(projects, amounts[place], currency)
-    return out
+    whole = line.shared
+    assert whole is not None, "the whole is known"
+    weights, place = [Fraction(weight) for weight in whole.weights], int(whole.place) - 1
+    scale = 10 ** max(len(weight.partition(".")[2]) for weight in whole.weights)
+    amounts = largest_remainder(parse_amount(whole.amount, currency), [int(weight * scale) for weight in weights])
+    quantity = Fraction(whole.quantity) * weights[place] / sum(weights)
+    return replace(
+        line,
+        quantity=quantity_text(quantity),
+        unit_price=None,
+        amount=amount_text(amounts[place], currency),
+        projects=None if line.projects is None else _projects(line.projects, amounts[place], currency),
+    )
 
 
-def _projects(of_whole: Sequence[Mapping[str, str]], amount: int, currency: str) -> list[Json]:
+def _projects(of_whole: Sequence[ProjectPart], amount: int, currency: str) -> list[ProjectPart]:
     """Each project's part of a part, in proportion to what it has of the whole."""
-    minor = largest_remainder(amount, [abs(parse_amount(one["amount"], currency)) for one in of_whole])
+    minor = largest_remainder(amount, [abs(parse_amount(one.amount, currency)) for one in of_whole])
     return [
-        {"project_id": one["project_id"], "quantity": "0", "amount": amount_text(own, currency)}
+        ProjectPart(project_id=one.project_id, quantity="0", amount=amount_text(own, currency))
         for one, own in zip(of_whole, minor, strict=True)
         if own
     ]

@@ -5,13 +5,16 @@ document that carries the lines. Amounts are whole minor units until they are pr
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from metering.core.errors import ExactnessError
+from metering.core.invoice import Line
 from metering.core.meters import Meter
 from metering.core.money import INT128_SAFE, amount_text, minor_units, quantity_text, round_amount, rounded_amounts
 from metering.core.period import Period, rfc3339
@@ -23,8 +26,8 @@ from metering.rating.models import tiers_of
 from metering.rating.pools import Members
 from metering.rating.step import ends, packaged
 
-Json = dict[str, object]
-Row = Mapping[str, Any]
+Charge = Mapping[str, Any]
+"""A row of the frame of charges."""
 
 CENT_DIGITS = 4
 """Most digits that a currency has (CLF, UYW): what the guard on vectorised rounding allows for."""
@@ -32,7 +35,7 @@ CENT_DIGITS = 4
 
 def usage_lines(
     month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates
-) -> Iterator[tuple[str, Json]]:
+) -> Iterator[tuple[str, Line]]:
     """(customer, line) of every charge; of the flat fees due without usage; of what keeps a group within its bounds.
 
     `segments` say for how long what is due without usage was held.
@@ -72,7 +75,7 @@ def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
     )
 
 
-def _minor(row: Row, card: Rates) -> int:
+def _minor(row: Charge, card: Rates) -> int:
     """The rounded amount of one charge, where products may leave 128 bits on the way."""
     if row["minor"] is not None:
         return int(row["minor"])
@@ -91,7 +94,7 @@ _SAID = ("price_no", "kind", "tier", "share_num", "share_den")
 """What a description depends on: few of these are told apart among many lines."""
 
 
-def _members(row: Row, card: Rates, by_price: Mapping[tuple[object, ...], Members]) -> Members:
+def _members(row: Charge, card: Rates, by_price: Mapping[tuple[object, ...], Members]) -> Members:
     """The projects whose usage a customer's charge holds: of its piece, or of its price where none was used."""
     if row["project_id"] is not None:
         return ()
@@ -99,40 +102,34 @@ def _members(row: Row, card: Rates, by_price: Mapping[tuple[object, ...], Member
     return by_price.get(of_price, ()) if row["piece_no"] is None else card.pools.get((*of_price, row["start"]), ())
 
 
-def _line(row: Row, price: Price, description: str, card: Rates, members: Members) -> Json:
+def _line(row: Charge, price: Price, description: str, card: Rates, members: Members) -> Line:
     plan, meter, is_flat = card.plans[row["plan"]], card.meters[row["meter"]], row["kind"] == "flat_fee"
     part = _part(row, price)
     amount, start, owner = row["minor"], _time_text(row["start"]), row["project_id"] or row["customer"]
-    line: Json = {
-        "key": f"{owner}/{meter.id}/{plan.id}/{start}/{row['tier']}{'/flat' if is_flat else ''}",
-        "kind": row["kind"],
-        "project_id": row["project_id"],
-        "plan": plan.id,
-        "meter": meter.id,
-        "description": description,
-        "from": start,
-        "to": _time_text(row["end"]),
-        "quantity": quantity_text(part.quantity),
-        "unit": None if is_flat else meter.unit,
-        "unit_price": None if part.unit_price is None else f"{part.unit_price:f}",
-        "amount": amount_text(amount, plan.currency),
-        "grain": row["grain"],
-    }
-    if not is_flat:
-        line |= packaged(price, part) | _basis(part, price)
-        if price.included_per_hour is not None and row["grain"] != "hourly":
-            line["reduced_grain"] = True
-    if row["is_step"]:
-        line |= ends(price, part, amount, plan.currency, card.rounding)
-    return line | _shared(members, line, amount, plan.currency)
+    line = Line(
+        key=f"{owner}/{meter.id}/{plan.id}/{start}/{row['tier']}{'/flat' if is_flat else ''}",
+        kind=row["kind"],
+        project_id=row["project_id"],
+        plan=plan.id,
+        meter=meter.id,
+        description=description,
+        start=start,
+        end=_time_text(row["end"]),
+        quantity=quantity_text(part.quantity),
+        unit=None if is_flat else meter.unit,
+        unit_price=None if part.unit_price is None else f"{part.unit_price:f}",
+        amount=amount_text(amount, plan.currency),
+        grain=row["grain"],
+        basis=None if is_flat else _basis(part, price),
+        reduced_grain=not is_flat and price.included_per_hour is not None and row["grain"] != "hourly",
+        projects=pools.parts(members, quantity_text(part.quantity), amount, plan.currency) if members else None,
+    )
+    step = ends(price, part, amount, plan.currency, card.rounding) if row["is_step"] else {}
+    more = {**packaged(price, part), **step}
+    return replace(line, **more) if more else line
 
 
-def _shared(members: Members, line: Json, amount: int, currency: str) -> Json:
-    """The parts that a customer's projects have in the line."""
-    return {"projects": pools.parts(members, str(line["quantity"]), amount, currency)} if members else {}
-
-
-def _part(row: Row, price: Price) -> Part:
+def _part(row: Charge, price: Price) -> Part:
     """The row as numbers of its own; its unit price as written in the card."""
     quantity, before = (Fraction(row[name], row["quantity_den"]) for name in ("quantity_num", "before_num"))
     tier = tiers_of(price)[row["tier"] - 1]
@@ -146,48 +143,49 @@ def _part(row: Row, price: Price) -> Part:
     )
 
 
-def _basis(part: Part, price: Price) -> Json:
+def _basis(part: Part, price: Price) -> dict[str, str] | None:
     """What a cost_plus line is computed from: Neon's cost of its usage and the markup."""
     if price.markup_percent is None:
-        return {}
+        return None
     cost = part.amount / (1 + Fraction(price.markup_percent) / 100)
-    return {"basis": {"cost": quantity_text(cost), "markup_percent": f"{price.markup_percent:f}"}}
+    return {"cost": quantity_text(cost), "markup_percent": f"{price.markup_percent:f}"}
 
 
-def _bound_line(row: Row, members: Members, card: Rates) -> Json:
+def _bound_line(row: Charge, members: Members, card: Rates) -> Line:
     """What a group's lines lack to its minimum, or have above its maximum (a line below zero)."""
     plan, meter, gap = card.plans[row["plan"]], card.meters[row["meter"]], row["gap"]
     kind, bound = ("minimum", "minimum") if gap > 0 else ("discount", "maximum")
     due, charged = (amount_text(minor, plan.currency) for minor in (row["charged"] + gap, row["charged"]))
     start, end = _time_text(row["start"]), _time_text(row["end"])
-    line: Json = {
-        "key": f"{row['project_id'] or row['customer']}/{meter.id}/{plan.id}/{start}/{kind}",
-        "kind": kind,
-        "project_id": row["project_id"],
-        "plan": plan.id,
-        "meter": meter.id,
-        "description": f"{NAMES.get(meter.id, meter.id)}: {_BOUND[kind]} {due}",
-        "from": start,
-        "to": end,
-        "quantity": "0",
-        "unit": meter.unit,
-        "unit_price": None,
-        "amount": amount_text(gap, plan.currency),
-        "grain": row["grain"],
-        "basis": {bound: due, "charged": charged},
-    }
-    return line | _shared(members if row["project_id"] is None else (), line, gap, plan.currency)
+    is_shared = members and row["project_id"] is None
+    return Line(
+        key=f"{row['project_id'] or row['customer']}/{meter.id}/{plan.id}/{start}/{kind}",
+        kind=kind,
+        project_id=row["project_id"],
+        plan=plan.id,
+        meter=meter.id,
+        description=f"{NAMES.get(meter.id, meter.id)}: {_BOUND[kind]} {due}",
+        start=start,
+        end=end,
+        quantity="0",
+        unit=meter.unit,
+        unit_price=None,
+        amount=amount_text(gap, plan.currency),
+        grain=row["grain"],
+        basis={bound: due, "charged": charged},
+        projects=pools.parts(members, "0", gap, plan.currency) if is_shared else None,
+    )
 
 
 _BOUND = {"minimum": "minimum of", "discount": "above the maximum of"}
 
 
 @lru_cache(maxsize=4096)
-def _time_text(moment: Any) -> str:
+def _time_text(moment: datetime) -> str:
     return rfc3339(moment)
 
 
-def _description(row: Row, price: Price, meter: Meter) -> str:
+def _description(row: Charge, price: Price, meter: Meter) -> str:
     text = NAMES.get(meter.id, meter.id)
     if row["kind"] == "flat_fee":
         text += ": flat fee"
@@ -202,7 +200,7 @@ def _description(row: Row, price: Price, meter: Meter) -> str:
     return text + models.description(price) + _tier_text(row, price, meter)
 
 
-def _tier_text(row: Row, price: Price, meter: Meter) -> str:
+def _tier_text(row: Charge, price: Price, meter: Meter) -> str:
     tier = row["tier"]
     return f", tier {tier} above {tiers_of(price)[tier - 1].low:f} {_units(meter)}" if tier > 1 else ""
 

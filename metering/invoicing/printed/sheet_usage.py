@@ -46,7 +46,9 @@ class Background:
     by_number: Mapping[str, "Background"] = field(default_factory=dict)
 
 
-def own_usage(usage: Iterable[Row], payers: Mapping[str, Collection[str]]) -> dict[str, list[Row]]:
+def own_usage(
+    usage: Iterable[Mapping[str, object]], payers: Mapping[str, Collection[str]]
+) -> dict[str, list[Mapping[str, object]]]:
     """Customer -> the usage rows of its projects; `payers`: project -> its customers in the month.
 
     A project that moved to another customer inside the month is left out: its usage cannot be shown to one of them as

@@ -16,6 +16,7 @@ from metering.explain import explain
 from metering.invoicing.lines import discount
 from metering.rating import validation
 from tests.support.card import plan, price, subscription
+from tests.support.documents import lines_of
 from tests.support.pages_of import Books, books, moment
 
 HOUR = 3600
@@ -27,9 +28,9 @@ def off(**keys) -> Discount:
 
 
 def told(amounts, *discounts, currency="USD", mode="half_up"):
-    own = [{"amount": amount} for amount in amounts]
+    own = lines_of({"amount": amount} for amount in amounts)
     found = discount.discount_lines(SEPTEMBER, own, currency, discount.of_customer(discounts, "one", SEPTEMBER), mode)
-    return [(line["description"], line["amount"]) for line in found]
+    return [(line.description, line.amount) for line in found]
 
 
 def test_discounts_come_one_after_the_other_each_off_what_is_left():

@@ -6,12 +6,14 @@ import pytest
 
 from metering.core import meters, money
 from metering.core.errors import ConfigError
+from metering.core.invoice import Covered
 from metering.core.parties import Customer
 from metering.invoicing.lines import adjustment
 from metering.invoicing.lines import assembly as lines
 from metering.invoicing.lines.rates import rates
 from metering.rating.columns import CHARGES
 from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
+from tests.support.documents import lines_of, printed
 
 HOUR = 3600
 NOTHING = pl.DataFrame(schema=CHARGES)
@@ -19,7 +21,7 @@ NOTHING = pl.DataFrame(schema=CHARGES)
 
 def drafts(owned, plans, usage, customers=(), *, rounding="half_up", prorate="second", **particulars):
     charges, card = rated(owned, plans, usage, rounding=rounding, prorate=prorate, customers=customers)
-    return lines.invoices(SEPTEMBER, owned, charges, card, **particulars)
+    return printed(lines.invoices(SEPTEMBER, owned, charges, card, **particulars))
 
 
 def told(draft):
@@ -41,7 +43,7 @@ def test_the_contracts_example_comes_out_to_the_byte():
         [pro],
         {("calm-dawn-12345678", "compute", at(1)): 100 * HOUR + 123456},
         [seven],
-        coverage={"cust7": {"hours": 720, "covered_hours": 720, "complete": True}},
+        coverage=Covered(hours=720, covered_hours=720, complete=True),
         as_of=at(2, month=10),
         rate_card_sha256="ab",
     )
@@ -351,7 +353,7 @@ def held(**plans_of_customers):
 
 
 def conflicts(owned, *customers, currencies=None):
-    return lines.conflicts(owned, rates(OFFERS, {}, meters.built_in(), customers=customers), currencies)
+    return lines.conflicts(owned, rates(OFFERS, {}, meters.built_in(), customers=customers), currencies or {})
 
 
 def test_a_customers_second_currency_is_told_once_by_the_first_plan_that_has_it():
@@ -411,11 +413,15 @@ def usage_line(project, amount, quantity="1"):
     }  # fmt: skip
 
 
+def adjustments(billed, now, currency="USD"):
+    return printed(adjustment.adjustments(lines_of(billed), lines_of(now), currency))
+
+
 def test_an_adjustment_is_what_it_would_cost_now_less_what_was_billed():
     billed = [usage_line("a", "10.00", "10"), usage_line("b", "4.00", "4"), usage_line("d", "2.00", "2")]
     now = [usage_line("a", "12.50", "12.5"), usage_line("b", "4.00", "4"), usage_line("e", "0.40", "0.4")]
 
-    found = adjustment.adjustments(billed, now, "USD")
+    found = adjustments(billed, now)
 
     assert [(line["key"], line["quantity"], line["amount"]) for line in found] == [
         ("a/compute/pro/2026-09-01T00:00:00Z/adjustment", "2.5", "2.50"),
@@ -429,19 +435,20 @@ def test_an_adjustment_is_what_it_would_cost_now_less_what_was_billed():
 def test_an_adjustment_made_before_counts_as_billed_and_base_fees_never_change():
     billed = [usage_line("a", "10.00", "10"), {**usage_line("a", "20.00"), "kind": "base_fee", "meter": None}]
     now = [usage_line("a", "12.50", "12.5")]
-    first = adjustment.adjustments(billed, now, "USD")
+    first = adjustments(billed, now)
 
-    assert adjustment.adjustments([*billed, *first], now, "USD") == []
-    [back] = adjustment.adjustments([*billed, *first], billed, "USD")
+    assert adjustments([*billed, *first], now) == []
+    [back] = adjustments([*billed, *first], billed)
     assert (back["quantity"], back["amount"]) == ("-2.5", "-2.50")
 
 
 def test_an_adjustment_goes_to_the_next_invoice_even_of_a_customer_without_a_plan():
-    [line] = adjustment.adjustments([usage_line("a", "10.00")], [usage_line("a", "9.00")], "EUR")
+    [line] = adjustment.adjustments(lines_of([usage_line("a", "10.00")]), lines_of([usage_line("a", "9.00")]), "EUR")
     card = rates([], {}, meters.built_in())
     empty = segments(existence(), plans=[])
 
-    [draft] = lines.invoices(SEPTEMBER, empty, NOTHING, card, corrections={"c": [line]}, currencies={"c": "EUR"})
+    found = lines.invoices(SEPTEMBER, empty, NOTHING, card, corrections={"c": [line]}, currencies={"c": "EUR"})
+    [draft] = printed(found)
 
     assert (draft["currency"], draft["total"], draft["lines"][0]["kind"]) == ("EUR", "-1.00", "adjustment")
 

@@ -10,6 +10,7 @@ from metering.core.parties import Discount
 from metering.invoicing.lines import assembly as invoice
 from metering.invoicing.lines.rates import Rates, rates
 from tests.support.card import BUILT_IN, SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
+from tests.support.documents import printed
 
 HOUR = 3600
 GB = 10**9
@@ -21,7 +22,7 @@ GPU = Meter(
 def lines(owned, plans, usage, **terms):
     """The lines of the customer c, in order of their keys."""
     charges, card = rated(owned, plans, usage, **terms)
-    found = invoice.lines(SEPTEMBER, owned, charges, card).get("c", [])
+    found = printed(invoice.lines(SEPTEMBER, owned, charges, card)).get("c", [])
     return sorted(found, key=lambda line: str(line["key"]))
 
 
@@ -216,7 +217,7 @@ def test_a_part_of_a_fee_that_rounds_to_nothing_is_printed_with_its_time(roundin
     owned = alone(pro, rows=rows)
     charges, card = rated(owned, [pro], {}, rounding=rounding)
 
-    found = invoice.lines(SEPTEMBER, owned, charges, card)
+    found = printed(invoice.lines(SEPTEMBER, owned, charges, card))
 
     assert [told(found[name], "quantity", "amount") for name in "cd"] == [[("0.5", amount)] for amount in amounts]
 
@@ -250,7 +251,7 @@ def test_the_order_of_rows_changes_no_line():
 
     for seed in range(5):
         shuffled = [frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (owned, charges)]
-        found = invoice.lines(SEPTEMBER, *shuffled, card)
+        found = printed(invoice.lines(SEPTEMBER, *shuffled, card))
         amounts = {
             name: sorted((*str(line["key"]).split("/")[:3], line["from"][8:10], line["amount"]) for line in found[name])
             for name in "cd"
@@ -295,7 +296,7 @@ def test_a_customer_of_some_hours_of_a_day_owes_nothing_by_the_day_and_the_next_
     owned = alone(pro, rows=rows, prorate="day")
     charges, card = rated(owned, [pro], {}, prorate="day")
 
-    found = invoice.lines(SEPTEMBER, owned, charges, card)
+    found = printed(invoice.lines(SEPTEMBER, owned, charges, card))
 
     assert {name: told(own, "amount") for name, own in found.items()} == {"c": [("10.00",)], "e": [("20.00",)]}
 
@@ -365,7 +366,7 @@ def test_a_customers_discounts_are_off_its_own_lines_and_rounded_as_configured(r
     given = [off(percent="5"), off("d", amount="0.10"), off(percent="50", valid_to="2026-09-01")]
     charges, card = rated(owned, [pro], {}, rounding=rounding, discounts=given)
 
-    found = invoice.lines(SEPTEMBER, owned, charges, card)
+    found = printed(invoice.lines(SEPTEMBER, owned, charges, card))
 
     assert told(found["c"], "kind", "amount") == [("base_fee", "0.50"), ("discount", amount)]
     assert told(found["d"], "kind", "amount") == [("base_fee", "0.50"), ("discount", "-0.10")]
@@ -376,7 +377,7 @@ def test_a_discount_of_a_customer_without_lines_makes_none():
     owned = alone(pro)
     charges, card = rated(owned, [pro], {}, discounts=[off(percent="5"), off("nobody", percent="5")])
 
-    assert invoice.lines(SEPTEMBER, owned, charges, card) == {}
+    assert printed(invoice.lines(SEPTEMBER, owned, charges, card)) == {}
 
 
 def test_what_stands_in_two_currencies_gets_no_discount():

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from metering.billing.month import Month
 from metering.billing.recorded import Recorded
 from metering.config.models import InvoicesConfig
 from metering.core.errors import MeteringError
-from metering.core.invoice import converted
+from metering.core.invoice import Line, converted
 from metering.core.money import amount_text, apportioned, parse_amount, round_amount
 from metering.core.parties import Customer, Discount
 from metering.core.plans import Plan
@@ -28,23 +29,27 @@ from metering.invoicing.printed.sheet_usage import Background
 from metering.invoicing.rated_month import months_of
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
-from tests.support.documents import invoice_of, line_of
+from tests.support.documents import invoice_of, lines_of, printed
 from tests.support.pages_of import Books, books, moment, month
 
 HOUR = 3600
 VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
 
 
-def lines(*amounts: str, **row: object) -> list[dict[str, object]]:
+def lines(*amounts: str, **row: object) -> list[Line]:
     """Lines of September that a customer with these taxes pays."""
     customer = Customer.model_validate({"id": "acme", "name": "", **row})
-    span = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
-    return tax.taxed([{"amount": amount, **span} for amount in amounts], customer)
+    return tax.taxed(lines_of({"amount": amount} for amount in amounts), customer)
+
+
+def totals_of(found: list[Line], currency: str, mode: str, **row: object) -> dict[str, Any]:
+    """What they come to, as it is printed."""
+    return printed(tax.totals(found, currency, mode, **row))
 
 
 def told(amounts: list[str], currency: str = "EUR", mode: str = "half_up", **row: object) -> tuple[object, ...]:
     """(subtotal, tax or None, total, whether the lines include it)."""
-    found = tax.totals(lines(*amounts, **row), currency, mode, is_inclusive=bool(row.get("tax_inclusive")))
+    found = totals_of(lines(*amounts, **row), currency, mode, is_inclusive=bool(row.get("tax_inclusive")))
     (tax_row,) = found["taxes"] or [None]
     assert tax_row is None or tax_row["base"] == found["subtotal"]
     amount = tax_row["amount"] if tax_row else None
@@ -84,8 +89,8 @@ rates = st.decimals("0", "100", places=2)
 
 @given(st.lists(cents, min_size=1, max_size=9), st.sampled_from(["USD", "JPY", "KWD"]), rates)
 def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_taxes_make_it(amounts, currency, rate):
-    printed = lines(*(amount_text(each, currency) for each in amounts), tax_rate_percent=rate)
-    found = tax.totals(printed, currency, "half_up", is_inclusive=True)
+    own = lines(*(amount_text(each, currency) for each in amounts), tax_rate_percent=rate)
+    found = totals_of(own, currency, "half_up", is_inclusive=True)
     total, net = (parse_amount(found[name], currency) for name in ("total", "subtotal"))
     assert total == sum(amounts)
     assert net + parse_amount(found["taxes"][0]["amount"], currency) == total
@@ -95,13 +100,13 @@ def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_ta
 
 @given(st.lists(cents, min_size=1, max_size=9), rates)
 def test_lines_before_tax_sum_to_the_subtotal_and_each_is_less_than_a_cent_from_its_own(amounts, rate):
-    printed = [*map(line_of, lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate))]
-    document = invoice_of({"lines": printed, **tax.totals(printed, "USD", "half_up", is_inclusive=True)})
+    own = lines(*(amount_text(each, "USD") for each in amounts), tax_rate_percent=rate)
+    document = invoice_of({"lines": printed(own), **totals_of(own, "USD", "half_up", is_inclusive=True)})
     found = [parse_amount(line.amount, "USD") for line in tax.lines_before_tax(document)]
     assert sum(found) == parse_amount(document.subtotal, "USD")
-    assert found == tax.nets(printed, "USD", "half_up", is_inclusive=True)
+    assert found == tax.nets(own, "USD", "half_up", is_inclusive=True)
     assert all(
-        abs(net - Fraction(own) / (1 + Fraction(rate) / 100)) < 1 for net, own in zip(found, amounts, strict=True)
+        abs(net - Fraction(gross) / (1 + Fraction(rate) / 100)) < 1 for net, gross in zip(found, amounts, strict=True)
     )
 
 
@@ -438,19 +443,19 @@ def test_dated_taxes_travel_through_the_frozen_terms_and_change_no_hash_where_th
 
 
 def test_a_rate_written_in_two_ways_is_one_rate():
-    printed = [*lines("10.00", tax_rate_percent="21"), *lines("10.00", tax_rate_percent="21.00")]
-    assert tax.totals(printed, "EUR", "half_up")["taxes"] == [
+    own = [*lines("10.00", tax_rate_percent="21"), *lines("10.00", tax_rate_percent="21.00")]
+    assert totals_of(own, "EUR", "half_up")["taxes"] == [
         {"name": "Tax", "rate_percent": "21", "base": "20.00", "amount": "4.20"}
     ]
 
 
 def test_two_names_or_categories_of_one_rate_are_two_taxes():
-    printed = [
+    own = [
         *lines("0.02", tax_rate_percent="20", tax_name="TVA"),
         *lines("0.02", tax_rate_percent="20", tax_name="VAT"),
         *lines("0.02", tax_rate_percent="20", tax_name="VAT", tax_category="S"),
     ]
-    found = tax.totals(printed, "EUR", "half_up")
+    found = totals_of(own, "EUR", "half_up")
     assert [(entry["name"], entry.get("category")) for entry in found["taxes"]] == [
         ("TVA", None),
         ("VAT", None),
@@ -465,8 +470,8 @@ def test_two_names_or_categories_of_one_rate_are_two_taxes():
     st.sampled_from(["half_up", "half_even"]),
 )
 def test_each_tax_is_its_rate_of_the_sum_of_its_lines_rounded_once(amounts, mode):
-    printed = [line for one, rate in amounts for line in lines(amount_text(one, "EUR"), tax_rate_percent=rate)]
-    found = tax.totals(printed, "EUR", mode)
+    own = [line for one, rate in amounts for line in lines(amount_text(one, "EUR"), tax_rate_percent=rate)]
+    found = totals_of(own, "EUR", mode)
     for entry in found["taxes"]:
         base = sum(one for one, rate in amounts if rate == entry["rate_percent"])
         assert parse_amount(entry["base"], "EUR") == base
