@@ -30,11 +30,6 @@ INVOICE_COLUMNS = (
     *("number", "status", "customer.id", "customer.name", "currency", "subtotal", "total"),
     *("issued_at", "due_at", "lines"),
 )
-ALERT_COLUMNS = (
-    *("alert_id", "type", "status", "reason", "recorded_at", "project_id", "project_name", "customer", "plan"),
-    *("quota", "threshold_percent", "percent", "used", "limit", "unit", "period.start", "period.end"),
-    *("observed_at", "summary"),
-)
 PROJECT_COLUMNS = ("organization", "project_id", "history_read_at", "last_active_at")
 """What a CSV file or a table of each command has, rows or none."""
 
@@ -181,14 +176,15 @@ def alerts(action: str, alert_id: str | None, config_path: Path, form: str | Non
 
 
 def _list_alerts(config: "Config", form: str | None) -> None:
-    from metering.ledger.alert_log import log
+    from metering.core.invoice import printed
+    from metering.ledger.alert_log import COLUMNS, log
     from metering.store import snapshots
 
     with snapshots.open_reader(config.store.directory) as found:
-        rows = log(found)
+        rows = [printed(row) for row in log(found)]
     for row in rows:
         row["deliveries"] = in_words(row["deliveries"])
-    emit({"alerts": rows}, rows, form, ALERT_COLUMNS)
+    emit({"alerts": rows}, rows, form, COLUMNS)
 
 
 def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:

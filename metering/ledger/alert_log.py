@@ -1,68 +1,103 @@
-"""Reads the alert log, the delivery attempts and the outbox from the store."""
+"""The alert log and the delivery attempts, as the store holds them."""
 
 import json
 from datetime import datetime
-from typing import Any
 
+import msgspec
+from msgspec import Struct
+
+from metering.core.invoice import Printed, Span
 from metering.core.period import rfc3339
 from metering.core.rows import Row
 from metering.store.database import Store
 
 
+class Delivery(Struct, frozen=True, kw_only=True):
+    """Where an alert stands at an endpoint."""
+
+    endpoint: str
+    state: str
+    attempts: int
+    due_at: str | None
+    delivered_at: str | None
+    error: str | None
+
+
+class AlertRow(Struct, frozen=True, kw_only=True):
+    """An alert: when and why it was recorded, what its message states, and where it stands at each endpoint."""
+
+    alert_id: str
+    type: str
+    status: str
+    reason: str
+    recorded_at: str
+    project_id: str | None
+    project_name: str | None
+    customer: str | None
+    plan: str | None
+    quota: str | None
+    threshold_percent: int | None
+    percent: str | None
+    used: str | None
+    limit: str | None
+    unit: str | None
+    period: Span | None
+    observed_at: str | None
+    summary: str | None
+    deliveries: list[Delivery]
+
+
+_NESTED = {"period": ("period.start", "period.end"), "deliveries": ()}
+COLUMNS = tuple(column for name in AlertRow.__struct_fields__ for column in _NESTED.get(name, (name,)))
+"""The columns of a table or CSV file, with rows or without."""
+
+
 def next_retry(store: Store, since: datetime) -> datetime | None:
-    """When the first delivery that was not yet due at `since`, the last try, becomes due; None if there is none."""
+    """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
     found: datetime | None = store.query("ledger/next_retry", since=since)["due_at"].item()
     return found
 
 
-def log(store: Store) -> list[dict[str, Any]]:
-    """Every alert in the order of recording, with the content of its message and its state at each endpoint."""
-    deliveries: dict[str, list[dict[str, Any]]] = {}
+def log(store: Store) -> list[AlertRow]:
+    """Every alert in the order recorded."""
+    deliveries: dict[str, list[Printed]] = {}
     for row in store.query("ledger/alert_deliveries").iter_rows(named=True):
-        shown = {name: _shown(value) for name, value in row.items() if name != "alert_id"}
-        deliveries.setdefault(row["alert_id"], []).append(shown)
+        deliveries.setdefault(row["alert_id"], []).append(_shown(row))
     return [
         _logged(row, deliveries.get(row["alert_id"], []))
         for row in store.query("ledger/alert_log").iter_rows(named=True)
     ]
 
 
-_FROM_BODY = ("plan", "quota", "threshold_percent", "percent", "used", "limit", "unit", "period", "observed_at")
+_FROM_MESSAGE = AlertRow.__struct_fields__[8:-1]
 
 
-def _logged(row: Row, deliveries: list[dict[str, Any]]) -> dict[str, Any]:
+def _logged(row: Row, deliveries: list[Printed]) -> AlertRow:
     data = json.loads(row["body"])["data"]
     project, customer = data.get("project") or {}, data.get("customer") or {}
-    return {
-        "alert_id": row["alert_id"],
+    facts = {
+        **{name: row[name] for name in ("alert_id", "status", "reason")},
         "type": row["event_type"],
-        "status": row["status"],
-        "reason": row["reason"],
         "recorded_at": rfc3339(row["recorded_at"]),
         "project_id": project.get("id"),
         "project_name": project.get("name"),
         "customer": customer.get("id"),
-        **{name: data.get(name) for name in _FROM_BODY},
-        "summary": data.get("summary"),
+        **{name: data.get(name) for name in _FROM_MESSAGE},
         "deliveries": deliveries,
     }
+    return msgspec.convert(facts, AlertRow)
 
 
-def _shown(value: object) -> object:
-    return rfc3339(value) if isinstance(value, datetime) else value
-
-
-def attempts(store: Store) -> list[dict[str, Any]]:
+def attempts(store: Store) -> list[Printed]:
     """Every delivery attempt, by alert and in order."""
-    return [
-        {name: _shown(value) for name, value in row.items()}
-        for row in store.query("ledger/alert_attempts").iter_rows(named=True)
-    ]
+    return [_shown(row) for row in store.query("ledger/alert_attempts").iter_rows(named=True)]
 
 
-def outbox_depth(store: Store) -> list[dict[str, Any]]:
-    """Per endpoint the deliveries that are not done: pending, oldest_due_at, most_attempts."""
-    return [
-        {name: _shown(value) for name, value in row.items()}
-        for row in store.query("ledger/outbox_depth").iter_rows(named=True)
-    ]
+def outbox_depth(store: Store) -> list[Printed]:
+    """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
+    return [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)]
+
+
+def _shown(row: Row) -> Printed:
+    """A row of the store as JSON shows it."""
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}

@@ -131,9 +131,9 @@ def _alerts(store: Store, period: Period) -> list[Json]:
     names = ("alert_id", "type", "project_id", "project_name", "customer", "quota", "threshold_percent", "percent")
     rows = []
     for row in log(store):
-        at = row.get("recorded_at") or row.get("observed_at")
-        if row.get("quota") and at and period.contains(parse_time(at)):
-            rows.append({**{name: row.get(name) for name in names}, "observed_at": at, "status": row["status"]})
+        at = row.recorded_at
+        if row.quota and period.contains(parse_time(at)):
+            rows.append({**{name: getattr(row, name) for name in names}, "observed_at": at, "status": row.status})
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from metering.billing import terms
 from metering.billing.recorded import Recorded
 from metering.core.ids import canonical
+from metering.core.invoice import printed
 from metering.core.period import month_name, month_of
 from metering.core.rows import Row, Table, grouped
 from metering.invoicing.closing import month_invoices
@@ -86,7 +87,7 @@ def quotas_by_project(view: View) -> Index:
 
 def alerts(view: View) -> Table:
     """What `alerts` prints, the latest first."""
-    return alert_log.log(view.store)[::-1]
+    return [printed(row) for row in reversed(alert_log.log(view.store))]
 
 
 def alert_sheet(view: View) -> Sheet:

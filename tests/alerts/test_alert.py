@@ -22,6 +22,7 @@ from metering.ledger.projections import alerts
 from metering.quotas.rows import QuotaRow
 from metering.store.record import Record
 from tests.support.blank import blank_store
+from tests.support.documents import printed
 from tests.support.quota_row import quota_row
 from tests.support.scribe import record_of
 
@@ -160,7 +161,7 @@ def test_a_full_quota_is_another_event_with_threshold_100(ledger):
 
 def test_only_the_highest_of_several_thresholds_goes_into_the_outbox(ledger):
     recording.evaluate(ledger, [row("99")], config(), NOW)
-    assert sorted((one["threshold_percent"], one["status"], len(one["deliveries"])) for one in log(ledger.store)) == [
+    assert sorted((one.threshold_percent, one.status, len(one.deliveries)) for one in log(ledger.store)) == [
         (80, "superseded", 0),
         (95, "send", 1),
     ]
@@ -192,7 +193,7 @@ def test_a_limit_beyond_63_bits_keeps_its_key(ledger):
 
 def test_without_webhooks_the_log_is_kept_all_the_same(ledger):
     recording.evaluate(ledger, [row()], Config(path="config.toml"), NOW)
-    assert [(one["status"], one["deliveries"]) for one in log(ledger.store)] == [("send", [])]
+    assert [(one.status, one.deliveries) for one in log(ledger.store)] == [("send", [])]
 
 
 def test_each_endpoint_gets_the_events_it_asked_for_and_a_url_named_twice_gets_them_once(ledger):
@@ -280,7 +281,7 @@ def test_delivered_and_disabled_are_final():
 
 
 def tell(ledger, outcome, made=1, url=URL, **kwargs):
-    alert_id = next(one["alert_id"] for one in log(ledger.store) if one["status"] == "send")
+    alert_id = next(one.alert_id for one in log(ledger.store) if one.status == "send")
     ledger.record("delivery", delivering.delivery(alert_id, url, made, Attempt(outcome=outcome, **kwargs), NOW))
 
 
@@ -306,7 +307,7 @@ def test_after_ten_failures_a_message_is_given_up_and_a_resend_starts_anew(ledge
     for made in range(1, 11):
         tell(ledger, "retry", made=made)
     assert states(ledger) == [(URL, "failed", 10)]
-    alert_id = log(ledger.store)[0]["alert_id"]
+    alert_id = log(ledger.store)[0].alert_id
     assert recording.resend(ledger, alert_id, config(), NOW) == [URL]
     assert states(ledger) == [(URL, "pending", 0)]
 
@@ -322,15 +323,15 @@ def test_an_answer_410_empties_the_endpoints_queue_and_a_resend_opens_it_again(l
         (URL, "disabled", 0),
         (URL, "disabled", 1),
     ]
-    recording.resend(ledger, log(ledger.store)[0]["alert_id"], two, NOW)
+    recording.resend(ledger, log(ledger.store)[0].alert_id, two, NOW)
     recording.evaluate(ledger, [row(project_id="p3")], two, NOW)
     assert sum(state == "pending" for url, state, _ in states(ledger) if url == URL) == 2
 
 
 def test_a_superseded_alert_can_be_resent(ledger):
     recording.evaluate(ledger, [row("99")], config(), NOW)
-    superseded = next(one for one in log(ledger.store) if one["status"] == "superseded")
-    recording.resend(ledger, superseded["alert_id"], config(), NOW)
+    superseded = next(one for one in log(ledger.store) if one.status == "superseded")
+    recording.resend(ledger, superseded.alert_id, config(), NOW)
     assert sorted(states(ledger)) == [(URL, "pending", 0), (URL, "pending", 0)]
 
 
@@ -338,7 +339,7 @@ def test_resending_what_does_not_exist_or_goes_nowhere_is_refused(ledger):
     with pytest.raises(MeteringError, match="no alert alert_x"):
         recording.resend(ledger, "alert_x", config(), NOW)
     recording.evaluate(ledger, [row()], config(), NOW)
-    alert_id = log(ledger.store)[0]["alert_id"]
+    alert_id = log(ledger.store)[0].alert_id
     with pytest.raises(MeteringError, match="nobody wants"):
         recording.resend(ledger, alert_id, config({"url": URL, "events": ("poll.*",)}), NOW)
 
@@ -356,7 +357,7 @@ def test_a_rebuild_from_the_records_gives_the_same_rows(ledger):
     tell(ledger, "retry", status=500)
     tell(ledger, "disabled", made=2, status=410)
     tell(ledger, "delivered", url="https://b.example.com", status=204)
-    recording.resend(ledger, log(ledger.store)[0]["alert_id"], two, NOW)
+    recording.resend(ledger, log(ledger.store)[0].alert_id, two, NOW)
     recording.announce(ledger, "poll.stalled", {"organization": "org-1"}, ["org-1", "2026"], config=two, now=NOW)
     rebuilt = blank_store()
     for record in ledger.records:
@@ -543,7 +544,7 @@ def test_a_test_event_without_a_secret_is_an_error_that_names_the_endpoint():
 def test_the_log_shows_each_alert_with_its_deliveries(ledger):
     recording.evaluate(ledger, [row()], config(), NOW)
     tell(ledger, "retry", status=503, error="the endpoint answered 503")
-    (one,) = log(ledger.store)
+    (one,) = printed(log(ledger.store))
     assert one == {
         "alert_id": one["alert_id"],
         "type": "quota.threshold_reached",

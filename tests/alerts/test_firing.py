@@ -20,6 +20,7 @@ from metering.ledger.alert_log import log
 from tests.alerts.test_alert import MemoryLedger, apply, row
 from tests.alerts.test_channels import POISON
 from tests.support.blank import blank_store
+from tests.support.documents import printed
 from tests.support.inbox import receiving
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
@@ -59,7 +60,7 @@ def evaluated(book, *rows, settings=None, now=NOW) -> int:
 
 
 def ends(book) -> list[dict]:
-    return [one for one in log(book.store) if one["type"] == "quota.resolved"]
+    return [printed(one) for one in log(book.store) if one.type == "quota.resolved"]
 
 
 def body_of(book, alert_id: str) -> dict:
@@ -86,7 +87,7 @@ def test_a_crossing_ends_where_it_is_below_or_its_limit_or_period_is_another(boo
     (end,) = ends(book)
     assert [told["endpoint"] for told in end["deliveries"]] == ["alertmanager:am", "pagerduty:duty"]
     data = body_of(book, end["alert_id"])["data"]
-    assert data["resolves"] == log(book.store)[0]["alert_id"]
+    assert data["resolves"] == log(book.store)[0].alert_id
     assert (data["reason"], data["started_at"]) == (reason, "2026-10-16T12:00:00Z")
     assert end["summary"].startswith(
         "Project acme-cust7-pro-1756684800 of cust7 is no longer at 80 % of its included compute time. Why: "

@@ -19,6 +19,7 @@ from metering.ledger.alert_log import log, outbox_depth
 from metering.store import snapshots
 from tests.alerts.test_alert import SECRET, MemoryLedger, row
 from tests.alerts.test_channels import POISON
+from tests.support.documents import printed
 from tests.support.inbox import Inbox, receiving
 from tests.support.mail_server import Post, mail_server
 
@@ -155,7 +156,7 @@ def test_one_alert_reaches_everybody_in_their_own_form(world):
     recording.evaluate(book, [row()], world.config, NOW)
     assert tell(world, book) == {"delivered": 5}
     assert tell(world, book) == {}
-    alert_id = log(book.store)[0]["alert_id"]
+    alert_id = log(book.store)[0].alert_id
     ((_, slack),) = world.slack.posts
     assert json.loads(slack)["text"].startswith("Project acme-cust7-pro-1756684800 of cust7 has used 83.00 %")
     ((headers, duty),) = world.pagerduty.posts
@@ -178,7 +179,7 @@ def test_the_log_shows_how_it_went_at_each_channel_by_kind_and_name(world):
     world.post.replies["MAIL"] = "451 later"
     recording.evaluate(book, [row()], world.config, NOW)
     assert tell(world, book) == {"delivered": 3, "retry": 2}
-    (one,) = log(book.store)
+    (one,) = printed(log(book.store))
     assert [(told["endpoint"], told["state"], told["error"]) for told in one["deliveries"]] == [
         ("alertmanager:am", "delivered", ""),
         ("email:mail", "pending", "the mail server answered 451"),
@@ -213,7 +214,7 @@ def test_a_message_that_a_mail_server_never_takes_fails_alone_after_the_whole_sc
         delivering.deliver_due(book, only_mail, world.secrets, moment, clock)
         moment += timedelta(hours=24)
     ((endpoint, state, attempts),) = [
-        (told["endpoint"], told["state"], told["attempts"]) for told in log(book.store)[0]["deliveries"]
+        (told.endpoint, told.state, told.attempts) for told in log(book.store)[0].deliveries
     ]
     assert (endpoint, state, attempts) == ("email:mail", "failed", 10)
     world.post.replies.clear()
@@ -225,7 +226,7 @@ def test_an_alert_sent_again_reaches_every_channel_again(world):
     book = MemoryLedger()
     recording.evaluate(book, [row()], world.config, NOW)
     tell(world, book)
-    again = recording.resend(book, log(book.store)[0]["alert_id"], world.config, NOW)
+    again = recording.resend(book, log(book.store)[0].alert_id, world.config, NOW)
     assert again == sorted([*EVERYBODY, world.webhook.url])
     assert tell(world, book) == {"delivered": 5}
     assert world.post.messages[0] == world.post.messages[1]
@@ -272,9 +273,9 @@ def test_a_secret_stands_neither_in_the_journal_nor_in_the_store_nor_in_the_log(
             "delivered": 2,
             "retry": 3,
         }
-        shown = json.dumps([log(book.store), alert_log_attempts(book.store), outbox_depth(book.store)])
+        shown = json.dumps([printed(log(book.store)), alert_log_attempts(book.store), outbox_depth(book.store)])
     with snapshots.open_reader(tmp_path) as found:
-        shown += json.dumps(log(found))
+        shown += json.dumps(printed(log(found)))
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + shown.encode()
     for secret in ("s3cr3tpath", ROUTING_KEY, PASSWORD, TOKEN):
         assert secret.encode() not in kept

@@ -40,7 +40,7 @@ def cycled(book: Memory, started_at: str, outcome: str = "complete", faults: lis
 
 def told(book: Memory) -> list[tuple[str, str]]:
     """(type, since) of every event, in order."""
-    return [(row["type"], data(book, number)["since"]) for number, row in enumerate(log(book.store))]
+    return [(row.type, data(book, number)["since"]) for number, row in enumerate(log(book.store))]
 
 
 def data(book: Memory, number: int) -> dict[str, Any]:
