@@ -1,8 +1,8 @@
-"""What was closed of a month: its closings, what they billed, and the month rated again by the terms of one of them.
+"""The closings of a month, what they billed, and the month rated again by the terms of a closing.
 
-A closing keeps its terms, names and existence; usage is what is known now. A closing that supplements another has terms
-of its own, but the names and the existence of that one. Reads the store, writes nothing; must not know what is done
-about a difference.
+Rating again uses the terms, project names and project existence of the closing, and the usage known now. A closing that
+supplements another one has its own terms and the other's names and existence. Reads the store, writes nothing. Must not
+know what is done about a difference.
 """
 
 import json
@@ -25,9 +25,9 @@ from metering.usage.existence import widened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredClosing:
-    """A closing as the store has it; `parked` and `settled` are customers.
+    """A closing in the store; `parked` and `settled` are customers.
 
-    A supplement maps what the closing `base` left to nobody, and bills `gained`, the customers of these projects.
+    A supplement bills usage that the closing `base` left unassigned; `gained` are the customers of these projects.
     """
 
     seq: int
@@ -43,12 +43,12 @@ class StoredClosing:
 
 
 Basis = tuple[str, bool]
-"""The currency of lines, and whether they include tax: lines of two bases cannot be added up."""
+"""The currency of lines, and whether they include tax. Lines of two bases cannot be added up."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Billed:
-    """What a customer was billed for a month: by which closing, and the lines that stand."""
+    """What a customer was billed for a month: the closing, and the lines that are not void."""
 
     closing: int | None = None
     is_waiting: bool = False
@@ -67,7 +67,7 @@ class Billed:
 
 
 NOTHING = Billed()
-"""What was billed to somebody who has no invoice."""
+"""The value for a customer without an invoice."""
 
 
 def closings(recorded: Recorded) -> list[StoredClosing]:
@@ -86,7 +86,7 @@ def closings(recorded: Recorded) -> list[StoredClosing]:
 
 
 def parked(mine: Iterable[StoredClosing]) -> set[str]:
-    """The customers that the closings of one month have left parked."""
+    """The customers whose invoices are still on hold after these closings of one month."""
     out: set[str] = set()
     for closing in mine:
         out = (out - set(closing.settled)) | set(closing.parked)
@@ -94,9 +94,9 @@ def parked(mine: Iterable[StoredClosing]) -> set[str]:
 
 
 def billed(recorded: Recorded, name: str) -> dict[str, Billed]:
-    """Customer -> what stands for the month: lines of its own invoices, and adjustments of it on later ones.
+    """Customer -> what was billed for the month and is not void: its invoices' lines, and later adjustments of it.
 
-    A customer whose invoice is void waits until it is issued anew; a void supplement is as if it had never been.
+    A customer whose invoice is void waits for a new invoice; a void supplement is ignored.
     """
     out: defaultdict[str, Billed] = defaultdict(Billed)
     for row in recorded.query("invoicing/billed_for_month", month=name).iter_rows(named=True):
@@ -105,7 +105,7 @@ def billed(recorded: Recorded, name: str) -> dict[str, Billed]:
             found.is_waiting, found.closing = _after(found, row)
         if row["is_void"]:
             continue
-        # An invoice's own adjustments are of earlier months, a later invoice's other lines of its own.
+        # Adjustments in the month's own invoice are for earlier months; other lines of a later invoice are for its own.
         found.add(row["document"], name)
     return out
 
@@ -119,21 +119,21 @@ class ClosedMonth:
 
     @cached_property
     def waiting(self) -> set[str]:
-        """Customers that the month is not closed for: parked, or void and not issued anew."""
+        """Customers for whom the month is not closed: on hold, or with a void invoice that was not replaced."""
         return parked(self.closings) | {customer for customer, found in self.billed.items() if found.is_waiting}
 
     def home(self, customer: str) -> int:
-        """The closing (its record) of the customer's last invoice that stands; the first where there is none."""
+        """The record of the closing that issued the customer's last valid invoice; if there is none, of the first one."""
         return self.billed.get(customer, NOTHING).closing or self.closings[0].seq
 
     @property
     def standing(self) -> list[StoredClosing]:
-        """The closings that any customer belongs to, the first in any case."""
+        """The closings by which any customer's amounts are computed, always with the first one."""
         homes = {self.closings[0].seq, *map(self.home, self.billed)}
         return [closing for closing in self.closings if closing.seq in homes]
 
     def is_settled_by(self, closing: StoredClosing, customer: str) -> bool:
-        """Whether the customer's amounts are by this closing."""
+        """Whether the customer's amounts are computed by this closing."""
         return customer not in self.waiting and self.home(customer) == closing.seq
 
 
@@ -144,14 +144,14 @@ def month(recorded: Recorded, name: str, every: Sequence[StoredClosing] | None =
 
 
 def _after(found: Billed, row: Mapping[str, Any]) -> tuple[bool, int | None]:
-    """Whether the customer waits, and the closing of its invoices, after one more of them."""
+    """Whether the customer waits, and the closing of its invoices, after one more invoice."""
     if row["is_supplement"]:
         return found.is_waiting, row["seq"]
     return row["is_void"], None if row["is_void"] else row["seq"]
 
 
 def supplements(recorded: Recorded, name: str) -> dict[str, Billed]:
-    """Customer -> what supplementary invoices of a month that stand have billed."""
+    """Customer -> what the supplementary invoices of a month that are not void have billed."""
     out: defaultdict[str, Billed] = defaultdict(Billed)
     for row in recorded.query("invoicing/supplements_standing", month=name).iter_rows(named=True):
         out[row["customer"]].closing = row["seq"]

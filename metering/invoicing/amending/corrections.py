@@ -1,8 +1,8 @@
-"""What changed after a month was closed: adjustments for its customers, and voids with their credit notes.
+"""Adjustments for usage that became known after a month was closed.
 
-A closed month is rated again with the terms, names and existence of its closing and the usage known now; what was
-billed for it, less that, is due on the customer's next invoice. Everything here is computed as known at one journal
-record, so that an invoice with adjustments can be computed again to the same bytes. Writes only the void.
+A closed month is rated again with the terms, names and existence of its closing and the usage known now. The customer's
+next invoice carries the difference to what was billed. Everything is computed as of one journal record, so that an
+invoice with adjustments can be computed again to the same bytes. Reads the store, writes nothing.
 """
 
 import json
@@ -31,10 +31,9 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
-    """By customer: adjustment lines of all closed months, their currency, and why there can be none.
+    """By customer: adjustment lines of closed months, their currency, and conflicts that prevent an invoice.
 
-    `billed`: the lines of this very month that its supplementary invoices have billed; an invoice that is issued anew
-    has only the rest.
+    `billed` are lines of the month itself that supplementary invoices have billed: a new invoice does not repeat them.
     """
 
     lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
@@ -44,7 +43,7 @@ class Corrections:
 
 
 def due(month: Month) -> Corrections:
-    """The adjustments that an invoice of this month has to carry: of every earlier closed month that changed."""
+    """The adjustments that the month's invoices must carry, for all earlier closed months whose usage changed."""
     closings = closed.closings(month.recorded)
     earlier = sorted({closing.month for closing in closings if closing.month < month_name(month.period)})
     lines: defaultdict[str, list[Line]] = defaultdict(list)
@@ -74,7 +73,7 @@ def due(month: Month) -> Corrections:
 
 
 def contradiction(bases: set[Basis], *, is_inclusive: bool) -> str | None:
-    """Why corrections cannot stand on one invoice with the month's own lines, as far as they show it."""
+    """The reason why corrections and the month's own lines cannot be on one invoice; None if `bases` show no reason."""
     currencies = sorted({currency for currency, _ in bases})
     if len(currencies) > 1:
         return f"corrections of closed months would be in {' and '.join(currencies)}"
@@ -90,14 +89,14 @@ def _inclusive(of_month: Terms) -> set[str]:
 
 
 def shown(month: Month) -> Corrections:
-    """What drafts of the month show: only the next month to be closed, or one that is, carries corrections."""
+    """The corrections that drafts show: only a closed month and the next month to be closed have any."""
     known = {closing.month for closing in closed.closings(month.recorded)}
     is_next = {month_name(month.period), month_name(previous_month(month.period.start))} & known
     return due(month) if is_next else Corrections()
 
 
 def months_to_correct(recorded: Recorded, now: datetime) -> set[str]:
-    """The closed months that an adjustment is known for which no invoice carries yet."""
+    """Closed months with an adjustment that no invoice carries yet."""
     closings = closed.closings(recorded)
     names = {closing.month for closing in closings}
     return {name for name in names if any(True for _ in _of_month(recorded, name, closings, now))}
@@ -108,7 +107,7 @@ def _of_month(
 ) -> Iterator[tuple[str, set[Basis], list[Line]]]:
     """(customer, bases, adjustment lines) of one closed month, sorted by customer within each closing.
 
-    What was closed under other rules than today's stays as it is and has none.
+    Closings under older rules are not rated again and have no adjustments.
     """
     period = month_of(parse_time(f"{name}-01T00:00:00Z"))
     if all(closing.rules != terms.RULES for closing in closings if closing.month == name):
@@ -136,9 +135,9 @@ def _of_month(
 
 
 def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str, Basis, list[Line]]]:
-    """(customer, basis, adjustment lines) that a voided invoice of this month carried of months under older rules.
+    """(customer, basis, adjustment lines) of voided invoices of this month, for months closed under older rules.
 
-    Nothing computes those again, so they stand on the invoice that takes its place as they stood on it.
+    Such months are not rated again, so the invoice that replaces the voided one repeats these lines unchanged.
     """
     name = month_name(month.period)
     older = {closing.month for closing in closings if closing.rules != terms.RULES and closing.month < name}
@@ -148,14 +147,14 @@ def _kept(month: Month, closings: Sequence[StoredClosing]) -> Iterator[tuple[str
     for customer, document in _voided(month.recorded, name).items():
         adjusted = [line for line in tax.lines_of(document) if line.kind == "adjustment"]
         kept = [line for line in adjusted if line.start[:7] in older and stays(line.start[:7])(customer)]
-        if not document.says_taxes:  # the tax was put before all else
+        if not document.says_taxes:  # such lines were written with the tax first
             kept = [with_first(line, "tax_rate_percent", "tax_name") for line in kept]
         if kept:
             yield customer, (document.currency, document.tax_inclusive), kept
 
 
 def _voided(recorded: Recorded, name: str) -> dict[str, Invoice]:
-    """Customer -> the voided invoice of a month that nothing has taken the place of."""
+    """Customer -> the voided invoice of a month that was not replaced."""
     out: dict[str, Invoice] = {}
     for row in recorded.query("invoicing/billed_for_month", month=name).iter_rows(named=True):
         if row["month"] == name:
@@ -165,7 +164,7 @@ def _voided(recorded: Recorded, name: str) -> dict[str, Invoice]:
 
 
 def _stays(recorded: Recorded, name: str, closings: Sequence[StoredClosing]) -> Callable[[str], bool]:
-    """Whether what a customer was billed for a month is a closing's under older rules."""
+    """A predicate: whether a customer's valid invoice for the month is from a closing under older rules."""
     rules = {closing.seq: closing.rules for closing in closings}
     found = closed.month(recorded, name, closings)
     assert found is not None, "the caller knows that it is closed"
@@ -175,9 +174,10 @@ def _stays(recorded: Recorded, name: str, closings: Sequence[StoredClosing]) -> 
 
 
 def _settled_seq(recorded: Recorded, name: str, closings: Sequence[StoredClosing]) -> int:
-    """A record up to which every change of the month is billed: of a later closing that took in every customer, if any.
+    """A record up to which every change of the month has been billed.
 
-    It must have parked nobody, and no closing of the month itself and no void may have come after it.
+    It is the record of the last closing of a later month that put nobody on hold and came after all closings of the
+    month itself and all voids; otherwise the record of the month's first closing.
     """
     own = [closing.as_of_seq for closing in closings if closing.month == name]
     last = max([int(recorded.once("invoicing/last_void").item()), *own])
@@ -189,7 +189,7 @@ def _settled_seq(recorded: Recorded, name: str, closings: Sequence[StoredClosing
 
 
 def _is_changed(recorded: Recorded, period: Period, after: int) -> bool:
-    """Whether usage of the month that counts may be another than it was at `after`."""
+    """Whether billable usage of the month may have changed since the record `after`."""
     if after >= recorded.as_of_seq:
         return False
     span = {"period_start": period.start, "period_end": period.end}
@@ -208,10 +208,9 @@ def _is_changed(recorded: Recorded, period: Period, after: int) -> bool:
 
 
 def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tuple[Billed, Month, Month] | None:
-    """What an adjustment of a closed month is the difference of, for one customer as known at a record.
+    """Both sides of an adjustment: what a customer was billed, the month as its closing saw it, the month rated again.
 
-    (What was billed; the month as its closing saw it; the month rated again.)
-    None where nothing of the month is closed, or the customer's closing was under other rules than today's.
+    None if the month is not closed, or the customer's closing was under older rules.
     """
     found = closed.month(recorded, name)
     if found is None:
@@ -224,7 +223,7 @@ def history(recorded: Recorded, name: str, customer: str, now: datetime) -> tupl
 
 
 def first_closed(recorded: Recorded, period: Period, now: datetime) -> Month | None:
-    """A closed month by its first closing and the usage known now; None where nobody closed it."""
+    """A closed month by its first closing and the usage known now; None if it is not closed."""
     mine = [closing for closing in closed.closings(recorded) if closing.month == month_name(period)]
     return closed.rerated(recorded, period, mine[0], now)[1] if mine else None
 

@@ -1,8 +1,8 @@
-"""Supplements: what a closed month left to nobody is billed once somebody pays for it.
+"""Supplements bill usage of a closed month that had no customer at its close and has one now.
 
-A supplement rates the month again by the plans of its closing, with what had no customer mapped as it is now. It bills
-the customers of these projects that, less what they were billed for the month before. Time that was billed stays where
-it was billed, whatever the mapping says now. Reads the store, writes nothing: close.py numbers and journals.
+A supplement rates the month again by the plans of its closing and assigns time without a customer by today's mapping.
+The customers of these projects are billed the difference to what they were billed before. Time that was billed stays
+with its customer. Reads the store, writes nothing; supplementing.py issues supplements.
 """
 
 import json
@@ -41,7 +41,7 @@ Run = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Supplement:
-    """A supplementary closing, stored or to be stored, and what it bills; computed when first asked for."""
+    """A supplementary closing, stored or planned, and what it bills. Everything is computed when first used."""
 
     recorded: Recorded
     period: Period
@@ -64,15 +64,15 @@ class Supplement:
 
     @cached_property
     def billed(self) -> dict[str, Billed]:
-        """What was billed for the month before, of those who gained time."""
+        """What the customers who gained time were billed for the month before."""
         found = closed.billed(self.recorded, month_name(self.period))
         return {customer: found[customer] for customer in self.closing.gained if customer in found}
 
     @cached_property
     def _frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Segments and charges of these customers, and of everybody who shares a project with them.
+        """Segments and charges of these customers and of customers who share a project with them.
 
-        A project's fee is rounded over all its customers.
+        The latter are needed because a project's fee is rounded over all its customers.
         """
         mine = pl.col("customer").is_in(list(self.closing.gained))
         projects = self.held.filter(mine)["project_id"].unique().implode()
@@ -82,7 +82,7 @@ class Supplement:
         return held.filter(is_wanted), self.month.charges.filter(is_wanted)
 
     def lines(self) -> dict[str, list[Line]]:
-        """The whole month of each customer, with what was billed of it."""
+        """The lines of each customer's whole month, including those that were billed before."""
         found = invoice.lines(self.period, *self._frames, line_rates(self.month))
         return {customer: lines for customer, lines in found.items() if customer in self.closing.gained}
 
@@ -110,7 +110,7 @@ class Supplement:
 
     @cached_property
     def drafts(self) -> list[Invoice]:
-        """Its invoices, marked, by customer; nobody gets one without a line."""
+        """Its draft invoices, by customer; a customer without lines gets none."""
         drafts = invoice.invoices(
             self.period,
             *self._frames,
@@ -168,7 +168,7 @@ def supplements(recorded: Recorded, config: Config, period: Period, now: datetim
 
 
 def stored(recorded: Recorded, period: Period, seq: int) -> Supplement | None:
-    """The supplement that was journalled by a record; None where that is none."""
+    """The supplement that a record journalled; None if the record is not a supplement."""
     found = next((closing for closing in closed.closings(recorded.at(seq)) if closing.seq == seq), None)
     if found is None or found.base is None:
         return None
@@ -199,9 +199,9 @@ def _taken(found: ClosedMonth, bases: Iterable[tuple[StoredClosing, Month]]) -> 
 
 
 def _gained(today: Month, taken: pl.DataFrame, existence: pl.DataFrame) -> Iterator[Run]:
-    """Time that has a customer today and had none, of projects for as long as the closing knew that they existed.
+    """Time without a customer at the close that has one today, while the project existed as the closing knew it.
 
-    `taken`: project_id, start, end of the time that had one.
+    `taken`: project_id, start, end of time that had a customer at the close.
     """
     changed = today.segments.join(taken, on=["project_id", "start", "end"], how="anti")
     mine = pl.col("project_id").is_in(changed["project_id"].unique().implode())
@@ -229,10 +229,10 @@ def _periods(rows: pl.DataFrame) -> defaultdict[str, list[Period]]:
 
 
 def _terms(base: Month, today: Terms, runs: Sequence[Run], known: Collection[str]) -> Terms:
-    """The base's terms with the runs mapped: what its projects were mapped to stays in rows of subscriptions.
+    """The terms of the base closing with subscriptions for the runs; earlier mappings of these projects are kept.
 
-    Plans are as they were; of those that did not exist then, and of customers who were not billed then (`known` were),
-    today's are taken.
+    Plans are those of the closing. Today's are used for plans that did not exist then, and today's customers and
+    discounts for customers who were not billed then; `known` are those who were.
     """
     then, projects = base.terms, {run["project_id"] for run in runs}
     added = _periods(pl.DataFrame(runs, schema=SEGMENTS))
@@ -267,7 +267,7 @@ def _terms(base: Month, today: Terms, runs: Sequence[Run], known: Collection[str
 
 
 def _card(then: Card, today: Card, used: Collection[str]) -> Card:
-    """The card with the plans in use that it did not have, and the meters that they price."""
+    """The rate card of then, with used plans of today that it lacks and the meters that they price."""
     plans = _with(then.plans, (plan for plan in today.plans if plan.id in used), lambda plan: plan.id)
     priced = {price.meter for plan in plans for price in plan.prices}
     meters = _with(then.meters, (meter for meter in today.meters if meter.id in priced), lambda meter: meter.id)
@@ -275,6 +275,6 @@ def _card(then: Card, today: Card, used: Collection[str]) -> Card:
 
 
 def _with(then: Sequence[Row], today: Iterable[Row], key: Callable[[Row], str]) -> tuple[Row, ...]:
-    """The rows of then, and those of today whose key had none."""
+    """The rows of then, and the rows of today whose key is new."""
     had = {key(row) for row in then}
     return (*then, *(row for row in today if key(row) not in had))

@@ -1,4 +1,4 @@
-"""Issues supplements: bills what a closed month left to nobody and that has a customer now.
+"""Issues supplements: bills usage of a closed month that had no customer at its close and has one now.
 
 Running it twice changes nothing. supplement.py knows what a supplement holds, freezing.py how it is numbered.
 """
@@ -21,7 +21,7 @@ from metering.store.database import Store
 def supplement(
     ledger: Ledger, config: Config, period: Period, now: datetime, *, waivers: Waivers = NO_WAIVERS
 ) -> Closing:
-    """Bills what a closed month left to nobody and that has a customer now, in invoices of their own.
+    """Issues supplementary invoices for usage that had no customer at the close and has one now.
 
     Raises MeteringError where the month is not closed, was closed under older rules, or a customer's supplement cannot
     be issued. What is billed is not billed again: running it twice changes nothing. `waivers` are recorded with what is
@@ -42,7 +42,7 @@ def rehearse_supplement(store: Store, config: Config, period: Period, now: datet
 
 
 def _supplements(recorded: Recorded, config: Config, period: Period, now: datetime) -> list[Supplement]:
-    """Those that have anything to bill; raises MeteringError with every customer whose cannot be issued."""
+    """The supplements with anything to bill. Raises MeteringError with all customers who have a conflict."""
     found = supplements(recorded, config, period, now)
     conflicts = {customer: why for one in found for customer, why in one.conflicts().items()}
     if conflicts:
@@ -53,7 +53,7 @@ def _supplements(recorded: Recorded, config: Config, period: Period, now: dateti
 
 
 def _record_supplement(ledger: Ledger, config: Config, found: Supplement, waivers: Waivers) -> list[str]:
-    """Numbers its drafts and journals it as a closing that goes on from another; returns the numbers."""
+    """Numbers the drafts and journals them as a closing based on another; returns the numbers."""
     month, base, drafts = found.month, found.closing.base, [*found.drafts]
     assert base is not None, "a supplement has a base"
     return freeze(

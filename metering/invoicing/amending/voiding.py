@@ -1,4 +1,4 @@
-"""Voids an invoice with a credit note: its lines and totals with the other sign. Writes one journal record."""
+"""Voids an invoice with a credit note: its lines and totals with the opposite sign. Writes one journal record."""
 
 import json
 from datetime import datetime
@@ -43,7 +43,7 @@ def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Document:
 
 
 def credit_note(invoice: Document, *, number: str, reason: str, issued_at: str) -> Document:
-    """The document that cancels an invoice: its lines and totals with the other sign, all else as it was written."""
+    """The credit note that cancels an invoice: lines and totals with the opposite sign, everything else unchanged."""
     original = json.loads(invoice.text)
     note = {
         "number": number,
@@ -70,7 +70,7 @@ def credit_note(invoice: Document, *, number: str, reason: str, issued_at: str) 
 
 
 def _taken_back(line: Json) -> Json:
-    """A line, or a project's part of it, with the other sign, and so what it is computed from."""
+    """A line, or a project's part of one, with the opposite sign, including its basis."""
     counted = ("quantity", "packages", "amount")
     own = {name: _negated(line[name]) for name in counted if name in line}
     ends: Json = {name: _taken_back(line[name]) for name in ("before", "after") if name in line}
@@ -79,11 +79,11 @@ def _taken_back(line: Json) -> Json:
 
 
 _TAKEN_BACK = frozenset(["minimum", "maximum", "charged", "of", "amount", "cost", "rerated", "billed"])
-"""The amounts among what a line says as its basis; a percentage has no sign to turn."""
+"""Keys of a line's basis that are amounts; percentages keep their sign."""
 
 
 def _negated(number: str) -> str:
-    """A decimal text with the other sign; zero has none."""
+    """A decimal text with the opposite sign; zero stays as it is."""
     if not number.strip("-0."):
         return number
     return number.removeprefix("-") if number.startswith("-") else f"-{number}"

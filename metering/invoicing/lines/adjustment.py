@@ -17,10 +17,11 @@ from metering.rating.pools import difference
 
 
 def adjustments(billed_lines: Iterable[Line], rerated_lines: Iterable[Line], currency: str) -> list[Line]:
-    """(What a closed month would cost now) - (what was billed for it), one line per project, plan, meter and tax.
+    """Lines that adjust what was billed for a closed month to what it costs now, by project, plan, meter and tax.
 
-    Both are lines of one customer and one closed month: of its invoice and of the adjustments made since, and the month
-    rated anew. Base fees never change afterwards and are left out. Below zero it is a credit. Sorted by key.
+    `billed_lines` are the lines of one customer's invoice for the month and of later adjustments of it;
+    `rerated_lines` are the lines of the month rated again. An amount below zero is a credit. Base fees are left out:
+    they do not change after the close. Sorted by key.
     """
     billed, rerated = _by_group(billed_lines, currency), _by_group(rerated_lines, currency)
     out: list[Line] = []

@@ -1,7 +1,7 @@
-"""Charges and time -> lines, taxes, totals: the drafts of a month.
+"""Assembles lines, taxes and totals of each customer from charges and time: the drafts of a month.
 
-Knows the printed shape of an invoice; usage.py and fees.py know that of its lines. Must not know where usage
-came from, how an invoice is numbered or when it is issued: the caller fills that in.
+Knows the shape of an invoice; usage.py and fees.py know the shape of its lines. Must not know where usage came from,
+how an invoice is numbered or when it is issued.
 """
 
 from collections import defaultdict
@@ -41,9 +41,9 @@ def invoices(  # noqa: PLR0913 - time, usage, prices and people are separate fac
 ) -> list[Invoice]:
     """Drafts of the month, sorted by customer; `number` and the dates of issue are null.
 
-    By customer: `corrections`, lines of adjustment.py for closed months; `currencies` of those who hold no
-    plan any more; `billed`, lines of this month that were billed before: the drafts have the rest. A customer without
-    any line gets no invoice. Raises ConfigError where a customer would need two currencies.
+    By customer: `corrections` are adjustment lines of closed months; `currencies` are needed for customers who have no
+    plan any more; `billed` are lines of this month that were billed before, which the drafts do not bill again. A
+    customer without lines gets no invoice. Raises ConfigError if a customer would need two currencies.
     """
     by_customer = lines(month, segments, charges, card)
     currency = _currencies(segments, card, currencies)
@@ -99,7 +99,7 @@ def _complete(
     billed: Mapping[str, Sequence[Line]],
     corrections: Mapping[str, Sequence[Line]],
 ) -> None:
-    """Takes off, in place, what was billed before, and adds the corrections."""
+    """Subtracts what was billed before and adds the corrections, in place."""
     for customer in billed.keys() & by_customer.keys():
         by_customer[customer] = remainder(billed[customer], by_customer[customer], currency[customer], card.rounding)
     for customer, added in corrections.items():
@@ -110,7 +110,7 @@ _ONE_CURRENCY = "an invoice has one currency"
 
 
 def _currencies(segments: pl.DataFrame, card: Rates, given: Mapping[str, str]) -> dict[str, str]:
-    """The currency of every customer: that of its plans, which must be its own; all contradictions at once."""
+    """The currency of every customer. Raises ConfigError with all customers whose plans or own row contradict it."""
     out, conflicting = _one_currency(segments, card, given)
     if conflicting:
         found = conflicting.items()
@@ -119,14 +119,14 @@ def _currencies(segments: pl.DataFrame, card: Rates, given: Mapping[str, str]) -
 
 
 def conflicts(segments: pl.DataFrame, card: Rates, currencies: Mapping[str, str] = _NO_CURRENCIES) -> dict[str, str]:
-    """Customers that `invoices` would refuse for two currencies, and which two; the arguments are its own."""
+    """Customers that `invoices` would refuse because of two currencies, each with a sentence that names both."""
     return _one_currency(segments, card, currencies)[1]
 
 
 def _one_currency(
     segments: pl.DataFrame, card: Rates, given: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """(the currency of every customer, those with a second one and what is in it)."""
+    """The currency of every customer; and for each customer with a second currency, what is in it."""
     out, conflicting = dict(given), {}
     for name, row in card.customers.items():
         if row.currency and out.setdefault(name, row.currency) != row.currency:
@@ -165,7 +165,7 @@ def _currencies_of(found: Iterable[Line], card: Rates) -> set[str]:
 
 
 def _share(out: Mapping[str, list[Line]], month: Period, card: Rates) -> None:
-    """Shares, in place, the lines that span a change of their customer's tax."""
+    """Splits lines that span a change of their customer's tax, in place."""
     for customer, found in out.items():
         row = card.customers.get(customer)
         if row is None or not changes(row, month.start, month.end):

@@ -19,10 +19,10 @@ def discount_lines(
     discounts: Iterable[Discount],
     mode: Rounding,
 ) -> Iterator[Line]:
-    """Lines below zero: each discount takes its part of what the earlier ones left, and never more.
+    """Lines below zero, one per discount: each is applied to what earlier discounts left, and takes no more than that.
 
-    `own` are the other lines of one customer's month, in one currency: minimums included, corrections of other months
-    not. `discounts` are that customer's (`of_customer`).
+    `own` are the other lines of one customer's month in one currency, with minimums and without corrections of other
+    months. `discounts` are the discounts of that customer (`of_customer`).
     """
     left = sum(parse_amount(line.amount, currency) for line in own)
     for position, discount in enumerate(discounts, start=1):
@@ -54,12 +54,12 @@ def of_customer(discounts: Iterable[Discount], customer: str, month: Period) -> 
 
 
 def place(line: Line) -> int:
-    """Which of the customer's discounts a line is of, from 1."""
+    """The position, from 1, of a line's discount among the customer's discounts."""
     return int(line.key.rsplit("/", 1)[-1])
 
 
 def is_in_force(discount: Discount, month: Period) -> bool:
-    """Whether it counts in a month; its bounds are beginnings of months."""
+    """Whether a discount applies to a month; it begins and ends at the start of a month."""
     has_begun = discount.valid_from is None or discount.valid_from <= month.start
     return has_begun and (discount.valid_to is None or month.start < discount.valid_to)
 
@@ -73,7 +73,7 @@ def _amount(discount: Discount, left: int, currency: str, mode: Rounding) -> int
 
 
 def _said(discount: Discount) -> dict[str, str]:
-    """What is taken off: a percentage, or an amount at most."""
+    """The size of a discount: a percentage or a fixed amount."""
     if discount.percent is not None:
         return {"percent": f"{discount.percent:f}"}
     return {"amount": f"{discount.amount:f}"}

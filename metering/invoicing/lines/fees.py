@@ -1,7 +1,6 @@
-"""Lines that go with time: base fees and the minimums of plans.
+"""Lines that depend on time only: base fees and the minimums of plans.
 
-Knows the printed shape of these lines. Must not know usage, nor the document that carries the lines. Amounts are whole
-minor units until they are printed.
+Must not know usage or the document that contains the lines. Amounts are whole minor units until they are written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +45,7 @@ class Span:
 
 
 def base_fee_lines(month: Period, segments: pl.DataFrame, card: Rates) -> Iterator[tuple[str, Line]]:
-    """Each plan's fee for the time that its subscription and the project existed, rounded cumulatively."""
+    """Base fees for the time in which project and subscription both existed. Parts of one fee sum to the whole fee."""
     for plan, project, spans in fee_spans(month, segments, card):
         yield from _fee_parts(plan, project, spans, month, card.rounding)
 
@@ -124,10 +123,10 @@ def _fee_parts(
 
 
 def _timed(spans: Iterable[Span], month: Period) -> Iterator[tuple[Span, int, int]]:
-    """Each span with the seconds that it counts, and those counted up to its end."""
+    """Each span with its counted seconds, and with the seconds counted up to its end."""
     counted_to, so_far = month.start, 0
     for span in spans:
-        # Time is counted once: where proration moves bounds onto each other, the earlier part has it.
+        # Proration may move bounds so that two parts overlap: the earlier part counts that time.
         begin = max(span.counted_from, counted_to)
         seconds = max(0, int((span.counted_to - begin).total_seconds()))
         counted_to = max(counted_to, span.counted_to)
@@ -147,7 +146,7 @@ def held_seconds(
 def minimum_lines(
     month: Period, segments: pl.DataFrame, by_customer: Mapping[str, Sequence[Line]], card: Rates
 ) -> Iterator[tuple[str, Line]]:
-    """What a plan's lines lack to its least amount, in proportion to the time for which the customer had the plan."""
+    """A line for each plan whose other lines are below its minimum, prorated to the time of the subscription."""
     with_minimum = [plan.id for plan in card.plans.values() if plan.minimum]
     for (customer, plan_id), seconds in held_seconds(month, segments, with_minimum, card).items():
         plan = card.plans[plan_id]

@@ -1,4 +1,4 @@
-"""What lines are made from beside usage: the rate card as rated, and how a line calls a meter.
+"""The rate card in the form that lines need, and the display names of meters.
 
 Must not know lines, charges or documents.
 """
@@ -23,7 +23,7 @@ NAMES = {
     "private_transfer": "Private transfer",
     "extra_branches": "Extra branches",
 }
-"""What a line calls a meter of the built-in catalogue; another is called by its id."""
+"""Display names of the built-in meters; other meters are shown by their id."""
 
 
 _NO_POOLS: Mapping[Pool, Members] = {}
@@ -31,7 +31,7 @@ _NO_POOLS: Mapping[Pool, Members] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What lines are made from, beside the charges: the rate card as rated."""
+    """The rate card by which charges become lines."""
 
     plans: Mapping[str, Plan]
     prices: Mapping[int, Price]
@@ -40,9 +40,9 @@ class Rates:
     prorate: Prorate = "second"
     discounts: Sequence[Discount] = ()
     customers: Mapping[str, Customer] = field(default_factory=dict)
-    """By id: whose taxes the lines have. A customer that is not there has none."""
+    """Customers by id, for the taxes of their lines; a customer that is missing here has no tax."""
     pools: Mapping[Pool, Members] = field(default_factory=dict)
-    """The projects whose usage a customer's charge holds (rating/pools.py); without them lines stay whole."""
+    """The projects that share each customer's charge (rating/pools.py); without them a line is not split."""
 
 
 def rates(  # noqa: PLR0913 - what a rate card is made of
@@ -56,7 +56,7 @@ def rates(  # noqa: PLR0913 - what a rate card is made of
     customers: Iterable[Customer] = (),
     pools: Mapping[Pool, Members] = _NO_POOLS,
 ) -> Rates:
-    """Rates from lists as config and ratecard give them."""
+    """Rates from lists of plans, meters and customers."""
     return Rates(
         plans={plan.id: plan for plan in plans},
         prices=prices,

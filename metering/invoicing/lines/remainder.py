@@ -1,7 +1,6 @@
-"""What is still to be billed of a rating: its lines, less those that were billed of it before.
+"""The part of rated lines that was not billed before.
 
-Pure: printed lines in, printed lines out. Must not know why something was billed before, nor the document that carries
-the rest.
+Pure: lines in, lines out. Must not know why lines were billed before, or which document bills the rest.
 """
 
 from collections.abc import Iterable
@@ -21,10 +20,10 @@ _Key = tuple[str, Key]
 
 @dataclass(slots=True)
 class _Side:
-    """Billed, or to be billed, under one key; amounts in minor units."""
+    """The sum of the lines of one key and tax that were billed, or were rated; amounts in minor units."""
 
     line: Line
-    """The last of its lines: what the sum is called."""
+    """The last of the lines; its words and price describe the sum."""
     quantity: Fraction = Fraction(0)
     packages: Fraction = Fraction(0)
     amount: int = 0
@@ -32,11 +31,11 @@ class _Side:
 
 
 def remainder(billed: Iterable[Line], rated: Iterable[Line], currency: str, mode: Rounding) -> list[Line]:
-    """The lines of `rated` less those of `billed`, which together sum to the difference of both sums.
+    """Lines that bill the difference between `rated` and `billed`: lines of one customer and month in one currency.
 
-    A line of which nothing was billed stays as it is, and one that was billed whole is left out. Any other is the
-    difference of both ends, which it prints as `before` and `after` (quantity and amount); it keeps its price where
-    the difference is exactly so many units of it. Both are lines of one customer and month in one currency.
+    A rated line without a billed line stays as it is; a line that was billed in full is left out. Any other line bills
+    a difference and states both ends as `before` and `after`. It keeps its unit price if the amount is exactly
+    quantity times price.
     """
     was, now = _by_key(billed, currency), _by_key(rated, currency)
     out = []
@@ -96,7 +95,7 @@ def _less(old: _Side, new: _Side | None, currency: str, mode: Rounding) -> Line:
 
 
 def _multiplies(price: str | None, counted: Fraction, amount: int, currency: str, mode: Rounding) -> bool:
-    """Whether the amount is so many units at the price, rounded once."""
+    """Whether the amount is the number of units times the price, rounded once."""
     return price is not None and round_amount(counted * _number(price), currency, mode) == amount
 
 
@@ -109,5 +108,5 @@ def _end(side: _Side, currency: str) -> End:
 
 
 def is_same_place(one: Line, line: Line) -> bool:
-    """Whether two lines have the same key and tax, so that the one bills a part of the other."""
+    """Whether two lines have the same key and tax, so that one of them may bill a part of the other."""
     return one.key == line.key and tax_key(one) == tax_key(line)

@@ -1,7 +1,6 @@
-"""The tax of an invoice: of each line, on top of the lines or within them, and what lines are before tax.
+"""The taxes of lines and documents: which tax a line has, totals, and amounts before tax.
 
-Pure: printed lines and the customer's dated taxes in, printed figures out. Must not know how the lines came about, nor
-whether a tax is due at all: that is the customer's row to say.
+Pure. Must not know how lines were computed, or whether a tax is due: customers.csv decides that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,7 +46,7 @@ def _in_force(line: Line, customer: Customer | None) -> DatedTax | None:
 
 
 def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:
-    """Why no invoice can be made of a customer's lines: a day without a tax, or lines inside and outside its scope."""
+    """The reason why lines cannot be invoiced: a day without a tax, or lines inside and outside the scope of tax."""
     lines = list(lines)
     own = [line for line in lines if line.kind != "adjustment"]
     lacking = sorted({f"{last_instant(line):%Y-%m-%d}" for line in own if customer and not _in_force(line, customer)})
@@ -65,9 +64,9 @@ def conflicts(lines: Iterable[Line], customer: Customer | None) -> str | None:
 
 
 class Totals(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a document's lines come to, as it is printed."""
+    """The sums of a document."""
 
-    # Written only where it is so: invoices that were issued before such prices existed keep their bytes.
+    # Only true is written: invoices that were issued before this key existed must keep their bytes.
     tax_inclusive: bool = False
     subtotal: str
     taxes: list[TaxEntry]
@@ -77,8 +76,8 @@ class Totals(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive: bool = False) -> Totals:
     """Subtotal (before tax), taxes (one per rate, name and category, rounded once), total.
 
-    The tax comes on top of the lines; or, from prices that include it (`tax_inclusive`), the total is the sum of the
-    lines, rate / (100 + rate) of each rate's lines is tax, and the subtotal is what is left.
+    Tax is added to the lines. If prices include tax, the total is the sum of the lines, the tax of each rate is
+    rate / (100 + rate) of its lines, and the subtotal is the total less tax.
     """
     groups: dict[Key, _Group] = {}
     for line in lines:
@@ -111,7 +110,7 @@ def totals(lines: Iterable[Line], currency: str, mode: Rounding, *, is_inclusive
 
 @dataclass(slots=True)
 class _Group:
-    """Lines that are taxed together: their sum in minor units, and how each writes the rate (`21`, `21.00`)."""
+    """Lines of one tax: their sum in minor units, and each spelling of the rate (`21`, `21.00`)."""
 
     amount: int = 0
     rates: list[str] = field(default_factory=list)
@@ -126,7 +125,7 @@ def _split(summed: int, rate: Fraction | None, currency: str, mode: Rounding, *,
 
 
 def _order(group: tuple[Key, object]) -> tuple[Fraction, str, str]:
-    """The highest rate first, lines without a rate last."""
+    """Sort key: the highest rate first, lines without a rate last."""
     rate, name, category = group[0]
     return (Fraction(1) if rate is None else -rate), name or "", category or ""
 
@@ -140,9 +139,9 @@ def _name(name: str | None, category: str | None) -> str:
 
 
 def owed_id(taxes: Iterable[DatedTax], document: Invoice) -> str | None:
-    """The buyer's tax id of the time of a line that the buyer owes the tax of: such lines need one.
+    """The buyer's tax id at the time of a line for which the buyer owes the tax; such lines require one.
 
-    The month itself may have none: a correction of an earlier month stands on it.
+    The document's own month may have no such line: it may contain a correction of an earlier month.
     """
     owed = (last_instant(line) for line in lines_of(document) if line.tax_category in OWED_BY_BUYER)
     found = (tax.tax_id for moment in owed for tax in taxes if tax.contains(moment))
@@ -150,7 +149,7 @@ def owed_id(taxes: Iterable[DatedTax], document: Invoice) -> str | None:
 
 
 def lines_of(document: Invoice) -> list[Line]:
-    """A document's lines, each with its tax; where lines do not say it, that of the whole document."""
+    """A document's lines, each with its tax. Lines that state no tax get the tax of the document."""
     if document.says_taxes:
         return document.lines
     rate, name = next(((entry.rate_percent, entry.name) for entry in document.taxes), (None, None))
@@ -160,7 +159,7 @@ def lines_of(document: Invoice) -> list[Line]:
 
 
 def by_tax(document: Invoice) -> list[tuple[TaxEntry | None, list[int]]]:
-    """The places of the lines that are taxed together, with their entry of `taxes` (None where they have none)."""
+    """For each tax of a document: its entry in `taxes` (None if there is none) and the positions of its lines."""
     return _by_tax(lines_of(document), document.taxes)
 
 
@@ -194,7 +193,7 @@ def lines_before_tax(document: Invoice) -> list[Line]:
 
 
 def _before_taxes(lines: Sequence[Line], taxes: Iterable[TaxEntry], currency: str) -> list[Line]:
-    """The lines, which include their taxes, without them."""
+    """The lines without the tax that their amounts include."""
     out = list(lines)
     for entry, places in _by_tax(lines, taxes):
         if entry is None:
@@ -208,7 +207,7 @@ def _before_taxes(lines: Sequence[Line], taxes: Iterable[TaxEntry], currency: st
 
 
 def _before_tax(line: Line, net: int, rate: Fraction, currency: str) -> Line:
-    """The line at its amount before tax, and so the parts that projects have in it."""
+    """The line and its projects' parts with amounts before tax."""
     parts = line.projects
     if parts is not None:
         found = _shared(net, [parse_amount(part.amount, currency) for part in parts], rate)

@@ -1,8 +1,8 @@
-"""A tax that changes inside a month: where it cuts time, and how a line that spans the cut is shared over its parts.
+"""Splits lines over the taxes of a month in which a customer's tax changes.
 
-Usage is rated up to each cut and base fees are charged up to it, so that their lines lie on one side. What bounds or
-reduces other lines (minimums, maximums, discounts) is computed once for the whole month and then shared over the taxes
-in proportion to what it acts on. Pure: printed lines in, printed lines out. Must not know charges or documents.
+Lines of usage and base fees end where the tax changes. Minimums, maximums and discounts are computed once for the whole
+month; their lines are then split in proportion to the lines that they apply to. Pure: lines in, lines out. Must not
+know charges or documents.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,16 +22,17 @@ from metering.core.period import parse_time, rfc3339
 def parts(
     customer: Customer | None, printed: tuple[datetime, datetime], counted: tuple[datetime, datetime]
 ) -> list[tuple[datetime, datetime, datetime, datetime]]:
-    """A stretch of time cut where the customer's tax changes: start and end of each part, as printed and as counted."""
+    """Splits a period where the customer's tax changes: start and end of each part, as printed and as counted."""
     cuts = changes(customer, *printed)
     (start, end), (begin, finish) = printed, counted
     return list(zip([start, *cuts], [*cuts, end], [begin, *cuts], [*cuts, finish], strict=True))
 
 
 def shared(lines: Sequence[Line], customer: Customer, currency: str) -> list[Line]:
-    """The lines, each that spans a change of its customer's tax as one for each part of the time.
+    """The lines; a line that spans a change of its customer's tax becomes one line for each part of the time.
 
-    A line acts on the others of its project, plan and meter; without a meter on those of its plan; else on all.
+    A line applies to the other lines of its project, plan and meter; without a meter, to those of its plan; without a
+    plan, to all lines.
     """
     out: list[Line] = []
     cut = [(line, changes(customer, *_span(line))) for line in lines]
@@ -53,7 +54,7 @@ def _acts_on(line: Line, one: Line) -> bool:
 
 
 def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], currency: str) -> list[Line]:
-    """The line's parts between the moments; one of no amount and no quantity is left out."""
+    """The parts of a line between the moments, without parts that have neither amount nor quantity."""
     start, end = _span(line)
     spans = list(pairwise([start, *moments, end]))
     sums = [0] * len(spans)
@@ -84,10 +85,10 @@ def _over(line: Line, moments: Sequence[datetime], acted_on: Iterable[Line], cur
 
 
 def part(line: Line, currency: str) -> Line:
-    """A part of a shared line, with its amount, quantity and projects computed from the whole that `shared` says.
+    """A part of a split line: amount, quantity and projects computed from the whole line in `shared`.
 
-    `line` has the projects of the whole. The amount goes by the weights and the largest remainder, the quantity by the
-    weights; the amount is no product of quantity and price.
+    `line` has the projects of the whole line. Amount and quantity are split by the weights, the amount by largest
+    remainder; so the amount is not quantity times price.
     """
     whole = line.shared
     assert whole is not None, "the whole is known"
@@ -105,7 +106,7 @@ def part(line: Line, currency: str) -> Line:
 
 
 def _projects(of_whole: Sequence[ProjectPart], amount: int, currency: str) -> list[ProjectPart]:
-    """Each project's part of a part, in proportion to what it has of the whole."""
+    """The projects' parts of a part, in proportion to their parts of the whole line."""
     minor = largest_remainder(amount, [abs(parse_amount(one.amount, currency)) for one in of_whole])
     return [
         ProjectPart(project_id=one.project_id, quantity="0", amount=amount_text(own, currency))

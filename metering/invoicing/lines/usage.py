@@ -1,7 +1,7 @@
-"""Charges -> lines of usage, flat fees, and what a price's bounds add or take off.
+"""Turns charges into lines: usage, flat fees, and the minimums and maximums of prices.
 
-Knows the printed shape of these lines and the one rounding per line. Must not know where usage came from, nor the
-document that carries the lines. Amounts are whole minor units until they are printed.
+Each line is rounded once. Must not know where usage came from, or the document that contains the lines. Amounts are
+whole minor units until they are written.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,9 +36,9 @@ CENT_DIGITS = 4
 def usage_lines(
     month: Period, segments: pl.DataFrame, charges: pl.DataFrame, card: Rates
 ) -> Iterator[tuple[str, Line]]:
-    """(customer, line) of every charge; of the flat fees due without usage; of what keeps a group within its bounds.
+    """(customer, line) for charges, for flat fees due without usage, and for minimums and maximums of prices.
 
-    `segments` say for how long what is due without usage was held.
+    `segments` state for how long a plan was held, for what is due without usage.
     """
     found = bounds.held(month, segments, [*card.plans.values()], [*card.meters.values()], card.prorate)
     rows = _with_amounts(pl.concat([charges, bounds.idle(found, charges)]), card)
@@ -76,7 +76,7 @@ def _with_amounts(charges: pl.DataFrame, card: Rates) -> pl.DataFrame:
 
 
 def _minor(row: Charge, card: Rates) -> int:
-    """The rounded amount of one charge, where products may leave 128 bits on the way."""
+    """The rounded amount of one charge whose intermediate products may need more than 128 bits."""
     if row["minor"] is not None:
         return int(row["minor"])
     minor = round_amount(
@@ -91,11 +91,11 @@ def _minor(row: Charge, card: Rates) -> int:
 
 
 _SAID = ("price_no", "kind", "tier", "share_num", "share_den")
-"""What a description depends on: few of these are told apart among many lines."""
+"""The columns on which a description depends; many lines share few combinations of them."""
 
 
 def _members(row: Charge, card: Rates, by_price: Mapping[tuple[object, ...], Members]) -> Members:
-    """The projects whose usage a customer's charge holds: of its piece, or of its price where none was used."""
+    """The projects that share a customer's charge: those of its piece, or those of its price if there was no usage."""
     if row["project_id"] is not None:
         return ()
     of_price = (row["customer"], row["plan"], row["meter"], row["price_no"])
@@ -130,7 +130,7 @@ def _line(row: Charge, price: Price, description: str, card: Rates, members: Mem
 
 
 def _part(row: Charge, price: Price) -> Part:
-    """The row as numbers of its own; its unit price as written in the card."""
+    """The charge as exact numbers, with the unit price as the rate card states it."""
     quantity, before = (Fraction(row[name], row["quantity_den"]) for name in ("quantity_num", "before_num"))
     tier = tiers_of(price)[row["tier"] - 1]
     return Part(
@@ -144,7 +144,7 @@ def _part(row: Charge, price: Price) -> Part:
 
 
 def _basis(part: Part, price: Price) -> dict[str, str] | None:
-    """What a cost_plus line is computed from: Neon's cost of its usage and the markup."""
+    """The basis of a cost_plus line: Neon's cost of its usage, and the markup."""
     if price.markup_percent is None:
         return None
     cost = part.amount / (1 + Fraction(price.markup_percent) / 100)
@@ -152,7 +152,7 @@ def _basis(part: Part, price: Price) -> dict[str, str] | None:
 
 
 def _bound_line(row: Charge, members: Members, card: Rates) -> Line:
-    """What a group's lines lack to its minimum, or have above its maximum (a line below zero)."""
+    """The line that raises a group of lines to its minimum, or (below zero) lowers it to its maximum."""
     plan, meter, gap = card.plans[row["plan"]], card.meters[row["meter"]], row["gap"]
     kind, bound = ("minimum", "minimum") if gap > 0 else ("discount", "maximum")
     due, charged = (amount_text(minor, plan.currency) for minor in (row["charged"] + gap, row["charged"]))
