@@ -123,7 +123,7 @@ class ClosedMonth:
         return parked(self.closings) | {customer for customer, found in self.billed.items() if found.is_waiting}
 
     def home(self, customer: str) -> int:
-        """The record of the closing that issued the customer's last valid invoice; if there is none, of the first one."""
+        """The record of the closing that issued the customer's last valid invoice; without one, of the first."""
         return self.billed.get(customer, NOTHING).closing or self.closings[0].seq
 
     @property
