@@ -1,6 +1,6 @@
-"""Lines that are differences: a closed month that is rated again, and a line less what others have billed of it.
+"""Explains lines that are differences: adjustments of closed months, and lines of which a part was billed before.
 
-Every line of both sides is explained in turn. Reads the store, writes nothing.
+Every line of both sides is explained. Reads the store, writes nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,9 +30,9 @@ Json = dict[str, Any]
 
 
 def adjustment(month: Month, document: Invoice, line: Line) -> Json | None:
-    """Both ratings of a closed month: what was billed for it before, and what it comes to by what was known then.
+    """Explains an adjustment by both ratings of its month: the lines billed before, and the lines rated again.
 
-    None where the month was closed under older rules, so that nothing rates it again.
+    None if the month was closed under older rules and is not rated again.
     """
     name, customer, currency = line.start[:7], document.customer.id, document.currency
     known = corrections.history(month.recorded, name, customer, month.now)
@@ -52,7 +52,7 @@ def adjustment(month: Month, document: Invoice, line: Line) -> Json | None:
 
 
 def _both(name: str, as_of_seq: int, billed: list[Json], rerated: list[Json], currency: str) -> Json:
-    """What was billed of a month, what it comes to, and the difference."""
+    """The billed lines of a month, the lines rated again, and the difference."""
     digits = minor_units(currency)
     was, now = _sum(billed, digits), _sum([one["line"] for one in rerated], digits)
     return {
@@ -65,13 +65,13 @@ def _both(name: str, as_of_seq: int, billed: list[Json], rerated: list[Json], cu
 
 
 def _told(billed: Billed, is_wanted: Callable[[Line], bool]) -> list[Json]:
-    """The wanted of the lines that were billed, each with the number of its document."""
+    """The wanted lines among those billed, each with the number of its document."""
     own = zip(billed.lines, billed.numbers, strict=True)
     return [{**printed(line), "number": number} for line, number in own if is_wanted(line)]
 
 
 def beside(month: Month, document: Invoice, line: Line, billed: Billed, held: pl.DataFrame) -> Json:
-    """A line of an invoice beside others of its customer's month: rated whole, less what those have billed of it."""
+    """Explains a line of a customer with several invoices for a month: the whole line less what the others billed."""
     is_own = partial(is_same_place, line)
     every = invoice.lines(month.period, held, month.charges, line_rates(month)).get(document.customer.id, [])
     now = [*filter(is_own, every)]
@@ -87,7 +87,7 @@ def beside(month: Month, document: Invoice, line: Line, billed: Billed, held: pl
 
 
 def _is_corrected(one: Line, line: Line) -> bool:
-    """Whether a line belongs to what the adjustment corrects; base fees are never corrected."""
+    """Whether an adjustment corrects this line; base fees are never corrected."""
     return one.kind != "base_fee" and is_same_group(one, line) and key(one) == key(line)
 
 

@@ -1,6 +1,6 @@
-"""What is due whatever was used, and what caps it, taken apart: minimums, maximums, flat fees due without usage.
+"""The arithmetic of minimums, maximums and flat fees due without usage.
 
-Pure: time held, prices and printed lines in, plain JSON out (decimal strings, or `n/d`). Must not know a store.
+Pure: time, prices and lines in, plain JSON out (decimal strings, or `n/d`). Must not know a store.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A price version that a group held: seconds / whole is the part of the month that counts."""
+    """A price version and the part of the month for which it was held: `seconds` of `whole`."""
 
     price: Price
     seconds: int
@@ -28,12 +28,12 @@ class Version:
 
     @property
     def share(self) -> Fraction:
-        """The part of a month."""
+        """The part of the month."""
         return Fraction(self.seconds, self.whole)
 
 
 def bound(plan: Plan, versions: Sequence[Version], lines: Iterable[Line], mode: Rounding) -> Json:
-    """What the rounded lines of a group lack to its minimum, or have above its maximum (below zero)."""
+    """The difference from the rounded lines of a group to its minimum, or (below zero) to its maximum."""
     own = [{"key": line.key, "amount": line.amount} for line in lines]
     charged = sum(parse_amount(line["amount"], plan.currency) for line in own)
     minimums = [(version, Fraction(version.price.minimum)) for version in versions if version.price.minimum is not None]
@@ -80,7 +80,7 @@ def idle_fee(plan: Plan, version: Version, mode: Rounding) -> Json:
 
 
 def plan_minimum(plan: Plan, seconds: int, month: Period, lines: Iterable[Line], mode: Rounding) -> Json:
-    """The arithmetic of a plan's minimum: what the plan's other lines lack to its part of the month."""
+    """The difference from the plan's other lines to the plan's minimum for the time held."""
     own = [{"key": line.key, "amount": line.amount} for line in lines]
     charged = sum(parse_amount(line["amount"], plan.currency) for line in own)
     share = Fraction(seconds, month.seconds)

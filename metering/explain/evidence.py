@@ -1,4 +1,4 @@
-"""What stands behind a line: its rows, the observations of its buckets with their pages, and its projects' time.
+"""The evidence for a line: observations with the pages that showed them, and who owned the projects.
 
 Reads the store as a month sees it; computes no amount.
 """
@@ -34,13 +34,13 @@ def is_same_group(one: Line, line: Line) -> bool:
 
 
 def plan_of(month: Month, line: Line) -> Plan:
-    """The plan of a line that has one."""
+    """The plan of a line, which must have one."""
     assert line.plan is not None, "only a discount and its correction have no plan"
     return month.terms.plan(line.plan)
 
 
 def meter_of(month: Month, line: Line) -> Meter:
-    """The meter of a line that has one."""
+    """The meter of a line, which must have one."""
     return next(meter for meter in month.terms.card.meters if meter.id == line.meter)
 
 
@@ -56,7 +56,7 @@ def observations(
     """(the buckets of each piece_no, every observation as JSON with its `piece_no`), as the month counts them.
 
     `pieces`: PIECES of one meter. An observation is the last value of a bucket that counts; `revision` says how many
-    values were seen of it, `earlier` which ones before. One that was revised to zero is listed and counts nothing.
+    values were seen of it, and `earlier` lists the previous ones. One revised to zero is listed but not counted.
     """
     projects = pieces["project_id"].unique().sort()
     seen = _seen(_changes(month, projects, metrics))
@@ -73,7 +73,7 @@ def observations(
 
 
 def observed(month: Month, projects: list[str], metrics: tuple[str, ...], period: Period) -> list[Json]:
-    """Every observation of these projects in a time, as JSON, whatever it was rated by."""
+    """Every observation of these projects in a period, as JSON."""
     changes = _changes(month, pl.Series("project_id", projects, dtype=pl.String), metrics)
     return [_told(row) for row in _seen(changes) if period.contains(row["start"])]
 
@@ -107,7 +107,7 @@ def _seen(changes: pl.DataFrame) -> list[Json]:
 
 
 def _placed(seen: list[Json], segments: pl.DataFrame, pieces: pl.DataFrame) -> list[int | None]:
-    """The piece_no that each bucket belongs to; None where to none of them."""
+    """The piece_no of each bucket; None if it belongs to none of the pieces."""
     rows = pl.DataFrame(
         [(row["project_id"], row["start"], row["end"]) for row in seen],
         schema={"project_id": pl.String, "start": Moment, "end": Moment},
@@ -181,7 +181,7 @@ def _plain(row: Json) -> Json:
 
 
 def projects_of(month: Month, customer: str) -> list[str]:
-    """Every project that could be the customer's in the month, by name, subscription or default plan; cheap to know."""
+    """Every project that may be the customer's in the month, by name, subscription or default plan. Cheap."""
     always = (
         month.projects.sightings.select("project_id")
         .unique()
@@ -203,7 +203,7 @@ def projects_of(month: Month, customer: str) -> list[str]:
 
 @contextmanager
 def only(store: Store, projects: list[str]) -> Iterator[None]:
-    """While it lasts, the store shows the observations of these projects alone: nothing else is read in vain."""
+    """A context in which the store shows only the observations of these projects, so that less is read."""
     tables = ("observation", "observation_other")
     with store.frames(only_project=pl.DataFrame({"project_id": projects}, schema={"project_id": pl.String})):
         for table in tables:

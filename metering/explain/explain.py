@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 def explain(store: Store, number: str, line: str | None = None) -> Json:
-    """One line of an issued document (by its key or its number from 1), or without it all lines in short.
+    """Explains a line of an issued document, by its key or its number from 1; without `line`, lists all lines.
 
     Raises MeteringError for an unknown number or line.
     """
@@ -61,7 +61,7 @@ def explain(store: Store, number: str, line: str | None = None) -> Json:
 def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
     store: Store, config: Config, period: Period, now: datetime, *, customer: str, line: str | None = None
 ) -> Json:
-    """Explains a line of a customer's draft, or all in short, by what is known now and today's configuration."""
+    """Explains a line of a customer's draft, or lists all, by what is known now and today's configuration."""
     month = Month(recorded=Recorded(store=store), terms=terms_of_month.of(config), period=period, now=now)
     drafts = (one for one in month_invoices(month).documents if one.invoice.number is None)
     document = next((one.printed() for one in drafts if one.invoice.customer.id == customer), None)
@@ -73,7 +73,7 @@ def explain_draft(  # noqa: PLR0913 - whose draft of when, and what of it
 
 
 def of_draft(month: Month, document: Json, line: str | None = None) -> Json:
-    """Explains a line of a draft that is at hand, or all in short.
+    """Explains a line of a given draft, or lists all.
 
     `month` must be fresh: while it is read, the store shows one customer's observations alone.
     """
@@ -81,7 +81,7 @@ def of_draft(month: Month, document: Json, line: str | None = None) -> Json:
 
 
 def _told(month: Month, document: Json, head: Json, line: str | None) -> Json:
-    """All lines in short, or the one that was asked for in full."""
+    """A list of all lines, or the explanation of the requested line."""
     if line is None:
         lines = [{"line": index, **one} for index, one in enumerate(document["lines"], start=1)]
         return {**head, "lines": lines, "totals": _totals(document)}
@@ -132,7 +132,7 @@ def _credit_note(document: Json, head: Json, line: str | None) -> Json:
 
 
 def _place(document: Json, line: str) -> int:
-    """The place of the line of that key, or of that number counted from 1."""
+    """The position of the line with this key, or with this number counted from 1."""
     lines: list[Json] = document["lines"]
     by_key = [at for at, one in enumerate(lines) if canonical(one["key"]) == canonical(line)]
     if by_key:
@@ -147,7 +147,7 @@ def _place(document: Json, line: str) -> int:
 
 @contextmanager
 def _narrowed(month: Month, document: Invoice, line: Line) -> Iterator[None]:
-    """While it lasts, only the customer's projects are read, unless the line follows Neon's cost."""
+    """A context in which only the customer's projects are read, unless the line follows Neon's cost."""
     prices = [price for plan in month.terms.card.plans if plan.id == line.plan for price in plan.prices]
     if any(follows_cost(price) for price in prices if price.meter == line.meter):
         yield
@@ -157,7 +157,7 @@ def _narrowed(month: Month, document: Invoice, line: Line) -> Iterator[None]:
 
 
 def _as_issued(month: Month, document: Json, at: int) -> Json:
-    """A line that was computed by older rules: as it was issued, with the observations of its time beside it."""
+    """A line that was computed by older rules: as it was issued, with the observations of its period."""
     line = document["lines"][at]
     meter = next((meter for meter in month.terms.card.meters if meter.id == line["meter"]), None)
     projects = [part["project_id"] for part in line.get("projects", ())] or [line["project_id"]]
@@ -171,7 +171,7 @@ def _as_issued(month: Month, document: Json, at: int) -> Json:
 
 
 def _supplement(found: Supplement, document: Json, head: Json, line: str | None) -> Json:
-    """All lines of a supplementary invoice in short, or the one that was asked for in full."""
+    """A list of all lines of a supplementary invoice, or the explanation of the requested line."""
     if line is None:
         return _told(found.month, document, head, line)
     whole, at = in_order(document), _place(document, line)
@@ -181,7 +181,7 @@ def _supplement(found: Supplement, document: Json, head: Json, line: str | None)
 
 
 def _gross(entry: Mapping[str, str], currency: str) -> str:
-    """What the lines of one tax come to with it."""
+    """The sum of the lines of one tax, with the tax."""
     return amount_text(sum(parse_amount(entry[name], currency) for name in ("base", "amount")), currency)
 
 

@@ -1,4 +1,4 @@
-"""Base fees and discounts taken apart: numbers in, every step of their arithmetic out, exact.
+"""The exact arithmetic of base fees and discounts, step by step.
 
 Pure. Plain JSON (decimal strings, or `n/d`). Must not know a store, nor which time or lines count.
 """
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def base_fee(plan: Plan, spans: Iterable[Span], month: Period, mode: Rounding, line_from: str) -> Json:
-    """The arithmetic of a base fee: parts of one plan's fee are rounded cumulatively, so that they sum to the whole."""
+    """The arithmetic of a part of a base fee. Parts are rounded cumulatively, so that they sum to the whole fee."""
     fee, due_before, seconds_before, counted_to = Fraction(plan.base_fee), 0, 0, month.start
     told: list[Json] = []
     for span in spans:
@@ -63,7 +63,7 @@ def discount(
     currency: str,
     mode: Rounding,
 ) -> Json:
-    """The arithmetic of a discount: its part of what `lines` come to less the `earlier` discounts."""
+    """The arithmetic of a discount: it applies to the sum of `lines` less the `earlier` discounts."""
     whole = [{"key": line.key, "amount": line.amount} for line in lines]
     before = [{"key": line.key, "amount": line.amount} for line in earlier]
     left = sum((Fraction(line["amount"]) for line in (*whole, *before)), Fraction(0))

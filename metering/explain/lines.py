@@ -1,6 +1,6 @@
 """One line of a document that the month's closing issued, computed anew and compared with the printed one.
 
-Chooses by the line's kind what explains it; a line that was shared over taxes is explained whole, then its part.
+The kind of a line decides how it is explained. A line that was split over taxes is explained whole, then its part.
 """
 
 from fractions import Fraction
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 def line_of(month: Month, document: Invoice, line: Line, held: pl.DataFrame | None = None) -> Json:
     """`arithmetic`, `agrees`, and the evidence of one line of a document that the month's closing issued.
 
-    `held`: the segments that say for how long what is due without usage counts, where they are not the month's own.
+    `held`: segments for what is due without usage, if they are not those of the month.
     """
     if line.shared is not None:
         return _shared(month, document, line, held)
@@ -47,7 +47,7 @@ def line_of(month: Month, document: Invoice, line: Line, held: pl.DataFrame | No
 
 
 def _shared(month: Month, document: Invoice, line: Line, held: pl.DataFrame | None) -> Json:
-    """The part of a line that was shared over the taxes of its month: the whole taken apart, then the part of it."""
+    """Explains a part of a line that was split over the taxes of its month: the whole line, then the part."""
     whole = line.shared
     assert whole is not None, "the caller knows that it was shared"
     names = ("key", "start", "end", "quantity", "amount", "unit_price")
@@ -61,7 +61,7 @@ def _shared(month: Month, document: Invoice, line: Line, held: pl.DataFrame | No
 
 
 def _discount(month: Month, document: Invoice, line: Line) -> Json:
-    """A customer's discount; its key ends with its place among those in force."""
+    """Explains a customer's discount; its key ends with its position among the discounts in force."""
     own = [one for one in document.lines if one.kind != "adjustment"]
     whole = [one for one in own if one.plan is not None]
     earlier = [one for one in own if one.plan is None and discount.place(one) < discount.place(line)]

@@ -1,4 +1,4 @@
-"""One line of an invoice taken apart: numbers in, every step of its arithmetic out, exact.
+"""The exact arithmetic of a line of usage, step by step.
 
 The steps are plain JSON (decimal strings, or `n/d` where a number does not end), complete enough to be recomputed with
 a calculator. Must not know where usage came from, nor a store: the caller brings observations and the price.
@@ -51,7 +51,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """The usage of one price version within a run: what fills the allowance and the tiers one after the other."""
+    """The usage of one price version within a run; stretches use up allowance and tiers one after the other."""
 
     price: Price
     start: datetime
@@ -61,7 +61,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Stretches in their order up to the one that is explained, the last; `share` is the run's part of the month."""
+    """Stretches in order, of which the last is explained; `share` is the run's part of the month."""
 
     plan: Plan
     meter: Meter
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing was rated before it: then it bears what is due without usage."""
+        """Whether nothing was rated before it; the first stretch also has what is due without usage."""
         return len(self.stretches) == 1
 
 
@@ -144,7 +144,7 @@ def _by_metric(meter: Meter, stretch: Stretch) -> list[tuple[Json, Fraction]]:
 
 
 def _beyond(meter: Meter, stretch: Stretch, allowance: Fraction) -> list[tuple[Json, Fraction]]:
-    """What each hour has beyond its own allowance, summed, then / divisor. Never pooled, never below zero."""
+    """The sum of what each hour used beyond its own allowance, by divisor. An hour never counts below zero."""
     groups: dict[tuple[str, datetime, datetime, Fraction], int] = {}
     for bucket in stretch.buckets:
         key = (bucket.project_id, bucket.start, bucket.end, _divisor(meter, bucket.read_at))
@@ -188,7 +188,7 @@ def _allowance(run: Run) -> Json | None:
 
 
 def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
-    """Every tier with what stood in it and what it cost before and after the stretch that is explained."""
+    """Every tier with its quantity and amount before and after the explained stretch."""
     now = _standing(run, after, run.costs[1])
     then = {} if run.is_first else _standing(run, before, run.costs[0])
     return [
@@ -198,7 +198,7 @@ def _tiers(run: Run, before: Fraction, after: Fraction) -> list[Json]:
 
 
 def _terms(run: Run, tier: PricedTier) -> Json:
-    """What a tier charges, as the price writes it; of a tier with a markup also what it is put on."""
+    """The terms of a tier as the price states them; for a markup also the cost that it applies to."""
     if tier.markup_percent is not None:
         cost = {"cost_before": exact_text(run.costs[0]), "cost_after": exact_text(run.costs[1])}
         return {**cost, "markup_percent": _decimal(tier.markup_percent)}
@@ -218,7 +218,7 @@ def _fees(tier: PricedTier, number: int, then: Standing, now: Standing) -> Json:
 
 
 def _standing(run: Run, used: Fraction, cost: Fraction) -> Standing:
-    """What a cumulative quantity comes to, by the rules that the invoice was rated by."""
+    """Quantity and amount of each tier for a cumulative quantity, by the rules that rated the invoice."""
     parts = exact_parts(run.price, share=run.share, after=used, costs=(ZERO, cost))
     return {(part.kind, part.tier): (part.quantity, part.amount) for part in parts}
 
@@ -249,7 +249,7 @@ def _tier_amount(run: Run, tier: Json) -> Json:
 
 
 def rounded(exact: Fraction, run: Run) -> Json:
-    """The one rounding: to the currency's minor digits."""
+    """The amount, rounded once to the currency's minor units."""
     currency = run.plan.currency
     return {
         "rounding": {"mode": run.rounding, "digits": minor_units(currency)},

@@ -1,6 +1,6 @@
-"""Lines that go with time, taken apart: base fees, minimums, maximums and flat fees due without usage.
+"""Explains lines that depend on time only: base fees, minimums, maximums and flat fees due without usage.
 
-Computes them anew from a month and the time held in it. Reads the store, writes nothing.
+Computes them again from a month and its segments. Reads the store, writes nothing.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 def base_fee(month: Month, customer: str, line: Line) -> Json:
-    """A part of a base fee."""
+    """Explains a part of a base fee."""
     plan = evidence.plan_of(month, line)
     is_own = pl.col("customer") == customer if line.project_id is None else pl.col("project_id") == line.project_id
     rows = month.segments.filter(is_own & (pl.col("plan") == plan.id))
@@ -45,7 +45,7 @@ def without_usage(month: Month, segments: pl.DataFrame, document: Invoice, line:
     held = {
         number: (seconds, whole) for number, seconds, whole in rows.select("price_no", "seconds", "whole").iter_rows()
     }
-    # Usage that came late may be of versions, or of a project, that nobody held at the close.
+    # Late usage may belong to price versions or projects that had no customer at the close.
     late = dict.fromkeys(month.charges.filter(mine)["price_no"], (0, 1))
     versions = [
         Version(price=found.prices[number], seconds=seconds, whole=whole)
@@ -79,7 +79,7 @@ def _is_of(line: Line, one: Line) -> bool:
 
 
 def plan_minimum(month: Month, segments: pl.DataFrame, document: Invoice, line: Line) -> Json:
-    """What a plan's lines lack to the plan's minimum."""
+    """Explains the line that raises a plan's lines to its minimum."""
     plan = evidence.plan_of(month, line)
     own = [one for one in document.lines if one.plan == plan.id and not _is_of(line, one) and one.kind != "adjustment"]
     held = held_seconds(month.period, segments, [plan.id], line_rates(month))[document.customer.id, plan.id]

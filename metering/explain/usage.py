@@ -1,6 +1,6 @@
-"""Lines of usage, taken apart: the pieces and observations that a line was rated from, and its arithmetic.
+"""Explains lines of usage: the pieces and observations from which a line was rated, and its arithmetic.
 
-Finds the pieces of a line's run in the month. Reads the store, writes nothing.
+Reads the store, writes nothing.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pieces:
-    """The pieces of the run that a line belongs to, up to its own price version; and their share of the month."""
+    """The pieces of a line's run up to the line's price version, and their share of the month."""
 
     frame: pl.DataFrame
     share: Fraction
@@ -34,7 +34,7 @@ class _Pieces:
 
 
 def usage(month: Month, customer: str, line: Line) -> Json:
-    """A line of usage, or of a flat fee that usage brought: arithmetic, ownership and observations."""
+    """Explains a line of usage, or of a flat fee due to usage: arithmetic, ownership and observations."""
     pieces = _pieces_of(month, customer, line)
     plan, meter = evidence.plan_of(month, line), evidence.meter_of(month, line)
     buckets, seen = evidence.observations(month, pieces.frame, meter.metrics)

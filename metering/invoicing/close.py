@@ -1,7 +1,7 @@
 """Closing a month: rate, number and freeze its invoices in one journal record; running it again changes nothing.
 
-A closing that would have to guess, or would leave out what somebody should be billed for, is refused with all reasons
-(BlockedError; readiness.py knows them). A customer whose invoice would be wrong is parked with the reason, while the
+A closing that would have to guess, or would leave usage unbilled, is refused with all reasons (BlockedError;
+readiness.py knows them). A customer whose invoice would be wrong is put on hold (`parked`) with the reason, while the
 others close.
 """
 
@@ -33,7 +33,7 @@ NOBODY: Mapping[str, str] = {}
 
 
 class BlockedError(IncompleteError):
-    """A close is refused; `reasons` are all that stops it."""
+    """A close is refused; `reasons` lists everything that prevents it."""
 
     def __init__(self, month: Period, reasons: Sequence[Reason]) -> None:
         super().__init__(blockers.told(month, reasons))
@@ -42,9 +42,9 @@ class BlockedError(IncompleteError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Decision:
-    """What a closing of the month would do, each part computed when it is first asked for.
+    """What a closing of the month would do; each part is computed when it is first used.
 
-    `pending`: customers that the month is not closed for; None (all) before its first closing.
+    `pending`: customers for whom the month is not closed; None (all) before its first closing.
     """
 
     month: Month
@@ -61,7 +61,7 @@ class _Decision:
 
     @cached_property
     def reasons(self) -> list[Reason]:
-        """What stops it, with costs."""
+        """Everything that prevents the closing, with Neon's costs."""
         found = readiness.reasons(
             self.month,
             self.config,
@@ -73,7 +73,7 @@ class _Decision:
 
     @cached_property
     def drafts_and_parked(self) -> tuple[list[Invoice], dict[str, str]]:
-        """The drafts to issue, and who waits with the reason."""
+        """The drafts to issue; and the customers on hold, each with the reason."""
         due = corrections.due(self.month)
         drafts = draft_invoices(self.month, due.lines, due.currencies, due.billed)
         drafts = [draft for draft in drafts if self.pending is None or draft.customer.id in self.pending]
@@ -91,10 +91,10 @@ def close(  # noqa: PLR0913 - what may be waived is said one by one
     release: Mapping[str, str] = NOBODY,
     is_by_itself: bool = False,
 ) -> Closing:
-    """Closes the month for every customer that it is not yet closed for.
+    """Closes the month for every customer for whom it is not yet closed.
 
-    `release` closes it for these parked customers only, and says why; `is_by_itself`: nobody typed it. Raises
-    BlockedError where something stops it, MeteringError where nobody of that name is parked.
+    `release` limits the closing to customers on hold, each with a reason; `is_by_itself`: no person typed the command.
+    Raises BlockedError if something prevents the closing, MeteringError if a released customer is not on hold.
     """
     seq = ledger.journal.seq
     decision = _decide(ledger.store, config, period, now, seq, waivers, release, is_by_itself=is_by_itself)
@@ -120,7 +120,7 @@ def rehearse(  # noqa: PLR0913 - the same choices as of a closing
     release: Mapping[str, str] = NOBODY,
     as_of_seq: int = LATEST,
 ) -> Closing:
-    """What a closing would do, and why it would be refused; writes nothing, so any copy of the store will do."""
+    """A dry run: what a closing would do, or why it is refused. Writes nothing, so any copy of the store will do."""
     decision = _decide(store, config, period, now, as_of_seq, waivers, release)
     return closing_of(store, period) if decision.is_done else _rehearsed(decision)
 
@@ -184,7 +184,7 @@ def _rehearsed(decision: _Decision) -> Closing:
 
 
 def _released(month: Month, release: Mapping[str, str]) -> set[str]:
-    """The customers to release; each must be parked."""
+    """The customers to release. Raises MeteringError if one is not on hold."""
     parked = set(month.recorded.store.query("invoicing/parked", month=month_name(month.period))["customer"])
     for customer in sorted(set(release) - parked):
         raise MeteringError(
@@ -197,7 +197,7 @@ def _released(month: Month, release: Mapping[str, str]) -> set[str]:
 def _to_park(
     month: Month, drafts: list[Invoice], due: Corrections, pending: set[str] | None, release: Mapping[str, str]
 ) -> dict[str, str]:
-    """Customers whose invoice would be wrong, with the reason; raises MeteringError where a release cannot be."""
+    """Customers to put on hold, with the reason. Raises MeteringError if a released customer has a conflict."""
     name = month_name(month.period)
     conflicts = {**tax_conflicts(month, drafts), **currency_conflicts(month, due.currencies), **due.conflicts}
     for customer in sorted(release.keys() & conflicts.keys()):
@@ -216,6 +216,6 @@ def _to_park(
 
 
 def _is_as_parked(month: Month, pending: set[str], parked: dict[str, str]) -> bool:
-    """Whether the customers that wait are parked for these reasons already."""
+    """Whether the pending customers are already on hold for these reasons."""
     known = dict(month.recorded.store.query("invoicing/parked", month=month_name(month.period)).iter_rows())
     return {customer: known[customer] for customer in pending & known.keys()} == parked

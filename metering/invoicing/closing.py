@@ -1,6 +1,6 @@
-"""A month as it is closed: its documents, who is parked, what was left out and by whose leave.
+"""The state of a month's closing: documents, customers on hold, what was left out and who allowed it.
 
-Drafts where it is not closed, or not for everybody. Reads the store, writes nothing; must not decide a closing.
+Shows drafts for customers for whom the month is not closed. Reads the store, writes nothing; must not decide a closing.
 """
 
 import json
@@ -21,12 +21,11 @@ from metering.store.database import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Closing:
-    """What a closing did, or would do. `invoices` are all of the month; `issued` the numbers that are new.
+    """What a closing did, or would do. `invoices` are all documents of the month; `issued` are the new numbers.
 
-    `waivers`: the reasons that a person gave for closing all the same; `is_new`: whether it changed anything;
-    `gone_unseen` counts projects billed under their own ids because they were gone before anybody looked. Of a
-    rehearsal only: `differences`, totals beside those of the
-    month before, and `blocked_by`, why it would not close.
+    `waivers`: reasons that a person gave for closing in spite of gaps; `is_new`: whether anything changed;
+    `gone_unseen` counts projects that were billed under their own ids because they were deleted before any list showed
+    them. A dry run also has `differences` (totals beside those of the month before) and `blocked_by`.
     """
 
     month: Period
@@ -44,7 +43,7 @@ class Closing:
 
 
 def given(store: Store, period: Period, waivers: Waivers = NO_WAIVERS) -> Waivers:
-    """The reasons given now, else those of the month's closings, the last ones first."""
+    """The waivers given now; for those not given, the latest of the month's closings."""
     return _given(store.query("invoicing/closing_facts", month=month_name(period)), waivers)
 
 
@@ -117,7 +116,7 @@ def _by_customer(document: Document) -> tuple[str, str]:
 
 
 def closing_of(store: Store, period: Period, issued: list[str] | None = None) -> Closing:
-    """The month as the store has it closed; `issued` are the numbers that are new."""
+    """The closing of the month as the store has it; `issued` are the new numbers."""
     name = month_name(period)
     facts = store.query("invoicing/closing_facts", month=name)
     known = json.loads(facts["document"][-1]) if facts.height else {"unassigned": [], "unpriced": []}
@@ -135,7 +134,7 @@ def closing_of(store: Store, period: Period, issued: list[str] | None = None) ->
 
 
 def pending_customers(store: Store, period: Period) -> set[str] | None:
-    """Customers that the month is not closed for: None (all) before the first closing, else the parked and voided."""
+    """Customers for whom the month is not closed: on hold or voided; None (all) before the first closing."""
     name = month_name(period)
     if store.query("invoicing/closing_facts", month=name).is_empty():
         return None

@@ -1,6 +1,6 @@
-"""How a closing is frozen: its documents numbered, and journalled with all that it takes to rate them again.
+"""Freezes a closing: numbers its documents and journals them with everything that is needed to rate them again.
 
-The only writer of closings. Must not know what is issued, nor why.
+The only writer of closings. Must not decide what is issued.
 """
 
 import json
@@ -20,7 +20,7 @@ from metering.ledger.ledger import Ledger
 
 
 def said_of(waivers: Waivers, *, is_by_itself: bool) -> Printed:
-    """By whom a closing is, and by whose leave."""
+    """The facts of a record that state who closed, and with which waivers."""
     return {
         "allow_incomplete": waivers.incomplete,
         "allow_unassigned": waivers.unassigned,
@@ -31,9 +31,9 @@ def said_of(waivers: Waivers, *, is_by_itself: bool) -> Printed:
 def freeze(  # noqa: PLR0913 - what a record is made of
     ledger: Ledger, config: Config, month: Month, drafts: list[Invoice], *, facts: Printed, said: Printed
 ) -> list[str]:
-    """Numbers the drafts, uses them up, and journals a closing with all that it takes to rate it again.
+    """Numbers the drafts and journals them; returns the numbers. The list of drafts is empty afterwards.
 
-    `facts` stand in its body alone, `said` in its head too.
+    `facts` are written to the record's body, `said` to its body and its head.
     """
     series = f"invoice {month.now:%Y}"
     first = int(ledger.store.query("invoicing/last_position", series=series).item()) + 1
@@ -50,7 +50,7 @@ def freeze(  # noqa: PLR0913 - what a record is made of
     head = json.dumps({**told, "facts": facts, "invoices": []}, ensure_ascii=False, separators=(",", ":")).encode()
     issued_at, due_at = month.now, month.now + timedelta(days=config.invoices.due_days)
     issue = {"status": "final", "issued_at": rfc3339(issued_at), "due_at": rfc3339(due_at)}
-    drafts.reverse()  # a draft is many times as large as its text, and goes as soon as that is there
+    drafts.reverse()  # a draft needs many times the memory of its text: it is dropped as soon as it is encoded
     texts = [encoded(replace(drafts.pop(), number=number, **issue)) for number in numbers]
     ledger.record(
         "close",

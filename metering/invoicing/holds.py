@@ -1,4 +1,4 @@
-"""Which invoices wait for a person before they are issued, and why; what changed since the month before.
+"""Decides which invoices are put on hold for a person, and why; compares totals with the month before.
 
 Pure: drafts and history in, sentences out. Must not know the store, how an invoice is numbered or who released it.
 """
@@ -24,7 +24,7 @@ FLOOR_UNITS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """What an invoice or a draft asks a customer for."""
+    """The total of a customer's invoice or draft."""
 
     customer: str
     currency: str
@@ -43,7 +43,7 @@ class Unknown:
 def reasons(
     drafts: Iterable[Amount], history: Iterable[Amount], unknown: Iterable[Unknown], conflicts: Mapping[str, str]
 ) -> dict[str, str]:
-    """Customer -> why its invoice waits, several reasons joined by `; `.
+    """Customer -> why its invoice is put on hold; several reasons are joined by `; `.
 
     `history` holds each customer's latest MOST_HISTORY earlier invoices; `conflicts` are customers for whom no invoice
     can be made at all, and why.
@@ -65,7 +65,7 @@ def reasons(
 
 
 def _judged(total: int, currency: str, earlier: list[int]) -> str | None:
-    """What is wrong with a total, in minor units, by itself and beside the earlier ones."""
+    """The reasons to hold a total (in minor units): by itself, or compared with earlier totals."""
     if total < 0:
         return f"its total would be {amount_text(total, currency)} {currency}"
     if len(earlier) < LEAST_HISTORY or total <= FLOOR_UNITS * 10 ** minor_units(currency):
@@ -79,10 +79,9 @@ def _judged(total: int, currency: str, earlier: list[int]) -> str | None:
 
 
 def differences(drafts: Iterable[Invoice], previous: Iterable[Invoice]) -> list[Printed]:
-    """Each customer's total beside that of the month before, sorted by customer and currency.
+    """Each customer's total beside the total of the month before, sorted by customer and currency.
 
-    A side without an invoice is null and counts as nothing; several invoices of a customer
-    in one currency are added up.
+    A month without an invoice is null and counts as zero; several invoices in one currency are added up.
     """
     now, before = _totals(drafts), _totals(previous)
     out: list[Printed] = []

@@ -16,27 +16,27 @@ from metering.store.database import Store
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it is written, and its status as it is now."""
+    """The stored text of a document, and its current status."""
 
     text: str
     status: str
 
     @property
     def invoice(self) -> Invoice:
-        """What the document says, for those who compute with it."""
+        """The document as a struct, with its current status."""
         found = decoded(self.text)
         return found if found.status == self.status else msgspec.structs.replace(found, status=self.status)
 
     def printed(self) -> Printed:
-        """The JSON object as it was written, with the status of now."""
+        """The JSON object as it was stored, with the current status."""
         return {**json.loads(self.text), "status": self.status}
 
 
 class Documents(Sequence[Document]):
-    """Issued invoices and credit notes, each made when it is looked at: a month may have hundreds of thousands."""
+    """A lazy sequence of issued invoices and credit notes: a month may have hundreds of thousands."""
 
     def __init__(self, found: pl.DataFrame) -> None:
-        """`found` has `document`, as it was frozen, and `status`, as it is now."""
+        """`found` has the columns `document` (the stored text) and `status` (the current one)."""
         self._found = found.select("document", "status")
 
     def __len__(self) -> int:
@@ -62,12 +62,12 @@ def invoice(store: Store, number: str) -> Document:
 
 
 def issued_in(store: Store, period: Period) -> Documents:
-    """What was issued for a month, void ones and credit notes too, by customer and number."""
+    """All documents issued for a month, including void ones and credit notes, by customer and number."""
     return Documents(store.query("invoicing/month_invoices", month=month_name(period)))
 
 
 def read(documents: Iterable[Document]) -> Iterator[Invoice]:
-    """What the documents say, one after the other."""
+    """The documents as structs."""
     return (document.invoice for document in documents)
 
 
@@ -82,6 +82,6 @@ def as_document(draft: Invoice) -> Document:
 
 
 def as_issued(draft: Invoice, like: Invoice) -> str:
-    """The text of a draft issued as another document was: what `verify` compares byte by byte."""
+    """The text of a draft with the number and dates of an issued document; `verify` compares the two byte by byte."""
     given = {name: getattr(like, name) for name in ("number", "status", "issued_at", "due_at")}
     return encoded(msgspec.structs.replace(draft, **given)).decode()

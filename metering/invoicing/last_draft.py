@@ -1,7 +1,7 @@
-"""The last rehearsal of a closing: kept in the store directory, and what differs from it now.
+"""Keeps the result of the last dry run of a closing, and compares the current one with it.
 
-`drafts/MONTH.json` holds what `close MONTH --dry-run` showed last. It is a note for people: no closing reads it, the
-journal does not hold it, and where it is missing or cannot be read there is nothing to compare with.
+`drafts/MONTH.json` in the store directory holds what `close MONTH --dry-run` showed last. It is a note for people: no
+closing reads it and the journal does not contain it. If it is missing or unreadable, nothing is compared.
 """
 
 import json
@@ -20,7 +20,7 @@ FOLDER = "drafts"
 
 
 def compared(directory: Path, period: Period, invoices: Iterable[Invoice]) -> Printed | None:
-    """The month's standing invoices beside those of its last rehearsal: {as_of, customers}; None without one.
+    """The month's valid invoices beside those of its last dry run: {as_of, customers}; None without a dry run.
 
     A row per customer and currency: `draft` and `total` (null where there was or is no invoice), `difference`, and the
     lines that `appeared`, `vanished` or `changed`.
@@ -33,7 +33,7 @@ def compared(directory: Path, period: Period, invoices: Iterable[Invoice]) -> Pr
 
 
 def keep(directory: Path, period: Period, invoices: Iterable[Invoice], now: datetime) -> None:
-    """Remembers them as the month's last rehearsal; OSError where the directory cannot be written."""
+    """Stores the invoices as the month's last dry run. Raises OSError if the directory cannot be written."""
     path = _path(directory, period)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     document = {"as_of": rfc3339(now), "invoices": [_kept(one) for one in invoices]}
@@ -45,7 +45,7 @@ def _path(directory: Path, period: Period) -> Path:
 
 
 def _kept(invoice: Invoice) -> Json:
-    """What is remembered of an invoice."""
+    """The part of an invoice that is stored."""
     lines = [{"key": line.key, "quantity": line.quantity, "amount": line.amount} for line in invoice.lines]
     return {
         "customer": invoice.customer.id,
