@@ -10,7 +10,6 @@ from metering.core.invoice import Covered, Invoice, Line
 from metering.invoicing.lines import assembly as invoice
 from metering.invoicing.lines import tax
 from metering.invoicing.lines.rates import Rates
-from metering.invoicing.lines.rates import rates as rates_rates
 
 NO_LINES: Mapping[str, Sequence[Line]] = {}
 NO_CURRENCIES: Mapping[str, str] = {}
@@ -44,14 +43,15 @@ def billed(month: Month, is_of: Callable[[str], bool] = lambda _: True) -> Sums:
 
 def line_rates(month: Month) -> Rates:
     """The rate card as lines are made from it."""
-    return rates_rates(
-        month.terms.card.plans,
-        month.prices,
-        month.terms.card.meters,
-        rounding=month.terms.card.rounding,
-        prorate=month.terms.card.prorate,
-        discounts=month.terms.discounts,
-        customers=month.terms.customers,
+    terms = month.terms
+    return Rates(
+        plans={plan.id: plan for plan in terms.card.plans},
+        prices=month.prices,
+        meters={meter.id: meter for meter in terms.card.meters},
+        rounding=terms.card.rounding,
+        prorate=terms.card.prorate,
+        discounts=terms.discounts,
+        customers={customer.id: customer for customer in terms.customers},
         pools=month.pool_members,
     )
 

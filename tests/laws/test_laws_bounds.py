@@ -12,12 +12,11 @@ from test_laws_rating import prices, texts
 from metering.core import meters, money
 from metering.core.plans import Price
 from metering.invoicing.lines import assembly as invoice
-from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import pools
 from metering.rating.pieces import priced_pieces
 from tests.support import oracle
-from tests.support.card import SEPTEMBER, plan, segments, subscription, used_frame
+from tests.support.card import SEPTEMBER, plan, rates, segments, subscription, used_frame
 from tests.support.card import existence as existing
 from tests.support.documents import printed
 

@@ -19,13 +19,13 @@ from metering.core.parties import Subscription
 from metering.core.period import month_of
 from metering.core.plans import Plan, Price
 from metering.invoicing.lines import assembly as invoice
-from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import segments as ratecard
 from metering.rating.columns import CHARGES
 from metering.rating.models import exact_parts
 from metering.rating.pieces import priced_pieces
 from tests.support import oracle
+from tests.support.card import rates
 from tests.support.documents import printed
 
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))

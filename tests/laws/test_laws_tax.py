@@ -12,11 +12,21 @@ from metering.core.money import parse_amount, round_amount
 from metering.core.parties import Customer, Discount
 from metering.core.period import parse_time
 from metering.invoicing.lines import assembly as invoice
-from metering.invoicing.lines.rates import rates
 from metering.rating import charges as rating
 from metering.rating import pools
 from metering.rating.pieces import priced_pieces
-from tests.support.card import BUILT_IN, SEPTEMBER, at, existence, plan, price, segments, subscription, used_frame
+from tests.support.card import (
+    BUILT_IN,
+    SEPTEMBER,
+    at,
+    existence,
+    plan,
+    price,
+    rates,
+    segments,
+    subscription,
+    used_frame,
+)
 from tests.support.documents import printed
 
 TIMES = int(os.environ.get("METERING_EXAMPLES_TIMES", "1"))

@@ -10,7 +10,7 @@ from metering.core.frames import Moment
 from metering.core.parties import Organization, Subscription
 from metering.core.period import month_of
 from metering.core.plans import Plan, Price
-from metering.invoicing.lines.rates import rates
+from metering.invoicing.lines.rates import Rates
 from metering.rating import charges as rating
 from metering.rating import segments as ratecard
 from metering.rating.pieces import priced_pieces
@@ -77,6 +77,12 @@ def charged(segment_rows, plans, values, costs=None, catalogue=BUILT_IN):
     used = used_frame({numbers[key]: value for key, value in values.items()})
     by_number = {numbers[key]: cost for key, cost in (costs or {}).items()}
     return rating.charges(pieces, used, prices, segment_rows, by_number), prices
+
+
+def rates(plans, prices, meters, *, customers=(), **terms) -> Rates:
+    """The rate card, from lists of plans, meters and customers."""
+    plans, meters, customers = ({one.id: one for one in rows} for rows in (plans, meters, customers))
+    return Rates(plans=plans, prices=prices, meters=meters, customers=customers, **terms)
 
 
 def rated(owned, plans, usage, *, costs=None, catalogue=BUILT_IN, **terms):

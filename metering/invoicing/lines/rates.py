@@ -3,7 +3,7 @@
 Must not know lines, charges or documents.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metering.core.meters import Meter
@@ -26,9 +26,6 @@ NAMES = {
 """Display names of the built-in meters; other meters are shown by their id."""
 
 
-_NO_POOLS: Mapping[Pool, Members] = {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """The rate card by which charges become lines."""
@@ -43,27 +40,3 @@ class Rates:
     """Customers by id, for the taxes of their lines; a customer that is missing here has no tax."""
     pools: Mapping[Pool, Members] = field(default_factory=dict)
     """The projects that share each customer's charge (rating/pools.py); without them a line is not split."""
-
-
-def rates(  # noqa: PLR0913 - what a rate card is made of
-    plans: Iterable[Plan],
-    prices: Mapping[int, Price],
-    meters: Iterable[Meter],
-    *,
-    rounding: Rounding = "half_up",
-    prorate: Prorate = "second",
-    discounts: Sequence[Discount] = (),
-    customers: Iterable[Customer] = (),
-    pools: Mapping[Pool, Members] = _NO_POOLS,
-) -> Rates:
-    """Rates from lists of plans, meters and customers."""
-    return Rates(
-        plans={plan.id: plan for plan in plans},
-        prices=prices,
-        meters={meter.id: meter for meter in meters},
-        rounding=rounding,
-        prorate=prorate,
-        discounts=discounts,
-        customers={customer.id: customer for customer in customers},
-        pools=pools,
-    )

@@ -10,9 +10,8 @@ from metering.core.invoice import Covered
 from metering.core.parties import Customer
 from metering.invoicing.lines import adjustment
 from metering.invoicing.lines import assembly as lines
-from metering.invoicing.lines.rates import rates
 from metering.rating.columns import CHARGES
-from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
+from tests.support.card import SEPTEMBER, alone, at, existence, plan, price, rated, rates, segments, subscription
 from tests.support.documents import lines_of, printed
 
 HOUR = 3600

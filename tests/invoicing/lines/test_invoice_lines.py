@@ -8,8 +8,20 @@ import pytest
 from metering.core.meters import Divisor, Meter
 from metering.core.parties import Discount
 from metering.invoicing.lines import assembly as invoice
-from metering.invoicing.lines.rates import Rates, rates
-from tests.support.card import BUILT_IN, SEPTEMBER, alone, at, existence, plan, price, rated, segments, subscription
+from metering.invoicing.lines.rates import Rates
+from tests.support.card import (
+    BUILT_IN,
+    SEPTEMBER,
+    alone,
+    at,
+    existence,
+    plan,
+    price,
+    rated,
+    rates,
+    segments,
+    subscription,
+)
 from tests.support.documents import printed
 
 HOUR = 3600
