@@ -1,4 +1,4 @@
-"""The alert log and the delivery attempts, as the store holds them."""
+"""Reads the alert log, the delivery attempts and the outbox from the store."""
 
 import json
 from datetime import datetime
@@ -53,13 +53,13 @@ COLUMNS = tuple(column for name in AlertRow.__struct_fields__ for column in _NES
 
 
 def next_retry(store: Store, since: datetime) -> datetime | None:
-    """When the first delivery is due that was not due at `since` yet, when some were last tried; None where none is."""
+    """When the first delivery that was not yet due at `since`, the last try, becomes due; None if there is none."""
     found: datetime | None = store.query("ledger/next_retry", since=since)["due_at"].item()
     return found
 
 
 def log(store: Store) -> list[AlertRow]:
-    """Every alert in the order recorded."""
+    """Every alert in the order of recording, with the content of its message and its state at each endpoint."""
     deliveries: dict[str, list[Printed]] = {}
     for row in store.query("ledger/alert_deliveries").iter_rows(named=True):
         deliveries.setdefault(row["alert_id"], []).append(_shown(row))
@@ -94,7 +94,7 @@ def attempts(store: Store) -> list[Printed]:
 
 
 def outbox_depth(store: Store) -> list[Printed]:
-    """Per endpoint how much is not delivered yet: pending, oldest_due_at, most_attempts."""
+    """Per endpoint the deliveries that are not done: pending, oldest_due_at, most_attempts."""
     return [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)]
 
 
