@@ -172,9 +172,9 @@ WALK_COLUMNS = ("organization", "what", "grain", "period_start", "period_end", "
 
 
 def _organization(row: Json) -> Json:
-    from metering.core.grain import GRAIN_NAMES
+    from metering.core.grain import GRAINS
 
-    named = [{**walk, **({"grain": GRAIN_NAMES[walk["grain"]]} if "grain" in walk else {})} for walk in row["walks"]]
+    named = [{**walk, **({"grain": GRAINS[walk["grain"]]} if "grain" in walk else {})} for walk in row["walks"]]
     told: Json = in_words({**row, "walks": named})
     return told
 

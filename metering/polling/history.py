@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metering.core.errors import MeteringError, NeonError
-from metering.core.grain import GRAIN_NAMES
+from metering.core.grain import GRAINS
 from metering.core.parties import Organization
 from metering.core.period import rfc3339
 from metering.neon.endpoints import HISTORY
@@ -103,7 +103,7 @@ class History:
                 "org_id": self.organization.id,
                 "from": rfc3339(window.period.start),
                 "to": rfc3339(window.period.end),
-                "granularity": GRAIN_NAMES[window.grain],
+                "granularity": GRAINS[window.grain],
                 "metrics": ",".join(metrics),
                 "limit": "100",
             }

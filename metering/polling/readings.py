@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from metering.core.errors import MeteringError
-from metering.core.grain import GRAIN_NAMES
+from metering.core.grain import GRAINS
 from metering.core.period import rfc3339
 from metering.ledger.projections.pages import HISTORY_ENDPOINTS
 from metering.neon.walk import Seen
@@ -52,7 +52,7 @@ class ListRequest:
         """The endpoint; for history its grain and whether it is by id, as in `hourly history by project`."""
         if self.window is None:
             return self.endpoint
-        return f"{GRAIN_NAMES[self.window.grain]} history" + (" by project" if self.endpoint == "batch" else "")
+        return f"{GRAINS[self.window.grain]} history" + (" by project" if self.endpoint == "batch" else "")
 
     @property
     def is_history(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from metering.core.grain import GRAIN_NAMES
+from metering.core.grain import GRAINS
 from metering.core.meters import KNOWN_METRICS
 from metering.core.period import Period
 from metering.usage.coverage import certified_from, certified_until
@@ -104,7 +104,7 @@ def _certified(ended: Ended, unproven: Collection[str]) -> Period | None:
 def grain_fault(asked: int, answered: Sequence[int]) -> str:
     """Why buckets of these grains certify nothing; empty if they may. Coarser than asked is accepted, mixed is not."""
     if len(answered) > 1:
-        return "buckets of " + " and ".join(GRAIN_NAMES[grain] for grain in answered) + " length in one answer"
+        return "buckets of " + " and ".join(GRAINS[grain] for grain in answered) + " length in one answer"
     if answered and answered[0] < asked:
-        return f"{GRAIN_NAMES[answered[0]]} buckets where {GRAIN_NAMES[asked]} ones were asked for"
+        return f"{GRAINS[answered[0]]} buckets where {GRAINS[asked]} ones were asked for"
     return ""

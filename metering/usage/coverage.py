@@ -11,7 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
-from metering.core.grain import GRAIN_NAMES
+from metering.core.grain import GRAINS
 from metering.core.period import (
     DAY,
     HOUR,
@@ -218,7 +218,7 @@ class Coverage:
             for certified in self.certified.values()
             for timeframes in selection(certified, self.month, is_open=False)
         }
-        return GRAIN_NAMES[max(grains, default=HOURLY)]
+        return GRAINS[max(grains, default=HOURLY)]
 
 
 def certified_of(rows: pl.DataFrame) -> dict[str, Certified]:

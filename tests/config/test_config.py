@@ -1,4 +1,4 @@
-"""config.toml and its layers: what is read, and every fault with its key."""
+"""config.toml and its layers: parsed values, and every fault with its key."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Files that a spreadsheet saved: read where they have one meaning, else refused with the advice that fits."""
+"""CSV files of spreadsheets: accepted where they are unambiguous, else refused with fitting advice."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""customers.csv and subscriptions.csv: rows in, every fault with file, row and key."""
+"""customers.csv and subscriptions.csv: their rows, and every fault with file, row and key."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

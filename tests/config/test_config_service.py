@@ -1,4 +1,4 @@
-"""[service]: where it may listen, and that others reach it only where that is meant."""
+"""[service]: the address to listen on, and that remote access needs allow_remote."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`metering init`: what it writes can be read, and what stands there stays."""
+"""`metering init`: the written files are valid, and no existing file is overwritten."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Upgrades against the sandbox, which knows nothing of us: it transfers, refuses and remembers as Neon does."""
+"""Upgrades against the sandbox, which shares no code with the product: it transfers and refuses as Neon does."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What a month owes whatever was used, and what caps it: once per customer, plan, meter and month."""
+"""Minimums, maximums and fees without usage: once per customer, plan, meter and month."""
 
 from decimal import Decimal
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""A customer's line split over its projects: sums to the last digit, by hand and by law."""
+"""Splits of a customer's line among its projects: exact sums, for examples and as a property."""
 
 from collections.abc import Iterator
 from fractions import Fraction

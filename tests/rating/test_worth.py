@@ -1,4 +1,4 @@
-"""What unbilled usage would be worth; every number by hand."""
+"""The value of unbilled usage; every expected number was computed by hand."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What can be known before the first poll, asked of a sandbox over a real socket."""
+"""`check` before the first poll, against a sandbox on a real socket."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Names that meet nothing, or nearly something, make `check` not ready; each with its nearest neighbour."""
+"""`check` is not ready with references to unknown or misspelt names; each fault has the nearest known name."""
 
 import json
 import subprocess

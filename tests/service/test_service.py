@@ -30,7 +30,7 @@ EMPTY = b'{"projects": []}'
 
 
 class Neon(ThreadingHTTPServer):
-    """Answers every list with nothing in it, as soon as `may_answer` is set."""
+    """Answers every list request with an empty list, as soon as `may_answer` is set."""
 
     daemon_threads = True
 

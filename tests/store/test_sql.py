@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from metering.core.files import data_directory
-from metering.core.grain import GRAIN_NAMES
+from metering.core.grain import GRAINS
 from metering.core.period import Period, days, month_of
 from metering.store import database
 from metering.store.database import Store
@@ -287,7 +287,7 @@ def test_the_days_of_the_view_count_in_the_grain_that_the_months_selection_takes
             for day in days(part.period):
                 if certified.covers(Period(start=day, end=min(month.end, next_day(day))), part.grain):
                     expected[day] = part.grain
-        assert {day: shown.get(day) for day in days(month)} == expected, (name, GRAIN_NAMES)
+        assert {day: shown.get(day) for day in days(month)} == expected, (name, GRAINS)
 
 
 def next_day(day: datetime) -> datetime:

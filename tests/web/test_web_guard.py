@@ -1,4 +1,4 @@
-"""Who may look at the dashboard from where, under which name, and what a browser may do with it."""
+"""Access to the dashboard: by address, host name and login; and the headers that restrict the browser."""
 
 import asyncio
 import base64

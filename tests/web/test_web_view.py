@@ -1,4 +1,4 @@
-"""A new snapshot takes the place of the one before it once its figures are there; what fails on the way is told."""
+"""The view of a new snapshot replaces the old one when its figures are ready; a failure is reported."""
 
 import gc
 import threading
