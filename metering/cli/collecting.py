@@ -246,7 +246,7 @@ def _listening(
     config: "Config", config_of: "Callable[[], Config]", clock: Callable[[], datetime], log: "Log"
 ) -> Iterator[None]:
     """Serves the pages while the block runs. Without a free port it logs an error, since polling matters more."""
-    from metering.cli.serving import application, refuse_if_open, without_pages
+    from metering.cli.serving import application, ended_at_once, refuse_if_open, without_pages
     from metering.web.server import Listener
     from metering.web.watch import Watch
 
@@ -266,7 +266,7 @@ def _listening(
         log.error("no dashboard, no metrics and no health are served", error=str(error))
         yield
         return
-    with pages:
+    with ended_at_once(), pages:
         log.info("listening", address=pages.address, pages=["/", "/api", "/metrics", "/livez", "/readyz", "/healthz"])
         yield
 

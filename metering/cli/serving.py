@@ -71,9 +71,31 @@ def serve_until_stopped(config: "Config", clock: Clock) -> None:
 
     watch = Watch(logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty()).log)
     served = application(config, lambda: config, clock, watch)
-    with Listener(served, config.service.listen, watch) as pages, _stopped() as stop:
+    with ended_at_once(), Listener(served, config.service.listen, watch) as pages, _stopped() as stop:
         note(f"serving on http://{pages.address}/ until Ctrl-C")
         stop.wait()
+
+
+@contextmanager
+def ended_at_once() -> "Iterator[None]":
+    """Ends the process after the block, even if threads that it has started still compute pages.
+
+    Python would wait for some of these threads, and stop others inside the engine, which then aborts the process.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end(130, before)
+        raise
+    _end(0, before)
+
+
+def _end(code: int, before: set[threading.Thread]) -> None:
+    if set(threading.enumerate()) - before:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @contextmanager
