@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from metering import __version__
+from metering.core import signals
 from metering.core.errors import DISK_HINT, MeteringError
 
 __all__ = ["main"]
@@ -62,16 +63,15 @@ def main() -> None:
     """Runs the command line and exits with the contract's codes. What it writes is its owner's alone."""
     os.umask(0o077)
     try:
-        code = cli.main(prog_name="metering", standalone_mode=False)
+        with signals.ending(lambda: None, grace_seconds=0):
+            code = cli.main(prog_name="metering", standalone_mode=False)
     except MeteringError as error:
         click.echo(f"metering: {error}", err=True)
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
         sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (click.Abort, KeyboardInterrupt):
+        _end_interrupted()
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -84,4 +84,14 @@ def main() -> None:
         if error.errno in _DISK_FAULTS:
             click.echo(f"  {DISK_HINT}", err=True)
         sys.exit(1)
+    except RuntimeError:
+        if not signals.is_asked():
+            raise
+        _end_interrupted()  # the database was interrupted in a query
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_interrupted() -> None:
+    if signals.is_asked():
+        click.echo("metering: ended by SIGTERM; what was recorded stays, run it again for the rest", err=True)
+    sys.exit(signals.INTERRUPTED)

@@ -37,34 +37,17 @@ if TYPE_CHECKING:
     from metering.service.tick import Tick
 
 
-@contextmanager
-def shown_progress() -> Iterator[Callable[[str, int], None]]:
-    """Counts pages on a terminal's stderr; shows nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _count: None
-        return
-    counts: dict[str, int] = {}
-
-    def show(what: str, count: int) -> None:
-        counts[what] = counts.get(what, 0) + count
-        click.echo(f"\r\x1b[K{what}: {counts[what]} answers", nl=False, err=True)
-
-    yield show
-    click.echo("\r\x1b[K", nl=False, err=True)
-
-
 @click.command()
 @with_config
 @with_format
 def poll(config_path: Path, form: str | None) -> None:
     """One polling cycle now: inventory, history, quota counters."""
     config, clock = config_for_writing(config_path), business_clock()
-    from metering.cli.world import wiring
-    from metering.ledger import ledger
+    from metering.cli.world import reading
     from metering.service import tick as cycle
 
-    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
-        report = cycle.poll(books, config, api_keys(config), wiring=wiring(clock, progress))
+    with reading(config, clock) as (books, world):
+        report = cycle.poll(books, config, api_keys(config), wiring=world)
     _tell(report, clock(), form)
 
 
@@ -76,15 +59,14 @@ def poll(config_path: Path, form: str | None) -> None:
 def backfill(start: str | None, end: str | None, config_path: Path, form: str | None) -> None:
     """Reads as far back as the API allows: hourly where it still can, daily and monthly beyond."""
     config, clock = config_for_writing(config_path), business_clock()
-    from metering.cli.world import wiring
-    from metering.ledger import ledger
+    from metering.cli.world import reading
     from metering.service import tick as cycle
 
     since, until = _moment("--from", start), _moment("--to", end)
     if since and until and since >= until:
         raise UsageError("--from is not before --to")
-    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
-        report = cycle.backfill(books, config, api_keys(config), start=since, end=until, wiring=wiring(clock, progress))
+    with reading(config, clock) as (books, world):
+        report = cycle.backfill(books, config, api_keys(config), start=since, end=until, wiring=world)
     _tell(report, clock(), form)
 
 
@@ -101,8 +83,11 @@ def _moment(option: str, text: str | None) -> datetime | None:
 @with_config
 def tick(config_path: Path) -> None:
     """What cron calls: poll, evaluate quotas, deliver webhooks, close and report what is due."""
+    from metering.cli.world import ended_by_signal
+
     config, clock = config_for_writing(config_path), business_clock()
-    done = one_tick(config, clock)
+    with ended_by_signal() as stop:
+        done = one_tick(config, clock, stop)
     for sentence in (*done.all_faults, *done.notes):
         note(sentence)
     finish(_tick_code(done))
@@ -111,7 +96,7 @@ def tick(config_path: Path) -> None:
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
     """Runs a tick in its own ledger, writes the metrics, and requests the ping URL after a complete tick."""
     from metering.cli.money import report_formats, write_report
-    from metering.cli.world import wiring
+    from metering.cli.world import shown_progress, wiring
     from metering.ledger import ledger
     from metering.operations import metrics
     from metering.reporting.write import FinalReportError

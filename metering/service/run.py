@@ -3,7 +3,6 @@
 Knows signals and the scheduler. The ledger says what is due, so a missed wake-up loses nothing.
 """
 
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -19,14 +17,13 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from metering.core.errors import MeteringError
+from metering.core.signals import ending
 from metering.core.stop import Stop
 from metering.operations import schedule
 from metering.service.logs import Log
 
 SECONDS_INTO_THE_SLOT = 20
 """Neon refreshes its data at every quarter of an hour; a request at that moment still gets the old numbers."""
-GRACE_SECONDS = 7
-"""After SIGTERM the running request has this long before it is dropped; the rest of the 10 s is for closing."""
 
 _SOONEST_RETRY = timedelta(seconds=1)
 
@@ -48,7 +45,12 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
     stop, wake = Stop(), SimpleQueue[None]()
     wake.put(None)
     failures, next_tick = 0, time.monotonic()
-    with _woken(poll_minutes, wake, log), _stopped_by_signal(stop, wake):
+
+    def ask() -> None:
+        stop.ask()
+        wake.put(None)
+
+    with _woken(poll_minutes, wake, log), ending(ask):
         try:
             while not stop.is_asked:
                 # The wait ends by the monotonic clock: a system clock that was set back would stop the scheduler.
@@ -130,25 +132,3 @@ def _woken(poll_minutes: int, wake: SimpleQueue[None], log: Log) -> Iterator[Non
         yield
     finally:
         scheduler.shutdown(wait=False)
-
-
-@contextmanager
-def _stopped_by_signal(stop: Stop, wake: SimpleQueue[None]) -> Iterator[None]:
-    """While the block runs, SIGTERM asks for a stop, and interrupts the process when the grace period is over."""
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.ask()
-        wake.put(None)
-        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    handlers = {signal.SIGTERM: ask, signal.SIGALRM: interrupt}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
