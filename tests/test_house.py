@@ -53,6 +53,7 @@ READS_THE_CLOCK = {"cli", "sandbox"}
 
 # Where a float is no money, no price and no usage.
 HAS_FLOATS = {
+    "metering.alerts.address_order": "seconds of a timeout",
     "metering.alerts.mail": "seconds of a timeout",
     "metering.core.deadline": "seconds of a wait",
     "metering.core.http": "seconds of a wait",

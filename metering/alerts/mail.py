@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
+from metering.alerts.address_order import shares
 from metering.alerts.targets import Mailbox
 
 DEADLINE_SECONDS = 60
@@ -110,12 +111,13 @@ class _Session(smtplib.SMTP):
 
     def _connected(self, port: int, timeout: float) -> socket.socket:
         failure = OSError("no address")
-        for address in self._addresses:
+        for address, seconds in zip(self._addresses, shares(timeout, len(self._addresses)), strict=True):
             try:
-                connection = socket.create_connection((address, port), timeout)
+                connection = socket.create_connection((address, port), seconds)
             except OSError as error:
                 failure = error
             else:
+                connection.settimeout(timeout)
                 self.is_local = ipaddress.ip_address(address).is_loopback
                 return connection
         raise failure

@@ -14,11 +14,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import httpx
 
 from metering.alerts import mail
 from metering.alerts.address_guard import RefusedError, Resolve, checked, hosts_of, is_public, proxy_of, resolve
+from metering.alerts.address_order import in_turn, shares
 from metering.alerts.signing import headers
 from metering.alerts.targets import Attempt, Endpoint, Mailbox, Message, Target
 from metering.core.http import retry_after
@@ -35,6 +37,8 @@ LONGEST_WAIT = timedelta(hours=24)
 """A receiver that asks for a longer pause than this is tried again after it."""
 
 Result = TypeVar("Result")
+_reached = WeakKeyDictionary[httpx.AsyncClient, str]()
+"""The address at which a client reached its endpoint: first in turn for the next message."""
 
 
 def client(target: Target) -> httpx.AsyncClient:
@@ -81,7 +85,7 @@ async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attemp
         async with asyncio.timeout(DEADLINE_SECONDS):
             addresses = await checked(mailbox, mailbox.host, mailbox.port, resolver)
         may_be_plain = not any(is_public(address) for address in addresses)
-        told = [str(address) for address in addresses]
+        told = in_turn([str(address) for address in addresses])
         status, why = await _aside(lambda: mail.send(mailbox, told, message.body, may_be_plain=may_be_plain))
     except RefusedError as refusal:
         return Attempt(outcome="refused", error=str(refusal))
@@ -122,21 +126,26 @@ def failure_of(error: Exception) -> str:
 async def _answer(
     endpoint: Endpoint, message: Message, now: datetime, over: httpx.AsyncClient, resolver: Resolve
 ) -> httpx.Response:
-    """Try the addresses in turn until one accepts a connection; the answer's body is not read yet."""
+    """Try the addresses in turn until one accepts a connection, each for its share; the body is not read yet."""
     url = httpx.URL(endpoint.url)
     failure: httpx.HTTPError = httpx.ConnectError("no address")
-    for host in await hosts_of(endpoint, url, resolver):
+    hosts = in_turn(await hosts_of(endpoint, url, resolver), _reached.get(over, ""))
+    for host, seconds in zip(hosts, shares(DEADLINE_SECONDS, len(hosts)), strict=True):
         request = over.build_request(
             "POST",
             url.copy_with(host=host),
             content=message.body,
             headers={**headers(endpoint, message, now), "host": url.netloc.decode("ascii")},
             extensions={"sni_hostname": url.raw_host.decode("ascii").strip("[]")},
+            timeout=httpx.Timeout(DEADLINE_SECONDS, connect=seconds),
         )
         try:
-            return await over.send(request, stream=True)
+            response = await over.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             failure = error
+        else:
+            _reached[over] = host
+            return response
     raise failure
 
 

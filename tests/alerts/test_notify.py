@@ -4,6 +4,9 @@ import asyncio
 import base64
 import ipaddress
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,9 +14,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from metering.alerts import address_guard, queues, retry_schedule, send, signing
+from metering.alerts.address_order import LONGEST_SHARE_SECONDS, in_turn, shares
 from metering.alerts.targets import Attempt, Endpoint, Message
 from metering.core.errors import CredentialsError
 from metering.core.http import retry_after
+from tests.support.inbox import receiving
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -423,3 +428,58 @@ def test_an_error_while_recording_reaches_the_caller_as_itself():
 
     with pytest.raises(ValueError, match="the ledger is full"):
         asyncio.run(run())
+
+
+# -- several addresses
+
+
+@contextmanager
+def swallowing(address: str, port: int) -> Iterator[None]:
+    """An address that answers no packet of a new connection: its queue is full, and nobody accepts."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex((address, port))
+            yield
+        finally:
+            for one in waiting:
+                one.close()
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_one_that_answers():
+    with receiving() as inbox:
+        port = int(inbox.url.split(":")[2].split("/")[0])
+        to = endpoint(inbox.url.replace("127.0.0.1", "receiver.example.com"), allow_private_network=True)
+        attempts = []
+
+        async def run() -> None:
+            queue = [(to, [Message(event_id=f"alert_{number}", body=b"{}") for number in range(2)])]
+            keep = lambda _endpoint, _message, attempt: attempts.append(attempt)  # noqa: E731
+            await queues.deliver_queues(queue, lambda: NOW, keep, resolver=resolver("127.0.0.2", "127.0.0.1"))
+
+        with swallowing("127.0.0.2", port):
+            began = time.monotonic()
+            asyncio.run(run())
+            took = time.monotonic() - began
+    assert attempts == [Attempt(outcome="delivered", status=200)] * 2
+    assert took >= LONGEST_SHARE_SECONDS  # else nothing was swallowed here
+
+
+def test_addresses_of_both_families_are_tried_by_turns_and_first_the_one_that_answered_before():
+    found = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    by_turns = ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "192.0.2.3"]
+    assert in_turn(found) == by_turns
+    assert in_turn(found, "192.0.2.2") == ["192.0.2.2", "2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.3"]
+    assert in_turn([]) == []
+
+
+def test_the_shares_of_addresses_leave_the_last_one_time():
+    assert shares(20, 0) == []
+    assert shares(20, 1) == [20]
+    assert shares(20, 2) == [4, 20]
+    assert sum(shares(20, 12)[:-1]) < 20
