@@ -28,6 +28,8 @@ def sections(config: Config, later: Later, out: Checked) -> Json:
     """Sections `dashboard`, `stripe` and `fonts` of the document: `ok`, a reason, or null if not configured."""
     if fault := config.open_to_others:
         out.tell(fault.where, "others", "fault", f"{fault.what}; {fault.right}", _FAULTY)
+    elif config.dashboard.names() and not config.dashboard.asks_who:
+        out.tell("dashboard", "hosts", "note", "has neither a token nor a trusted proxy, so only customers are let in")
     states = {key: _secret(config, key, why, out) for key, why in later.items()}
     return {
         "dashboard": {name: states.get(f"dashboard.{name}") for name in ("token", "link_secret")},

@@ -29,21 +29,15 @@ from metering.web.watch import Watch
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-FORWARDED = frozenset(
-    ["forwarded", "via", "client-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip", "x-real-ip"]
+FORWARDED = re.compile(
+    r"""
+    forwarded | via | cdn-loop | (true-)?client-ip | x-((cluster-)?client-ip | real-ip | host | scheme | varnish)
+    | x-(forwarded | original | proxy | envoy- | amz | azure- | arr- | appengine- | cloud-trace- | vercel- | nf-).*
+    | (x-)?akamai-.* | (cf- | fastly- | fly- | tailscale- | ngrok- | incap- | wl-proxy-).*
+    """,
+    re.VERBOSE,
 )
-FORWARDED_BELOW = (
-    "x-forwarded",
-    "x-original",
-    "x-envoy-",
-    "x-amz",
-    "x-azure-",
-    "x-appengine-",
-    "cf-",
-    "fastly-",
-    "fly-",
-)
-"""Headers that a proxy adds, and how such headers begin: a request with one does not come from this machine."""
+"""Names of headers that only a proxy adds: a request with one of them does not come from this machine."""
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -259,8 +253,7 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def is_forwarded(request: Request) -> bool:
     """Whether a proxy has passed the request on: by its headers, or by HTTP/1.0, which browsers do not speak."""
-    names = request.headers.keys()
-    is_named = any(name in FORWARDED or name.startswith(FORWARDED_BELOW) for name in names)
+    is_named = any(FORWARDED.fullmatch(name) for name in request.headers)
     return is_named or request.scope.get("http_version") == "1.0"
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 FREE = 5
 """The first wrong tokens of an address are answered at once, for people who mistype."""
-MOST_SECONDS = 10
+MOST_SECONDS = 4
+"""Shorter than the usual timeout of a client, so that a wrong token is told as such."""
 FORGOTTEN_SECONDS = 900
 MOST_ADDRESSES = 1000
 """Beyond this number the address with the oldest guess is forgotten."""

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from starlette.types import Scope
@@ -95,7 +96,7 @@ def page_of(scope: Scope) -> str:
 
 def address_of(scope: Scope) -> str:
     """Method, path and query of the request, without the key in the path of a customer's link."""
-    path = page_of(scope) if scope.get("path_params") else str(scope.get("path", ""))
+    path = page_of(scope) if scope.get("path_params") else quote(str(scope.get("path", "")))
     query = scope.get("query_string", b"").decode("ascii", "replace")
     return f"{scope.get('method', '')} {path}{'?' if query else ''}{query}"[:MOST_CHARACTERS]
 

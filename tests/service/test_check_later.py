@@ -107,6 +107,12 @@ def test_an_address_that_others_reach_without_a_login_is_told_as_run_and_serve_r
     assert checked(desk, f'{others}[dashboard]\ntoken_env = "T"\n', T=SECRET).code == 0
 
 
+def test_a_name_without_a_login_is_noted_since_nobody_but_customers_is_let_in(desk: Desk) -> None:
+    ran = checked(desk, '[dashboard]\nhosts = ["billing.example.com"]\n')
+    assert ran.code == 0
+    assert any("so only customers are let in" in note for note in ran.json["notes"])
+
+
 def test_a_port_that_is_taken_is_noted_since_run_may_be_running(desk: Desk) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

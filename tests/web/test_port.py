@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from metering.config import read
 from metering.web import door, limits, probes
+from metering.web import watch as watching
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.door import Door
@@ -302,6 +303,13 @@ def test_the_key_of_a_customers_link_is_not_logged(configured):
     assert asyncio.run(answer()).status_code == 500
     assert lines.of("page failed")[0]["address"] == "GET /usage/{token}?month=2026-09"
     assert "a-key-of-somebody" not in json.dumps({**lines[0], "traceback": ""})
+
+
+def test_an_address_is_logged_as_it_was_sent_and_writes_nothing_to_a_terminal():
+    scope = {"method": "GET", "path": "/\x1b[31m\nred", "query_string": b"q=%1b" + b"y" * 1000}
+    told = watching.address_of(scope)
+    assert told.startswith("GET /%1B%5B31m%0Ared?q=%1by")
+    assert len(told) == watching.MOST_CHARACTERS
 
 
 def test_ten_lines_of_a_kind_are_logged_in_a_minute_and_the_others_told_as_a_number():
