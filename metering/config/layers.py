@@ -81,7 +81,21 @@ def _lay(out: Layered, parts: list[str], text: str, source: str, settings: Mappi
     if problem:
         return Fault(where=where, what=problem)
     out.origins[key(place)] = source
+    _take_away_twins(out, place, source)
     return None
+
+
+def _take_away_twins(out: Layered, place: Place, source: str) -> None:
+    """`api_key_file` of a layer replaces `api_key_env` of the layers below it: they are two ways to say one thing."""
+    *above, name = place
+    node: object = out.data
+    for part in above:
+        node = node[part]  # type: ignore[index]
+    stem = str(name).removesuffix("_env").removesuffix("_file")
+    for twin in {stem, f"{stem}_env", f"{stem}_file"} - {name}:
+        origin = out.origins.get(key((*above, twin)), "")
+        if isinstance(node, dict) and twin in node and origin.split(" ")[0] != source.split(" ", maxsplit=1)[0]:
+            del node[twin], out.origins[key((*above, twin))]
 
 
 def _resolved(parts: list[str], settings: Mapping[str, object]) -> tuple[Place, object | None, list[str]]:
