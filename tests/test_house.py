@@ -64,6 +64,7 @@ HAS_FLOATS = {
     "metering.neon.client": "seconds and rates of requests",
     "metering.sandbox.inventory": "sizes and seconds of the made-up server",
     "metering.sandbox.server": "sizes and seconds of the made-up server",
+    "metering.service.notify": "seconds between signs of life",
     "metering.service.run": "seconds until the next slot",
     "metering.service.telling": "seconds of a pause",
     "metering.service.wiring": "names the monotonic clock",

@@ -1,10 +1,9 @@
-"""Commands that write what they see: check, poll, backfill, tick, run."""
+"""Commands that write what they see: poll, backfill, tick, run."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +128,6 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
 def _ping(config: "Config") -> list[str]:
     """Requests the ping URL; returns the reason where that failed."""
     from metering.alerts import switch
-    from metering.core.errors import CredentialsError
 
     url = ping_url(config)
     if url is None:
@@ -184,46 +182,27 @@ def _tell(report: "CycleReport", now: datetime, form: str | None) -> None:
 
 
 @click.command()
+@click.option(
+    "--init", "is_patient", is_flag=True, help="Write a configuration where there is none, and wait for a sound one."
+)
 @with_config
-def run(config_path: Path) -> None:
+def run(is_patient: bool, config_path: Path) -> None:
     """Runs as a service: ticks whenever a poll is due; SIGTERM ends it within 10 seconds."""
-    from metering.alerts import delivering
-    from metering.ledger import ledger
-    from metering.ledger.alert_log import next_retry
+    from metering.cli.running import Running
+    from metering.cli.serving import stopped
+    from metering.cli.starting import usable_config
     from metering.service import logs
-    from metering.service import run as service
-    from metering.store import snapshots
 
-    config, clock = read_config(config_path), business_clock()
     log = logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty())
-    known = [config]  # the last one that was read; a page shows it while the next is faulty
-    tried = [clock()]  # when deliveries were last tried, or shortly before
-
-    def tick_and_tell(stop: "Stop") -> None:
-        fresh = read_config(config_path)
-        known[0] = known[0] if fresh == known[0] else fresh  # the same object as long as nothing changed in it
-        begun, tried[0] = time.monotonic(), clock()
-        done = one_tick(known[0], clock, stop)
-        _log_tick(log, done, int(time.monotonic() - begun))
-
-    def deliver(_: "Stop") -> None:
-        with ledger.open_ledger(known[0].store.directory, clock) as books:
-            tried[0] = clock()
-            done = delivering.deliver_due(books, known[0], endpoint_secrets(known[0]), tried[0], real_time)
-        if done.outcomes:  # a timer may wake a moment before a delivery is due; the next one finds it
-            log.info("delivered again", **done.outcomes)
-
-    def until_retry() -> timedelta | None:
-        if clock is not real_time:
-            return None  # by a clock that stands still it would never be time
-        with suppress(MeteringError), snapshots.open_reader(known[0].store.directory) as found:
-            due_at = next_retry(found, tried[0])
-            return None if due_at is None else due_at - clock()
-        return None
-
-    jobs = service.Jobs(tick=tick_and_tell, deliver=deliver, until_retry=until_retry)
-    with _listening(config, lambda: known[0], clock, log):
-        service.run(config.schedule.poll_minutes, jobs, log)
+    with stopped() as ended:
+        config = usable_config(config_path, log, ended) if is_patient else read_config(config_path)
+        if config is not None:
+            clock = business_clock()
+            running = Running(
+                config=config, path=config_path, clock=clock, log=log, one_tick=one_tick, ended=ended, tried_at=clock()
+            )
+            with _listening(config, lambda: running.config, clock, log):
+                running.until_stopped()
 
 
 @contextmanager
@@ -254,25 +233,6 @@ def _listening(
     with ended_at_once(), pages:
         log.info("listening", address=pages.address, pages=["/", "/api", "/metrics", "/livez", "/readyz", "/healthz"])
         yield
-
-
-def _log_tick(log: "Log", done: "Tick", seconds: int) -> None:
-    """Logs a line for each fault, then one for the tick."""
-    for fault in done.all_faults:
-        log.warning("fault", sentence=fault)
-    for sentence in done.notes:
-        log.info("note", sentence=sentence)
-    report = done.report
-    polled = {} if report is None else {"requests": report.requests, "pages": report.pages, "changes": report.changes}
-    log.info(
-        "tick",
-        outcome=report.outcome if report else "nothing due",
-        **polled,
-        alerts=done.alerts,
-        delivered=done.delivered,
-        closed=done.closed,
-        seconds=seconds,
-    )
 
 
 COMMANDS: list[click.Command] = [poll, backfill, tick, run]

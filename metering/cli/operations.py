@@ -9,14 +9,17 @@ from metering.cli.base import as_id, business_clock, emit, read_config, with_con
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Then delete all but the newest N backups there.")
 @with_config
-def backup(directory: Path, config_path: Path) -> None:
+def backup(directory: Path, keep: int | None, config_path: Path) -> None:
     """A consistent, verified copy of journal and snapshot, in a new directory under DIRECTORY."""
     from metering.store import backup as copying
 
     config, now = read_config(config_path), business_clock()()
     made = copying.backup(config.store.directory, directory, now)
     click.echo(f"{made.path}: {made.records} journal records, {made.bytes} bytes, verified")
+    for path in copying.prune(directory, keep) if keep else ():
+        click.echo(f"{path}: deleted")
 
 
 @click.command()

@@ -71,7 +71,7 @@ def serve_until_stopped(config: "Config", clock: Clock) -> None:
 
     watch = Watch(logs.logger(sys.stderr, real_time, is_terminal=sys.stderr.isatty()).log)
     served = application(config, lambda: config, clock, watch)
-    with ended_at_once(), Listener(served, config.service.listen, watch) as pages, _stopped() as stop:
+    with ended_at_once(), Listener(served, config.service.listen, watch) as pages, stopped() as stop:
         note(f"serving on http://{pages.address}/ until Ctrl-C")
         stop.wait()
 
@@ -99,7 +99,7 @@ def _end(code: int, before: set[threading.Thread]) -> None:
 
 
 @contextmanager
-def _stopped() -> "Iterator[threading.Event]":
+def stopped() -> "Iterator[threading.Event]":
     """An event that is set at SIGTERM."""
     stop = threading.Event()
 

@@ -7,6 +7,7 @@ that writes builds a missing store from the journal.
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,9 @@ from metering.store import checkpoint, database, journal, snapshots
 from metering.store.journal import JOURNAL
 
 MANIFEST = "manifest.json"
+_LEAVING = ".deleted"
+"""What the name of a backup ends with while it is being deleted."""
+_NAME = re.compile(r"metering-\d{8}T\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,23 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
     building.rename(final)
     sync_directory(target)
     return Backup(path=final, records=records, bytes=size)
+
+
+def prune(target: Path, keep: int) -> list[Path]:
+    """Deletes all but the newest `keep` finished backups under `target`; returns what it deleted, oldest first.
+
+    A backup gets another name before it is deleted, so that half of one is never taken for a backup.
+    """
+    finished = sorted(path for path in target.iterdir() if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file())
+    old = finished[: max(0, len(finished) - keep)]
+    try:
+        for path in old:
+            path.rename(path.with_name(f"{path.name}{_LEAVING}"))
+        for path in target.glob(f"metering-*Z{_LEAVING}"):
+            shutil.rmtree(path)
+    except OSError as error:
+        raise MeteringError(f"an old backup was not deleted: {error.filename or target}: {error.strerror}") from None
+    return old
 
 
 def _copy_checkpoints(source: Path, target: Path) -> None:

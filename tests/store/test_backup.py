@@ -100,3 +100,38 @@ def test_the_manifest_names_every_file_and_nothing_is_overwritten(tmp_path):
 def test_a_store_that_is_not_there_is_told(tmp_path):
     with pytest.raises(MeteringError, match="has no journal"):
         backup.backup(tmp_path / "var", tmp_path / "backups", NOW)
+
+
+def made_on(home, target, days):
+    return [backup.backup(home, target, datetime(2026, 10, day, 9, 5, tzinfo=UTC)).path for day in days]
+
+
+def test_only_the_newest_backups_stay(tmp_path):
+    home, target = tmp_path / "var", tmp_path / "backups"
+    with ledger.open_ledger(home, lambda: NOW) as books:
+        cycle(books, 1)
+    paths = made_on(home, target, (1, 2, 3, 4))
+    assert backup.prune(target, 4) == []
+    assert backup.prune(target, 2) == paths[:2]
+    assert sorted(target.iterdir()) == paths[2:]
+
+
+def test_what_is_no_finished_backup_is_neither_counted_nor_deleted(tmp_path):
+    home, target = tmp_path / "var", tmp_path / "backups"
+    with ledger.open_ledger(home, lambda: NOW) as books:
+        cycle(books, 1)
+    kept = made_on(home, target, (1,))
+    for name in ("metering-20261002T000000Z", "metering-20261003T000000Z.tmp", "metering-old", "notes"):
+        (target / name).mkdir()
+    assert backup.prune(target, 1) == []
+    assert len(list(target.iterdir())) == 5 and kept[0].exists()
+
+
+def test_a_deletion_that_was_killed_is_finished_by_the_next(tmp_path):
+    home, target = tmp_path / "var", tmp_path / "backups"
+    with ledger.open_ledger(home, lambda: NOW) as books:
+        cycle(books, 1)
+    first, second = made_on(home, target, (1, 2))
+    first.rename(target / f"{first.name}.deleted")
+    assert backup.prune(target, 1) == []
+    assert list(target.iterdir()) == [second]
