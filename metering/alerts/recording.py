@@ -17,6 +17,7 @@ from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.period import rfc3339
 from metering.core.quotas import EXCEEDED_PERCENT, QUOTAS
+from metering.ledger import lineage
 from metering.ledger.ledger import Ledger
 from metering.quotas.crossings import Crossing, CrossingKey, crossings
 from metering.quotas.rows import QuotaRow
@@ -164,14 +165,21 @@ def event(kind: str, data: Mapping[str, Any], endpoints: list[str], now: datetim
 
 
 def record_events(ledger: Ledger, alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Record alerts, so many at a time that no record grows without bounds."""
+    """Record alerts, some at a time. After a fork ids have the epoch behind them: a copy may have told these events."""
+    if epoch := lineage.of(ledger.store).epoch:
+        alerts = [_in_epoch(alert, epoch) for alert in alerts]
     for start in range(0, len(alerts), ALERTS_PER_RECORD):
         ledger.record("alert", {"alerts": list(alerts[start : start + ALERTS_PER_RECORD])})
 
 
+def _in_epoch(alert: Mapping[str, Any], epoch: str) -> dict[str, Any]:
+    own = alert["alert_id"]
+    return {**alert, "alert_id": f"{own}-{epoch}", "body": alert["body"].replace(own, f"{own}-{epoch}")}
+
+
 def is_recorded(store: Store, alert_id: str) -> bool:
-    """Whether the alert exists."""
-    return not store.query("alerts/alert_known", alert_id=alert_id).is_empty()
+    """Whether the event was recorded, in any epoch."""
+    return not store.query("alerts/alert_told", alert_id=alert_id).is_empty()
 
 
 def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:

@@ -58,12 +58,13 @@ def _recover(ledger: Ledger, config: Config, complete_at: datetime, now: datetim
     stalls = ledger.store.query("alerts/last_stall")
     if stalls.is_empty():
         return
-    since = json.loads(stalls.item())["data"]["since"]
+    stall = json.loads(stalls.item())["data"]
+    since = stall["since"]
     if parse_time(since) == complete_at:
         return  # nothing was complete since it began
     data = {
         "since": since,
-        "resolves": recording.event_id("poll.stalled", since),
+        "resolves": stall["alert_id"],
         "recovered_at": rfc3339(complete_at),
         "summary": f"Polling is complete again at {rfc3339(complete_at)}; it was not since {since}.",
     }

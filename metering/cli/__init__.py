@@ -15,6 +15,7 @@ import click
 from metering import __version__
 from metering.core import signals
 from metering.core.errors import DISK_HINT, MeteringError
+from metering.ledger.healing import healed
 
 __all__ = ["main"]
 
@@ -33,6 +34,7 @@ _MODULES = {
     "changing": ("quotas", "upgrade"),
     "operations": ("backup", "metrics", "acknowledge"),
     "serving": ("serve",),
+    "stores": ("restore", "store"),
 }
 """Module of this package -> its commands: each module lists them as COMMANDS."""
 _MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
@@ -59,12 +61,24 @@ def cli() -> None:
     """Usage metering and billing for platforms that give each of their customers a Neon Postgres project."""
 
 
+@cli.result_callback()
+def ended(_result: object) -> None:
+    """Ends a command that did not say how it ended."""
+    from metering.cli.base import finish
+
+    finish(0)
+
+
+def _run() -> object:
+    return cli.main(prog_name="metering", standalone_mode=False)
+
+
 def main() -> None:
     """Runs the command line and exits with the contract's codes. What it writes is its owner's alone."""
     os.umask(0o077)
     try:
         with signals.ending(lambda: None, grace_seconds=0):
-            code = cli.main(prog_name="metering", standalone_mode=False)
+            code = healed(_run, lambda done: click.echo(f"metering: {done}", err=True))
     except MeteringError as error:
         click.echo(f"metering: {error}", err=True)
         if error.hint:

@@ -5,14 +5,15 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metering.core.errors import UsageError
+from metering.core.errors import UnpublishedError, UsageError
 from metering.core.formulas import opened
 from metering.core.ids import canonical
 from metering.core.period import YEARS, parse_time, rfc3339, whole_second
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from metering.config import Config
     from metering.core.errors import CredentialsError
     from metering.core.secrets import Secret
+    from metering.ledger.ledger import Ledger
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Clock = Callable[[], datetime]
 Json = dict[str, Any]
+_FAILED = 1
+_UNPUBLISHED = "metering.unpublished"
 
 
 def with_config(function: Function) -> Function:
@@ -102,6 +106,26 @@ def config_for_writing(path: Path) -> "Config":
     config = read_config(path)
     lock.refuse_if_held(config.store.directory)
     return config
+
+
+@contextmanager
+def open_books(config: "Config", clock: Clock) -> "Iterator[Ledger]":
+    """The ledger, open for writing, compared with the witness that is configured. Raises as `open_ledger`.
+
+    Where only the readers' copy fails, the command goes on to say what it did, and ends with 1.
+    """
+    from metering.ledger.ledger import open_ledger
+
+    is_done = False
+    try:
+        with open_ledger(config.store.directory, clock, config.store.witness) as books:
+            yield books
+            is_done = True
+    except UnpublishedError as error:
+        if not is_done:
+            raise
+        note(f"{error}\n  {error.hint}")
+        click.get_current_context().meta[_UNPUBLISHED] = True
 
 
 def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
@@ -223,5 +247,6 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def finish(code: int) -> None:
-    """Ends the command with this exit code."""
-    click.get_current_context().exit(code)
+    """Ends the command with this exit code; with 1 where readers do not see yet what it did."""
+    context = click.get_current_context()
+    context.exit(code or (_FAILED if context.meta.get(_UNPUBLISHED) else 0))

@@ -4,7 +4,18 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import api_keys, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import (
+    api_keys,
+    as_id,
+    business_clock,
+    emit,
+    finish,
+    note,
+    open_books,
+    read_config,
+    with_config,
+    with_format,
+)
 from metering.core.errors import MeteringError
 from metering.core.period import rfc3339
 
@@ -19,11 +30,11 @@ def quotas() -> None:
 @with_format
 def quotas_plan(config_path: Path, form: str | None) -> None:
     """What `quotas apply` would change, by what was last read; asks nobody."""
+    from metering.ledger import reading
     from metering.provisioning import quotas as changing
-    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         document = changing.plan(found, config, now)
     emit(document, document["changes"], form)
 
@@ -36,12 +47,11 @@ def quotas_plan(config_path: Path, form: str | None) -> None:
 def quotas_apply(force: bool, projects: tuple[str, ...], config_path: Path, form: str | None) -> None:
     """Makes Neon's quotas what the plans say; looks at each project before and after."""
     from metering.cli.world import wiring
-    from metering.ledger import ledger
     from metering.provisioning import quotas as changing
     from metering.service import wiring as world
 
     config, clock = read_config(config_path), business_clock()
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         found = changing.standings(books.store, config, clock())
         if unknown := sorted(set(projects) - {one.project_id for one in found}):
             hint = "`metering poll` reads the inventory"
@@ -74,13 +84,12 @@ def upgrade(  # noqa: PLR0913, PLR0917 - click hands over what was typed
 ) -> None:
     """Another plan for a project: transfer, then quotas, then its line in subscriptions.csv."""
     from metering.cli.world import wiring
-    from metering.ledger import ledger
     from metering.provisioning import upgrade as upgrading
     from metering.service import wiring as world
 
     config, clock = read_config(config_path), business_clock()
     wanted = upgrading.Wanted(project_id=project, plan=plan_id, transfer_to=transfer_to, force=force)
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         neon_of = world.clients(config, books, wiring(clock, lambda _what, _count: None))
         done = upgrading.upgrade(books, config, api_keys(config), neon_of, wanted)
     if any(step["result"] == "by hand" for step in done.steps):

@@ -19,6 +19,7 @@ from metering.cli.base import (
     finish,
     in_words,
     note,
+    open_books,
     ping_url,
     read_config,
     real_time,
@@ -96,12 +97,11 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
     """Runs a tick in its own ledger, writes the metrics, and requests the ping URL after a complete tick."""
     from metering.cli.money import report_formats, write_report
     from metering.cli.world import shown_progress, wiring
-    from metering.ledger import ledger
     from metering.operations import metrics
     from metering.reporting.write import FinalReportError
     from metering.service import tick as cycle
 
-    with ledger.open_ledger(config.store.directory, clock) as books, shown_progress() as progress:
+    with open_books(config, clock) as books, shown_progress() as progress:
 
         def report_on(period: Period) -> None:
             with suppress(FinalReportError):  # it was written before a void; the next close writes it anew

@@ -23,10 +23,10 @@ def explain(number: str, line: str | None, month: str | None, form: str | None, 
     """From an invoice's LINE (its key, or its number from 1) down to the pages behind it; without LINE, all lines."""
     from metering.explain import explain as explaining
     from metering.explain import text as explain_text
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config = read_config(config_path)
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         if month is None:
             told = explaining.explain(found, number, line)
         else:
@@ -52,15 +52,15 @@ def reconcile(month: str, file: Path | None, total: str | None, config_path: Pat
     from metering.analysis import reconcile as reconciling
     from metering.core.files import given_text
     from metering.invoicing.rated_month import months_of
+    from metering.ledger import reading
     from metering.reporting import gather
-    from metering.store import snapshots
 
     if (file is None) == (total is None):
         raise click.UsageError("write --invoice FILE or --total AMOUNT")
     config, now = read_config(config_path), business_clock()()
     lines = neon_invoice.parse(given_text(file), file.name) if file else []
     cents = _cents_of(total) if total is not None else 0
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         wanted = months_of(found, config, now).of(parse_month(month, now)).whole
         told = reconciling.by_lines(wanted, lines, file.name) if file else reconciling.by_total(wanted, cents)
     gather.keep_reconciliation(config, wanted.period, told)
@@ -92,12 +92,12 @@ def backtest(file: Path, first: str | None, last: str, config_path: Path, form: 
     from metering.analysis import plan_file
     from metering.billing.terms import months
     from metering.core import meters
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
     plans = plan_file.read(file, config.plans, meters.catalogue(config.meters))
     since = parse_month(first, now) if first else None
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         periods = months(found, since, parse_month(last, now), now)
         document = testing.backtest(found, config, plans, periods, now)
     for said in document["notes"]:
@@ -116,13 +116,13 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
     from metering.analysis import advice as advising
     from metering.billing.terms import months
     from metering.core.period import previous_month
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
     last = first = previous_month(now)
     for _ in range(count - 1):
         first = previous_month(first.start)
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         document = advising.advice(found, config, months(found, first, last, now), now)
     for said in document["notes"]:
         note(said)
@@ -136,10 +136,10 @@ def forecast(config_path: Path, form: str | None) -> None:
     """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
     from metering.invoicing import outlook
     from metering.invoicing.rated_month import months_of
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         document = outlook.outlook(months_of(found, config, now).running.today)
     totals = [{"customer": "total", **row} for row in document["totals"]]
     emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from metering.cli.base import Clock, business_clock, emit, finish, in_words, note, read_config, real_time, with_config
+from metering.cli.base import (
+    Clock,
+    business_clock,
+    emit,
+    finish,
+    in_words,
+    note,
+    open_books,
+    read_config,
+    real_time,
+    with_config,
+)
 from metering.core.errors import MeteringError, UsageError
 from metering.core.period import Period, month_name, parse_month
 
@@ -63,7 +74,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     from metering.billing.recorded import Recorded
     from metering.core.files import write_whole
     from metering.export import rendering
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     _refuse_misplaced(form, {name for name, value in given.items() if value})
     if given["send"] and output:
@@ -74,7 +85,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     if given["send"]:
         _send(config, clock, period, wanted)
         return
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         of_month = Month(recorded=Recorded(store=found), terms=terms.of(config), period=period, now=clock())
         done = rendering.render(of_month, config, wanted)
     for refused in done.refused:
@@ -160,7 +171,6 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
     from metering.core.secrets import secret
     from metering.export import rendering, sending
     from metering.export.stripe_api import Stripe
-    from metering.ledger import ledger
 
     found = config.stripe
     if found.secret_env is None and found.secret_file is None:
@@ -170,7 +180,7 @@ def _send(config: "Config", clock: Clock, period: Period, wanted: "Wanted") -> N
     left_out: Sequence[rendering.Refused] = ()
     with (
         closing(Stripe(found.base_url, key, network=config.reached_by)) as stripe,
-        ledger.open_ledger(config.store.directory, clock) as books,
+        open_books(config, clock) as books,
     ):
         month = Month(recorded=Recorded(store=books.store), terms=terms.of(config), period=period, now=clock())
         if wanted.is_events:

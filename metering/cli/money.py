@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import Json, as_id, business_clock, emit, finish, note, read_config, with_config, with_format
+from metering.cli.base import (
+    Json,
+    as_id,
+    business_clock,
+    emit,
+    finish,
+    note,
+    open_books,
+    read_config,
+    with_config,
+    with_format,
+)
 from metering.core.ids import canonical
 from metering.core.period import Period, month_name, parse_month, rfc3339
 
@@ -66,9 +77,8 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Rates, numbers and freezes the month's invoices; running it again changes nothing."""
     from metering.cli.reading import INVOICE_COLUMNS, invoice_head
     from metering.invoicing import close as closing
-    from metering.ledger import ledger
+    from metering.ledger import reading
     from metering.service import tick
-    from metering.store import snapshots
 
     config, clock = read_config(config_path), business_clock()
     now = clock()
@@ -78,10 +88,10 @@ def close(  # noqa: PLR0913, PLR0917 - one parameter per option
     if supplement:
         done = _supplemented(config, clock, period, now, waivers, dry_run=dry_run)
     elif dry_run:
-        with snapshots.open_reader(config.store.directory) as found:
+        with reading.open_reader(config.store.directory) as found:
             done = closing.rehearse(found, config, period, now, waivers=waivers, release=released)
     else:
-        with ledger.open_ledger(config.store.directory, clock) as books:
+        with open_books(config, clock) as books:
             done = tick.close_typed(books, config, period, now, waivers=waivers, release=released)
     is_reported = not done.is_new or _write_final(config, period, now)
     document = _closed(done, config)
@@ -99,14 +109,13 @@ def _supplemented(  # noqa: PLR0913 - the options of the command
 ) -> "Closing":
     """The result of a supplement, or of its dry run."""
     from metering.invoicing.amending import supplementing
-    from metering.ledger import ledger
+    from metering.ledger import reading
     from metering.service import tick as cycle
-    from metering.store import snapshots
 
     if dry_run:
-        with snapshots.open_reader(config.store.directory) as found:
+        with reading.open_reader(config.store.directory) as found:
             return supplementing.rehearse_supplement(found, config, period, now)
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         return cycle.supplement_typed(books, config, period, now, waivers=waivers)
 
 
@@ -131,10 +140,10 @@ def _tell(done: "Closing", document: Json, period: Period) -> None:
 def _write_final(config: "Config", period: Period, now: datetime) -> bool:
     """Writes the report of a month that was just closed, also in the formats of its draft; whether that succeeded."""
     from metering.core.errors import MeteringError
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     try:
-        with snapshots.open_reader(config.store.directory) as found:
+        with reading.open_reader(config.store.directory) as found:
             write_report(found, config, period, now, report_formats(config, period))
     except (OSError, MeteringError) as error:
         note(f"the month is closed; its report was not written: {error} (metering report {month_name(period)})")
@@ -238,12 +247,12 @@ def _dry_run_rows(document: Json) -> list[Json]:
 @with_config
 def report(month: str, formats: str, config_path: Path) -> None:
     """The month for finance, as files under reports/MONTH/ of the store; prints their paths."""
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
     period = parse_month(month, now)
     asked = {name.strip() for name in formats.split(",") if name.strip()}
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         paths = write_report(found, config, period, now, asked)
     for path in paths:
         click.echo(str(path))

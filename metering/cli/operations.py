@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from metering.cli.base import as_id, business_clock, emit, read_config, with_config, with_format
+from metering.cli.base import as_id, business_clock, emit, open_books, read_config, with_config, with_format
 
 
 @click.command()
@@ -26,11 +26,11 @@ def backup(directory: Path, keep: int | None, config_path: Path) -> None:
 @with_config
 def metrics(config_path: Path) -> None:
     """The state in Prometheus' text format; `tick` writes the same to metrics.prom in the store directory."""
+    from metering.ledger import reading
     from metering.operations import metrics as state
-    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         click.echo(state.exposition(found, config, now), nl=False)
 
 
@@ -43,12 +43,11 @@ def metrics(config_path: Path) -> None:
 def acknowledge(alarm: str, reason: str, count: str | None, config_path: Path, form: str | None) -> None:
     """Clears an alarm that `status` lists: a month may close again, a new metric parks nobody."""
     from metering.invoicing import alarms
-    from metering.ledger import ledger
 
     if not reason.strip():
         raise click.UsageError("--reason needs a text")
     config, clock = read_config(config_path), business_clock()
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         row = alarms.acknowledge(books, alarm, reason.strip(), count)
     emit(row, [row], form)
 

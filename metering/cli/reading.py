@@ -13,6 +13,7 @@ from metering.cli.base import (
     endpoint_secrets,
     finish,
     in_words,
+    open_books,
     read_config,
     real_time,
     with_config,
@@ -44,10 +45,10 @@ def usage(month: str, by: str | None, project: str | None, config_path: Path, fo
     """Usage per organization, project and metric, with coverage."""
     from metering.billing import usage_document
     from metering.invoicing.rated_month import months_of
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         wanted = months_of(found, config, now).of(parse_month(month, now))
         document: Json = usage_document.usage(wanted.whole, by=by, project=project).document()
     emit(document, document["usage"], form, usage_document.BY_COLUMNS if by else usage_document.COLUMNS)
@@ -63,12 +64,12 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
     from metering.core.period import rfc3339
     from metering.invoicing import outlook
     from metering.invoicing.rated_month import months_of
+    from metering.ledger import reading
     from metering.quotas import status as quota_status
     from metering.quotas.rows import COLUMNS
-    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         running = months_of(found, config, now).running.today
         quotas = quota_status.quota_rows(running, config.quota.thresholds_percent, include_unlimited=include_unlimited)
         rows = [row.document() for row in quotas]
@@ -86,10 +87,10 @@ def invoices(month: str, config_path: Path, form: str | None) -> None:
     """The invoices of a month; drafts are computed for a month that is not closed."""
     from metering.invoicing.closing import month_invoices
     from metering.invoicing.rated_month import months_of
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         wanted = months_of(found, config, now).of(parse_month(month, now))
         document: Json = month_invoices(wanted.today).printed()
     emit(document, [invoice_head(invoice) for invoice in document["invoices"]], form, INVOICE_COLUMNS)
@@ -110,10 +111,10 @@ def invoice_head(invoice: Json) -> Json:
 def invoice(number: str, pdf_path: Path | None, html_path: Path | None, config_path: Path, form: str | None) -> None:
     """One issued invoice or credit note."""
     from metering.invoicing.issued import invoice as issued_invoice
-    from metering.store import snapshots
+    from metering.ledger import reading
 
     config = read_config(config_path)
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         if pdf_path is None and html_path is None:
             document: Json = issued_invoice(found, number).printed()
             emit(document, document["lines"], form)
@@ -142,11 +143,11 @@ def _write_invoice(
 @with_format
 def status(with_projects: bool, config_path: Path, form: str | None) -> None:
     """Freshness, gaps, outbox, the last cycle, what is due next, sizes."""
+    from metering.ledger import reading
     from metering.operations import status as state
-    from metering.store import snapshots
 
     config, now = read_config(config_path), business_clock()()
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         document = state.status(found, config, now)
         projects = state.projects(found) if with_projects else []
     if with_projects:
@@ -177,10 +178,10 @@ def alerts(action: str, alert_id: str | None, config_path: Path, form: str | Non
 
 def _list_alerts(config: "Config", form: str | None) -> None:
     from metering.core.invoice import printed
+    from metering.ledger import reading
     from metering.ledger.alert_log import COLUMNS, log
-    from metering.store import snapshots
 
-    with snapshots.open_reader(config.store.directory) as found:
+    with reading.open_reader(config.store.directory) as found:
         rows = [printed(row) for row in log(found)]
     for row in rows:
         row["deliveries"] = in_words(row["deliveries"])
@@ -190,9 +191,8 @@ def _list_alerts(config: "Config", form: str | None) -> None:
 def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
     """Makes an alert due again and delivers what is due; returns the endpoints."""
     from metering.alerts import delivering, recording
-    from metering.ledger import ledger
 
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         endpoints = recording.resend(books, alert_id, config, clock())
         delivering.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
     return endpoints

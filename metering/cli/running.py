@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metering.cli.base import Clock, endpoint_secrets, read_config, real_time
+from metering.cli.base import Clock, endpoint_secrets, open_books, read_config, real_time
 from metering.core.errors import MeteringError
+from metering.ledger.healing import healed
 from metering.service import notify
 
 if TYPE_CHECKING:
@@ -63,15 +64,17 @@ class Running:
         fresh = read_config(self.path)
         self.config = self.config if fresh == self.config else fresh  # the same object as long as nothing changed in it
         begun, self.tried_at = time.monotonic(), self.clock()
-        done = self.one_tick(self.config, self.clock, stop)
+        done = healed(lambda: self.one_tick(self.config, self.clock, stop), self._tell_mended)
         _log_tick(self.log, done, int(time.monotonic() - begun))
+
+    def _tell_mended(self, sentence: str) -> None:
+        self.log.warning("mended", sentence=sentence)
 
     def deliver(self, _: "Stop") -> None:
         """Delivers again what is due."""
         from metering.alerts import delivering
-        from metering.ledger import ledger
 
-        with ledger.open_ledger(self.config.store.directory, self.clock) as books:
+        with open_books(self.config, self.clock) as books:
             self.tried_at = self.clock()
             secrets = endpoint_secrets(self.config)
             done = delivering.deliver_due(books, self.config, secrets, self.tried_at, real_time)
@@ -80,13 +83,13 @@ class Running:
 
     def until_retry(self) -> timedelta | None:
         """Time until the next delivery is due; None if there is none."""
+        from metering.ledger import reading
         from metering.ledger.alert_log import next_retry
-        from metering.store import snapshots
 
         self.supervisor.progress()
         if self.clock is not real_time:
             return None  # by a clock that stands still it would never be time
-        with suppress(MeteringError), snapshots.open_reader(self.config.store.directory) as found:
+        with suppress(MeteringError), reading.open_reader(self.config.store.directory) as found:
             due_at = next_retry(found, self.tried_at)
             return None if due_at is None else due_at - self.clock()
         return None

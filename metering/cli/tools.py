@@ -12,6 +12,7 @@ from metering.cli.base import (
     endpoint_secrets,
     finish,
     note,
+    open_books,
     ping_url,
     read_config,
     real_time,
@@ -106,11 +107,10 @@ def sandbox(port: int, projects: int, seed: int, moment: str | None, faults: tup
 @with_config
 def verify(config_path: Path) -> None:
     """Re-derives everything: hash chain, store against journal, final invoices rated again to the same bytes."""
-    from metering.ledger import ledger
     from metering.operations import verify as audit
 
     config, clock = read_config(config_path), business_clock()
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         found = audit.verify(config.store.directory, books.store)
     click.echo(f"{found.records} journal records, {found.tables} tables, {found.invoices} invoices checked")
     for told in found.notes:
@@ -127,9 +127,13 @@ def rebuild(config_path: Path) -> None:
     """Builds the store anew from the journal."""
     from metering.operations import verify as audit
 
-    config = read_config(config_path)
+    config, clock = read_config(config_path), business_clock()
     records = audit.rebuild(config.store.directory)
     click.echo(f"rebuilt from {records} journal records")
+    if lost := audit.go_on_after_loss(config.store.directory, clock, records):
+        note(f"records {records + 1} to {lost} were written here and are lost; a backup may have them")
+        note("closing, voiding, sending and changes at Neon wait for `metering store adopt --i-compared`")
+        finish(3)
 
 
 COMMANDS: list[click.Command] = [init, check, demo, sandbox, verify, rebuild]

@@ -7,11 +7,10 @@ from datetime import datetime
 
 import click
 
-from metering.cli.base import real_time
+from metering.cli.base import open_books, real_time
 from metering.config import Config
 from metering.core.signals import ending
 from metering.core.stop import Stop
-from metering.ledger import ledger
 from metering.ledger.ledger import Ledger
 from metering.service import wiring as world
 
@@ -50,6 +49,6 @@ def shown_progress() -> Iterator[Callable[[str, int], None]]:
 @contextmanager
 def reading(config: Config, clock: Callable[[], datetime]) -> Iterator[tuple[Ledger, world.Wiring]]:
     """The open ledger and the wiring of a run that SIGTERM ends."""
-    opened = ledger.open_ledger(config.store.directory, clock)
+    opened = open_books(config, clock)
     with ended_by_signal() as stop, opened as books, shown_progress() as progress:
         yield books, wiring(clock, progress, stop)

@@ -23,9 +23,13 @@ from metering.core.values import EnvironmentName, FilePath, Flag, FreeText, Loca
 
 
 class StoreConfig(BaseModel, frozen=True, extra="forbid"):
-    """The directory of store, journal and reports (absolute once read), how long raw pages are kept (0: for ever)."""
+    """Where store, journal and reports live (absolute once read), and how long raw pages stay; 0: for ever.
+
+    `witness` is a file on another disk that tells this store from a copy of it.
+    """
 
     directory: FilePath = Path("var")
+    witness: FilePath | None = None
     keep_pages_days: Annotated[Whole, Field(ge=0, le=36_500)] = 400
 
 

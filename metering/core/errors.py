@@ -8,6 +8,7 @@
     ├── StoreBusyError           75   another process holds the store
     ├── JournalDamagedError       1   the journal's hash chain does not hold
     ├── StoreDamagedError         1   the store contradicts the journal
+    ├── UnpublishedError          1   all is journalled, the readers' copy could not be made
     ├── PageRefusedError          1   an answer of Neon's that may not be counted
     ├── NeonError                 1   Neon could not be asked, or answered no
     │   ├── UnavailableError      3   403, 404: this source shows nothing (which is not zero)
@@ -20,6 +21,7 @@ This module may be imported by all and imports nothing of the project.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 DISK_HINT = "free space or mend the disk, then run it again: what was acknowledged is safe, nothing is half done"
 """What to do where the store's directory cannot be written."""
@@ -91,7 +93,16 @@ class JournalDamagedError(MeteringError):
 
 
 class StoreDamagedError(MeteringError):
-    """The store holds something that the journal does not give."""
+    """The store holds something that the journal does not give, or cannot be read.
+
+    `directory` is the store directory whose files have damaged blocks, which can be mended; None where it is not that.
+    """
+
+    directory: Path | None = None
+
+
+class UnpublishedError(MeteringError):
+    """What was to be done is journalled; readers do not see it yet."""
 
 
 class PageRefusedError(MeteringError):

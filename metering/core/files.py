@@ -4,15 +4,19 @@ Beside the package in a checkout, inside it in an installed wheel.
 """
 
 import errno
+import fcntl
 import os
+import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from metering.core.errors import ConfigError, Fault, UsageError
 
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """How file systems say that a directory cannot be synced; EIO says that something was lost."""
+_TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.tmp")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -57,6 +61,7 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
     try:
         with os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # as long as it is written, `sweep` leaves it alone
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -72,6 +77,15 @@ def copy_durably(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb") as copy:
         os.fsync(copy.fileno())
+
+
+def sweep(directory: Path) -> None:
+    """Removes what processes that died had begun to write there by `write_whole`; what is being written stays."""
+    for path in directory.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def sync_directory(directory: Path) -> bool:

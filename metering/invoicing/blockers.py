@@ -72,7 +72,8 @@ class Facts:
 
     `gaps` as usage/coverage.py gives them; `projects_of`: organization -> its projects with usage; `unassigned`:
     projects with usage that nobody pays for; `asked`: (project, name, plan) where a name asks for a missing plan;
-    `examples`: plan -> projects on it, of plans that are still the examples of `init`; `alarms`: (id, summary).
+    `examples`: plan -> projects on it, of plans that are still the examples of `init`; `alarms`: (id, summary);
+    `obstacles` (kind, what, way out) forbid the store every promise.
     """
 
     month: Period
@@ -85,6 +86,7 @@ class Facts:
     asked: Sequence[tuple[str, str, str]] = ()
     examples: Mapping[str, Collection[str]]
     alarms: Sequence[tuple[str, str]] = ()
+    obstacles: Sequence[tuple[str, str, str]] = ()
     is_first_by_itself: bool = False
     """Whether nobody types this close, and nobody ever typed one."""
 
@@ -92,6 +94,7 @@ class Facts:
 def reasons(facts: Facts, waivers: Waivers = NO_WAIVERS) -> list[Reason]:
     """Every reason that no waiver passes over, in the order in which somebody would go about them; without costs."""
     found: Iterable[Iterator[Reason]] = (
+        _obstacles(facts),
         _early(facts),
         _gaps(facts, waivers),
         _seller(facts),
@@ -120,6 +123,11 @@ def told(month: Period, found: Sequence[Reason]) -> str:
         lines.append(f"  {reason.sentence}: {reason.way_out}")
         lines += [f"    {detail}" for detail in reason.details]
     return "\n".join(lines)
+
+
+def _obstacles(facts: Facts) -> Iterator[Reason]:
+    for kind, what, way_out in facts.obstacles:
+        yield Reason(kind=kind, what=what, way_out=way_out, projects=_everybody(facts))
 
 
 def _early(facts: Facts) -> Iterator[Reason]:

@@ -16,6 +16,7 @@ from metering.core.frames import Moment
 from metering.core.period import Period, month_of, parse_time
 from metering.invoicing import blockers
 from metering.invoicing.blockers import NO_WAIVERS, Facts, Reason, Waivers
+from metering.ledger import lineage
 from metering.rating import segments
 from metering.store.database import Store
 
@@ -72,9 +73,14 @@ def reasons(
             (row["alarm_id"], row["summary"])
             for row in month.recorded.store.query("invoicing/alarms_that_stop").to_dicts()
         ],
+        obstacles=[(one.kind, one.what, one.way_out) for one in _obstacles(month, config)],
         is_first_by_itself=is_by_itself and not is_typed(month.recorded.store),
     )
     return blockers.reasons(facts, waivers)
+
+
+def _obstacles(month: Month, config: Config) -> list[lineage.Obstacle]:
+    return lineage.obstacles(month.recorded.store, config.store.directory, month.now, config.store.witness)
 
 
 def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:

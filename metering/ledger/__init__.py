@@ -3,4 +3,4 @@
 Every record kind has one projection. Must not know prices or what is done with the rows.
 """
 
-__all__ = ["alarms", "alert_log", "landing", "ledger", "projections"]
+__all__ = ["alarms", "alert_log", "healing", "landing", "ledger", "lineage", "projections", "reading"]

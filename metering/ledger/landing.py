@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from metering.core.errors import StoreDamagedError
-from metering.ledger.projections import alarms, alerts, cycles, invoices, quota_changes, retention, stripe
+from metering.ledger.projections import alarms, alerts, cycles, invoices, lineage, quota_changes, retention, stripe
 from metering.ledger.projections.history import HistoryRows
 from metering.ledger.projections.history_pages import read_page
 from metering.ledger.projections.inventory import InventoryRows
@@ -44,6 +44,7 @@ PROMISES: dict[str, Callable[[Store, Record], None]] = {
     **invoices.KINDS,
     **stripe.KINDS,
     **retention.KINDS,
+    **lineage.KINDS,
 }
 """Record kind -> its projection, for all records that come from no page: each needs nothing but the store."""
 

@@ -4,33 +4,51 @@
 checkpoint and the records after that), so a store that is lost, stale or damaged costs time and no data.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from metering.core.errors import StoreDamagedError
+from metering.core.errors import DISK_HINT, MeteringError, StoreDamagedError, UnpublishedError
+from metering.ledger import lineage
 from metering.ledger.landing import Landing, is_small
-from metering.store import checkpoint, lock, snapshots
+from metering.store import backup, checkpoint, damage, high_water, lock, snapshots, witness
 from metering.store import database as door
 from metering.store.database import Store
 from metering.store.journal import JOURNAL, Journal, read
-from metering.store.record import GENESIS, Record
+from metering.store.record import CLOCK_BACK, GENESIS, Record
 
 PAGES_AT_ONCE = 100
 """So many pages other than history's wait at most; pages of history count their buckets."""
 
 
 class Ledger:
-    """Open for writing; the caller holds the lock. `clock` gives the business time of each record."""
+    """Open for writing; the caller holds the lock. `clock` gives the business time of each record.
 
-    def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
+    `witness_path` is the file that promises are compared with. `is_rebuilt`: the journal may have lost records.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        clock: Callable[[], datetime],
+        witness_path: Path | None = None,
+        *,
+        is_rebuilt: bool = False,
+    ) -> None:
         self.directory = directory
         self.clock = clock
+        self.witness = witness_path
         self._failure: Exception | None = None
+        is_whole = not is_rebuilt and not backup.is_one(directory)
         with ExitStack() as opened:
+            if is_whole and not (directory / JOURNAL).is_dir():
+                high_water.refuse_less(directory, 0)  # before an empty journal is begun in the lost one's place
             self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
+            if is_whole:
+                high_water.refuse_less(directory, self.journal.seq)
             self.store: Store = open_store(directory, directory / JOURNAL)
             opened.enter_context(closing(self.store.connection))
             self.landing = Landing(self.store)
@@ -50,10 +68,43 @@ class Ledger:
             self._failure = self._failure or error
             raise self._failure from None
 
+    def obstacles(self) -> list[lineage.Obstacle]:
+        """Why nothing may be promised now."""
+        return lineage.obstacles(self.store, self.directory, self.clock(), self.witness, self.journal.latest_at)
+
+    def refuse(self, kind: str) -> None:
+        """Raises MeteringError where records of this kind are forbidden now: before what they tell of is done."""
+        if kind in lineage.FORBIDDEN_BY:
+            lineage.refuse(self.obstacles(), kind)
+
+    def begin_epoch(self, because: str, lost_up_to: int | None = None) -> None:
+        """From here on this is another store than the one that its last records were written in."""
+        self._write("epoch", {"epoch": token_hex(4), "because": because, "lost_up_to": lost_up_to}, b"")
+
     def _record(self, kind: str, data: dict[str, Any], body: bytes) -> int:
-        is_shared = is_small(kind, data)
-        record = self.journal.append(kind, data, at=self.clock(), body=body, sync=not is_shared)
-        self.landing.apply(record)
+        if backup.is_one(self.directory):
+            self.begin_epoch("backup")
+            backup.unmark(self.directory)
+        self.refuse(kind)
+        if kind not in lineage.FORBIDDEN_BY or self.witness is None:
+            return self._write(kind, data, body)
+        with witness.promised(self.witness, self.directory, self.journal) as testify:
+            seq = self._write(kind, data, body)
+            testify(lineage.of(self.store).epoch, lineage.numbers(self.store))
+        return seq
+
+    def _write(self, kind: str, data: dict[str, Any], body: bytes) -> int:
+        is_shared, now = is_small(kind, data), self.clock()
+        if kind != "adopt" and lineage.is_behind(now, self.journal.latest_at):
+            data = {**data, CLOCK_BACK: self.journal.latest_at}
+        record = self.journal.append(kind, data, at=now, body=body, sync=not is_shared)
+        try:
+            self.landing.apply(record)
+        except MeteringError as error:
+            if kind not in lineage.FORBIDDEN_BY:
+                raise
+            what = f"it is done and journalled (record {record.seq}), and {error}: the same command then answers"
+            raise MeteringError(what, hint=DISK_HINT) from error
         if self.landing.waiting >= PAGES_AT_ONCE:
             self.flush()
         return record.seq
@@ -66,12 +117,53 @@ class Ledger:
     def close(self) -> None:
         """Projects the pages that wait and publishes the readers' copy. Closes everything even if that fails.
 
-        A store that failed to take a record raised its error then: it is only closed.
+        A store that failed to take a record raised its error then: it is only closed. Raises UnpublishedError.
         """
         with closing(self.store.connection), closing(self.journal):
             if not self.landing.is_broken:
                 self.flush()
-                snapshots.publish(self.store, self.directory)
+                self._testify()
+                self._publish()
+
+    def _publish(self) -> None:
+        try:
+            snapshots.publish(self.store, self.directory)
+            high_water.mark(self.directory, self.journal)
+        except StoreDamagedError:
+            raise
+        except (OSError, MeteringError) as error:
+            what = f"{error.filename or self.directory}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise UnpublishedError(
+                f"what was done is journalled, and readers do not see it yet: {what}",
+                hint=DISK_HINT,
+            ) from error
+
+    def adopt(self, numbers: Mapping[str, int], *, is_compared: bool, is_clock: bool) -> None:
+        """Goes on, by a person's word, behind the numbers given for each series; the witness follows.
+
+        A store that was copied begins an epoch: what it tells from here on has ids of its own.
+        """
+        if is_compared and lineage.of(self.store).is_adopted and not backup.is_one(self.directory):
+            self.begin_epoch("copied")
+        self.record("adopt", {"compared": is_compared, "clock": is_clock, "numbers": dict(numbers)})
+        if is_compared:
+            self._testify(is_forced=True)
+
+    def _testify(self, *, is_forced: bool = False) -> None:
+        """Tells the witness where the journal ends; the first time, it is recorded that there is one.
+
+        A witness that cannot be written is no reason to stop reading: the next promise is refused.
+        """
+        known, path = lineage.of(self.store), self.witness
+        is_sound = is_forced or not lineage.against(self.store, self.directory, path)
+        if not is_sound:
+            return
+        if known.witness != (path and str(path)):
+            self._write("witness", {"path": path and str(path)}, b"")
+        if path is not None:
+            with suppress(OSError, StoreDamagedError):
+                now = known.epoch, lineage.numbers(self.store)
+                witness.tell(path, self.directory, self.journal, now, is_forced=is_forced)
 
     def _catch_up(self) -> None:
         """Takes from the journal what the store lacks; refuses a store that was made from another journal."""
@@ -120,17 +212,38 @@ def _refuse_stranger(digest: str, expected: bytes) -> None:
 
 
 @contextmanager
-def open_ledger(directory: Path, clock: Callable[[], datetime]) -> Iterator[Ledger]:
+def open_ledger(
+    directory: Path, clock: Callable[[], datetime], witness_path: Path | None = None, *, is_rebuilt: bool = False
+) -> Iterator[Ledger]:
     """Takes the lock, opens journal and store, replays what the store lacks; publishes the snapshot at the end.
 
     Raises StoreBusyError (another process writes), JournalDamagedError, StoreDamagedError.
     """
-    with lock.held(directory):
-        ledger = Ledger(directory, clock)
+    with damage.watched(directory), lock.held(directory):
+        ledger = Ledger(directory, clock, witness_path, is_rebuilt=is_rebuilt)
         try:
             yield ledger
         finally:
             ledger.close()
+
+
+def mend(directory: Path) -> str:
+    """Sets damaged files aside and makes them anew; returns what was done as a sentence, empty where nothing was."""
+    with lock.held(directory):
+        done = damage.set_aside(directory)
+        if done:
+            Ledger(directory, _no_clock).close()
+    return done
+
+
+def publish(directory: Path) -> None:
+    """Takes what the store lacks of the journal and publishes the readers' copy; records nothing."""
+    with open_ledger(directory, _no_clock):
+        pass
+
+
+def _no_clock() -> datetime:
+    raise AssertionError("nothing is recorded here")
 
 
 def replay(directory: Path, target: Store) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_st
 from metering.invoicing.readiness import closes_from
 from metering.ledger.alarms import listed
 from metering.ledger.alert_log import outbox_depth
+from metering.ledger.lineage import obstacles
 from metering.operations import month_states
 from metering.store.database import Store
 
@@ -35,6 +36,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "next_poll_at": rfc3339(slot + timedelta(minutes=config.schedule.poll_minutes)),
         "close_due_from": rfc3339(closes_from(config.schedule, month)),
         "months": [state.document() for state in month_states.states(store, config, now)],
+        "obstacles": [one.document() for one in obstacles(store, config.store.directory, now, config.store.witness)],
         "organizations": [_shown(row) for row in store.query("billing/freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(known, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.drafts import draft_invoices
 from metering.invoicing.issued import Document, as_issued
 from metering.ledger import landing, ledger
-from metering.store import checkpoint, database, journal, lock, snapshots
+from metering.store import checkpoint, database, high_water, journal, lock, snapshots
 from metering.store.database import Store
 from metering.store.journal import JOURNAL
 from metering.store.record import Record
@@ -34,6 +35,7 @@ PROMISED = frozenset(
     {
         *("alert", "outbox", "delivery_attempt", "endpoint", "terms", "closing", "invoice", "parked"),
         *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages", "stripe_send"),
+        *("epoch", "adoption", "skipped_number", "witness"),
     }
 )
 """Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""
@@ -65,6 +67,7 @@ def verify(directory: Path, live: Store) -> Findings:
             fresh = database.in_memory(begin)
             opened.enter_context(closing(fresh.connection))
             found.records, _ = ledger.replay(directory, fresh)
+            high_water.refuse_less(directory, found.records)
             _compare(live, fresh, promised, found)
         except JournalDamagedError as error:
             found.faults.append(str(error))
@@ -230,8 +233,7 @@ def rebuild(directory: Path) -> int:
     Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one is
     complete. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
     """
-    with lock.held(directory):
-        journal.Journal(directory / JOURNAL).close()  # repairs a torn tail
+    with lock.held(directory), closing(journal.Journal(directory / JOURNAL)) as whole:  # repairs a torn tail
         building = directory / "rebuild"
         for remains in (building, directory / PROOF):
             shutil.rmtree(remains, ignore_errors=True)
@@ -248,4 +250,24 @@ def rebuild(directory: Path) -> int:
         finally:
             shutil.rmtree(building, ignore_errors=True)
         snapshots.publish(database.open_writer(directory), directory)
+        if not _lost(directory, records):
+            high_water.mark(directory, whole)
     return records
+
+
+def _lost(directory: Path, records: int) -> int:
+    """The last record that was written here, where the journal ends before it; else 0."""
+    mark = high_water.marked(directory)
+    return mark.seq if mark and mark.seq > records else 0
+
+
+def go_on_after_loss(directory: Path, clock: Callable[[], datetime], records: int) -> int:
+    """Begins an epoch where a rebuild has found fewer records than were written; returns the last lost one, or 0.
+
+    What the lost records promised is not known here, so the store promises nothing until a person has compared.
+    """
+    lost = _lost(directory, records)
+    if lost:
+        with ledger.open_ledger(directory, clock, is_rebuilt=True) as books:
+            books.begin_epoch("rebuilt", lost)
+    return lost

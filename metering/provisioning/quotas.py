@@ -137,6 +137,7 @@ def apply(  # noqa: PLR0913 - where it is written, by whom it is asked, and what
 
     A failed change is reported and leaves the project as it was; a second run does only what is missing.
     """
+    ledger.refuse("quota_change")
     work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, reason=reason, force=force)
     asyncio.run(work.run(wanted))
     work.done.rows.sort(key=lambda row: (row["project_id"], row["quota"]))

@@ -50,6 +50,7 @@ class Upgraded:
 
 def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted: Wanted) -> Upgraded:
     """Does the remaining steps. Raises MeteringError where something is unknown or refused, or fails."""
+    ledger.refuse("upgrade_step")
     now = ledger.clock()
     plan = next((plan for plan in config.plans if plan.id == wanted.plan), None)
     if plan is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from metering.core.errors import MeteringError, UsageError
-from metering.core.files import sync_directory, write_whole
+from metering.core.files import sweep, sync_directory, write_whole
 from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.rows import Row
@@ -52,6 +52,8 @@ def write(
     _refuse_unknown(asked)
     _refuse_draft_over_final(report, directory)
     directory.mkdir(parents=True, exist_ok=True)
+    for place in (directory, directory / "invoices"):
+        sweep(place)
     paths = []
     for name, content in _files(report, invoices, background, asked):
         paths.append(directory / name)

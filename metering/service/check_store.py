@@ -11,11 +11,12 @@ from typing import Any
 from metering.config import Config
 from metering.core.errors import StoreBusyError
 from metering.core.files import sync_directory
+from metering.ledger import lineage, reading
 from metering.operations import month_states
 from metering.service.check_references import Listed
 from metering.service.findings import Checked
 from metering.store import database as door
-from metering.store import lock, snapshots
+from metering.store import lock
 
 Json = dict[str, Any]
 
@@ -69,7 +70,7 @@ def listed(config: Config, out: Checked) -> list[Listed]:
     """Every project as the last inventory showed it; none where there is no store yet."""
     found: list[Listed] = []
     try:
-        with snapshots.open_reader(config.store.directory) as store:
+        with reading.open_reader(config.store.directory) as store:
             for organization in config.organizations:
                 rows = store.query("ledger/latest_sightings", organization=organization.id)
                 rows = rows.select("project_id", "name", "is_listed")
@@ -90,11 +91,14 @@ def closing(config: Config, out: Checked) -> list[str]:
         detail = 'is empty: no month closes; write name = "…" under [seller]'
         out.tell("seller", "name", "fault", detail, _INCOMPLETE)
     try:
-        with snapshots.open_reader(config.store.directory) as store:
+        with reading.open_reader(config.store.directory) as store:
             lines = month_states.coming(store, config, out.as_of)
+            stopped_by = lineage.obstacles(store, config.store.directory, out.as_of, config.store.witness)
     except Exception as error:  # the damaged copy is a fault already; this line says why there is no answer
         out.tell("closing", "month", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")
         return []
     for line in lines:
         out.tell("closing", "month", "note", line)
+    for one in stopped_by:
+        out.tell("store", one.kind, "fault", f"{one.what}: {one.way_out}", _INCOMPLETE)
     return lines

@@ -3,4 +3,16 @@
 Knows how bytes and rows are kept. Must not know what they mean.
 """
 
-__all__ = ["backup", "checkpoint", "database", "journal", "lock", "migrations", "record", "snapshots"]
+__all__ = [
+    "backup",
+    "checkpoint",
+    "damage",
+    "database",
+    "high_water",
+    "journal",
+    "lock",
+    "migrations",
+    "record",
+    "snapshots",
+    "witness",
+]

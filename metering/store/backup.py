@@ -1,4 +1,4 @@
-"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs.
+"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs; `restore`.
 
 It takes no lock: the journal only grows, so a copy is a complete beginning of it (a record that was being written is
 cut off), and the snapshot is replaced by rename, never written to. To restore, copy everything back: the next command
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError
+from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError, UsageError
 from metering.core.files import copy_durably, sync_directory
 from metering.core.period import rfc3339
 from metering.store import checkpoint, database, journal, snapshots
@@ -23,6 +23,8 @@ MANIFEST = "manifest.json"
 _LEAVING = ".deleted"
 """What the name of a backup ends with while it is being deleted."""
 _NAME = re.compile(r"metering-\d{8}T\d{6}Z")
+MARK = "backup"
+"""A file in a backup's journal: who opens it for writing goes on beside the store that it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,40 @@ class Backup:
     path: Path
     records: int
     bytes: int
+
+
+def is_one(directory: Path) -> bool:
+    """Whether the journal of a store directory is a backup's, into which nothing was written yet."""
+    return (directory / JOURNAL / MARK).exists()
+
+
+def unmark(directory: Path) -> None:
+    """The directory is a store from here on, and no longer a backup."""
+    (directory / JOURNAL / MARK).unlink()
+    sync_directory(directory / JOURNAL)
+
+
+def restore(source: Path, directory: Path) -> int:
+    """Copies a backup into a store directory that is empty or missing; returns how many files it has.
+
+    Raises UsageError where the directory holds anything or `source` is no backup, MeteringError where a file of the
+    backup is not as the manifest says.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageError(f"{directory} is not empty", hint="move it aside: what it holds is not thrown away")
+    try:
+        known: dict[str, str] = json.loads((source / MANIFEST).read_text())["sha256"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(f"{source} is no backup", hint="name a directory that `metering backup` made") from None
+    for name, sha256 in known.items():
+        if not (source / name).is_file() or checkpoint.file_sha256(source / name) != sha256:
+            raise MeteringError(f"{source / name} is not as the backup's manifest says", hint="take an older backup")
+    for name in known:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy_durably(source / name, directory / name)
+    for parent in {(directory / name).parent for name in known}:
+        sync_directory(parent)
+    return len(known)
 
 
 def backup(directory: Path, target: Path, now: datetime) -> Backup:
@@ -69,10 +105,11 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
         copy_durably(segment, building / JOURNAL / segment.name)
     _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     records = _verified(building)
+    _write_json(building / JOURNAL / MARK, {"made_at": rfc3339(now), "records": records})
     files = sorted(path for path in building.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
     hashes = {str(path.relative_to(building)): checkpoint.file_sha256(path) for path in files}
-    _write_manifest(building / MANIFEST, {"made_at": rfc3339(now), "records": records, "sha256": hashes})
+    _write_json(building / MANIFEST, {"made_at": rfc3339(now), "records": records, "sha256": hashes})
     sync_directory(building / JOURNAL)
     sync_directory(building)
     building.rename(final)
@@ -108,9 +145,9 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
             sync_directory(copied)
 
 
-def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
+def _write_json(path: Path, document: dict[str, object]) -> None:
     with path.open("w") as file:
-        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        file.write(json.dumps(document, indent=2, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -8,6 +8,7 @@ byte; a directory that no record names is ignored. Knows the tables' columns, no
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from metering.store.migrations import quoted
 RECORD = "checkpoint"
 """The kind of the record that names one."""
 MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-[0-9]{10}")
 _FIRST_IN_ORDER = ("organization", "project_id", "project_key", "grain", "timeframe_start")
 
 
@@ -77,8 +79,8 @@ class Checkpoint:
 
 
 def checkpoints(directory: Path) -> list[Checkpoint]:
-    """The checkpoints of a journal directory, in order, whole or not."""
-    found = sorted(directory.glob("checkpoint-??????????"))
+    """The checkpoints of a journal directory, in order, whole or not; other names are not ours."""
+    found = sorted(path for path in directory.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_dir())
     return [Checkpoint(seq=int(path.name.removeprefix("checkpoint-")), path=path) for path in found]
 
 

@@ -24,7 +24,7 @@ DATABASE = "metering.duckdb"
 SNAPSHOT = "snapshot.duckdb"
 DatabaseError = duckdb.Error
 DAMAGED = "damaged.duckdb"
-_REBUILD = "`metering rebuild` builds it anew from the journal"
+REBUILD_HINT = "`metering rebuild` builds it anew from the journal"
 _DAMAGE = re.compile("Corrupt|not a valid DuckDB|replaying WAL|Could not read enough bytes")
 """DuckDB's words for bytes that it did not write; a lock, a missing right and a full disk have other words."""
 
@@ -211,7 +211,7 @@ def _write(file: Path, content: bytes) -> None:
 
 def cannot_open(path: Path, error: duckdb.Error) -> StoreDamagedError:
     """The error for a database file that DuckDB does not open."""
-    return StoreDamagedError(f"{path} cannot be opened: {str(error).splitlines()[0]}", hint=_REBUILD)
+    return StoreDamagedError(f"{path} cannot be opened: {str(error).splitlines()[0]}", hint=REBUILD_HINT)
 
 
 @contextmanager
@@ -227,7 +227,7 @@ def disk_errors() -> Iterator[None]:
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         first = str(error).splitlines()[0]
         if _DAMAGE.search(first):
-            raise StoreDamagedError(f"the store cannot be read: {first}", hint=_REBUILD) from error
+            raise StoreDamagedError(f"the store cannot be read: {first}", hint=REBUILD_HINT) from error
         raise MeteringError(f"the store cannot be written: {first}", hint=DISK_HINT) from error
 
 

@@ -31,8 +31,7 @@ from metering.store.record import (
 
 JOURNAL = "journal"
 MAGIC = b"METERJ2\n"
-FIRST_MAGIC = b"METERJ1\n"
-"""The first format, in which a body could not be dropped; no released version wrote it."""
+FIRST_MAGIC = b"METERJ1\n"  # the first format, in which a body could not be dropped; no released version wrote it
 FILE_HEADER_BYTES = len(MAGIC) + HASH_BYTES
 SEGMENT_BYTES = 64 * 1024 * 1024
 _HINT = "restore the journal from a backup; the store still holds what it holds"
@@ -63,7 +62,7 @@ class Journal:
         self._encoder = Encoder()
         self._broken = False
         segments = _whole_segments(directory)
-        self._month = ""  # of the last record, such as 2026-10
+        self._month, self.latest_at = "", ""  # of the last record: its month, such as 2026-10, and Record.latest_at
         if not segments:
             self.seq, self.hash = 0, GENESIS
             self._file = self._new_segment()
@@ -71,7 +70,7 @@ class Journal:
         start, end, last = _find_end(segments[-1])
         self.seq = last.seq if last else int(segments[-1].stem) - 1
         self.hash = last.hash if last else start
-        self._month = last.at[:7] if last else ""
+        self._month, self.latest_at = (last.at[:7], last.latest_at) if last else ("", "")
         _cut_torn_tail(segments[-1], end)
         self._file = segments[-1].open("ab", buffering=0)
         self.sync()  # a record that was written, but not yet durable when its process ended, counts from here on
@@ -99,6 +98,7 @@ class Journal:
         if sync:
             self.sync()
         self.seq, self.hash, self._month = record.seq, record.hash, text[:7]
+        self.latest_at = record.latest_at
         self._broken = False
         return record
 
@@ -210,7 +210,7 @@ def _write_all(file: FileIO, content: bytes) -> None:
 
 
 def _segments(directory: Path) -> list[Path]:
-    return sorted(directory.glob("??????????.journal"))
+    return sorted(directory.glob(f"{'[0-9]' * 10}.journal"))
 
 
 def _whole_segments(directory: Path) -> list[Path]:

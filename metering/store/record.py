@@ -20,6 +20,8 @@ import zstandard
 from metering.core.errors import JournalDamagedError
 
 HASH_BYTES = 32
+CLOCK_BACK = "clock_back"
+"""The member of a record's data that says, if the clock was behind, after which time the record was written."""
 GENESIS = bytes(HASH_BYTES)
 """The hash before the first record."""
 _RECORD = b"REC "
@@ -44,6 +46,11 @@ class Record:
     hash: bytes
     is_dropped: bool = False
     plain: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def latest_at(self) -> str:
+        """When it was written, or after which time, if the clock was behind."""
+        return str(self.data.get(CLOCK_BACK, self.at))
 
     @property
     def body(self) -> bytes:

@@ -11,17 +11,30 @@ import duckdb
 
 from metering.core.errors import StoreDamagedError
 from metering.core.files import copy_durably, sync_directory
-from metering.store.database import DATABASE, SNAPSHOT, Store, cannot_open, disk_errors, in_memory, prepare
+from metering.store.damage import has_damage
+from metering.store.database import (
+    DATABASE,
+    REBUILD_HINT,
+    SNAPSHOT,
+    Store,
+    cannot_open,
+    disk_errors,
+    in_memory,
+    prepare,
+)
 from metering.store.migrations import is_older, quoted
 
 
 def publish(store: Store, directory: Path) -> None:
-    """Closes the database and puts a copy in the readers' place by rename."""
+    """Closes the database and puts a copy in the readers' place by rename. A damaged one never gets there."""
     with disk_errors():
         store.connection.execute("checkpoint")
         store.connection.close()
     temporary = directory / (SNAPSHOT + ".tmp")
     copy_durably(directory / DATABASE, temporary)
+    if has_damage(temporary):
+        temporary.unlink()
+        raise StoreDamagedError(f"{directory / DATABASE} has damaged blocks", hint=REBUILD_HINT)
     temporary.replace(directory / SNAPSHOT)
     sync_directory(directory)
 

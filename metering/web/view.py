@@ -18,6 +18,7 @@ from metering.core.errors import MeteringError
 from metering.core.period import Period, month_name, parse_month, rfc3339
 from metering.core.rows import Row
 from metering.invoicing.outlook import outlook
+from metering.ledger import reading
 from metering.quotas.status import running
 from metering.store import snapshots
 from metering.store.database import Store
@@ -111,6 +112,7 @@ class MonthView:
 
 def opened(config: Config, now: datetime) -> View:
     """A view of the current snapshot. Raises StoreDamagedError where it cannot be read."""
+    reading.make_complete(config.store.directory)
     store = snapshots.hold(config.store.directory)
     beside = snapshots.beside(store)
     ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)))

@@ -42,6 +42,7 @@ PARAMETERS: dict[str, Any] = {
     "prefix": "not counted: ",
     "project_id": "project-1",
     "alert_id": "x",
+    "only": None,
     "alarm_id": "x",
     "hours": 6,
     "customer": "x",

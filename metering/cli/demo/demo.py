@@ -32,6 +32,7 @@ from metering.core.secrets import secret as secrets_secret
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.issued import read
 from metering.ledger.ledger import Ledger, open_ledger
+from metering.ledger.reading import open_reader
 from metering.quotas import status
 from metering.reporting import gather
 from metering.sandbox.access import PERSONAL_KEY
@@ -42,7 +43,6 @@ from metering.sandbox.inventory import RECOVERABLE
 from metering.sandbox.server import serve
 from metering.sandbox.state import truth_table
 from metering.service import tick
-from metering.store.snapshots import open_reader
 
 NOW = datetime(2026, 10, 15, 9, 5, tzinfo=UTC)
 POLLS = 5

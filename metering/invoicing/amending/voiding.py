@@ -16,7 +16,8 @@ NUMBER = "CN-{year}-{number:06d}"
 def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Document:
     """Voids a final invoice; returns its credit note. The month is then open for this customer: close it again.
 
-    Raises MeteringError for a number that is unknown, void already, or a credit note's.
+    Asked again with the same reason, it answers as it did. Raises MeteringError for a number that is unknown, void for
+    another reason, or a credit note's.
     """
     store = ledger.store
     found = store.query("invoicing/invoice_by_number", number=number)
@@ -28,6 +29,9 @@ def void(ledger: Ledger, number: str, reason: str, now: datetime) -> Document:
         hint = f"it cancels {original.invoice.credits}; close the month again to issue that customer anew"
         raise MeteringError(f"{number} is a credit note, which cannot be voided", hint=hint)
     if row["status"] == "void":
+        known = Document(*store.query("invoicing/credit_note_of", number=number).row(0))
+        if known.invoice.reason == reason:
+            return known
         month = row["month"]
         raise MeteringError(f"{number} is void already", hint=f"`metering close {month}` issues that customer anew")
     series = f"credit_note {now:%Y}"

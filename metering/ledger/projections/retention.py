@@ -15,7 +15,8 @@ from metering.store.record import Record
 
 def apply_checkpoint(store: Store, record: Record) -> None:
     """Inserts a checkpoint that was written and compared."""
-    store.write("insert_checkpoint", seq=record.seq, at=parse_time(record.at), **record.data)
+    said = {name: record.data[name] for name in ("up_to", "manifest_sha256")}
+    store.write("insert_checkpoint", seq=record.seq, at=parse_time(record.at), **said)
 
 
 def apply_pages_dropped(store: Store, record: Record) -> None:

@@ -1,0 +1,63 @@
+"""Where the journal ended when its last writer stopped: the high-water mark, the second line of the lock file.
+
+A journal that was cut, or came from a backup, does not carry the mark: a journal that ends before it has lost records.
+Readers compare it to the journal's last file, which costs no reading of records.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from metering.core.errors import JournalDamagedError
+from metering.store import lock
+from metering.store.journal import JOURNAL, Journal
+
+_WAY_OUT = "restore the journal from a backup, or go on with what is left by `metering rebuild`"
+
+
+class HighWater(msgspec.Struct, frozen=True, kw_only=True):
+    """The last record, its hash in hex and its time, and the file that holds it with its size in bytes."""
+
+    seq: int
+    hash: str
+    latest_at: str = ""
+    segment: str
+    bytes: int
+
+
+def marked(directory: Path) -> HighWater | None:
+    """The mark of a store directory; None where no writer left one, or it cannot be read."""
+    try:
+        return msgspec.json.decode(lock.remark(directory), type=HighWater)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def mark(directory: Path, journal: Journal) -> None:
+    """Notes where the journal ends, durably; the caller holds the lock."""
+    segment, size = _end(directory)
+    found = HighWater(
+        seq=journal.seq, hash=journal.hash.hex(), latest_at=journal.latest_at, segment=segment, bytes=size
+    )
+    lock.set_remark(directory, msgspec.json.encode(found))
+
+
+def is_there(directory: Path, found: HighWater) -> bool:
+    """Whether the journal's last file is the one that was marked, at the same length: no record came or went."""
+    return _end(directory) == (found.segment, found.bytes)
+
+
+def _end(directory: Path) -> tuple[str, int]:
+    """Name and size of the journal's last file."""
+    last = max((directory / JOURNAL).glob("*.journal"), default=None)
+    return (last.name, last.stat().st_size) if last else ("", 0)
+
+
+def refuse_less(directory: Path, seq: int) -> None:
+    """Raises JournalDamagedError where the journal ends, with record `seq`, before the mark."""
+    found = marked(directory)
+    if found and found.seq > seq:
+        raise JournalDamagedError(
+            f"the journal ends with record {seq}, and record {found.seq} was written here: records are lost",
+            hint=_WAY_OUT,
+        )
