@@ -249,6 +249,8 @@ def serving(world: World, config: str) -> Iterator[httpx.Client]:
             assert base
             with httpx.Client(base_url=base[0], timeout=60) as client:
                 yield client
+            process.terminate()
+            assert "failed" not in process.stderr.read()
         finally:
             process.kill()
 
