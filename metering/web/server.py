@@ -40,7 +40,7 @@ class Listener:
         self._socket, watch = _bound(listen), watch or Watch()
         host, port, *_ = self._socket.getsockname()
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._server = _Server(_config(served, watch, patience), watch)
+        self._server, self._watch = _Server(_config(served, watch, patience), watch), watch
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True, name="listener"
         )
@@ -58,6 +58,7 @@ class Listener:
         """Stops the server; a running request has one second."""
         self._server.should_exit = True
         self._thread.join(timeout=1)
+        self._watch.flush(is_end=True)
 
 
 class _Server(uvicorn.Server):

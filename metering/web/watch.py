@@ -61,10 +61,10 @@ class Watch:
         """The counters in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def flush(self) -> None:
-        """Logs how many lines were suppressed, if their minute is over."""
+    def flush(self, *, is_end: bool = False) -> None:
+        """Logs how many lines were suppressed, if their minute is over or the service ends."""
         with self._turn:
-            left_out = self._begin_minute()
+            left_out = self._begin_minute(is_over=is_end)
         self._say(left_out)
 
     def _tell(self, kind: str, level: int, event: str, told: dict[str, Any]) -> None:
@@ -75,10 +75,10 @@ class Watch:
         if self._log is not None and count <= MOST_PER_MINUTE:
             self._log(level, event, **told)
 
-    def _begin_minute(self) -> dict[str, int]:
+    def _begin_minute(self, *, is_over: bool = False) -> dict[str, int]:
         """Starts a new minute if the last one is over, and returns kind -> lines suppressed in it."""
         minute = self._clock() // 60_000_000_000
-        if minute == self._minute:
+        if minute == self._minute and not is_over:
             return {}
         over, self._counts, self._minute = self._counts, {}, minute
         return {kind: count - MOST_PER_MINUTE for kind, count in over.items() if count > MOST_PER_MINUTE}

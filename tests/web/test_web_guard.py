@@ -410,9 +410,12 @@ def test_a_link_is_over_at_its_moment_and_a_changed_one_never_was(views):
     wrong = [f"/usage/{token[:-1]}", f"/usage/x{token}", "/usage/x", "/usage/a.b", "/usage/%00", foreign]
     payload = links.serializer(SIGNING)
     wrong += [f"/usage/{payload.dumps(what)}" for what in ("cust20", ["cust20"], ["cust20", 5], {"a": 1}, None)]
+    counted = b'metering_port_refusals_total{reason="link not valid"} %d.0'
+    before = next(number for number in range(100) if counted % number in views.watch.exposition())
     for other in wrong:
         answer = ask(views, other)
         assert (answer.status_code, "Customer 20" in answer.text) == (404, False), other
+    assert counted % (before + len(wrong)) in views.watch.exposition()
 
 
 @pytest.mark.parametrize(("days", "is_fine"), [(0, False), (1, True), (400, True), (401, False), (-5, False)])

@@ -24,6 +24,7 @@ def own_usage(desk: Desk, request: Request) -> Response:
     if desk.link_secret is not None:
         customer = links.opened(request.path_params["token"], desk.clock(), desk.link_secret)
     if customer is None:
+        desk.watch.refused("link not valid", request.client.host if request.client else "")
         return refused(desk, request, 404, OVER, "Ask whoever sent it for a new one.")
     try:
         return _shown(desk, request, customer)
