@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metering.core.addresses import is_loopback
 from metering.core.secrets import Secret
 from metering.web import peers
-from metering.web.guesses import MOST_WAITING, Guesses
+from metering.web.guesses import Guesses
 from metering.web.watch import Watch
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -74,6 +74,7 @@ class Access:
     hosts: frozenset[str] = frozenset()
     is_own: Callable[[Scope], bool] = peers.is_own
     """Whether a connection is one of our own user's."""
+    guesses: Guesses = field(default_factory=Guesses, repr=False)
     form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @property
@@ -101,7 +102,6 @@ class Guard:
         self, app: ASGIApp, watch: Watch, *, access: Access, free: Iterable[str] = (), unguarded: Collection[str] = ()
     ) -> None:
         self._app, self._access, self._watch = app, access, watch
-        self._guesses = Guesses()
         self._free, self._unguarded = tuple(free), unguarded
         self._free_below = tuple(path for path in self._free if path.endswith("/"))
 
@@ -162,17 +162,17 @@ class Guard:
 
     async def _refuse_guess(self, peer: str) -> Response:
         """Refuses a wrong token, after a delay that grows with the number of wrong tokens."""
-        seconds = self._guesses.count(peer)
+        seconds = self._access.guesses.count(peer)
         self._watch.refused("wrong token", peer)
         if not seconds:
             return _ask()
-        if self._guesses.waiting >= MOST_WAITING:
+        if self._access.guesses.are_too_many:
             return _said(429, "Too many wrong tokens.", {"retry-after": str(seconds)})
-        self._guesses.waiting += 1
+        self._access.guesses.waiting += 1
         try:
             await asyncio.sleep(seconds)
         finally:
-            self._guesses.waiting -= 1
+            self._access.guesses.waiting -= 1
         return _ask()
 
     def _is_token(self, given: str | None) -> bool:

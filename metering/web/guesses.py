@@ -23,10 +23,15 @@ MOST_WAITING = 16
 class Guesses:
     """Wrong tokens per address. Belongs to the thread of the server's loop."""
 
-    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns, most_waiting: int = MOST_WAITING) -> None:
+        self._clock, self._most_waiting = clock, most_waiting
         self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.waiting = 0
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether no further answer may be delayed."""
+        return self.waiting >= self._most_waiting
 
     def count(self, peer: str) -> int:
         """Counts a wrong token; returns the seconds by which its answer is delayed."""

@@ -36,7 +36,7 @@ from tests.service.test_service import serving as serving_neon
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 HALF = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-half: "
 WHOLE = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
-PATIENT = Patience()
+PATIENT, UNHURRIED = Patience(), Patience(head=3600)
 
 
 class Lines(list):
@@ -73,7 +73,7 @@ def told(port: int, request: bytes) -> bytes:
 
 
 def test_a_thousand_halves_of_a_request_keep_nobody_from_asking():
-    with listening() as (host, port, lines, watch), ExitStack() as held:
+    with listening(patience=UNHURRIED) as (host, port, lines, watch), ExitStack() as held:
         for _ in range(limits.most_connections() + 200):
             client = held.enter_context(socket.create_connection((host, port), timeout=60))
             client.sendall(HALF)
@@ -83,7 +83,7 @@ def test_a_thousand_halves_of_a_request_keep_nobody_from_asking():
 
 
 def test_the_client_with_the_most_connections_loses_one_and_another_keeps_its_half():
-    with listening() as (host, port, _, _), ExitStack() as held:
+    with listening(patience=UNHURRIED) as (host, port, _, _), ExitStack() as held:
         other = held.enter_context(socket.create_connection((host, port), timeout=60, source_address=("127.0.0.2", 0)))
         other.sendall(HALF)
         for _ in range(limits.most_connections() + 50):

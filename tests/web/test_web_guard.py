@@ -20,7 +20,7 @@ from metering.web import figures, links, peers
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.guard import POLICY, Access
-from metering.web.guesses import MOST_WAITING, Guesses
+from metering.web.guesses import Guesses
 from metering.web.probes import routes
 from metering.web.views import Views
 from metering.web.watch import Watch
@@ -168,25 +168,29 @@ def test_however_many_addresses_guess_the_memory_of_them_is_bounded():
 def test_the_right_token_is_let_in_at_once_beside_guesses_of_the_same_address_which_are_told(world):
     lines = []
     views = Views(lambda: world, lambda: web_world.NOW, Watch(lambda *line, **told: lines.append(told)))
-    desk = Desk(views, Access(token=Secret(TOKEN)), clock=lambda: web_world.NOW)
+    desk = Desk(views, Access(token=Secret(TOKEN), guesses=Guesses(clock=lambda: 0)), clock=lambda: web_world.NOW)
     transport = httpx.ASGITransport(application(desk), client=(THERE, 50_000))
 
-    async def guessed() -> tuple[list[int], int]:
+    async def guessed() -> int:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as client:
             wrong = {"authorization": "Bearer wrong-but-of-some-length"}
-            tries = [asyncio.create_task(client.get("/static/../operations", headers=wrong)) for _ in range(40)]
+            tries = [asyncio.create_task(client.get("/operations", headers=wrong)) for _ in range(40)]
             right = await client.get("/alerts", headers={"authorization": f"Bearer {TOKEN}"})
-            still = sum(not one.done() for one in tries)
-            refused = [one.result().status_code for one in tries if one.done()]
+            assert {one.result().status_code for one in tries if one.done()} <= {401, 429}
             for one in tries:
                 one.cancel()
-            assert still == MOST_WAITING
-            return refused, right.status_code
+            return right.status_code
 
-    refused, right = asyncio.run(guessed())
-    assert right == 200
-    assert (refused.count(401), refused.count(429)) == (5, 40 - 5 - MOST_WAITING)
+    assert asyncio.run(guessed()) == 200
     assert lines[0] == {"reason": "wrong token", "peer": THERE}
+
+
+def test_a_guess_beyond_the_answers_that_may_wait_is_refused_at_once_and_the_right_token_is_not(views):
+    access = Access(token=Secret(TOKEN), guesses=Guesses(most_waiting=0))
+    guesses = [ask(views, "/", access=access, authorization="Bearer wrong-but-of-some-length") for _ in range(7)]
+    assert [answer.status_code for answer in guesses] == [401, 401, 401, 401, 401, 429, 429]
+    assert [answer.headers.get("retry-after") for answer in guesses][5:] == ["1", "2"]
+    assert ask(views, "/alerts", access=access, authorization=f"Bearer {TOKEN}").status_code == 200
 
 
 def test_asking_without_a_token_is_no_guess(views):
