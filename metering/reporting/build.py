@@ -80,6 +80,7 @@ def _head(facts: Facts) -> dict[str, Any]:
         "days": len(list(days(facts.month))),
         "as_of": rfc3339(facts.as_of),
         "is_open": is_open,
+        "journal_seq": str(facts.journal_seq),
         "is_draft": is_open or not facts.is_closed or statuses["draft"] > 0,
         "accepted": [{"what": what, "reason": reason} for what, reason in facts.accepted],
         "documents": {kind: statuses[kind] for kind in ("final", "draft", "void", "credit_note")},

@@ -27,6 +27,7 @@ class Facts:
     month alone.
     `reconciliation` is what the month's last `reconcile` printed. `is_closed`: whether the month has a closing, and
     `accepted` are the reasons that a person gave for closing it all the same, as (what was accepted, reason).
+    `journal_seq` is the last record that all of this comes from.
     """
 
     month: Period
@@ -54,6 +55,7 @@ class Facts:
     reconciliation: Row | None = None
     is_closed: bool = True
     accepted: tuple[tuple[str, str], ...] = ()
+    journal_seq: int = 0
 
     def __post_init__(self) -> None:
         foreign = sorted({str(row["currency"]) for row in self.costs} - {COST_CURRENCY})

@@ -100,6 +100,7 @@ def facts(
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
         is_closed=not store.query("invoicing/closing_facts", month=month_name(period)).is_empty(),
         accepted=_accepted(closing.given(store, period)),
+        journal_seq=int(store.query("store/position").item(0, "seq")),
     )
 
 

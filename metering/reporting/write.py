@@ -33,6 +33,10 @@ class FinalReportError(MeteringError):
     """A draft would take the place of a final report."""
 
 
+class OlderReportError(MeteringError):
+    """A report would take the place of one that was made from more records."""
+
+
 FORMATS = ("html", "pdf", "xlsx", "csv", "json", "parquet")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 ROWS_SHOWN = 50
@@ -46,11 +50,12 @@ def write(
 
     `report` comes from `report_data.build`; `invoices` are the same invoice objects. Drafts of an earlier run that are
     no longer drafts are removed. Raises before anything is written: UsageError for a format that there is not,
-    FinalReportError for a draft where the final report stands.
+    FinalReportError for a draft where the final report stands, OlderReportError where one of more records does.
     """
     asked = set(formats)
     _refuse_unknown(asked)
     _refuse_draft_over_final(report, directory)
+    _refuse_older_over_newer(report, directory)
     directory.mkdir(parents=True, exist_ok=True)
     for place in (directory, directory / "invoices"):
         sweep(place)
@@ -95,7 +100,7 @@ def _refuse_unknown(asked: set[str]) -> None:
 
 
 def _refuse_draft_over_final(report: Row, directory: Path) -> None:
-    if report["report"]["is_draft"] and _is_final(directory / "report.json"):
+    if report["report"]["is_draft"] and _head(directory / "report.json").get("is_draft") is False:
         month = report["report"]["month"]
         raise FinalReportError(
             f"{directory} holds the final report of {month}, and this one would be a draft",
@@ -103,14 +108,23 @@ def _refuse_draft_over_final(report: Row, directory: Path) -> None:
         )
 
 
-def _is_final(path: Path) -> bool:
-    """Whether a final report stands there; what cannot be read is none."""
+def _refuse_older_over_newer(report: Row, directory: Path) -> None:
+    there, own = int(_head(directory / "report.json").get("journal_seq", 0)), int(report["report"]["journal_seq"])
+    if there > own:
+        raise OlderReportError(
+            f"{directory} holds a report of record {there}, and this one would be of record {own}",
+            hint="another process is writing: run it again when that has ended",
+        )
+
+
+def _head(path: Path) -> Row:
+    """What a report that stands there says of itself; empty where there is none that can be read."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return False
+        return {}
     head = found.get("report") if isinstance(found, dict) else None
-    return isinstance(head, dict) and head.get("is_draft") is False
+    return head if isinstance(head, dict) else {}
 
 
 def formats_in(directory: Path) -> set[str]:

@@ -99,6 +99,15 @@ def test_both_files_may_be_bad_at_once(desk: Desk) -> None:
     assert desk.run("verify").code == 0
 
 
+def test_a_quick_verify_names_the_file_that_has_bad_blocks(desk: Desk) -> None:
+    assert desk.run("verify", "--quick").code == 0
+    flip(desk.directory / "var" / "snapshot.duckdb", HEADERS + 20_000)
+    ran = desk.run("verify", "--quick")
+    assert ran.code == 1
+    assert "snapshot.duckdb has damaged blocks" in ran.err
+    assert desk.run("verify", "--quick").code == 0
+
+
 def test_a_bad_block_that_no_query_reads_is_found_before_it_is_published(desk: Desk) -> None:
     path = desk.directory / "var" / "metering.duckdb"
     size = path.stat().st_size

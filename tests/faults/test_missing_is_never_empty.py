@@ -97,6 +97,19 @@ def test_a_report_is_written_of_what_the_journal_holds(desk: Desk) -> None:
     assert "INV-2026-000002" in (var(desk) / "reports/2026-09/report.html").read_text()
 
 
+def test_a_report_is_not_overwritten_by_one_of_fewer_records(desk: Desk) -> None:
+    older = (var(desk) / "snapshot.duckdb").read_bytes()
+    desk.good("void", "INV-2026-000001", "--reason", "wrong street")
+    assert desk.run("close", "2026-09").code == 0
+    newer = (var(desk) / "reports/2026-09/report.json").read_bytes()
+    (var(desk) / "snapshot.duckdb").write_bytes(older)
+    with held(var(desk)):  # whose copy is older as long as it writes
+        ran = desk.run("report", "2026-09")
+    assert (ran.code, ran.out) == (1, "")
+    assert "run it again" in ran.err
+    assert (var(desk) / "reports/2026-09/report.json").read_bytes() == newer
+
+
 def test_while_another_process_writes_an_older_copy_answers_and_a_missing_one_is_told(desk: Desk) -> None:
     with held(var(desk)):
         assert numbers(desk) == NUMBERS
