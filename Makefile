@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_CHECK := $(VENV)/.ready-to-check
 
-.PHONY: all demo test test-slow format lint types docs bench mutation lock clean venv
+.PHONY: all demo test test-slow format lint types docs bench mutation lock release clean venv
 .DEFAULT_GOAL := all
 
 all: lint types test ## everything that is checked
@@ -62,6 +62,15 @@ lock:
 	"$(UV)" pip compile pyproject.toml --group dev --upgrade $(LOCK_FLAGS) --output-file requirements-dev.lock
 	"$(UV)" pip compile pyproject.toml --group build --constraint requirements-dev.lock --upgrade $(LOCK_FLAGS) \
 		--output-file requirements.lock
+
+# The time of every file in the wheel is that of the commit, so the same commit gives the same bytes.
+release: $(READY) ## dist/: the wheel, the lock file with all hashes, what is in them (SBOM, CycloneDX), and SHA256SUMS
+	rm -rf dist
+	SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2>/dev/null || echo 315532800)" \
+		$(BIN)/python -m hatchling build --target wheel --directory dist
+	cp requirements.lock dist/
+	$(BIN)/python deploy/sbom.py > dist/metering.cdx.json
+	cd dist && sha256sum * > SHA256SUMS
 
 clean: ## everything that make can make again; never var/
 	rm -rf $(VENV) build dist site mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
