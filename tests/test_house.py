@@ -432,6 +432,26 @@ def test_sql_is_in_sql_files():
     assert wrong_numbers(found, SQL_IN_PYTHON) == [], "a statement is a file in sql/, so that it can be run by hand"
 
 
+TEXT_FILES = {"read_text": 0, "write_text": 1}
+"""Call -> the number of arguments before its encoding."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_a_text_file_is_utf_8_whatever_the_locale(path):
+    wrong = []
+    for node in nodes_of(path):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        name, given = _last_name(node.func), {keyword.arg for keyword in node.keywords}
+        if name in TEXT_FILES and "encoding" not in given and len(node.args) <= TEXT_FILES[name]:
+            wrong.append(place(path, node.lineno))
+        modes = [str(part.value) for part in node.args if isinstance(part, ast.Constant)]
+        is_text = any(re.fullmatch(r"[rwax]\+?t?", mode) for mode in modes)
+        if name in {"open", "fdopen", "NamedTemporaryFile"} and is_text and "encoding" not in given:
+            wrong.append(place(path, node.lineno))
+    assert wrong == [], "say encoding='utf-8': without it the file is in the encoding of the machine's locale"
+
+
 # -- sizes and words
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from metering import __version__
+from metering.cli import streams
 from metering.core import signals
 from metering.core.errors import DISK_HINT, MeteringError
 from metering.ledger.healing import healed
@@ -76,10 +77,13 @@ def _run() -> object:
 def main() -> None:
     """Runs the command line and exits with the contract's codes. What it writes is its owner's alone."""
     os.umask(0o077)
+    streams.prepare()
     try:
         with signals.ending(lambda: None, grace_seconds=0):
             code = healed(_run, lambda done: click.echo(f"metering: {done}", err=True))
     except MeteringError as error:
+        if isinstance(error, streams.OutputError):
+            streams.give_up_output()
         click.echo(f"metering: {error}", err=True)
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
@@ -90,7 +94,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except BrokenPipeError:
-        sys.stderr.close()
+        streams.give_up_output()
         sys.exit(0)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -33,7 +33,7 @@ from metering.config.models import (
 from metering.config.network import NetworkConfig
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import ConfigError, Fault
-from metering.core.files import not_utf8
+from metering.core.files import database_refuses, not_utf8
 from metering.core.ids import respelled, with_canonical_ids
 from metering.core.meters import Meter
 from metering.core.parties import Customer, Discount, Organization, Subscription
@@ -89,6 +89,8 @@ def read(
     config = config.model_copy(update={"respelled": tuple(respelled(layers.data))})
     plan_ids = _plan_ids(data)
     faults.extend(contradictions(data, plan_ids, channel_keys))
+    if why := database_refuses(config.store.directory):
+        faults.append(Fault(where="store.directory", what=why, right="name another directory"))
     config = _with_rows(config, data, plan_ids, faults)
     # Prices refer to meters: with a faulty meter the faults of its prices would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):

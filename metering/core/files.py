@@ -36,6 +36,14 @@ def data_file(name: str) -> Path:
     return file
 
 
+def database_refuses(path: Path) -> str:
+    """Why the database cannot keep a file below this directory; empty if it can. It reads patterns and addresses."""
+    text = str(path)
+    if odd := sorted(set(text) & set("*?\\")):
+        return f"{text} holds {' and '.join(odd)}, which the database does not take for a letter of a name"
+    return "" if text.encode(errors="ignore") == os.fsencode(path) else f"{text!r} is not UTF-8"
+
+
 def given_text(path: Path) -> str:
     """A text file that a command names. Raises UsageError where it is not there, ConfigError where it is no UTF-8."""
     try:

@@ -15,10 +15,10 @@ MAX_ERROR_BYTES = 64 * 1024
 
 async def read_body(response: httpx.Response, most: int) -> bytes:
     """Reads and unpacks the whole body; httpx's own decoder accepts a gzip stream that was cut short."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if encoding not in {"identity", "gzip", "deflate"}:
-        raise NeonError(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
-    unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
+    encodings = _encodings(response.headers.get("content-encoding", ""))
+    if len(encodings) > 1 or not set(encodings) <= {"gzip", "deflate"}:
+        raise NeonError(f"the answer is encoded as {', '.join(encodings)[:40]!r}, which was not asked for")
+    unpacker = zlib.decompressobj(wbits=47) if encodings else None
     parts: list[bytes] = []
     size = 0
     async for chunk in response.aiter_raw():
@@ -49,3 +49,9 @@ def page_of(body: bytes) -> tuple[Envelope, str]:
         return readable.envelope(body), ""
     except PageRefusedError as error:
         return nothing, "cut short" if "truncated" in str(error) else ""
+
+
+def _encodings(header: str) -> list[str]:
+    """The content codings of a header in lower case, without `identity`; `x-gzip` is an old name of `gzip`."""
+    names = [name.strip().lower().removeprefix("x-") for name in header.split(",")]
+    return [name for name in names if name not in {"", "identity"}]

@@ -110,13 +110,13 @@ class Budgets:
     def _keep(self, name: str, tokens: float) -> None:
         self._left = {**(self._left or {}), name: (tokens, self._monotonic())}
         temporary = self._path.with_name(NAME + ".tmp")
-        temporary.write_text(json.dumps(self._left))
+        temporary.write_text(json.dumps(self._left), encoding="utf-8")
         temporary.replace(self._path)
 
     def _read(self) -> Left | None:
         """The saved buckets; None if the file cannot be read."""
         try:
-            found = json.loads(self._path.read_text())
+            found = json.loads(self._path.read_text(encoding="utf-8"))
             return {str(name): (float(tokens), float(at)) for name, (tokens, at) in found.items()}
         except FileNotFoundError:
             return {}

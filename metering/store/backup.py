@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError, UsageError
-from metering.core.files import copy_durably, sync_directory
+from metering.core.files import copy_durably, database_refuses, sync_directory
 from metering.core.period import rfc3339
 from metering.store import checkpoint, database, journal, snapshots
 from metering.store.journal import JOURNAL
@@ -56,7 +56,7 @@ def restore(source: Path, directory: Path) -> int:
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} is not empty", hint="move it aside: what it holds is not thrown away")
     try:
-        known: dict[str, str] = json.loads((source / MANIFEST).read_text())["sha256"]
+        known: dict[str, str] = json.loads((source / MANIFEST).read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError):
         raise UsageError(f"{source} is no backup", hint="name a directory that `metering backup` made") from None
     for name, sha256 in known.items():
@@ -86,6 +86,8 @@ def backup(directory: Path, target: Path, now: datetime) -> Backup:
 
 
 def _made(directory: Path, target: Path, now: datetime) -> Backup:
+    if why := database_refuses(target):
+        raise MeteringError(why, hint="name another directory")
     if not (directory / JOURNAL).is_dir():
         raise MeteringError(f"{directory} has no journal", hint="nothing was polled here yet")
     final = target / f"metering-{now:%Y%m%dT%H%M%SZ}"
@@ -146,7 +148,7 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
 
 
 def _write_json(path: Path, document: dict[str, object]) -> None:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(document, indent=2, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())

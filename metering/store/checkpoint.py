@@ -47,7 +47,7 @@ class Checkpoint:
 
     def manifest(self) -> dict[str, Any]:
         """Tables with rows and SHA-256, the place in the chain, and the last migration that made the tables."""
-        found: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+        found: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         return found
 
     def fault(self) -> str:
@@ -109,7 +109,7 @@ def write(of: Store, directory: Path) -> Checkpoint:
     }
     file = building / MANIFEST
     file.touch(mode=0o600)
-    file.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    file.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     _sync(file)
     sync_directory(building)
     building.replace(final)

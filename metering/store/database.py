@@ -262,4 +262,4 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 @cache
 def statement(folder: str, name: str) -> str:
     """The statement in `sql/FOLDER/NAME.sql`, read once."""
-    return (data_directory("sql") / folder / f"{name}.sql").read_text()
+    return (data_directory("sql") / folder / f"{name}.sql").read_text(encoding="utf-8")

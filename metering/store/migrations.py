@@ -46,7 +46,7 @@ def migrate_tables(connection: duckdb.DuckDBPyConnection, last: str | None = Non
     pending = [file for file in known if file.name not in done and (last is None or file.name <= last)]
     for file in pending:
         connection.execute("begin")
-        connection.execute(file.read_text())
+        connection.execute(file.read_text(encoding="utf-8"))
         connection.execute(
             "insert into migration select $name, $sha256, count(*) + 1 from migration where name <> $views",
             {"name": file.name, "sha256": _sha256(file), "views": VIEWS},
@@ -75,7 +75,7 @@ def _views_of(connection: duckdb.DuckDBPyConnection) -> str | None:
 def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates every view of sql/views anew; the comments in the file become the comments in the database."""
     found = _files("views")
-    texts = {file.stem: file.read_text() for file in found}
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in found}
     connection.execute("begin")
     for name in TopologicalSorter(
         {name: _names_in(text, texts) - {name} for name, text in texts.items()}

@@ -230,7 +230,12 @@ def test_init_writes_what_check_accepts_and_never_overwrites(desk: Desk) -> None
     target = desk.directory / "new"
     ran = desk.run("init", str(target))
     assert ran.code == 0
-    assert {path.name for path in target.iterdir()} == {"config.toml", "customers.csv", "subscriptions.csv"}
+    assert {path.name for path in target.iterdir()} == {
+        "dashboard-token",
+        "config.toml",
+        "customers.csv",
+        "subscriptions.csv",
+    }
     again = desk.run("init", str(target))
     assert (again.code, again.out) == (1, "")
     assert "config.toml" in again.err

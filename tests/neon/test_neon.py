@@ -768,3 +768,18 @@ def test_what_the_server_says_is_one_printable_line():
     error = World(no(400, "a\n\x1b[31mred\u202e" + "x" * 1000)).refused(NeonError)
     assert str(error).startswith("GET projects was answered 400: a \ufffd[31mred\ufffdxxx")
     assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("name", ["gzip", "GZIP", "x-gzip", " gzip ", "gzip, identity", "X-Gzip,"])
+def test_every_name_of_gzip_is_unpacked(name):
+    assert World(raw(gzip.compress(BODY), content_encoding=name)).get().body == BODY
+
+
+@pytest.mark.parametrize("name", ["", "identity", "Identity", "identity, identity"])
+def test_every_name_of_no_coding_is_read_as_it_is(name):
+    assert World(raw(BODY, content_encoding=name)).get().body == BODY
+
+
+@pytest.mark.parametrize("name", ["gzip, gzip", "br", "gzip, br", "zstd"])
+def test_a_coding_that_nobody_asked_for_is_refused(name):
+    assert "which was not asked for" in str(World(raw(BODY, content_encoding=name)).refused(NeonError))

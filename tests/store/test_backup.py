@@ -92,7 +92,7 @@ def test_the_manifest_names_every_file_and_nothing_is_overwritten(tmp_path):
     made = backup.backup(home, tmp_path / "backups", NOW)
 
     manifest = json.loads((made.path / "manifest.json").read_text())
-    assert sorted(manifest["sha256"]) == ["journal/0000000001.journal", "snapshot.duckdb"]
+    assert sorted(manifest["sha256"]) == ["journal/0000000001.journal", "journal/backup", "snapshot.duckdb"]
     with pytest.raises(MeteringError, match="exists already"):
         backup.backup(home, tmp_path / "backups", NOW)
 

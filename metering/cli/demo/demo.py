@@ -102,7 +102,7 @@ def _make_room(directory: Path) -> None:
             raise MeteringError(f"{directory} is not empty", hint="name another with --directory")
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARK).write_text("made by `metering demo`, which may clear this directory\n")
+    (directory / MARK).write_text("made by `metering demo`, which may clear this directory\n", encoding="utf-8")
 
 
 def _gone(fleet: Fleet) -> list[str]:
@@ -124,9 +124,11 @@ def _configured(directory: Path, base_url: str, hook: str, secret: str, fleet: F
             receiver=hook,
             paid=PAID_ORGANIZATION,
             sponsored=SPONSORED_ORGANIZATION,
-        )
+        ),
+        encoding="utf-8",
     )
-    (directory / "customers.csv").write_text(customers(1 + len(fleet.projects) // 2, _gone(fleet)))
+    rows = customers(1 + len(fleet.projects) // 2, _gone(fleet))
+    (directory / "customers.csv").write_text(rows, encoding="utf-8")
     write_secret(directory / "sandbox-key", PERSONAL_KEY)
     write_secret(directory / "webhook-secret", secret)
     write_secret(directory / "link-secret", secrets.token_urlsafe(32))

@@ -157,4 +157,4 @@ unit_price = "2.00"
 def write_secret(path: Path, text: str) -> None:
     """A file that only its owner can read."""
     path.touch(mode=0o600)
-    path.write_text(text + "\n")
+    path.write_text(text + "\n", encoding="utf-8")
