@@ -3,4 +3,4 @@
 Has its own doors to the network (webhooks) and to mail. Must not decide when a quota is crossed.
 """
 
-__all__ = ["channels", "check", "delivering", "firing", "invoices", "recording", "stall", "switch"]
+__all__ = ["channels", "check", "delivering", "endpoints", "firing", "invoices", "recording", "stall", "switch"]

@@ -66,6 +66,7 @@ class Outbox:
         def record(target: Target, message: Message, attempt: Attempt) -> None:
             attempts = made[message.event_id, target.name] + 1
             data = delivery(message.event_id, target.name, attempts, attempt, now)
+            data["address"] = ready[target.name].address
             self.ledger.record("delivery", data)
             outcomes[data["outcome"]] += 1
 

@@ -22,8 +22,8 @@ INTERVALS_THAT_LAST = 3
 """So many polling intervals an alert stays open in a channel that forgets, without being posted again."""
 ENDINGS = ("quota.resolved", "poll.recovered")
 """Events that end an earlier alert; their `data` name it in `resolves`."""
-ALWAYS = ("close.blocked",)
-"""Events that everybody gets, whatever `events` says: money waits for a person."""
+ALWAYS = ("close.blocked", "delivery.failing")
+"""Events that everybody gets, whatever `events` says: something waits for a person."""
 _HAVE_AN_END = ("quota.*", "poll.*")
 
 
@@ -93,7 +93,7 @@ def _recipient(one: Webhook | Channel, secret: Secret | CredentialsError | None,
         target = Endpoint(
             name=one.endpoint, url=one.url, keys=keys(text), allow_private_network=one.allow_private_network
         )
-        return Recipient(target=target)
+        return Recipient(target=target, secret=text)
     return Recipient(target=kind_of(one.kind).target(one, text), channel=one, secret=text, lasts=lasts)
 
 

@@ -198,6 +198,17 @@ def _blocked(event: Event) -> Wording:
     return Wording(title=title, facts=(*facts, ("Alert", data["alert_id"])))
 
 
+def _failing(event: Event) -> Wording:
+    data = event["data"]
+    facts = (
+        ("Since", moment(data["since"])),
+        ("Why", plain(data["error"])),
+        ("What to do", plain(data["way_out"])),
+        ("Alert", data["alert_id"]),
+    )
+    return Wording(title=plain(data["summary"]).rstrip("."), facts=facts)
+
+
 def _report(event: Event) -> Wording:
     data = event["data"]
     title = f"The report of {data['month']} is ready" + (", as a draft" if data["status"] == "draft" else "")
@@ -219,6 +230,7 @@ _WORDINGS: Mapping[str, Callable[[Event], Wording]] = {
     "poll.stalled": _polling,
     "poll.recovered": _polling,
     "close.blocked": _blocked,
+    "delivery.failing": _failing,
     "report.ready": _report,
     "webhook.test": _test,
 }

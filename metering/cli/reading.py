@@ -158,22 +158,28 @@ def status(with_projects: bool, config_path: Path, form: str | None) -> None:
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["list", "resend", "test"]), default="list")
-@click.argument("alert_id", required=False)
+@click.argument("action", type=click.Choice(["list", "resend", "enable", "drop", "test"]), default="list")
+@click.argument("target", metavar="[ALERT_ID|ENDPOINT]", required=False)
 @with_config
 @with_format
-def alerts(action: str, alert_id: str | None, config_path: Path, form: str | None) -> None:
-    """The alert log with its deliveries; `resend ID` sends one again, `test` tries every endpoint."""
-    if (action == "resend") != (alert_id is not None):
-        raise click.UsageError("write `alerts list`, `alerts resend ID` or `alerts test`")
+def alerts(action: str, target: str | None, config_path: Path, form: str | None) -> None:
+    """The alert log with its deliveries; `resend ID` sends one again, `test` tries every endpoint.
+
+    `enable ENDPOINT` tells an endpoint again that was off or given up; `drop ENDPOINT` or `drop ID` ends what waits.
+    """
+    changes = {"resend": _resend, "enable": _enable, "drop": _drop}
+    if (action in changes) != (target is not None):
+        usage = (
+            "`alerts list`, `alerts resend ID`, `alerts enable ENDPOINT`, `alerts drop ENDPOINT|ID` or `alerts test`"
+        )
+        raise click.UsageError(f"write {usage}")
     config = read_config(config_path)
-    if action == "list":
+    if target is not None:
+        changes[action](config, target)
+    elif action == "list":
         _list_alerts(config, form)
-    elif action == "test":
-        _test_endpoints(config, form)
     else:
-        assert alert_id is not None
-        _resend(config, alert_id)
+        _test_endpoints(config, form)
 
 
 def _list_alerts(config: "Config", form: str | None) -> None:
@@ -201,6 +207,31 @@ def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
 def _resend(config: "Config", alert_id: str) -> None:
     for endpoint in resend(config, business_clock(), alert_id):
         click.echo(f"due again at {endpoint}")
+
+
+def _enable(config: "Config", name: str) -> None:
+    """Lets an endpoint be told again, and delivers what is due."""
+    from metering.alerts import delivering, endpoints
+    from metering.ledger import ledger
+
+    clock, secrets = business_clock(), endpoint_secrets(config)
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        endpoint = endpoints.enable(books, config, secrets, name, clock())
+        done = delivering.deliver_due(books, config, secrets, clock(), real_time)
+    click.echo(
+        f"{endpoints.shown(endpoint)} is told again; {done.outcomes.get('delivered', 0)} messages were delivered"
+    )
+
+
+def _drop(config: "Config", target: str) -> None:
+    """Ends what waits for an endpoint or of an alert."""
+    from metering.alerts import endpoints
+    from metering.ledger import ledger
+
+    clock = business_clock()
+    with ledger.open_ledger(config.store.directory, clock) as books:
+        count = endpoints.drop(books, target, clock())
+    click.echo(f"{count} messages are abandoned")
 
 
 def _test_endpoints(config: "Config", form: str | None) -> None:

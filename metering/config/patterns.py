@@ -24,6 +24,7 @@ EVENTS = (
     "poll.stalled",
     "poll.recovered",
     "close.blocked",
+    "delivery.failing",
     "report.ready",
 )
 """The types of events that webhooks and channels can receive."""

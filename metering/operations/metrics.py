@@ -57,6 +57,7 @@ def exposition(store: Store, config: Config, now: datetime) -> bytes:
     _coverage(registry, running)
     _quotas(registry, running, config)
     _outbox(registry, store)
+    _endpoints(registry, store, config)
     _alarms(registry, store)
     return generate_latest(registry)
 
@@ -118,6 +119,18 @@ def _outbox(registry: CollectorRegistry, store: Store) -> None:
     depth = Gauge("metering_outbox_depth", "Messages that wait for delivery.", ["endpoint"], registry=registry)
     for row in store.query("ledger/outbox_depth").iter_rows(named=True):
         depth.labels(_shown(row["endpoint"])).inc(row["pending"])
+
+
+def _endpoints(registry: CollectorRegistry, store: Store, config: Config) -> None:
+    state = Gauge(
+        "metering_endpoint_failing",
+        "Whether an endpoint is off or its deliveries were given up.",
+        ["endpoint"],
+        registry=registry,
+    )
+    failing = set(store.query("ledger/endpoints_failing")["endpoint"])
+    for one in config.endpoints:
+        state.labels(_shown(one.endpoint)).inc(one.endpoint in failing)
 
 
 def _alarms(registry: CollectorRegistry, store: Store) -> None:

@@ -41,6 +41,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(known, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],
         "outbox": outbox_depth(store),
+        "endpoints_failing": [_shown(row) for row in store.query("ledger/endpoints_failing").iter_rows(named=True)],
         "alarms": listed(store),
         "closed_under_older_rules": _closed_by_older_rules(store),
         "revised_to_zero": [_shown(row) for row in store.query("operations/revised_to_zero").iter_rows(named=True)],

@@ -58,6 +58,7 @@ def check(  # noqa: PLR0913 - what the command line has
     out.sections["taxes_ended"] = check_parties.ended_taxes(config, out.as_of, out.tell)
     out.sections["closing"] = check_store.closing(config, out)
     told = check_endpoints.look(config, secrets, clock(), real_time, out.tell, send_test=send_test and is_usable)
+    check_store.recipients(config, out)
     out.sections["webhooks"], out.sections["channels"] = told.webhooks, told.channels
     out.sections["service"] = _service(config, ping, out)
     out.sections.update(check_later.sections(config, later, out))

@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from metering.alerts import endpoints
 from metering.config import Config
 from metering.core.errors import StoreBusyError
 from metering.core.files import sync_directory
+from metering.core.period import rfc3339
 from metering.ledger import lineage, reading
 from metering.operations import month_states
 from metering.service.check_references import Listed
@@ -79,6 +81,19 @@ def listed(config: Config, out: Checked) -> list[Listed]:
         text = str(error).partition("\n")[0]
         out.tell("store", "snapshot", "fault", f"the readers' copy cannot be read: {text}", exit_code=1)
     return found
+
+
+def recipients(config: Config, out: Checked) -> None:
+    """A fault for each endpoint that is off or given up."""
+    try:
+        with reading.open_reader(config.store.directory) as store:
+            rows = endpoints.failing(store, config)
+    except Exception as error:  # the damaged copy is a fault already; this line says why there is no answer
+        out.tell("endpoints", "deliveries", "note", f"cannot be told: {str(error).partition(chr(10))[0]}")
+        return
+    for row in rows:
+        detail = f"{row['state']} since {rfc3339(row['since'])}: {row['error']}; {row['undelivered']} not delivered"
+        out.tell(f"endpoint {endpoints.shown(row['endpoint'])}", "deliveries", "fault", detail, _INCOMPLETE)
 
 
 def closing(config: Config, out: Checked) -> list[str]:

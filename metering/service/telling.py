@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from metering.alerts import firing, recording
+from metering.alerts import endpoints, firing, recording
 from metering.alerts.delivering import Deliveries, Outbox
 from metering.billing import terms
 from metering.config import Config
@@ -63,6 +63,10 @@ class Telling:
         """Number of messages delivered."""
         return self._outcomes["delivered"]
 
+    def begin(self) -> list[str]:
+        """Renews endpoints with a new address and ends what waits for removed ones; returns notes about them."""
+        return endpoints.tend(self.ledger, self.config, self.secrets, self.ledger.clock())
+
     def judge(self) -> None:
         """Evaluates quotas by the pages journalled so far."""
         self.ledger.flush()
@@ -73,6 +77,8 @@ class Telling:
         """Delivers due messages."""
         now = self.ledger.clock()
         self._count(asyncio.run(self._outbox().deliver(now, goes_on=self._goes_on)))
+        if endpoints.announce_failing(self.ledger, self.config, now):
+            self._count(asyncio.run(self._outbox().deliver(now, goes_on=self._goes_on)))
 
     async def beside(self, cycle: Coroutine[Any, Any, CycleReport]) -> CycleReport:
         """Runs a cycle to its end; meanwhile evaluates quotas and delivers due messages."""

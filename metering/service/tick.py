@@ -114,6 +114,7 @@ def tick(  # noqa: PLR0913 - it is where everything meets
     telling = Telling(
         ledger=ledger, config=config, secrets=secrets, real_time=real_time, stop=stop, until=wiring.last_delivery
     )
+    done.notes += telling.begin()
     if due.poll:
         cycle, wants = _cycle(ledger, config, keys, wiring), wanted_by_poll(ledger.store, config.schedule, now)
         done.report = asyncio.run(telling.beside(cycle.run(wants, command="tick")))

@@ -11,7 +11,7 @@ select
     a.quota_limit,                                        -- the quota's number
     a.threshold_percent,                                  -- 100 is "exceeded"
     o.endpoint,                                           -- null where nobody is told
-    o.state,                                              -- pending | delivered | failed | disabled
+    o.state,                                              -- pending | delivered | failed | disabled | abandoned
     o.attempts,                                           -- since it was recorded or sent again
     o.due_at,                                             -- of the next attempt, while it is pending
     o.delivered_at,                                       -- when the endpoint took it

@@ -130,6 +130,15 @@ BLOCKED = other(
     ],
     summary="2026-09 does not close by itself: …",
 )
+FAILING = other(
+    "delivery.failing",
+    endpoint="slack:ops",
+    state="disabled",
+    since="2026-10-15T10:05:00Z",
+    error="the endpoint is gone (410)",
+    way_out="give it another URL or secret, or run `metering alerts enable slack:ops`",
+    summary="slack:ops is off: it answered that it is gone (410).",
+)
 REPORT = other("report.ready", month="2026-09", status="draft", summary="The draft report of 2026-09 is written.")
 TEST = other("webhook.test", summary="A test of this endpoint: nothing happened.")
 OVER = other(
@@ -141,10 +150,22 @@ OVER = other(
         "reason": "a new period began",
     },
 )
-EVERY_EVENT = [event(), event(100), OVER, STALL, RECOVERY, INVOICE, VOID, BLOCKED, REPORT, TEST]
+EVERY_EVENT = [event(), event(100), OVER, STALL, RECOVERY, INVOICE, VOID, BLOCKED, FAILING, REPORT, TEST]
 
 
 # -- the wording
+
+
+def test_an_endpoint_that_fails_is_told_with_the_reason_and_what_to_do_about_it():
+    told = worded(FAILING)
+    assert told.title == "slack:ops is off: it answered that it is gone (410)"
+    assert told.facts == (
+        ("Since", "2026-10-15 10:05 UTC"),
+        ("Why", "the endpoint is gone (410)"),
+        ("What to do", "give it another URL or secret, or run `metering alerts enable slack:ops`"),
+        ("Alert", "alert_1"),
+    )
+    assert severity(FAILING) == "warning"
 
 
 def test_a_blocked_month_is_told_with_each_reason_and_what_to_do_about_it():

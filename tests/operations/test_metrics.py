@@ -103,7 +103,7 @@ def test_quotas_are_counted_by_level_and_no_project_has_a_series(configured):
     assert found['metering_quotas{level="warning"}'] == 1
     assert sum(value for name, value in found.items() if name.startswith("metering_quotas")) == 2
     labels = {label for name in found for label in re.findall(r"(\w+)=", name)}
-    assert labels == {"organization", "month", "level"}
+    assert labels == {"organization", "month", "level", "endpoint"}
 
 
 def test_a_token_in_an_endpoint_is_not_shown_and_its_messages_are_counted(configured):

@@ -40,6 +40,8 @@ def _labels(event: Event) -> dict[str, str]:
     labels = {"job": "metering", "severity": severity(event)}
     if kind == "close.blocked":
         return labels | {"alertname": "MeteringCloseBlocked", "month": data["month"], "alert_id": subject_id(event)}
+    if kind == "delivery.failing":
+        return labels | {"alertname": "MeteringDeliveryFailing", "endpoint": data["endpoint"]}
     if not kind.startswith("quota."):
         return labels | {"alertname": "MeteringPollStalled" if kind.startswith("poll.") else "MeteringTest"}
     is_exceeded = data["threshold_percent"] >= EXCEEDED_PERCENT

@@ -3,12 +3,13 @@
 Must not know any kind by its name.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from metering.alerts.targets import Endpoint, Target
+from metering.alerts.targets import Endpoint, Mailbox, Target
 from metering.alerts.wording import Event
 from metering.config import Channel, ChannelKeys
 from metering.core.quotas import EXCEEDED_PERCENT
@@ -25,6 +26,13 @@ class Recipient:
     channel: Channel | None = None
     secret: str = field(default="", repr=False)
     lasts: timedelta = timedelta(0)
+
+    @property
+    def address(self) -> str:
+        """Fingerprint of address and secret; without the password of a mailbox, which could be guessed from it."""
+        to = self.target
+        parts = [to.host, str(to.port), to.user, *to.recipients] if isinstance(to, Mailbox) else [to.url, self.secret]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,9 @@ def subject_id(event: Event) -> str:
     return str(event["data"].get("resolves") or event["data"]["alert_id"])
 
 
+_WAIT_FOR_A_PERSON = ("close.blocked", "delivery.failing")
+
+
 def severity(event: Event) -> str:
     """How bad it is, in PagerDuty's words: critical, error, warning or info."""
     kind, data = event["type"], event["data"]
@@ -63,7 +74,7 @@ def severity(event: Event) -> str:
         if data["threshold_percent"] >= EXCEEDED_PERCENT:
             return "critical"
         return "error" if data.get("level") == "critical" else "warning"
-    return "error" if kind.startswith("poll.") else "warning" if kind == "close.blocked" else "info"
+    return "error" if kind.startswith("poll.") else "warning" if kind in _WAIT_FOR_A_PERSON else "info"
 
 
 def clipped(text: str, most: int) -> str:
