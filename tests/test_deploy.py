@@ -133,6 +133,7 @@ def test_the_lines_are_added_to_a_crontab_that_is_there_once(tmp_path):
     found = (tmp_path / "tab").read_text()
     assert found.startswith("MAILTO=ops@example.com\n0 4 * * * /usr/local/bin/rotate\n")
     assert [found.count(command) for _, command in crontab()] == [1, 1, 1]
+    assert found.count("\n# ") == (DEPLOY / "crontab").read_text().count("\n# ") + 1
 
 
 def image(key: str) -> list[str]:
