@@ -26,6 +26,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.*(?:\n> .*)*)\n", re.MULTILINE)
 ELSEWHERE = {
     "curl": "asks a service that is running",
+    "(crontab": "changes the reader's crontab; tests/test_deploy.py types it with another",
     "docker": "needs Docker",
     "duckdb": "is a program of its own",
     "kill": "ends the service of the line before",
