@@ -213,9 +213,13 @@ class Neon:
             fault = f"{status} {message_of(answer, key) or clean(answer.decode(errors='replace'), key)}".strip()
             if status not in NOTHING_HAPPENED:
                 raise refused_change(f"{method} {path} was answered {fault}", status)
-            await self._pause(attempt, self._asked_to_wait(response))
+            wait = self._asked_to_wait(response)
+            if wait is not None and wait > LONGEST_WAIT.total_seconds():
+                fault = f"{fault}: Neon asks to wait {wait:.0f} s"
+                break
+            await self._pause(attempt, wait)
         raise UnreachableError(
-            f"{method} {path} failed {self.settings.max_retries + 1} times, last with {fault}",
+            f"{method} {path} failed {attempt + 1} times, last with {fault}",
             hint="nothing happened; run the command again later",
         )
 

@@ -376,6 +376,15 @@ def test_an_answer_in_hand_gets_a_few_seconds_once_a_stop_is_asked_for():
     assert silent.dropped == 1
 
 
+def test_a_change_that_neon_puts_off_for_longer_is_left_at_once():
+    world = World(no(503, "down", retry_after="86400"), ok())
+    with pytest.raises(UnreachableError) as error:
+        asyncio.run(world.neon.change("PATCH", "projects/a", {}, KEY))
+    assert str(error.value) == "PATCH projects/a failed 1 times, last with 503 down: Neon asks to wait 86400 s"
+    assert error.value.hint == "nothing happened; run the command again later"
+    assert (len(world.requests), world.sleeps) == (1, [])
+
+
 # -- rate budget
 
 
