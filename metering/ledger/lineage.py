@@ -66,7 +66,7 @@ def numbers(store: Store) -> dict[str, int]:
 def obstacles(
     store: Store, directory: Path, now: datetime, witness_path: Path | None, latest_at: str = ""
 ) -> list[Obstacle]:
-    """All of them; `latest_at` is the time of the last record, by the lock file's mark where it is not given."""
+    """All of them; `latest_at` is the time of the last record, by the high-water mark where it is not given."""
     if not latest_at:
         mark = high_water.marked(directory)
         latest_at = mark.latest_at if mark else ""

@@ -80,7 +80,7 @@ def verify(directory: Path, live: Store) -> Findings:
 def quick(directory: Path, live: Store) -> Findings:
     """Checks what takes seconds however old the store is: blocks of the database files, the SQL checks.
 
-    Who opened the ledger has compared the end of the journal with the store and with the lock file's mark.
+    Who opened the ledger has compared the end of the journal with the store and with the high-water mark.
     """
     found = Findings(records=int(live.query("store/position").item(0, "seq")), tables=len(database.tables(live)))
     found.faults += [f"{name} has damaged blocks" for name in damage.damaged_files(directory)]

@@ -96,4 +96,4 @@ def set_aside(directory: Path) -> str:
             copy.replace(directory / DATABASE)
     if names:
         sync_directory(directory)
-    return f"{' and '.join(names)} had damaged blocks, was set aside and is made anew" if names else ""
+    return f"damaged blocks: set aside and made anew: {', '.join(names)}" if names else ""

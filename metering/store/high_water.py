@@ -1,4 +1,4 @@
-"""Where the journal ended when its last writer stopped: the high-water mark, the second line of the lock file.
+"""Where the journal ended when its last writer stopped: the high-water mark, a small file beside the journal.
 
 A journal that was cut, or came from a backup, does not carry the mark: a journal that ends before it has lost records.
 Readers compare it to the journal's last file, which costs no reading of records.
@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from metering.core.errors import JournalDamagedError
-from metering.store import lock
+from metering.core.files import write_whole
 from metering.store.journal import JOURNAL, Journal
 
+MARK = "high-water.json"
 _WAY_OUT = "restore the journal from a backup, or go on with what is left by `metering rebuild`"
 
 
@@ -28,7 +29,7 @@ class HighWater(msgspec.Struct, frozen=True, kw_only=True):
 def marked(directory: Path) -> HighWater | None:
     """The mark of a store directory; None where no writer left one, or it cannot be read."""
     try:
-        return msgspec.json.decode(lock.remark(directory), type=HighWater)
+        return msgspec.json.decode((directory / MARK).read_bytes(), type=HighWater)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -39,7 +40,7 @@ def mark(directory: Path, journal: Journal) -> None:
     found = HighWater(
         seq=journal.seq, hash=journal.hash.hex(), latest_at=journal.latest_at, segment=segment, bytes=size
     )
-    lock.set_remark(directory, msgspec.json.encode(found))
+    write_whole(directory / MARK, msgspec.json.encode(found) + b"\n")
 
 
 def is_there(directory: Path, found: HighWater) -> bool:

@@ -191,7 +191,7 @@ def test_a_variable_that_cannot_be_a_setting_is_a_fault(tmp_path, environ, fault
 
 def test_an_override_that_names_no_setting_is_a_fault(tmp_path):
     assert faults(tmp_path, "", overrides={"store.dir": "x"}) == [
-        "store.dir: names no setting; known here: directory, keep_pages_days"
+        "store.dir: names no setting; known here: directory, keep_pages_days, witness"
     ]
 
 

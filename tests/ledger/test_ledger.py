@@ -85,7 +85,8 @@ def test_rebuild_gives_the_same_table_by_table(tmp_path):
     before = tables(tmp_path)
     assert verify.rebuild(tmp_path) == before["position"][0][0]
     assert tables(tmp_path) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal", "lock", DATABASE, "snapshot.duckdb"]
+    files = ["high-water.json", "journal", "lock", DATABASE, "snapshot.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 def test_a_rebuild_over_the_remains_of_another_rebuild_starts_from_nothing(tmp_path):
@@ -114,7 +115,7 @@ def test_a_store_ahead_of_its_journal_is_refused(tmp_path):
     live(tmp_path, cycles=1, seed=2)
     shutil.rmtree(tmp_path / "journal")
     (tmp_path / "old").rename(tmp_path / "journal")
-    (tmp_path / "lock").unlink()  # which says that the journal went on
+    (tmp_path / "high-water.json").unlink()  # which says that the journal went on
     with pytest.raises(StoreDamagedError, match="the journal ends at") as refused, opened(tmp_path):
         pass
     assert "backup" in refused.value.hint
