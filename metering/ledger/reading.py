@@ -6,11 +6,11 @@ older while another process writes is what readers are meant to see. Must not kn
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError
-from metering.store import damage, high_water, snapshots
+from metering.store import damage, high_water, lock, snapshots
 from metering.store.database import SNAPSHOT, Store
 from metering.store.journal import JOURNAL
 
@@ -21,25 +21,47 @@ def open_reader(directory: Path) -> Iterator[Store]:
 
     Raises StoreDamagedError, JournalDamagedError, MeteringError where the copy cannot be made.
     """
-    with damage.watched(directory):
-        make_complete(directory)
-        with snapshots.open_reader(directory) as store:
-            yield store
+    with damage.watched(directory), ExitStack() as opened:
+        store = _complete(directory, opened)
+        if store is None:
+            _make(directory)
+            store = opened.enter_context(snapshots.open_reader(directory))
+        yield store
 
 
 def make_complete(directory: Path) -> None:
-    """Publishes the readers' copy anew where it is missing, unreadable or behind the journal. Raises as `open_reader`.
+    """Publishes the copy anew where it is missing, unreadable or behind the journal. Raises as `open_reader`."""
+    with ExitStack() as opened:
+        if _complete(directory, opened) is not None:
+            return
+    _make(directory)
+
+
+def _complete(directory: Path, opened: ExitStack) -> Store | None:
+    """The readers' copy if it lacks nothing, open until `opened` ends; None where it is to be made.
 
     A directory without a journal and without a mark never had one: a copy of the readers' file alone is read as it is.
     """
-    found = high_water.marked(directory)
-    if found is None and not (directory / JOURNAL).is_dir():
-        return
-    if found and high_water.is_there(directory, found) and _position(directory) == found.seq:
-        return
-    from metering.ledger.ledger import publish  # noqa: PLC0415 - all projections: only where a copy is to be made
+    mark = high_water.marked(directory)
+    is_alone = mark is None and not (directory / JOURNAL).is_dir()
+    if not is_alone and not (mark and high_water.is_there(directory, mark) and (directory / SNAPSHOT).exists()):
+        return None
+    with ExitStack() as trial:
+        try:
+            store = trial.enter_context(snapshots.open_reader(directory))
+        except StoreDamagedError:
+            return None
+        if mark and int(store.query("store/position").item(0, "seq")) != mark.seq:
+            return None
+        opened.push(trial.pop_all())
+        return store
 
+
+def _make(directory: Path) -> None:
     try:
+        lock.refuse_if_held(directory, patience_seconds=0)  # while another process writes, no reader waits
+        from metering.ledger.ledger import publish  # noqa: PLC0415 - all projections: only where a copy is to be made
+
         publish(directory)
     except StoreBusyError as error:
         if not (directory / SNAPSHOT).exists():
@@ -53,14 +75,3 @@ def make_complete(directory: Path) -> None:
             f"{error.filename or directory}: {error.strerror}",
             hint="run `metering poll` as the user that owns the store directory",
         ) from error
-
-
-def _position(directory: Path) -> int | None:
-    """The last record in the readers' copy; None where it is missing or cannot be read."""
-    if not (directory / SNAPSHOT).exists():
-        return None
-    try:
-        with snapshots.open_reader(directory) as store:
-            return int(store.query("store/position").item(0, "seq"))
-    except StoreDamagedError:
-        return None

@@ -30,20 +30,20 @@ def held(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def refuse_if_held(directory: Path) -> None:
+def refuse_if_held(directory: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Raises StoreBusyError if another process holds the lock; creates nothing."""
     path = directory / "lock"
     if not path.exists():
         return
     descriptor = os.open(path, os.O_RDWR)
     try:
-        _take(descriptor, path)
+        _take(descriptor, path, patience_seconds)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+def _take(descriptor: int, path: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    until = time.monotonic() + patience_seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
