@@ -242,6 +242,14 @@ def publish(directory: Path) -> None:
         pass
 
 
+def in_memory(directory: Path) -> Store:
+    """All that the journal gives, in memory; writes nothing."""
+    base = checkpoint.base(directory / JOURNAL)
+    store = door.in_memory(base.load if base else None)
+    replay(directory, store)
+    return store
+
+
 def _no_clock() -> datetime:
     raise AssertionError("nothing is recorded here")
 

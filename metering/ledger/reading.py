@@ -1,15 +1,15 @@
 """The one rule for readers: missing is never empty, and older is made new.
 
 What readers see is the published copy of the store. Where the journal has records that the copy lacks, or there is no
-copy, it is made from the store and the journal; where that cannot be, the reader ends with the reason. A copy that is
-older while another process writes is what readers are meant to see. Must not know what is read.
+copy, it is made from the store and the journal: in memory where the disk takes none. A copy that is older while another
+process writes is what readers are meant to see. Must not know what is read.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from metering.core.errors import MeteringError, StoreBusyError, StoreDamagedError
+from metering.core.errors import JournalDamagedError, MeteringError, StoreBusyError, StoreDamagedError
 from metering.store import damage, high_water, lock, snapshots
 from metering.store.database import SNAPSHOT, Store
 from metering.store.journal import JOURNAL
@@ -22,11 +22,7 @@ def open_reader(directory: Path) -> Iterator[Store]:
     Raises StoreDamagedError, JournalDamagedError, MeteringError where the copy cannot be made.
     """
     with damage.watched(directory), ExitStack() as opened:
-        store = _complete(directory, opened)
-        if store is None:
-            _make(directory)
-            store = opened.enter_context(snapshots.open_reader(directory))
-        yield store
+        yield _complete(directory, opened) or _made(directory, opened)
 
 
 def make_complete(directory: Path) -> None:
@@ -57,6 +53,21 @@ def _complete(directory: Path, opened: ExitStack) -> Store | None:
         return store
 
 
+def _made(directory: Path, opened: ExitStack) -> Store:
+    """The copy, made anew and opened; in memory where the disk is full, read only or another user's."""
+    try:
+        _make(directory)
+    except (JournalDamagedError, StoreDamagedError):
+        raise
+    except (OSError, MeteringError):
+        from metering.ledger.ledger import in_memory  # noqa: PLC0415 - as below
+
+        store = in_memory(directory)
+        opened.enter_context(closing(store.connection))
+        return store
+    return opened.enter_context(snapshots.open_reader(directory))
+
+
 def _make(directory: Path) -> None:
     try:
         lock.refuse_if_held(directory, patience_seconds=0)  # while another process writes, no reader waits
@@ -69,9 +80,3 @@ def _make(directory: Path) -> None:
                 f"{directory / SNAPSHOT} is missing, and process {error.process_id} is writing",
                 hint="it makes a new one when it ends: run this again then",
             ) from None
-    except OSError as error:
-        raise MeteringError(
-            f"the readers' copy lacks records of the journal and cannot be made anew: "
-            f"{error.filename or directory}: {error.strerror}",
-            hint="run `metering poll` as the user that owns the store directory",
-        ) from error

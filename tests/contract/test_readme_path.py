@@ -33,14 +33,18 @@ path.write_text(text)
 
 
 def commands() -> list[str]:
-    """Every command of the section, without its remark; `pip install` is done already."""
+    """Every command of the section, without its remark; the three that install it are done already."""
     section = (TOP / "README.md").read_text().partition("## With your own account\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     assert all(line.startswith("$ ") for line in lines)
     found = [re.sub(r"\s+# .*", "", line.removeprefix("$ ")) for line in lines]
-    assert found[0] == "pip install ."
-    return found[1:]
+    assert found[:3] == [
+        "python3 -m venv ~/metering && . ~/metering/bin/activate",
+        "pip install --require-hashes -r requirements.lock",
+        "pip install --no-deps --no-build-isolation .",
+    ]
+    return found[3:]
 
 
 @contextmanager

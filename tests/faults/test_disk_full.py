@@ -101,7 +101,7 @@ def test_a_void_on_a_full_disk_is_told_as_done_once_it_is_and_answers_alike_when
     striker: Striker, small_disk: Path, room: int
 ) -> None:
     desk = striker.desk
-    number = desk.good("invoices", "2026-09")["invoices"][0]["number"]
+    number = desk.good("close", "2026-09")["issued"][0]
     words = ("void", number, "--reason", "wrong street")
     fill(small_disk, room)
     first = desk.run(*words)
