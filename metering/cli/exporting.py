@@ -1,7 +1,7 @@
 """The command that exports a month for other systems: export."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -72,8 +72,7 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     from metering.billing import terms
     from metering.billing.month import Month
     from metering.billing.recorded import Recorded
-    from metering.core.files import write_whole
-    from metering.export import rendering
+    from metering.export import rendering, written
     from metering.ledger import reading
 
     _refuse_misplaced(form, {name for name, value in given.items() if value})
@@ -88,6 +87,11 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     with reading.open_reader(config.store.directory) as found:
         of_month = Month(recorded=Recorded(store=found), terms=terms.of(config), period=period, now=clock())
         done = rendering.render(of_month, config, wanted)
+        made = written.Made(
+            what=f"{form} {month_name(period)}",
+            seq=int(found.query("store/position").item(0, "seq")),
+            is_draft=wanted.with_drafts and found.query("invoicing/closing_facts", month=month_name(period)).is_empty(),
+        )
     for refused in done.refused:
         note(f"{refused.number} is left out: {refused.reason}")
     if not done.content and not done.refused and not done.parts:
@@ -95,9 +99,11 @@ def export(form: str, month: str, output: Path | None, config_path: Path, **give
     if output and form == "quickbooks" and not wanted.number:
         _refuse_leftovers(output, max(1, len(done.parts)))
     if done.parts:
-        _write_parts(done.parts, output, f"{form} takes no more of {month_name(period)} at once")
+        for path, content in _numbered(done.parts, output, f"{form} takes no more of {month_name(period)} at once"):
+            written.write(config.store.directory, path, content, made)
+            click.echo(str(path))
     elif output and (done.content or not done.refused):
-        write_whole(output, done.content)
+        written.write(config.store.directory, output, done.content, made)
     elif not output:
         click.echo(done.content.decode(), nl=False)
     finish(3 if done.refused else 0)
@@ -119,17 +125,13 @@ def _wanted(form: str, output: Path | None, given: Mapping[str, Any]) -> "Wanted
     )
 
 
-def _write_parts(parts: "Sequence[bytes]", output: Path | None, why: str) -> None:
-    """Writes the parts as FILE-1, FILE-2, …, and prints their paths. Raises UsageError where no file is named."""
-    from metering.core.files import write_whole
-
+def _numbered(parts: "Sequence[bytes]", output: Path | None, why: str) -> "Iterator[tuple[Path, bytes]]":
+    """The parts with their paths, FILE-1, FILE-2, …. Raises UsageError where no file is named."""
     if output is None:
         hint = "write -o FILE.csv for numbered files, -o FILE.zip for all in one, or --number NUMBER for one document"
         raise UsageError(f"{why}: it comes in {len(parts)} files", hint=hint)
     for number, content in enumerate(parts, start=1):
-        path = _part(output, number)
-        write_whole(path, content)
-        click.echo(str(path))
+        yield _part(output, number), content
 
 
 def _part(output: Path, number: int) -> Path:

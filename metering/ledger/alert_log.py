@@ -93,6 +93,11 @@ def attempts(store: Store) -> list[Printed]:
     return [_shown(row) for row in store.query("ledger/alert_attempts").iter_rows(named=True)]
 
 
+def outbox_depth(store: Store) -> list[Printed]:
+    """Per endpoint the deliveries that are not done: pending, oldest_due_at, most_attempts."""
+    return [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)]
+
+
 def _shown(row: Row) -> Printed:
     """A row of the store as JSON shows it."""
     return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}

@@ -46,6 +46,8 @@ def _complete(directory: Path, opened: ExitStack) -> Store | None:
         try:
             store = trial.enter_context(snapshots.open_reader(directory))
         except StoreDamagedError:
+            if is_alone:
+                raise  # nothing is there that it could be made of
             return None
         if mark and int(store.query("store/position").item(0, "seq")) != mark.seq:
             return None

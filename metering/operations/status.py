@@ -14,6 +14,7 @@ from metering.core.money import percent_truncated
 from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_start
 from metering.invoicing.readiness import closes_from
 from metering.ledger.alarms import listed
+from metering.ledger.alert_log import outbox_depth
 from metering.ledger.lineage import obstacles
 from metering.operations import month_states
 from metering.store.database import Store
@@ -39,7 +40,7 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "organizations": [_shown(row) for row in store.query("billing/freshness").iter_rows(named=True)],
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(known, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],
-        "outbox": [_shown(row) for row in store.query("ledger/outbox_depth").iter_rows(named=True)],
+        "outbox": [_shown(row) for row in outbox_depth(store)],
         "endpoints_failing": [_shown(row) for row in store.query("ledger/endpoints_failing").iter_rows(named=True)],
         "alarms": listed(store),
         "closed_under_older_rules": _closed_by_older_rules(store),

@@ -110,6 +110,39 @@ def test_a_report_is_not_overwritten_by_one_of_fewer_records(desk: Desk) -> None
     assert (var(desk) / "reports/2026-09/report.json").read_bytes() == newer
 
 
+def test_an_export_is_not_overwritten_by_one_of_fewer_records(desk: Desk) -> None:
+    older, file = (var(desk) / "snapshot.duckdb").read_bytes(), desk.directory / "focus.csv"
+    desk.good("void", "INV-2026-000001", "--reason", "wrong street")
+    words = ("export", "focus", "2026-09", "-o", str(file))
+    assert desk.run(*words).code == 0
+    newer = file.read_bytes()
+    (var(desk) / "snapshot.duckdb").write_bytes(older)
+    with held(var(desk)):  # whose copy is older as long as it writes
+        ran = desk.run(*words)
+        assert (ran.code, ran.out) == (1, "")
+        assert "run it again" in ran.err
+        assert file.read_bytes() == newer
+        file.write_text("a person's own notes")
+        assert desk.run(*words).code == 0
+    assert desk.run(*words).code == 0
+    assert file.read_bytes() == newer
+
+
+def test_final_figures_are_not_overwritten_by_drafts(desk: Desk) -> None:
+    file = desk.directory / "focus.csv"
+    words = ("export", "focus", "2026-09", "-o", str(file))
+    assert desk.run(*words).code == 0
+    final = file.read_bytes()
+    assert desk.run(*words, "--drafts").code == 0  # of a closed month there are none
+    (var(desk) / "exports.json").write_text(
+        (var(desk) / "exports.json").read_text().replace("focus 2026-09", "focus 2026-10")
+    )
+    file.write_bytes(final)
+    ran = desk.run("export", "focus", "2026-10", "--drafts", "-o", str(file))
+    assert (ran.code, ran.out) == (1, "")
+    assert "is final" in ran.err and file.read_bytes() == final
+
+
 def test_while_another_process_writes_an_older_copy_answers_and_a_missing_one_is_told(desk: Desk) -> None:
     with held(var(desk)):
         assert numbers(desk) == NUMBERS

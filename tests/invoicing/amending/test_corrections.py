@@ -384,8 +384,16 @@ def test_what_cannot_be_voided_says_so_and_changes_nothing(desk, number, what):
     before = desk.ledger.journal.seq
 
     with pytest.raises(MeteringError, match=what):
-        desk.void(number)
+        desk.void(number, "another reason")
 
+    assert desk.ledger.journal.seq == before
+
+
+def test_the_same_void_again_answers_as_the_first_one_did(desk):
+    desk.close("2026-09")
+    note = desk.void("INV-2026-000001")
+    before = desk.ledger.journal.seq
+    assert desk.void("INV-2026-000001") == note
     assert desk.ledger.journal.seq == before
 
 
