@@ -1,29 +1,17 @@
 """`close`, `invoice`, `verify` and `rebuild` from outside: refusals, numbers, and what never changes again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metering.store.lock import held
-from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk, copied
+from tests.support.two_customers import two_customers
 
 Json = dict[str, Any]
 HOUR = 3600
-
-
-@contextmanager
-def two_customers(directory: Path) -> Iterator[Desk]:
-    """Two customers have used September 2026; nothing is read yet."""
-    with served(PlainNeon()) as neon:
-        fleet = neon.fleet("org-a")
-        for project, hours in (("bee-1", 101), ("ant-1", 102)):
-            fleet.project(project)
-            fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
-        yield Desk(directory=directory, neon=neon, now="2026-10-02T12:00:00Z", default_plan="pro")
 
 
 @pytest.fixture

@@ -7,24 +7,16 @@ from pathlib import Path
 import pytest
 
 from metering.store import damage
-from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk, copied
+from tests.support.two_customers import two_customers
 
-HOUR = 3600
 BLOCK, HEADERS = 256 * 1024, 3 * 4096
 
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September 2026 is closed for two customers."""
-    with served(PlainNeon()) as neon:
-        fleet = neon.fleet("org-a")
-        for project, hours in (("bee-1", 101), ("ant-1", 102)):
-            fleet.project(project)
-            fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
-        desk = Desk(
-            directory=tmp_path_factory.mktemp("closed"), neon=neon, now="2026-10-02T12:00:00Z", default_plan="pro"
-        )
+    with two_customers(tmp_path_factory.mktemp("closed")) as desk:
         desk.good("backfill")
         desk.good("close", "2026-09")
         yield desk

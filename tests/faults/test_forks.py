@@ -9,21 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk, copied
-
-HOUR = 3600
+from tests.support.two_customers import two_customers
 
 
 @contextmanager
 def read(directory: Path, more: str = "") -> Iterator[Desk]:
     """September 2026 of two customers is read, nothing is closed."""
-    with served(PlainNeon()) as neon:
-        fleet = neon.fleet("org-a")
-        for project, hours in (("bee-1", 101), ("ant-1", 102)):
-            fleet.project(project)
-            fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
-        desk = Desk(directory=directory, neon=neon, now="2026-10-02T12:00:00Z", default_plan="pro", more=more)
+    with two_customers(directory, more=more) as desk:
         desk.good("backfill")
         yield desk
 
