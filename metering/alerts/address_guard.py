@@ -27,7 +27,7 @@ _REFUSED_NETWORKS = tuple(
 
 
 def is_public(address: Address) -> bool:
-    """Whether packets to the address leave for the open internet: global unicast, and no wrapped private address."""
+    """Whether the address is on the public internet: global unicast, and not one that embeds a private address."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -39,7 +39,7 @@ def is_public(address: Address) -> bool:
 
 
 async def resolve(host: str, port: int) -> Sequence[Address]:
-    """Look the name up once, in the system's order; raises OSError. Numbers in odd notations come out as addresses."""
+    """Resolve the name once; addresses in the system's order. Accepts numbers in any notation. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # A link-local address may carry a zone (`%eth0`), which does not change what it is.
     texts = [str(entry[4][0]).partition("%")[0] for entry in found]
@@ -47,18 +47,18 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
 
 
 class RefusedError(Exception):
-    """The endpoint's address may not be spoken to."""
+    """The endpoint's address is not allowed."""
 
 
 def proxy_of(endpoint: Endpoint) -> str | None:
-    """The proxy that leads to an endpoint."""
+    """The proxy to use for an endpoint; None for a direct connection."""
     return endpoint.network.proxy_for(httpx.URL(endpoint.url).host)
 
 
 async def hosts_of(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> Sequence[str]:
-    """The addresses that the URL's name resolves to, all of them allowed. Raises RefusedError, OSError.
+    """The addresses of the URL's host. Raises RefusedError if one is not allowed, OSError if it does not resolve.
 
-    Through a proxy the name itself, for the proxy resolves it; it is refused where it is known here too, and private.
+    With a proxy, the host name itself, because the proxy resolves it; refused if it resolves here to a private address.
     """
     if url.userinfo:
         raise RefusedError("the URL carries a user name or password")
@@ -74,9 +74,9 @@ async def hosts_of(endpoint: Endpoint, url: httpx.URL, resolver: Resolve) -> Seq
 
 
 async def checked(target: Target, host: str, port: int, resolver: Resolve) -> Sequence[Address]:
-    """The addresses of a host, all of them allowed. Raises RefusedError, OSError."""
+    """The addresses of a host. Raises RefusedError if one is not allowed, OSError if it does not resolve."""
     found = await resolver(host, port)
-    # One private address among public ones is enough: a resolver that answers both is choosing for us.
+    # One private address among public ones is enough: the connection could be made to either.
     if not target.allow_private_network and not all(is_public(address) for address in found):
         raise RefusedError("the name leads to an address that is not public")
     return found

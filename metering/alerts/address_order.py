@@ -1,4 +1,4 @@
-"""Several addresses of a host share the time of one attempt: their order, and each one's share of it. Pure."""
+"""Orders the addresses of a host and divides the time of one attempt among them (RFC 8305). Pure."""
 
 from collections.abc import Sequence
 from itertools import chain, zip_longest
@@ -8,7 +8,7 @@ LONGEST_SHARE_SECONDS = 4
 
 
 def in_turn(addresses: Sequence[str], reached: str = "") -> list[str]:
-    """The addresses with IPv6 and IPv4 by turns, each family in its order; first the one that was `reached` before."""
+    """The addresses, IPv6 and IPv4 alternating, each family in its order; the one `reached` before comes first."""
     if not addresses:
         return []
     is_first = [(":" in address) == (":" in addresses[0]) for address in addresses]
@@ -19,5 +19,5 @@ def in_turn(addresses: Sequence[str], reached: str = "") -> list[str]:
 
 
 def shares(seconds: float, count: int) -> list[float]:
-    """How long to connect to each of so many addresses; the last one has all that is left."""
+    """Connect timeout of each of `count` addresses; the last one gets the remaining time."""
     return [min(LONGEST_SHARE_SECONDS, seconds / (count + 1)) for _ in range(count - 1)] + [seconds] * (count > 0)

@@ -1,6 +1,6 @@
-"""What `check` finds out about everybody who is told of events: secret, address, and whether a test arrives.
+"""Checks the webhooks and channels for `check`: secret, address, and, on request, the delivery of a test.
 
-Sends nothing unless it is asked to, and prints no secret, nor an address that is one. Must not judge the rest.
+Sends nothing unless asked to. Prints no secret, and no address that is a secret. Must not check anything else.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _PORTS = {"https": 443, "http": 80, "smtps": 465, "smtp": 587}
 
 
 class Tell(Protocol):
-    """Takes a finding, as `Checked.tell` does."""
+    """Receives a finding, like `Checked.tell`."""
 
     def __call__(self, subject: str, check: str, state: str, detail: str, exit_code: int = 0) -> None:
         """Take it."""
@@ -35,7 +35,7 @@ class Tell(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """What the JSON document says of them."""
+    """The endpoints' part of the JSON document."""
 
     webhooks: list[Json]
     channels: list[Json]
@@ -50,7 +50,7 @@ def look(  # noqa: PLR0913 - what a delivery needs
     *,
     send_test: bool,
 ) -> Endpoints:
-    """Look at every webhook and channel, in the order of their names; `send_test`: also send each a test."""
+    """Check every webhook and channel in the order of their names; `send_test`: also send each a test."""
     ready, faults = recipients.ready(config, secrets)
     rows: dict[str, Json] = {}
     for one in sorted(config.endpoints, key=lambda one: one.endpoint):
@@ -102,7 +102,7 @@ def _subject(one: Webhook | Channel) -> str:
 
 
 def _address_fault(one: Webhook | Channel, recipient: Recipient | None, way: Network) -> str | None:
-    """Why nothing would be sent there, empty where it would; None where the address is a secret that is not there."""
+    """Why nothing would be sent there, empty if it would; None if the address is a secret that is missing."""
     is_mail = (one.url or "").startswith("smtp")
     if recipient and isinstance(recipient.target, Mailbox):
         host, port = recipient.target.host, recipient.target.port
@@ -134,7 +134,7 @@ async def _place_fault(host: str, port: int, *, is_private_fine: bool) -> str:
 
 
 def _only(config: Config, ready: Iterable[str]) -> Config:
-    """The configuration with none but these endpoints."""
+    """The configuration with only these endpoints."""
     names = set(ready)
     hooks = tuple(hook for hook in config.webhooks if hook.endpoint in names)
     channels = tuple(channel for channel in config.channels if channel.endpoint in names)

@@ -1,7 +1,7 @@
-"""Delivers what the outbox holds: sends what is due, and records each attempt before the next.
+"""Delivers the outbox: sends the messages that are due, and records each attempt before the next.
 
-A crash between sending and recording sends again with the same id and bytes: receivers drop what they have seen. Must
-not decide what is told, nor open a socket.
+After a crash between sending and recording, the message is sent again with the same id and bytes, and the receiver
+ignores it by its id. Must not decide which events are sent, nor open a socket.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from metering.core.secrets import Secret
 from metering.ledger.ledger import Ledger
 
 MOST_PER_ENDPOINT = 5_000
-"""So many messages are read for one endpoint and run; the rest stays due."""
+"""The most messages sent to one endpoint per run; the rest stays due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliveries:
-    """What one run did: attempts by outcome, and why endpoints could not be spoken to at all."""
+    """Result of a run: attempts by outcome, and a sentence per endpoint that has no usable secret."""
 
     outcomes: Mapping[str, int]
     faults: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
-    """What is due, and to whom it can be sent. `clock` is the real time, for signatures."""
+    """The messages to deliver, and the secrets of their endpoints. `clock` returns the real time, for signatures."""
 
     ledger: Ledger
     config: Config
@@ -47,16 +47,16 @@ class Outbox:
     clock: Callable[[], datetime]
 
     def waiting(self, now: datetime) -> set[str]:
-        """The endpoints of the configuration for which something is due."""
+        """The configured endpoints with messages that are due."""
         configured = {one.endpoint for one in self.config.endpoints}
         return configured & set(self.ledger.store.query("alerts/endpoints_due", now=now)["endpoint"])
 
     async def deliver(
         self, now: datetime, *, only: str | None = None, goes_on: Callable[[], bool] = lambda: True
     ) -> Deliveries:
-        """Send what is due at `now` (business time), to one endpoint or to all, as long as it `goes_on`.
+        """Send what is due at `now` (business time) to one endpoint or to all, while `goes_on()` is true.
 
-        Nothing that a receiver does raises. What an unknown endpoint or one without a secret should get stays due.
+        No failure of a receiver raises. Messages for endpoints that are unknown or without a secret stay due.
         """
         ready, faults = recipients.ready(self.config, self.secrets)
         due = self.ledger.store.query("alerts/outbox_due", now=now, most=MOST_PER_ENDPOINT, only=only)
@@ -82,7 +82,7 @@ def deliver_due(
     now: datetime,
     clock: Callable[[], datetime],
 ) -> Deliveries:
-    """Send what is due at `now` (business time) and record each attempt before the next; `clock` is the real time."""
+    """Send what is due at `now` (business time) and record each attempt. `clock` returns the real time."""
     outbox = Outbox(ledger=ledger, config=config, secrets=secrets, clock=clock)
     return asyncio.run(outbox.deliver(now))
 
@@ -99,7 +99,7 @@ def _queues(
 
 
 def delivery(alert_id: str, endpoint: str, attempts: int, attempt: Attempt, now: datetime) -> dict[str, Any]:
-    """Write the record of an attempt, the `attempts`-th: when the next is due, or that it was the last."""
+    """The record of the attempt number `attempts`, with the time of the next one; None after the last."""
     again = attempt.outcome in ("retry", "refused")
     following = next_attempt(attempts, now, attempt.retry_after) if again else None
     is_last = attempt.outcome == "retry" and following is None
@@ -117,9 +117,9 @@ def delivery(alert_id: str, endpoint: str, attempts: int, attempt: Attempt, now:
 def test_event(
     config: Config, secrets: Mapping[str, Secret | CredentialsError], now: datetime, clock: Callable[[], datetime]
 ) -> list[tuple[str, Attempt]]:
-    """Send a `webhook.test` event to every endpoint, whatever it subscribed to; recorded nowhere, never repeated.
+    """Send a `webhook.test` event to every endpoint, whatever it subscribes to; not recorded and not retried.
 
-    Returns what came of each by its name, sorted. Raises CredentialsError where one has no usable secret.
+    Returns the attempt of each endpoint, sorted by name. Raises CredentialsError if one has no usable secret.
     """
     ready, faults = recipients.ready(config, secrets)
     if faults:
@@ -131,7 +131,7 @@ def test_event(
     seen: dict[str, Attempt] = {}
 
     def keep(target: Target, _message: Message, attempt: Attempt) -> None:
-        # Of several the first that failed tells more than the last.
+        # Of several messages to one endpoint, the first failure explains more than the last.
         if target.name not in seen or seen[target.name].outcome == "delivered":
             seen[target.name] = attempt
 

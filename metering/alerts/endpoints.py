@@ -1,6 +1,7 @@
-"""The state of endpoints: which are off or given up, have a new address, or are configured no more.
+"""The state of endpoints: which are off, have exhausted their attempts, have a new address or were removed.
 
-A recipient is its name and its address: a new URL or secret is told again. Each change is a record. Opens no socket.
+The state belongs to an endpoint's name and address: with a new URL or secret it is delivered to again. Each change is
+a journal record. Opens no socket.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +25,13 @@ _WAYS_OUT = {
 
 
 def shown(endpoint: str) -> str:
-    """An endpoint as others may see it: a webhook's URL without its query, which may hold a token; a channel's name."""
+    """An endpoint without secrets: a webhook's URL without its query, which may hold a token; a channel's name."""
     parts = urlsplit(endpoint)
     return f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else endpoint
 
 
 def failing(store: Store, config: Config) -> list[Row]:
-    """The configured endpoints that are off or given up: endpoint, state, since, error, undelivered."""
+    """The configured endpoints that are off or out of attempts: endpoint, state, since, error, undelivered."""
     configured = {one.endpoint for one in config.endpoints}
     rows = store.query("ledger/endpoints_failing").iter_rows(named=True)
     return [row for row in rows if row["endpoint"] in configured]
@@ -40,7 +41,7 @@ def failing(store: Store, config: Config) -> list[Row]:
 
 
 def tend(ledger: Ledger, config: Config, secrets: Mapping[str, Secret | CredentialsError], now: datetime) -> list[str]:
-    """Tells endpoints with a new address again, and ends what waits for those that are gone; says which."""
+    """Resumes endpoints with a new address, and abandons messages for removed ones. Returns a sentence for each."""
     ready, _ = recipients.ready(config, secrets)
     configured = {one.endpoint for one in config.endpoints}
     notes = []
@@ -60,14 +61,14 @@ def tend(ledger: Ledger, config: Config, secrets: Mapping[str, Secret | Credenti
 
 
 def _has_moved(row: Row, address: str) -> bool:
-    """Whether what the old address answered still stands in the way; where it is not known, one more try finds out."""
+    """Whether the recorded state is of another address; an endpoint that is off at an unknown address counts as one."""
     if row["disabled_at"]:
         return bool(row["address"] != address)
     return bool(row["tried"] and row["address"] and row["address"] != address)
 
 
 def _record(ledger: Ledger, change: str, now: datetime, **facts: str) -> None:
-    """`facts` are endpoint or alert_id, and the address where one is enabled."""
+    """Journals a change; `facts` are endpoint or alert_id, and the address of an endpoint that is resumed."""
     data = {"endpoint": None, "alert_id": None, "address": "", **facts, "change": change, "due_at": rfc3339(now)}
     ledger.record("endpoint", data)
 
@@ -76,9 +77,9 @@ def _record(ledger: Ledger, change: str, now: datetime, **facts: str) -> None:
 
 
 def announce_failing(ledger: Ledger, config: Config, now: datetime) -> int:
-    """Records `delivery.failing` for each failing endpoint, once for each time that it fails; returns how many are new.
+    """Records `delivery.failing` once per failing endpoint and failure; returns the number of new events.
 
-    It goes to everybody, also to the endpoint itself: whoever gives it another address finds it there.
+    All endpoints get the event. The failing one gets it too, once it has a new address.
     """
     new = 0
     for row in failing(ledger.store, config):
@@ -103,7 +104,10 @@ def announce_failing(ledger: Ledger, config: Config, now: datetime) -> int:
 def enable(
     ledger: Ledger, config: Config, secrets: Mapping[str, Secret | CredentialsError], name: str, now: datetime
 ) -> str:
-    """Lets an endpoint be told again from now on; what waits for it is due at once. Returns its name in the ledger."""
+    """Resumes deliveries to an endpoint; waiting messages are due at once. Returns its name in the ledger.
+
+    Raises MeteringError for an unknown endpoint, CredentialsError for one without a usable secret.
+    """
     endpoint = _named(name, [one.endpoint for one in config.endpoints], "is not configured")
     ready, faults = recipients.ready(config, secrets)
     if endpoint not in ready:
@@ -113,7 +117,10 @@ def enable(
 
 
 def drop(ledger: Ledger, target: str, now: datetime) -> int:
-    """Ends what waits for an endpoint, or the deliveries of an alert; returns how many messages that were."""
+    """Drops the messages that wait for an endpoint, or the pending deliveries of an alert; returns their number.
+
+    Raises MeteringError if `target` is neither an alert nor an endpoint with waiting messages.
+    """
     store = ledger.store
     if recording.is_recorded(store, target):
         waiting = [row for row in _waiting(store) if row["alert_id"] == target]
@@ -132,7 +139,7 @@ def _waiting(store: Store) -> Iterator[Row]:
 
 
 def _named(name: str, endpoints: Sequence[str], why: str) -> str:
-    """The endpoint of that name; a channel may be named without its kind."""
+    """The endpoint with this name; a channel's kind may be left out. Raises MeteringError unless exactly one fits."""
     found = [one for one in endpoints if name in {one, one.partition(":")[2]}]
     if len(found) == 1:
         return found[0]

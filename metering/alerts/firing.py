@@ -1,7 +1,7 @@
-"""What was told as begun and still lasts: its end is recorded once, and Alertmanager is reminded until then.
+"""Open incidents: records the end of a crossing once, and posts open alerts to Alertmanager again until then.
 
-All of it is derived from the alert ledger and the quotas as they stand; nothing of its own is kept. Must not decide
-whether a crossing is told, nor put anything into words.
+Everything is derived from the alert ledger and the current quota rows; there is no state of its own. Must not decide
+whether a crossing is sent, nor word a message.
 """
 
 import asyncio
@@ -35,9 +35,10 @@ QuotaOf = Mapping[tuple[str, str], QuotaRow]
 
 
 def resolve(ledger: Ledger, rows: Iterable[QuotaRow], config: Config, now: datetime) -> int:
-    """Record the end of every crossing that was told and that the quota rows (those reached) no longer bear out.
+    """Record the end of every crossing that was sent and is no longer in `rows`, the quota rows at a threshold.
 
-    Only for channels with incidents, each for what it was told. Returns how many ended; they end once.
+    Only channels with incidents get it, and only for the alerts that they got. Returns the number of ended crossings.
+    Called again, it records nothing.
     """
     told = _told(ledger.store, recipients.with_incidents(config))
     quotas = {(row.project_id, row.quota): row for row in rows}
@@ -94,14 +95,15 @@ def _reason(told: Told, data: Row, quotas: QuotaOf, now: datetime) -> str:
 def remind(
     ledger: Ledger, config: Config, secrets: Mapping[str, Secret | CredentialsError], clock: Callable[[], datetime]
 ) -> tuple[str, ...]:
-    """Post all that lasts again to the channels that forget it otherwise; a sentence for each that failed.
+    """Post open alerts again to channels whose alerts expire; returns a sentence per channel that failed.
 
-    What is in the outbox still is the outbox's. `clock` is the real time. Recorded nowhere: each tick does it again.
+    Alerts that still wait in the outbox are left to it. `clock` returns the real time. Nothing is recorded, because
+    every tick posts them again.
     """
     told = _told(ledger.store, recipients.reminded(config))
     if not told:
         return ()
-    ready, _ = recipients.ready(config, secrets)  # who is not ready was told of by the delivery
+    ready, _ = recipients.ready(config, secrets)  # the delivery reports endpoints without a secret
     lasting: dict[str, list[str]] = {}
     for one in told:
         if one["endpoint"] in ready and one["state"] in ("delivered", "failed"):

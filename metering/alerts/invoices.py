@@ -31,7 +31,7 @@ def voided_event(note: Invoice) -> Printed:
 
 
 def announce_invoices(ledger: Ledger, config: Config, invoices: Iterable[Invoice], now: datetime) -> None:
-    """Queues invoice.finalized, or invoice.voided for a credit note, for every one that was not announced yet."""
+    """Queues `invoice.finalized` for each new invoice, and `invoice.voided` for each new credit note."""
     for invoice in invoices:
         if invoice.is_credit_note:
             voided = voided_event(invoice)

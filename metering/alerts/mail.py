@@ -1,6 +1,6 @@
-"""The door to a mail server: one message over SMTP, to an address that was checked, encrypted, within a deadline.
+"""Sends one message over SMTP: to a checked address, encrypted, within a deadline.
 
-Must not know what is in the message, why it is sent, or when to try again. What the server writes is repeated nowhere.
+Must not know what the message says, why it is sent, or when to try again. The server's texts are never repeated.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _TIMEOUT_SECONDS = 20
 
 
 class InTheClearError(Exception):
-    """The server offers no encryption, and its address asks for it: nothing was sent."""
+    """The server offers no encryption where it is required: nothing was sent."""
 
 
 def send(  # noqa: PLR0913 - what differs in a test
@@ -34,10 +34,10 @@ def send(  # noqa: PLR0913 - what differs in a test
     tls: ssl.SSLContext | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> tuple[int, str]:
-    """Hand in one message: the server's last code, and our own sentence where that was not a plain yes.
+    """Send one message; returns the server's last code, and a sentence of our own unless all recipients were accepted.
 
-    STARTTLS is used wherever it is offered, except for mail without a login to this machine itself. Raises OSError
-    (also smtplib's and TLS errors) where no answer came, InTheClearError without STARTTLS unless `may_be_plain`.
+    STARTTLS is used if it is offered, except for mail without a login to this machine itself. Raises OSError (smtplib's
+    and TLS errors are subclasses) if no answer came, InTheClearError without STARTTLS unless `may_be_plain`.
     """
     tls = tls or mailbox.network.mail_tls()
     try:
@@ -54,7 +54,7 @@ def send(  # noqa: PLR0913 - what differs in a test
         return code, f"the mail server refused every recipient ({code})"
     except smtplib.SMTPResponseException as error:
         return error.smtp_code, f"the mail server answered {error.smtp_code}"
-    # The others have it: to send again would tell them twice.
+    # The other recipients have it: another attempt would send it to them twice.
     return 250, f"{len(refused)} of {len(mailbox.recipients)} recipients were refused" if refused else ""
 
 
@@ -69,7 +69,7 @@ def _encrypt(session: "_Session", mailbox: Mailbox, tls: ssl.SSLContext, *, may_
 
 
 class _Session(smtplib.SMTP):
-    """Connects to a checked address; the name is for TLS alone. Ends at the deadline, come what may."""
+    """Connects to a checked address; the host name is used for TLS only. Always ends at the deadline."""
 
     def __init__(
         self, mailbox: Mailbox, addresses: Sequence[str], tls: ssl.SSLContext, deadline_seconds: float
@@ -95,14 +95,14 @@ class _Session(smtplib.SMTP):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say goodbye; what was taken stays taken, whatever comes back."""
+        """Send QUIT. Its answer does not matter: an accepted message stays accepted."""
         with suppress(OSError):
             self.quit()
         self.close()
         self._unwatch()
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        """What smtplib calls to connect."""
+        """Called by smtplib to connect."""
         connection = self._connected(port, timeout)
         # A second handle of the same connection: it stays valid while TLS is laid over the first.
         self._connection = connection.dup()

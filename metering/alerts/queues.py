@@ -27,8 +27,8 @@ async def deliver_queues(  # noqa: PLR0913 - what differs in a test
 ) -> None:
     """Send every queue in order, at most AT_ONCE endpoints side by side; a slow endpoint delays only itself.
 
-    `clock` gives the real time of each attempt, for its timestamp. `on_attempt` is told of each before the next begins.
-    No attempt begins after `budget_seconds`, nor once it `goes_on` no more; what is left stays due.
+    `clock` returns the real time, for the timestamp of each attempt. `on_attempt` is called after each attempt, before
+    the next one. No attempt begins after `budget_seconds`, or once `goes_on()` is false; the rest stays due.
     """
     until = asyncio.get_running_loop().time() + budget_seconds
     places = asyncio.Semaphore(AT_ONCE)
@@ -51,5 +51,5 @@ async def deliver_queues(  # noqa: PLR0913 - what differs in a test
             for endpoint, messages in queues:
                 group.create_task(send(endpoint, messages))
     except BaseExceptionGroup as failures:
-        # Only `on_attempt` and `clock` raise in there: the caller knows their errors, not groups of them.
+        # Only `on_attempt` and `clock` raise here, and the caller handles their errors, not groups of errors.
         raise failures.exceptions[0] from None

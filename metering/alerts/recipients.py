@@ -1,6 +1,6 @@
-"""The recipients of an event among the webhooks and channels of the configuration, and the message for each.
+"""Selects the recipients of an event among the configured webhooks and channels, and makes the message for each.
 
-Asks a channel's kind for its address and its words. Must not know what was sent before, what is due, or open a socket.
+A channel's kind provides its address and message format. Must not know what was sent or is due, nor open a socket.
 """
 
 import json
@@ -31,9 +31,9 @@ _HAVE_AN_END = ("quota.*", "poll.*")
 
 
 def subscribers(config: Config, kind: str) -> list[str]:
-    """Give the names in the ledger, each once and sorted, of those that want events of a type; `quota.*` is a pattern.
+    """The ledger names, sorted, of the endpoints that subscribe to a type of event; `quota.*` is a pattern.
 
-    A channel that has incidents gets only events that have an end, and always the end; everybody gets those of ALWAYS.
+    A channel with incidents gets only types of events that have an end, and always the end. Types in ALWAYS go to all.
     """
     found = {hook.url for hook in config.webhooks if kind in ALWAYS or _matches(kind, hook.events)}
     return sorted(found | {channel.endpoint for channel in config.channels if _wants(channel, kind)})
@@ -52,12 +52,12 @@ def _matches(kind: str, patterns: Iterable[str]) -> bool:
 
 
 def with_incidents(config: Config) -> list[str]:
-    """Give the names of the channels that keep an alert open until its end arrives."""
+    """The names of the channels that keep an alert open until its end arrives."""
     return [channel.endpoint for channel in config.channels if kind_of(channel.kind).has_incidents]
 
 
 def reminded(config: Config) -> list[str]:
-    """Give the names of the channels that forget an alert unless it is posted again."""
+    """The names of the channels whose alerts expire unless they are posted again."""
     return [channel.endpoint for channel in config.channels if kind_of(channel.kind).reminder]
 
 
@@ -67,7 +67,7 @@ def reminded(config: Config) -> list[str]:
 def ready(
     config: Config, secrets: Mapping[str, Secret | CredentialsError]
 ) -> tuple[dict[str, Recipient], tuple[str, ...]]:
-    """Give everybody who has a usable secret, by the ledger's name as `secrets` is, and a sentence for who has none."""
+    """Recipients by ledger name, and a sentence per endpoint without a usable secret. `secrets`: by ledger name."""
     found: dict[str, Recipient] = {}
     faults: list[str] = []
     lasts = INTERVALS_THAT_LAST * timedelta(minutes=config.schedule.poll_minutes)
@@ -101,7 +101,7 @@ def _recipient(one: Webhook | Channel, secret: Secret | CredentialsError | None,
 
 
 def message(recipient: Recipient, alert_id: str, body: str, now: datetime, *, is_over: bool) -> Message:
-    """Write a recorded body for its recipient; `now` is the real time, `is_over`: what it begins has ended since."""
+    """Make a recipient's message from a recorded body. `now` is the real time; `is_over`: the incident has ended."""
     if recipient.channel is None:
         return Message(event_id=alert_id, body=body.encode())
     event: Event = json.loads(body)
@@ -111,14 +111,14 @@ def message(recipient: Recipient, alert_id: str, body: str, now: datetime, *, is
 
 
 def reminder(recipient: Recipient, bodies: Iterable[str], now: datetime) -> Message:
-    """Write many recorded bodies, none of which is over, as one post to a channel of `reminded`."""
+    """Make one message from many recorded bodies of open alerts, for a channel of `reminded`."""
     write = recipient.channel and kind_of(recipient.channel.kind).reminder
     assert write, "only who forgets is reminded"
     return Message(event_id="", body=write([json.loads(body) for body in bodies], recipient, now))
 
 
 def tests(recipient: Recipient, alert_id: str, body: str, now: datetime) -> Sequence[Message]:
-    """The messages of a test: one, and a second that ends it where the first opens an incident."""
+    """The messages of a test: one, and a second that resolves it if the first opens an incident."""
     has_end = recipient.channel is not None and kind_of(recipient.channel.kind).has_lasting_tests
     return [
         message(recipient, alert_id, body, now, is_over=is_over) for is_over in ((False, True) if has_end else (False,))

@@ -1,8 +1,8 @@
-"""Alerts: record each crossing and each other event once, with the message for every endpoint.
+"""Records alerts: each crossing and each other event once, with the message for its endpoints.
 
-Knows the events, their JSON and who is told. An alert and its outbox rows are one record of the journal, so a crash
-leaves both or neither; its id comes from what it is about, so nothing is told twice. Must not compute a percentage nor
-deliver anything.
+Knows the events, their JSON and their subscribers. An alert and its outbox rows are one journal record, so a crash
+leaves both or neither. Its id is derived from what it is about, so nothing is recorded twice. Must not compute a
+percentage or deliver anything.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from metering.quotas.rows import QuotaRow
 from metering.store.database import Store
 
 LARGEST_BODY_BYTES = 20_000
-"""Standard Webhooks asks for less; names are clipped so that no alert comes near."""
+"""Upper limit of Standard Webhooks; names are clipped so that no message reaches it."""
 LONGEST_TEXT = 300
 ALERTS_PER_RECORD = 500
 
@@ -33,23 +33,23 @@ ALERTS_PER_RECORD = 500
 
 
 def event_id(*parts: object) -> str:
-    """Derive an id from what an event is about: the same facts give the same id, on any day and after any rebuild."""
+    """Derive an id from what identifies an event: equal parts give equal ids, at any time and after any rebuild."""
     text = json.dumps([str(part) for part in parts], ensure_ascii=True)
     return "alert_" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def crossing_id(key: CrossingKey) -> str:
-    """Give the alert id of a crossing."""
+    """The alert id of a crossing."""
     return event_id(key.project_id, key.quota, rfc3339(key.period_start), key.limit, key.threshold_percent)
 
 
 def event_type(threshold_percent: int) -> str:
-    """Name the event of a threshold."""
+    """The type of event for a threshold."""
     return "quota.exceeded" if threshold_percent >= EXCEEDED_PERCENT else "quota.threshold_reached"
 
 
 def body(kind: str, data: Mapping[str, Any], now: datetime) -> str:
-    """Write a message as it is sent, byte for byte, at every attempt."""
+    """The text of a message, which is sent byte for byte at every attempt."""
     text = json.dumps({"type": kind, "timestamp": rfc3339(now), "data": data}, ensure_ascii=False)
     # A lone surrogate in a name has no UTF-8 form.
     text = text.encode("utf-8", errors="replace").decode("utf-8")
@@ -64,7 +64,7 @@ _FROM_ROW = (
 
 
 def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[str, Any]:
-    """Write the `data` of a quota event, with names of any length clipped."""
+    """The `data` of a quota event; long names are clipped."""
     row, key = crossing.row, crossing.key
     name = None if row.customer is None else customer_names.get(row.customer, row.customer)
     data: dict[str, Any] = {
@@ -82,7 +82,7 @@ def quota_data(crossing: Crossing, customer_names: Mapping[str, str]) -> dict[st
 
 
 def clipped(text: str | None) -> str | None:
-    """A text of any length as an event holds it."""
+    """The text, cut to at most LONGEST_TEXT characters."""
     return text if text is None or len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
@@ -90,9 +90,9 @@ def clipped(text: str | None) -> str | None:
 
 
 def evaluate(ledger: Ledger, rows: Iterable[QuotaRow], config: Config, now: datetime) -> list[Crossing]:
-    """Record what the quota rows cross for the first time, with an outbox row for each endpoint that wants to know.
+    """Record the thresholds that quota rows cross for the first time, with an outbox row per subscribed endpoint.
 
-    Returns the crossings recorded. Evaluating the same rows again records nothing.
+    Returns the recorded crossings. Evaluating the same rows again records nothing.
     """
     reached = [row for row in rows if row.threshold_percent is not None]
     if not reached:
@@ -141,7 +141,7 @@ def announce(  # noqa: PLR0913 - an event is just these
 ) -> str | None:
     """Record another event (`invoice.finalized`, `poll.stalled`, …) for delivery; returns its alert id.
 
-    `identity` is what makes it this event and no other: announced again it returns None and records nothing.
+    `kind` and `identity` identify the event: if it was recorded before, nothing is recorded and None is returned.
     """
     alert_id = event_id(kind, *identity)
     if is_recorded(ledger.store, alert_id):
@@ -151,7 +151,7 @@ def announce(  # noqa: PLR0913 - an event is just these
 
 
 def event(kind: str, data: Mapping[str, Any], endpoints: list[str], now: datetime) -> dict[str, Any]:
-    """Write the alert of an event that crosses no threshold; `data` holds its alert_id."""
+    """The alert of an event without a threshold, as it is journalled; `data` holds its alert_id."""
     return {
         "alert_id": data["alert_id"],
         "event_type": kind,
@@ -165,7 +165,7 @@ def event(kind: str, data: Mapping[str, Any], endpoints: list[str], now: datetim
 
 
 def record_events(ledger: Ledger, alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Record alerts, some at a time. After a fork ids have the epoch behind them: a copy may have told these events."""
+    """Record alerts in batches. In a later epoch ids end with it, because another copy may have used the plain ids."""
     if epoch := lineage.of(ledger.store).epoch:
         alerts = [_in_epoch(alert, epoch) for alert in alerts]
     for start in range(0, len(alerts), ALERTS_PER_RECORD):
@@ -183,9 +183,9 @@ def is_recorded(store: Store, alert_id: str) -> bool:
 
 
 def resend(ledger: Ledger, alert_id: str, config: Config, now: datetime) -> list[str]:
-    """Make an alert due again, with its id and bytes, at every endpoint that wants its type; returns their names.
+    """Make an alert due again, with its id and bytes, at every endpoint subscribed to its type; returns their names.
 
-    An endpoint that had answered 410 is told again from here on. Raises MeteringError where there is no such alert.
+    Endpoints that answered 410 before are resumed. Raises MeteringError if there is no such alert or no endpoint.
     """
     known = ledger.store.query("alerts/alert_known", alert_id=alert_id)
     if known.is_empty():

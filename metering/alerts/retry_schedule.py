@@ -18,7 +18,7 @@ RETRY_SCHEDULE = (
 
 
 def next_attempt(attempts: int, now: datetime, retry_after: timedelta | None = None) -> datetime | None:
-    """Say when to try again after so many attempts; never before what the receiver asked for. None: never."""
+    """The time of the next attempt, not before the time that the receiver asked for; None: no more attempts."""
     if attempts >= len(RETRY_SCHEDULE):
         return None
     return now + max(RETRY_SCHEDULE[attempts], retry_after or timedelta(0))

@@ -1,7 +1,7 @@
-"""Sends one message once, over HTTP or to a mail server, and returns what came of it.
+"""Sends one message once, over HTTP or to a mail server, and returns the outcome.
 
-Must not know what is in a body, the ledger, or the clock: the time to sign and to count from is a parameter. The result
-names whether another attempt makes sense; making it is the caller's.
+The outcome says whether another attempt makes sense; the caller makes it. Must not know the content of a body, the
+ledger, or the clock: the time is a parameter.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ from metering.alerts.targets import Attempt, Endpoint, Mailbox, Message, Target
 from metering.core.http import retry_after
 from metering.core.network import AUTHORITY_IS_UNKNOWN
 
-# An address may be a secret, and httpx would write it down at level INFO.
+# A URL may be a secret, and httpx logs URLs at level INFO.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 DEADLINE_SECONDS = 20
-"""From resolving the name to the answer's status."""
+"""Time limit of one attempt, from name resolution to the status."""
 _DRAIN_SECONDS = 1
 LARGEST_ANSWER_BYTES = 64 * 1024
 LONGEST_WAIT = timedelta(hours=24)
-"""A receiver that asks for a longer pause than this is tried again after it."""
+"""Longest pause that a receiver can ask for by Retry-After."""
 
 Result = TypeVar("Result")
 _reached = WeakKeyDictionary[httpx.AsyncClient, str]()
-"""The address at which a client reached its endpoint: first in turn for the next message."""
+"""The address at which a client last reached its endpoint; the next message tries it first."""
 
 
 def client(target: Target) -> httpx.AsyncClient:
-    """Open a client for one endpoint; never share it with another: connections are pooled by address, not by name."""
+    """Open a client for one endpoint. Do not share it: connections are pooled by address, not by host name."""
     return httpx.AsyncClient(
         verify=target.network.tls(),
         proxy=proxy_of(target) if isinstance(target, Endpoint) else None,
@@ -60,7 +60,7 @@ async def deliver(
     over: httpx.AsyncClient | None = None,
     resolver: Resolve = resolve,
 ) -> Attempt:
-    """Send once, signed at `now`, to an address that was checked. Never raises for what the receiver does."""
+    """Send once, signed at `now`, to a checked address. No failure of the receiver raises."""
     if isinstance(endpoint, Mailbox):
         return await _mail(endpoint, message, resolver)
     if over is None:
@@ -80,7 +80,7 @@ async def deliver(
 
 
 async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attempt:
-    """Hand in a message: 2xx is delivered, anything else is tried again."""
+    """Send by SMTP: a 2xx code is delivered, anything else is retried."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             addresses = await checked(mailbox, mailbox.host, mailbox.port, resolver)
@@ -97,7 +97,7 @@ async def _mail(mailbox: Mailbox, message: Message, resolver: Resolve) -> Attemp
 
 
 async def _aside(work: Callable[[], Result]) -> Result:
-    """Do what blocks in a thread that nobody waits for once this is cancelled: a stop has ten seconds in all."""
+    """Run a blocking call in a thread of its own. If cancelled, do not wait for it: a stop has ten seconds in all."""
     future: Future[Result] = Future()
 
     def run() -> None:
@@ -113,7 +113,7 @@ async def _aside(work: Callable[[], Result]) -> Result:
 
 
 def failure_of(error: Exception) -> str:
-    """A sentence about a failed connection. The error's message may hold the address: only its kind is repeated."""
+    """A sentence about a failed connection. The error's own message is left out, because it may contain the address."""
     if isinstance(error, socket.gaierror):
         return "the name could not be resolved"
     if isinstance(error, httpx.ProxyError):
@@ -126,7 +126,7 @@ def failure_of(error: Exception) -> str:
 async def _answer(
     endpoint: Endpoint, message: Message, now: datetime, over: httpx.AsyncClient, resolver: Resolve
 ) -> httpx.Response:
-    """Try the addresses in turn until one accepts a connection, each for its share; the body is not read yet."""
+    """Try the addresses in order, each for its share of the time, until one accepts. The body is not read."""
     url = httpx.URL(endpoint.url)
     failure: httpx.HTTPError = httpx.ConnectError("no address")
     hosts = in_turn(await hosts_of(endpoint, url, resolver), _reached.get(over, ""))
@@ -150,7 +150,7 @@ async def _answer(
 
 
 async def _drain(response: httpx.Response) -> None:
-    """Read a short body, so that the connection can be used again; the status has decided, so failures are fine."""
+    """Read a short body, so that the connection can be reused. Failures do not matter: the status has decided."""
     size = 0
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
@@ -165,7 +165,7 @@ async def _drain(response: httpx.Response) -> None:
 
 
 def outcome(status: int, asked_to_wait: str | None, now: datetime) -> Attempt:
-    """Judge an answer: only 2xx is success, a redirect is a failure, 410 asks never to be called again."""
+    """The outcome of an answer: 2xx is success, 410 turns the endpoint off, all else (also redirects) is retried."""
     if 200 <= status < 300:
         return Attempt(outcome="delivered", status=status)
     if status == 410:

@@ -14,9 +14,9 @@ from metering.core.errors import CredentialsError
 
 
 def keys(secret: str) -> tuple[bytes, ...]:
-    """Read the key of each `whsec_…` in a secret; several, with commas or blanks between, sign side by side.
+    """The keys of a secret: one `whsec_…`, or several separated by commas or blanks, which all sign.
 
-    Raises CredentialsError where one is not `whsec_` and base64 of 24 to 64 bytes. The message does not repeat it.
+    Raises CredentialsError unless each is `whsec_` and base64 of 24 to 64 bytes. The message does not repeat it.
     """
     found = tuple(_key(part) for part in re.split(r"[,\s]+", secret.strip()) if part)
     if not found:
@@ -39,7 +39,7 @@ def _key(text: str) -> bytes:
 
 
 def signature(signing_keys: Sequence[bytes], event_id: str, timestamp: int, body: bytes) -> str:
-    """Sign exactly these bytes: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, one per key."""
+    """The signature: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, one per key, separated by blanks."""
     assert "." not in event_id, "a dot would make two different messages sign alike"
     signed = f"{event_id}.{timestamp}.".encode() + body
     digests = (hmac.new(key, signed, hashlib.sha256).digest() for key in signing_keys)
@@ -47,7 +47,7 @@ def signature(signing_keys: Sequence[bytes], event_id: str, timestamp: int, body
 
 
 def headers(endpoint: Endpoint, message: Message, now: datetime) -> dict[str, str]:
-    """Give the headers of one attempt: the id stays, the timestamp is that of the attempt."""
+    """The headers of one attempt. The id is the same at every attempt; the timestamp is the attempt's."""
     common = {
         "content-type": "application/json",
         "user-agent": f"metering/{__version__}",

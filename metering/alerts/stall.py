@@ -1,8 +1,8 @@
-"""`poll.stalled` and `poll.recovered`: a silence is announced once, and its end once.
+"""Records `poll.stalled` and `poll.recovered`, each once per stall.
 
-What is silent comes from the ledger, so it does not matter which process noticed. It is told by a tick that ran and
-could not read everything; where nothing ran at all, nobody could tell (the dead-man's switch does), and a tick that
-then succeeds has ended it before anybody was told. Must not poll, nor deliver.
+A stall is derived from the ledger, so any process can notice it. A tick that could not read everything reports it. If
+no tick ran at all, nothing here can report it (the dead-man's switch does), and the next successful tick reports
+neither event. Must not poll or deliver.
 """
 
 import json
@@ -21,7 +21,7 @@ LONGEST_FAULT = 300
 
 
 def is_stalled(since: datetime, now: datetime, poll_minutes: int, *, is_tried: bool) -> bool:
-    """Whether SLOTS slots after that of `since` had no complete cycle; the running one counts once it `is_tried`."""
+    """Whether no cycle was complete in SLOTS slots after that of `since`; the current slot counts if `is_tried`."""
     slot = timedelta(minutes=poll_minutes)
     silence = slot_start(now, poll_minutes) - slot_start(since, poll_minutes)
     missed = silence // slot - (0 if is_tried else 1)
@@ -29,7 +29,7 @@ def is_stalled(since: datetime, now: datetime, poll_minutes: int, *, is_tried: b
 
 
 def announce(ledger: Ledger, config: Config, now: datetime, *, is_tried: bool) -> None:
-    """Records the event that is due: a stall that nobody was told of, or the end of one. `is_tried`: after a poll."""
+    """Records a stall or its end, unless it is recorded already. `is_tried`: a poll of the current slot has ended."""
     found = ledger.store.query("alerts/poll_record").row(0, named=True)
     since: datetime | None = found["last_complete_at"] or found["first_at"]
     if since is None:
@@ -54,14 +54,14 @@ def _stall(since: datetime, last_complete_at: datetime | None, faults: list[str]
 
 
 def _recover(ledger: Ledger, config: Config, complete_at: datetime, now: datetime) -> None:
-    """Announces the end of the last stall, where it ended and nobody was told."""
+    """Records the end of the last stall, if it has ended and is not recorded yet."""
     stalls = ledger.store.query("alerts/last_stall")
     if stalls.is_empty():
         return
     stall = json.loads(stalls.item())["data"]
     since = stall["since"]
     if parse_time(since) == complete_at:
-        return  # nothing was complete since it began
+        return  # no cycle was complete since it began
     data = {
         "since": since,
         "resolves": stall["alert_id"],

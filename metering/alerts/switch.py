@@ -1,4 +1,4 @@
-"""Requests the operator's own URL after a tick that succeeded: a dead-man's switch, which alarms when it is silent."""
+"""Requests the operator's dead-man's switch after a successful tick; it raises an alarm when the requests stop."""
 
 import asyncio
 
@@ -12,10 +12,10 @@ PING_SECONDS = 10
 
 
 def ping(url: str, network: Network, *, transport: httpx.AsyncBaseTransport | None = None) -> str:
-    """Ask once for the operator's own URL, which waits to be asked; why it did not go well, empty where it did.
+    """Request the URL once; returns why that failed, empty if it succeeded.
 
-    The URL is a secret (who knows it can keep the switch quiet) and is in no sentence. Only https, no redirects; its
-    address may be private, since it is the operator's.
+    The URL is a secret, because whoever knows it can keep the switch quiet; no message contains it. Only https, without
+    redirects. Private addresses are allowed: the URL comes from the operator.
     """
     if fault := ping_fault(url):
         return fault
@@ -29,7 +29,7 @@ def ping(url: str, network: Network, *, transport: httpx.AsyncBaseTransport | No
 
 
 def ping_fault(url: str) -> str:
-    """Why a URL would never be asked; empty where it would."""
+    """Why a URL cannot be requested; empty if it can."""
     try:
         is_fine = httpx.URL(url).scheme == "https" and httpx.URL(url).host != ""
     except (httpx.InvalidURL, UnicodeError):

@@ -1,4 +1,4 @@
-"""Where a message is sent, the message, and the result of one attempt. Pure values: must not know how they are sent."""
+"""Types for deliveries: endpoint, mailbox, message, attempt. Pure; must not know how messages are sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from metering.core.network import DIRECT, Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to post. Several keys sign side by side while a secret is changed; without a key nothing is signed.
+    """An HTTP endpoint. All keys sign, so that a secret can be rotated; without keys nothing is signed.
 
-    `name` is what the ledger calls it. The URL may be a secret itself.
+    `name` is its name in the ledger. The URL itself may be a secret.
     """
 
     name: str = ""
@@ -24,7 +24,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
-    """Where to hand in mail, and for whom. `is_tls`: from the first byte (smtps), instead of STARTTLS."""
+    """A mail server and the recipients. `is_tls`: TLS from the first byte (smtps) instead of STARTTLS."""
 
     name: str
     host: str
@@ -43,7 +43,7 @@ Target = Endpoint | Mailbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One event for one endpoint: the same id and bytes at every attempt."""
+    """One event for one endpoint, with the same id and bytes at every attempt."""
 
     event_id: str
     body: bytes = field(repr=False)
@@ -51,9 +51,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of one try: `delivered` (2xx), `disabled` (410), `refused` (nothing sent: bad address), `retry`.
+    """The result of one attempt: `delivered` (2xx), `disabled` (410), `refused` (address not allowed), `retry`.
 
-    `status` is HTTP's or SMTP's, 0 where no answer came; `error` is our own sentence, never the receiver's text.
+    `status` is the HTTP or SMTP code, 0 without an answer; `error` is a sentence of our own, never the receiver's text.
     """
 
     outcome: str

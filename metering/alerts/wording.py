@@ -1,7 +1,7 @@
-"""What an alert says to a person: one wording for every channel, made from the event alone.
+"""The text of an alert for people: one wording for all channels, made from the event alone.
 
-Knows what a quota, an invoice and a stall mean and in which order they are told: who, how much of what, until when,
-what happens then, what to do, how fresh the number is. Must not know where it is sent or how it is escaped there.
+Knows the meaning of each event and the order of its facts: who, how much of what, until when, the effect, what to do,
+and how fresh the number is. Must not know the channel, nor its escaping.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ from metering.core.quotas import EXCEEDED_PERCENT
 from metering.core.text import legible
 
 Event = Mapping[str, Any]
-"""`{"type", "timestamp", "data"}`, as a webhook gets it."""
+"""`{"type", "timestamp", "data"}`, the JSON body of a webhook."""
 Facts = Iterator[tuple[str, str]]
 
 _WORDS = {
@@ -25,7 +25,7 @@ _WORDS = {
     "written_data_bytes": "written data",
 }
 _HUMAN = {"second": (3600, "hours"), "CU-second": (3600, "CU-hours"), "byte": (10**9, "GB")}
-"""Neon's unit -> how many of it make the unit that people count in."""
+"""Neon's unit -> divisor to the unit shown to people, and that unit."""
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 _LOOK = "see `metering status`; the next tick tries again by itself"
@@ -40,23 +40,23 @@ class Wording:
 
     @property
     def lines(self) -> str:
-        """The facts, one a line."""
+        """The facts, one per line."""
         return "\n".join(f"{label}: {text}" for label, text in self.facts)
 
     @property
     def paragraph(self) -> str:
-        """The title and the first facts as sentences of one line."""
+        """The title and the first three facts as sentences on one line."""
         told = (f"{label}: {text}" for label, text in self.facts[:3])
         return " ".join(sentence.rstrip(".") + "." for sentence in (self.title, *told))
 
 
 def worded(event: Event) -> Wording:
-    """Put an event into words."""
+    """The wording of an event."""
     return _WORDINGS[event["type"]](event)
 
 
 def plain(text: object) -> str:
-    """Somebody else's text on one line: nothing that ends a line, hides, or turns the direction of what follows."""
+    """Foreign text on one line, without line breaks, invisible characters and changes of writing direction."""
     kept = legible(str(text), also=_JOINERS)
     if any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in kept):
         return f"\N{FIRST STRONG ISOLATE}{kept}\N{POP DIRECTIONAL ISOLATE}"
@@ -97,7 +97,7 @@ def _ids(data: Event) -> Facts:
 
 def _who(data: Event) -> str:
     project, name = data["project"], data["customer"]["name"]
-    # A project that no customer is known for is its own: once is enough.
+    # A project without a known customer is billed under its own id, which need not be shown twice.
     owner = f" of {plain(name)}" if name and name != project["id"] else ""
     return f"Project {plain(project['name'] or project['id'])}{owner}"
 
@@ -112,7 +112,7 @@ def _used(data: Event) -> str:
 
 
 def _hundredths(number: int, divisor: int) -> str:
-    """A number in a larger unit, cut to two places: what is not full never looks full."""
+    """A number in a larger unit, cut to two decimals, so that a quota that is not full never looks full."""
     cut = number * 100 // divisor
     return f"{cut // 100}.{cut % 100:02d}"
 
@@ -237,5 +237,5 @@ _WORDINGS: Mapping[str, Callable[[Event], Wording]] = {
 
 
 def moment(text: str) -> str:
-    """A time as people read it, to the minute, with its zone: `2026-11-01 00:00 UTC`."""
+    """A time for people, to the minute, with its zone: `2026-11-01 00:00 UTC`."""
     return f"{parse_time(text):%Y-%m-%d %H:%M} UTC"

@@ -1,8 +1,8 @@
-"""What a person must look at before money moves: raised once, shown by `status`, cleared by `acknowledge`.
+"""Review items ("alarms") that a person must decide: recorded once, shown by `status`, cleared by `acknowledge`.
 
-A `unit` alarm (storage in another unit) and a `double` alarm (a bucket that two organizations report in full, or that
-both endpoints of history tell to a plan that prices both) stop every close. A `metric` alarm (one that no meter knows)
-parks the customers who used it. Must not close or price.
+Open items of kind `unit` (storage in another unit) and `double` (usage reported by two organizations, or by both
+history endpoints under a plan that prices both) prevent every close. An item of kind `metric` (a metric without a
+meter) puts the customers who used it on hold. Must not close or price.
 """
 
 from collections.abc import Iterable
@@ -28,11 +28,11 @@ from metering.store.database import Store
 from metering.usage import attribution, quantities
 
 BOTH = "both"
-"""Says that usage which two organizations report is usage of both."""
+"""Value of `count`: usage that two organizations report is counted for both."""
 
 
 def look(ledger: Ledger, config: Config, now: datetime) -> list[str]:
-    """Raises what the store shows: metrics that no meter knows, buckets that count twice. Returns what is new."""
+    """Records review items: metrics without a meter, buckets that count twice. Returns the new ones' sentences."""
     ledger.flush()
     found = [*_new_metrics(ledger, config), *_doubled(ledger, now), *_told_twice(ledger, config, now)]
     for alarm in listed(ledger.store):
@@ -74,7 +74,7 @@ def _doubled(ledger: Ledger, now: datetime) -> list[str | None]:
 
 
 def _told_twice(ledger: Ledger, config: Config, now: datetime) -> list[str | None]:
-    """Buckets of one organization under names of today and of the legacy plans, each of which their plan prices."""
+    """Buckets that have both current and legacy metrics of one organization, under a plan that prices both."""
     found = terms.of(config)
     if not any(_prices_both(plan, found.card.meters) for plan in found.card.plans):
         return []
@@ -101,7 +101,7 @@ def _prices_both(plan: Plan, catalogue: Iterable[Meter]) -> bool:
 
 
 def _billed_twice(month: Month) -> pl.DataFrame:
-    """organization, first (bucket's start), buckets, projects: where a price is in force for metrics of both."""
+    """organization, first (start of the first bucket), buckets, projects, of buckets priced by both kinds."""
     is_both = pl.col("metric").str.starts_with(PREFIX).n_unique() > 1
     used = month.usage.sums.select("organization", "project_id", "metric").unique()
     told = used.group_by("organization", "project_id").agg(is_both=is_both).filter("is_both")
@@ -120,9 +120,9 @@ def _billed_twice(month: Month) -> pl.DataFrame:
 
 
 def _take_off(ledger: Ledger, alarm: Json) -> None:
-    """What is reported twice is taken off the side that does not count, of an alarm where a person has said which.
+    """Subtracts doubly reported usage from the organization that does not count, once a person has decided which.
 
-    What changed since the last time is taken off too, and buckets that came to be reported twice.
+    Called again, it subtracts what changed since the last call and buckets that are reported twice since then.
     """
     if alarm["counted"] in {None, BOTH}:
         return
@@ -156,14 +156,15 @@ def _plain(value: object) -> object:
 
 
 def acknowledged_metrics(store: Store) -> set[str]:
-    """Metrics that no meter knows and that somebody has decided to leave unpriced."""
+    """Metrics without a meter that a person has decided to leave unpriced."""
     return {row["metric"] for row in listed(store) if row["kind"] == "metric" and row["acknowledged_at"]}
 
 
 def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = None) -> Printed:
-    """Clears an alarm; one that is clear keeps its first reason. Raises MeteringError where there is none of that id.
+    """Clears a review item and returns its row; one that is cleared already keeps its first reason.
 
-    Of usage that two organizations report, `count` says whose counts: one of the two, or BOTH. It must be said.
+    `count` is required for usage that two organizations report: the organization whose usage counts, or BOTH. Raises
+    MeteringError for an unknown id, UsageError for a `count` that is missing or does not apply.
     """
     found = {row["alarm_id"]: row for row in listed(ledger.store)}
     if alarm_id not in found:
@@ -180,7 +181,7 @@ def acknowledge(ledger: Ledger, alarm_id: str, reason: str, count: str | None = 
 
 
 def _refuse_count(alarm: Json, count: str | None) -> None:
-    """Raises UsageError where it is not said which side counts, or there are no sides."""
+    """Raises UsageError if `count` is missing, names neither organization, or does not apply."""
     if alarm["other"] is None:
         if count is not None:
             raise UsageError(f"{alarm['alarm_id']} has no two sides", hint="leave out --count")

@@ -1,4 +1,4 @@
-"""Reasons that stop a close, all of them at once: facts of a month in, sentences with a way out of each.
+"""Finds the reasons that prevent the close of a month, all at once, each with a sentence and a remedy.
 
 Pure. Must not know the store, who asks, or whether the month is then closed.
 """
@@ -15,16 +15,16 @@ from metering.rendering.figures import money_text
 
 COST_CURRENCY = "USD"
 MOST_NAMED = 10
-"""So many projects or names are listed under a sentence."""
+"""The most projects or names listed below a reason."""
 BY_ITSELF = "first_close"
-"""The reason that stops only a close that nobody typed."""
+"""Kind of the reason that prevents only automatic closes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One thing that stops a close. `kind` is its word in JSON, `projects` are the ids of those that it concerns.
+    """A reason that prevents a close. `kind` is its name in JSON; `projects` are the ids of the projects concerned.
 
-    `neon_cost` is what Neon charges for them, as text in US dollars; None where it is not known.
+    `neon_cost` is Neon's charge for these projects, a decimal string in US dollars; None if it is not known.
     """
 
     kind: str
@@ -32,19 +32,19 @@ class Reason:
     way_out: str
     projects: tuple[str, ...] = ()
     is_of_nobody: bool = False
-    """Whether only that time of the projects counts in which they had no customer."""
+    """Whether `neon_cost` counts only the time in which the projects had no customer."""
     details: tuple[str, ...] = ()
     neon_cost: str | None = None
 
     @property
     def sentence(self) -> str:
-        """What is wrong, with the number of projects and what they cost."""
+        """The reason in words, with the number of projects and Neon's cost."""
         cost = "cost unknown" if self.neon_cost is None else f"cost {self.neon_cost} {COST_CURRENCY}"
         count = len(self.projects)
         return f"{self.what} ({count} project{'' if count == 1 else 's'}, Neon {cost})"
 
     def document(self) -> Printed:
-        """The reason as JSON; counts are decimal strings."""
+        """The JSON object; counts are decimal strings."""
         return {
             "kind": self.kind,
             "reason": self.sentence,
@@ -57,7 +57,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waivers:
-    """Reasons that a person gave for closing all the same."""
+    """Reasons that a person gave for closing in spite of gaps (`incomplete`) or unassigned usage (`unassigned`)."""
 
     incomplete: str | None = None
     unassigned: str | None = None
@@ -68,12 +68,12 @@ NO_WAIVERS = Waivers()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a month on the way to its close.
+    """The facts of a month that decide whether it may close.
 
-    `gaps` as usage/coverage.py gives them; `projects_of`: organization -> its projects with usage; `unassigned`:
-    projects with usage that nobody pays for; `asked`: (project, name, plan) where a name asks for a missing plan;
-    `examples`: plan -> projects on it, of plans that are still the examples of `init`; `alarms`: (id, summary);
-    `obstacles` (kind, what, way out) forbid the store every promise.
+    `gaps`: as usage/coverage.py returns them; `projects_of`: organization -> its projects with usage; `unassigned`:
+    projects with usage and without a customer; `asked`: (project, name, plan) where a project name contains a plan
+    that does not exist; `examples`: example plan of `init` -> projects on it; `alarms`: open review items as (id,
+    summary); `obstacles`: (kind, sentence, remedy) of states of the store in which no month may close.
     """
 
     month: Period
@@ -88,11 +88,11 @@ class Facts:
     alarms: Sequence[tuple[str, str]] = ()
     obstacles: Sequence[tuple[str, str, str]] = ()
     is_first_by_itself: bool = False
-    """Whether nobody types this close, and nobody ever typed one."""
+    """Whether this close is automatic and no close of this store was ever typed by a person."""
 
 
 def reasons(facts: Facts, waivers: Waivers = NO_WAIVERS) -> list[Reason]:
-    """Every reason that no waiver passes over, in the order in which somebody would go about them; without costs."""
+    """Every reason that is not waived, in the order in which to resolve them; `neon_cost` is not filled in."""
     found: Iterable[Iterator[Reason]] = (
         _obstacles(facts),
         _early(facts),
@@ -108,7 +108,7 @@ def reasons(facts: Facts, waivers: Waivers = NO_WAIVERS) -> list[Reason]:
 
 
 def costed(found: Iterable[Reason], cost_of: Callable[[Collection[str], bool], Fraction | None]) -> list[Reason]:
-    """The reasons with what Neon charges; `cost_of` takes projects, and whether only time without a customer counts."""
+    """The reasons with `neon_cost`; `cost_of(projects, is_of_nobody)` returns US dollars, or None if not known."""
     out = []
     for reason in found:
         cost = cost_of(reason.projects, reason.is_of_nobody)
@@ -117,7 +117,7 @@ def costed(found: Iterable[Reason], cost_of: Callable[[Collection[str], bool], F
 
 
 def told(month: Period, found: Sequence[Reason]) -> str:
-    """All reasons as one text: a line each with its way out, and what belongs to it below."""
+    """All reasons as one text: a line per reason with its remedy, and its details below it."""
     lines = [f"{month_name(month)} is not closed:"]
     for reason in found:
         lines.append(f"  {reason.sentence}: {reason.way_out}")

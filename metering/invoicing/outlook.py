@@ -1,8 +1,8 @@
-"""What the running month will come to: invoices and our Neon cost, if its rest is like the last weeks.
+"""Forecasts the running month: invoices and our Neon cost, if the rest of the month is like the last weeks.
 
-Usage known so far, and for the hours that are left the mean of the project's last one to four whole weeks (of a younger
-project: of what it used of the month), rated together like any usage. The range is the rest of the month being like the
-quietest and like the busiest of those weeks. Reads the store, writes nothing.
+Rates the usage known so far together with an estimate for the remaining hours: the mean of the project's last one to
+four whole weeks; for a younger project, the mean of its hours in this month. The range assumes a rest like the weeks
+with the least and the most usage. Reads the store, writes nothing.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ _KEYS = ["organization", "project_id", "metric"]
 
 
 def outlook(month: Month) -> Json:
-    """The document that `forecast` prints. Raises UsageError for a month that is over."""
+    """The JSON document of `forecast`. Raises UsageError for a month that is over."""
     if not month.is_open:
         raise UsageError(f"{month_name(month.period)} is over", hint="`metering invoices` shows what it came to")
     rest = _Rest(month=month)
@@ -59,14 +59,14 @@ def outlook(month: Month) -> Json:
 
 
 def _months(month: Month, rests: Iterable[pl.DataFrame]) -> Iterator[Month]:
-    """The month as it is, and with each rest; one at a time, since each holds its whole rating."""
+    """The month so far, and with each estimate of its rest; one at a time, because each holds a whole rating."""
     yield month
     for rest in rests:
         yield replace(month, rest=rest, known=month)
 
 
 def _by_currency(sums: Sums) -> dict[tuple[str | None, str], int]:
-    """What each customer pays in each currency, and (under None) what all of them pay."""
+    """Amounts by currency and customer; under None, those of all customers."""
     out: dict[tuple[str | None, str], int] = defaultdict(int)
     for (customer, _, currency), amount in sums.items():
         out[customer, currency] += amount
@@ -75,7 +75,7 @@ def _by_currency(sums: Sums) -> dict[tuple[str | None, str], int]:
 
 
 def _told(amounts: list[int], currency: str) -> Json:
-    """Amounts so far, as expected, and by each single week."""
+    """Amounts so far, expected, and for each single week as the rest."""
     so_far, expected, *weeks = amounts
     return {
         "currency": currency,
@@ -88,7 +88,7 @@ def _told(amounts: list[int], currency: str) -> Json:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rest:
-    """The usage to come, as USAGE rows that begin now."""
+    """Estimates the remaining usage as USAGE rows that begin now."""
 
     month: Month
 
@@ -99,18 +99,18 @@ class _Rest:
 
     @property
     def hours_left(self) -> int:
-        """How many whole hours of the month still begin."""
+        """Number of whole hours of the month that begin from now on."""
         return max(0, (self.month.period.end - self._now) // HOUR)
 
     @cached_property
     def most_weeks(self) -> int:
-        """The most whole weeks that any project has behind it."""
+        """The most whole weeks of history that any project has."""
         found = self._known["weeks"].max()
         return found if isinstance(found, int) else 0
 
     @cached_property
     def _known(self) -> pl.DataFrame:
-        """project_id, weeks, of every project that exists now; and, for the young, how many hours of the month."""
+        """project_id, weeks of every project that exists now; its hours in the month if it has no whole week."""
         alive = self.month.projects.existence.filter(
             pl.col("exists_to").is_null() | (pl.col("exists_to") > self.month.now)
         )
@@ -124,7 +124,7 @@ class _Rest:
         )
 
     def _sums(self, period: Period) -> pl.DataFrame:
-        """organization, project_id, metric, value of a stretch before now."""
+        """organization, project_id, metric, value of a period before now."""
         month = self.month
         counted = {
             organization: [part for part in selection(certified, period, is_open=True) if part.grain != MONTHLY]
@@ -143,7 +143,7 @@ class _Rest:
 
     @cached_property
     def expected(self) -> pl.DataFrame:
-        """As the mean of each project's weeks; of a young one, of its hours in the month."""
+        """The mean of each project's weeks; for a younger project, of its hours in the month."""
         numbered = [frame.with_columns(number=pl.lit(n, dtype=pl.Int64)) for n, frame in enumerate(self._weeks)]
         weekly = pl.concat([*numbered, self._none()]).join(self._known, on="project_id")
         old = (
@@ -165,7 +165,7 @@ class _Rest:
         return pl.DataFrame(schema=kinds)
 
     def like_week(self, number: int) -> pl.DataFrame:
-        """As one week alone (0 is the last); projects that do not have it are as expected."""
+        """Like one single week (0 is the last); projects without that week as in `expected`."""
         has_it = self._known.filter(pl.col("weeks") > number)
         mine = self._weeks[number].join(has_it, on="project_id").with_columns(
             hours=pl.lit(forecast.WEEK_HOURS, dtype=pl.Int64)
@@ -190,6 +190,6 @@ class _Rest:
 
 
 def _dated(month: Month, rest: pl.DataFrame) -> pl.DataFrame:
-    """The rest as if it was read now, where the unit depends on when a page was read."""
+    """The rows with `read_at` now, for metrics whose unit depends on the time of reading."""
     is_dated = pl.col("metric").is_in(month.terms.dated_metrics)
     return rest.with_columns(read_at=pl.when(is_dated).then("read_at"))

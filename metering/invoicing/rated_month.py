@@ -1,9 +1,9 @@
-"""The one way in which months are rated for readers, so that reports, pages, backtests and comparisons agree.
+"""Rates months for all readers, so that reports, pages, backtests and comparisons agree.
 
-A month that nobody closed is rated by today's terms. A closed one by the terms, names and existence of its closing and
-by the usage known now, as its corrections are. Where it was closed in parts (parked, voided and closed anew), each
-customer's amounts are by the closing that its invoice is from; who waits is rated by today's terms, as the drafts are.
-Reads the store, writes nothing.
+An open month is rated by today's pricing terms. A closed month is rated, as its corrections are, by the terms, names
+and project existence of its closing and the usage known now. If customers belong to different closings (after a hold or
+a void), each customer is rated by the closing of its invoice; customers who are not closed yet are rated like drafts,
+by today's terms. Reads the store, writes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Part = tuple[Month, Callable[[str], bool]]
 
 @dataclass(frozen=True, kw_only=True)
 class RatedMonth:
-    """A month as it is shown now; computed when first asked for."""
+    """A rated month; each part is computed on first use."""
 
     recorded: Recorded
     config: Config
@@ -34,24 +34,24 @@ class RatedMonth:
 
     @cached_property
     def whole(self) -> Month:
-        """Usage, cost and coverage of everybody: by the first closing, or by today's terms."""
+        """Usage, cost and coverage of all customers, by the first closing or by today's terms."""
         return corrections.first_closed(self.recorded, self.period, self.now) or self.today
 
     @cached_property
     def parts(self) -> Sequence[Part]:
-        """Amounts: every customer belongs to one part."""
+        """The parts to take amounts from; every customer belongs to exactly one."""
         closed, is_waiting = corrections.closed_parts(self.recorded, self.period, self.now)
         return [*closed, (self.today, is_waiting)] if closed else [(self.whole, lambda _: True)]
 
     @cached_property
     def today(self) -> Month:
-        """The month by today's terms, as its drafts are."""
+        """The month by today's terms, like its drafts."""
         return Month(recorded=self.recorded, terms=terms.of(self.config), period=self.period, now=self.now)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Months:
-    """The months that one command shows, each made once over one reading of the store; `made` are there already."""
+    """The months that one command needs, each rated once over the same state of the store; `made` caches them."""
 
     recorded: Recorded
     config: Config
@@ -66,10 +66,10 @@ class Months:
 
     @property
     def running(self) -> RatedMonth:
-        """The month that is not over."""
+        """The running month."""
         return self.of(month_of(self.now))
 
 
 def months_of(store: Store, config: Config, now: datetime) -> Months:
-    """The months of a command that begins to read the store."""
+    """An empty cache of rated months for a command that begins to read the store."""
     return Months(recorded=Recorded(store=store), config=config, now=now)

@@ -1,4 +1,4 @@
-"""When a month closes, whether it may, and what stops it: gathers the facts that blockers.py judges.
+"""Says when a month may close and what prevents it: gathers the facts that blockers.py judges.
 
 Reads the store only; must not close anything.
 """
@@ -22,9 +22,9 @@ from metering.store.database import Store
 
 
 def first_month(store: Store, schedule: ScheduleConfig) -> Period | None:
-    """The first month that may close by itself: the configured one, else the first after the first complete poll.
+    """The first month that may close by itself: the configured one, otherwise the first after a complete poll.
 
-    None before that poll. A month that began with the poll or before it is closed by hand only.
+    None before the first complete poll. Earlier months are closed by hand only.
     """
     if schedule.first_month is not None:
         return month_of(parse_time(f"{schedule.first_month}-01T00:00:00Z"))
@@ -38,12 +38,12 @@ def may_close_by_itself(first: Period | None, month: Period) -> bool:
 
 
 def settled_at(schedule: ScheduleConfig, month: Period) -> datetime:
-    """When the month's usage is taken for complete."""
+    """When the month's usage counts as complete: `settle_hours` after its end."""
     return month.end + timedelta(hours=schedule.settle_hours)
 
 
 def closes_from(schedule: ScheduleConfig, month: Period) -> datetime:
-    """When the month is settled and close_day has come; where it is closed by hand, when it is settled."""
+    """When the month is settled and close_day is reached; for a month closed by hand, when it is settled."""
     return max(settled_at(schedule, month), month.end + timedelta(days=max(schedule.close_day, 1) - 1))
 
 
@@ -55,9 +55,9 @@ def reasons(
     is_by_itself: bool = False,
     is_closed: bool = False,
 ) -> list[Reason]:
-    """All that stops the month's close, without costs; `is_by_itself`: nobody types it.
+    """The reasons that prevent the month's close, without costs. `is_by_itself`: no person typed the close.
 
-    `is_closed`: for some customers it is closed already, so what it leaves unassigned was decided then.
+    `is_closed`: the month is closed for some customers; unassigned usage was decided then and is no reason.
     """
     facts = Facts(
         month=month.period,
@@ -84,7 +84,7 @@ def _obstacles(month: Month, config: Config) -> list[lineage.Obstacle]:
 
 
 def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:
-    """The reasons with what Neon charges for the projects of each."""
+    """The reasons with Neon's charge for the projects of each."""
     if not found:
         return []
     whole: defaultdict[str, Fraction] = defaultdict(Fraction)
@@ -104,14 +104,14 @@ def costed(month: Month, found: Sequence[Reason]) -> list[Reason]:
 
 
 def is_typed(store: Store) -> bool:
-    """Whether a person has typed the first close of this store: one that has any closing counts."""
+    """Whether this store has any closing; without one, only a person may close."""
     return not store.query("invoicing/closed_months").is_empty()
 
 
 def asked_plans(month: Month) -> list[tuple[str, str, str]]:
-    """(project, name, plan) where a project's name in the month asks for a plan that does not exist, sorted.
+    """(project, name, plan) where a project's name in the month contains a plan that does not exist, sorted.
 
-    A project with rows in subscriptions.csv is mapped by these alone, whatever its name asks for.
+    Projects with rows in subscriptions.csv are left out: only these rows map them.
     """
     seen = month.projects.sightings.sort("project_id", "seen_at", maintain_order=True)
     unknown = dict(segments.unknown_plans(seen["name"].unique(), month.terms.pattern, month.terms.card.plans))
@@ -138,7 +138,7 @@ def asked_plans(month: Month) -> list[tuple[str, str, str]]:
 
 
 def _of_nobody(month: Month) -> set[str]:
-    """Projects that nobody pays for. One that is not yet known is a gap of inventory, and waived as that."""
+    """Projects with usage and without a customer, except those not known yet: these are gaps of the inventory."""
     used = {row["project_id"] for row in month.unbilled.unassigned if int(row["value"]) > 0}
     return used - month.knowledge.not_known
 
@@ -152,7 +152,7 @@ def _projects_of(month: Month) -> dict[str, set[str]]:
 
 
 def _examples(month: Month) -> dict[str, set[str]]:
-    """Plan -> its projects in the month, of plans that still have the example prices of `init`."""
+    """Plan -> its projects in the month, for plans with the example prices of `init`."""
     examples = [plan.id for plan in month.terms.card.plans if plan.example]
     found: defaultdict[str, set[str]] = defaultdict(set)
     rows = month.segments.filter(pl.col("plan").is_in(examples)) if examples else month.segments.clear()

@@ -1,6 +1,6 @@
-"""What a month's invoices leave out: why, how much usage, what Neon charges for it, what it would be worth.
+"""Usage that a month's invoices leave out, by reason: quantities, Neon's charge, and its value by our prices.
 
-Reads a month, writes nothing; must not decide whether that stops a close.
+Reads a month, writes nothing. Must not decide whether that prevents a close.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,12 +30,12 @@ WHY = {
     "no_meter": "no meter knows it",
     "gaps": "nobody read these hours",
 }
-"""The reasons in the order in which they are told."""
+"""The reasons in the order of output."""
 _OF_NOBODY = {"unassigned", "not_known", "unknown_plan", "own"}
 
 
 def valued(month: Month, rows: Sequence[Row]) -> Table:
-    """What the usage would be worth by the prices at the month's end, or now."""
+    """The rows with the value of their usage by the prices at the month's end, or now if that is earlier."""
     default_plans = {row.id: row.default_plan for row in month.terms.organizations}
     seen = month.usage.sums.select("project_id", "organization").unique().sort("project_id", "organization")
     defaults = {project: default_plans.get(organization) for project, organization in seen.iter_rows()}
@@ -47,7 +47,7 @@ def valued(month: Month, rows: Sequence[Row]) -> Table:
 
 
 def not_billed(month: Month) -> list[Json]:
-    """A row per reason: projects, hours not read, usage, Neon's cost, worth; counts are decimal strings."""
+    """A row per reason: projects, hours not read, usage, neon_cost, worth. Numbers are decimal strings."""
     asked = {project for project, _, _ in readiness.asked_plans(month)}
     unassigned = [
         {"reason": "unknown_plan" if row["project_id"] in asked else "unassigned", **row}
@@ -84,7 +84,7 @@ def _told(month: Month, reason: str, rows: Sequence[Row]) -> Json:
 
 
 def _cost(month: Month, rows: Sequence[Row], *, is_of_nobody: bool) -> Fraction | None:
-    """Neon's charge for this usage of these projects; None where a metric or a plan of Neon's has no known price."""
+    """Neon's charge for the usage of these projects; None if no price of Neon's is known for a metric or plan."""
     by_metric = {metric: meter.id for meter in meters.built_in() for metric in meter.metrics}
     wanted = {(row["project_id"], by_metric.get(row["metric"])) for row in rows}
     charged = [
@@ -96,7 +96,7 @@ def _cost(month: Month, rows: Sequence[Row], *, is_of_nobody: bool) -> Fraction 
 
 
 def sentences(rows: Iterable[Row], waivers: Waivers) -> list[str]:
-    """A sentence per row of `not_billed`, with the reason that a person gave for it."""
+    """A sentence per row of `not_billed`, with the reason that a person gave for leaving it out."""
     given = dict.fromkeys(("gaps", "not_known"), waivers.incomplete) | dict.fromkeys(
         ("unassigned", "unknown_plan"), waivers.unassigned
     )

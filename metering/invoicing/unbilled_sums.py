@@ -7,7 +7,7 @@ from metering.rendering.figures import money_text
 
 
 def worth(rows: Sequence[Row]) -> Table:
-    """What unbilled usage would be worth, per currency, and how many rows have no price anywhere (currency null)."""
+    """Value and number of rows per currency; currency None counts the rows that no plan prices."""
     currencies = sorted({row["currency"] for row in rows if row.get("currency")})
     return [
         {

@@ -1,4 +1,4 @@
-"""Review items ("alarms"), which wait for a person: recorded once, and listed."""
+"""Records review items ("alarms"), each once, and lists them."""
 
 import hashlib
 import json

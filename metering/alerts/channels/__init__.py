@@ -1,6 +1,6 @@
-"""The kinds of channels, one module each, named as the kind: its keys, its address, its messages.
+"""The kinds of channels: one module per kind, with its configuration keys, address and message format.
 
-A new kind is a module here and its name in ChannelKind of the configuration.
+A new kind is a module here, named as the kind, and its name in ChannelKind of the configuration.
 """
 
 from importlib import import_module
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def kind_of(name: str) -> "Kind":
-    """The kind of a name. Its module is loaded when a channel of that kind is first met."""
+    """The kind with this name. Loads its module on first use."""
     found: Kind = import_module(f"{__name__}.{name}").KIND
     return found
 
 
 def keys_of(name: str) -> "ChannelKeys":
-    """The keys that the configuration of a kind takes."""
+    """The configuration keys of a kind."""
     return kind_of(name).keys

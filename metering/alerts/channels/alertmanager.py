@@ -1,4 +1,4 @@
-"""Prometheus Alertmanager, API v2: alerts that end by themselves unless they are posted again. Pure."""
+"""Messages for Prometheus Alertmanager, API v2: alerts that expire unless they are posted again. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -14,9 +14,9 @@ _TEST_LASTS = timedelta(minutes=1)
 
 
 def message(events: Iterable[tuple[Event, bool]], now: datetime, lasts: timedelta) -> bytes:
-    """A list of alerts for `POST /api/v2/alerts`: each ends `lasts` from now unless it is posted again, or now if over.
+    """A list of alerts for `POST /api/v2/alerts`. Each ends now if it is over, otherwise after `lasts`.
 
-    Labels say which alert it is and never a value; what changes stands in the annotations.
+    Labels identify the alert and contain no values; values that change are annotations.
     """
     return json_bytes([_alert(event, now, now if is_over else now + lasts) for event, is_over in events])
 
@@ -25,7 +25,7 @@ def _alert(event: Event, now: datetime, ends_at: datetime) -> dict[str, object]:
     words = worded(event)
     if event["type"] == "webhook.test":
         ends_at = now + _TEST_LASTS
-    # In a rehearsal the event may lie ahead of the real time, and no alert may start after its end.
+    # Under METERING_NOW the event may be later than the real time, and no alert may start after its end.
     starts_at = min(parse_time(event["data"].get("started_at") or event["timestamp"]), now)
     return {
         "labels": _labels(event),

@@ -1,4 +1,4 @@
-"""E-mail in plain text, handed to a mail server over SMTP. Pure: mail.py sends it."""
+"""E-mail messages in plain text. Pure: mail.py sends them."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,7 +18,7 @@ _PORTS = {"smtp": 587, "smtps": 465}
 
 
 def message(event: Event, sender: str, recipients: Iterable[str]) -> bytes:
-    """A message in plain text, the same bytes at every attempt: Date and Message-ID are the event's."""
+    """A message in plain text, with equal bytes at every attempt: Date and Message-ID come from the event."""
     words = worded(event)
     mail = EmailMessage(policy=SMTP)
     mail["From"] = Address(display_name="metering", addr_spec=sender)
@@ -26,7 +26,7 @@ def message(event: Event, sender: str, recipients: Iterable[str]) -> bytes:
     mail["Subject"] = words.title
     mail["Date"] = format_datetime(parse_time(event["timestamp"]))
     mail["Message-ID"] = f"<{event['data']['alert_id']}@{sender.rpartition('@')[2]}>"
-    # Nobody's out-of-office reply is wanted (RFC 3834).
+    # Suppresses out-of-office replies (RFC 3834).
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(f"{words.title}.\n\n{words.lines}\n")
     return mail.as_bytes()

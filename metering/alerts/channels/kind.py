@@ -1,4 +1,4 @@
-"""The definition of a kind of channel, and what several kinds share. Pure.
+"""Defines a kind of channel, and functions that several kinds share. Pure.
 
 Must not know any kind by its name.
 """
@@ -19,7 +19,7 @@ from metering.core.quotas import EXCEEDED_PERCENT
 class Recipient:
     """A webhook or channel with a usable secret; `channel` is None for a webhook.
 
-    `lasts` is how long an alert stays open there without being posted again, where alerts end by themselves.
+    `lasts`: how long an alert stays open there without being posted again, for channels whose alerts expire.
     """
 
     target: Target
@@ -29,7 +29,7 @@ class Recipient:
 
     @property
     def address(self) -> str:
-        """Fingerprint of address and secret; without the password of a mailbox, which could be guessed from it."""
+        """Fingerprint of address and secret. A mailbox's password, which could be guessed, is left out."""
         to = self.target
         parts = [to.host, str(to.port), to.user, *to.recipients] if isinstance(to, Mailbox) else [to.url, self.secret]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
@@ -37,7 +37,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of channel: the keys of its configuration, its address, and the bytes of its messages."""
+    """A kind of channel: its configuration keys, its address, and the bytes of its messages."""
 
     keys: ChannelKeys
     target: Callable[[Channel, str], Target]
@@ -60,7 +60,7 @@ def endpoint(channel: Channel, url: str, **headers: str) -> Endpoint:
 
 
 def subject_id(event: Event) -> str:
-    """The id of the alert that an event begins or ends: both are about the same incident."""
+    """The id of the alert that an event begins or ends; both events are one incident."""
     return str(event["data"].get("resolves") or event["data"]["alert_id"])
 
 
@@ -68,7 +68,7 @@ _WAIT_FOR_A_PERSON = ("close.blocked", "delivery.failing")
 
 
 def severity(event: Event) -> str:
-    """How bad it is, in PagerDuty's words: critical, error, warning or info."""
+    """The event's severity in PagerDuty's terms: critical, error, warning or info."""
     kind, data = event["type"], event["data"]
     if kind.startswith("quota."):
         if data["threshold_percent"] >= EXCEEDED_PERCENT:
@@ -78,7 +78,7 @@ def severity(event: Event) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """The text, at most so long; an ellipsis marks what was cut."""
+    """The text, cut to at most this length with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""PagerDuty, Events API v2: an incident opens with an alert and ends with it. Pure."""
+"""Messages for PagerDuty, Events API v2: an alert opens an incident, and its end resolves it. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ LONGEST_SUMMARY = 1024
 
 
 def message(event: Event, routing_key: str, *, is_over: bool) -> bytes:
-    """An event of Events API v2: `trigger`, or `resolve` once it is over, under the same dedup_key."""
+    """An event of Events API v2: `trigger`, or `resolve` if the alert is over, with the same dedup_key."""
     sent: dict[str, object] = {
         "routing_key": routing_key,
         "event_action": "resolve" if is_over else "trigger",
@@ -37,7 +37,7 @@ def _source(event: Event) -> str:
 
 
 def _details(facts: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The facts by label; facts with the same label are joined, one a line."""
+    """Facts by label; facts with the same label are joined by line breaks."""
     details: dict[str, str] = {}
     for label, text in facts:
         details[label] = f"{details[label]}\n{text}" if label in details else text

@@ -1,4 +1,4 @@
-"""Slack's incoming webhooks: blocks of plain text. Pure."""
+"""Messages for Slack's incoming webhooks: blocks of plain text. Pure."""
 
 from pydantic_core import PydanticCustomError
 
@@ -15,10 +15,10 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def message(event: Event) -> bytes:
-    """A message of plain-text blocks: in these, a name can mention nobody, link nowhere and draw no emoji."""
+    """A message of plain-text blocks, in which names cannot become mentions, links or emoji."""
     words = worded(event)
     blocks = {
-        # What notifications and screen readers get instead of the blocks.
+        # Shown by notifications and read by screen readers instead of the blocks.
         "text": _escaped(words.title, LONGEST_TEXT),
         "mrkdwn": False,
         "parse": "none",
@@ -38,7 +38,7 @@ def _plain_text(text: str, most: int) -> dict[str, object]:
 
 
 def _escaped(text: str, most: int) -> str:
-    """The text as Slack wants it, at most so long, with no entity cut in two."""
+    """The text escaped for Slack, cut to at most this length, but never inside an entity."""
     whole = "".join(_HTML.get(character, character) for character in text)
     if len(whole) <= most:
         return whole

@@ -1,4 +1,4 @@
-"""An invoice, draft or credit note as a self-contained page and as a PDF."""
+"""Renders an invoice, draft or credit note as a self-contained HTML page and as a PDF."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,7 +13,7 @@ from metering.rendering.typeset import Typesetter
 
 
 def page_writer(background: Background) -> Callable[[Invoice], str]:
-    """Turns invoices into HTML pages, one after the other."""
+    """Returns a function that renders an invoice as an HTML page."""
     written = template("invoice.html.j2")
 
     def page(invoice: Invoice) -> str:
@@ -23,7 +23,7 @@ def page_writer(background: Background) -> Callable[[Invoice], str]:
 
 
 def invoice_pdf(invoice: Invoice, background: Background, typesetter: Typesetter) -> bytes:
-    """The invoice as PDF/A-3b; the same invoice and background give the same bytes. One typesetter does for many."""
+    """The invoice as PDF/A-3b. Equal arguments give equal bytes. One typesetter can be used for many invoices."""
     found = sheet(invoice, background)
     charts = found["charts"]
     assert isinstance(charts, list), "a list of rows"

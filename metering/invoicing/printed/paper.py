@@ -1,7 +1,7 @@
-"""What documents say beside their figures: seller, buyers, locale. Frozen with a closing; drafts follow the files.
+"""The seller, buyers and locale of documents. A closing freezes them; drafts use those of the configuration.
 
-Every page, PDF, e-invoice and export asks here, and nowhere else, who sells and who buys. Reads the store. Must not
-know how anything looks.
+This is the only source of seller and buyer for pages, PDFs, e-invoices and exports. Reads the store. Must not know
+how a document looks.
 """
 
 import json
@@ -26,14 +26,14 @@ _AS_TODAY = ("tax_category", "tax_note")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
-    """Who sells, in which locale documents are printed (of customers without one), and the customers by id."""
+    """The seller, the customers by id, and the locale for customers without one of their own."""
 
     seller: SellerConfig
     locale: str = "en"
     customers: Mapping[str, Customer] = field(default_factory=dict)
 
     def customer(self, document: Invoice) -> Customer:
-        """Who pays a document: the row of customers.csv with the tax of the period's last day, or the id and name."""
+        """The buyer: its row of customers.csv with the tax of the period's last day; without a row, its id and name."""
         buyer, last_day = document.customer, parse_time(document.period.end) - DAY
         found = self.customers.get(canonical(buyer.id)) or Customer(id=buyer.id, name=buyer.name)
         paying = found.at(last_day)
@@ -44,25 +44,25 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A closing of a month as its documents need it: what it knew, the terms that it froze, and its paper."""
+    """A closing of a month: the record up to which it read, and its frozen pricing terms, seller, buyers and locale."""
 
     seq: int
     as_of: datetime
     as_of_seq: int
     frozen_terms: str
     frozen_paper: str | None
-    """None under the first rules, which stored none: `today` says what they lack."""
+    """None for closings under the first rules, which stored none; `today` replaces it."""
     today: Paper
     last_day: datetime
 
     @cached_property
     def terms(self) -> Terms:
-        """The terms that it froze."""
+        """The frozen pricing terms."""
         return terms_of_month.from_document(json.loads(self.frozen_terms))
 
     @cached_property
     def paper(self) -> Paper:
-        """What its documents say beside their figures."""
+        """Seller, buyers and locale of its documents."""
         customers = {customer.id: customer for customer in self.terms.customers}
         if self.frozen_paper is None:
             return _of_first_rules(customers, self.today, self.last_day)
@@ -70,7 +70,7 @@ class Closed:
 
     @property
     def seller(self) -> SellerConfig:
-        """Who issued its documents."""
+        """The seller on its documents."""
         if self.frozen_paper is None:
             return self.today.seller
         return SellerConfig.model_validate(json.loads(self.frozen_paper)["seller"])
@@ -78,9 +78,10 @@ class Closed:
 
 @dataclass(frozen=True, kw_only=True)
 class Papers:
-    """The papers of one month: of each closing, and today's.
+    """Seller, buyers and locale of one month's documents: of each closing, and of today's configuration.
 
-    `closing_of`: number of an invoice -> its closing; `home_of`: customer -> the closing of the invoice that stands.
+    `closing_of`: invoice number -> its closing; `home_of`: customer -> the closing of its valid invoice. A closing is
+    the journal sequence of its record.
     """
 
     today: Paper
@@ -89,39 +90,39 @@ class Papers:
     home_of: Mapping[str, int] = field(default_factory=dict)
 
     def closing(self, document: Invoice) -> Closed | None:
-        """The closing that issued a document; of a credit note, that of the invoice which it cancels. None: a draft."""
+        """The closing that issued a document, or the invoice that a credit note cancels. None for a draft."""
         number = document.credits or document.number
         return None if number is None or number not in self.closing_of else self.closings[self.closing_of[number]]
 
     def of(self, document: Invoice) -> Paper:
-        """What the document says beside its figures."""
+        """Seller, buyers and locale of the document."""
         found = self.closing(document)
         return self.today if found is None else found.paper
 
     def home(self, customer: str) -> int:
-        """The closing that a customer's month belongs to; the first where nothing was invoiced."""
+        """The closing that issued the customer's valid invoice; the month's first closing without one."""
         return self.home_of.get(customer, min(self.closings))
 
     @property
     def seller(self) -> SellerConfig:
-        """Who issued the month's last documents; today's where it is not closed."""
+        """The seller of the month's last closing; today's if the month is not closed."""
         return self.closings[max(self.closings)].seller if self.closings else self.today.seller
 
 
 def today(config: Config) -> Paper:
-    """What a document issued now would say."""
+    """Seller, buyers and locale of a document issued now."""
     return Paper(
         seller=config.seller, locale=config.invoices.locale, customers={row.id: row for row in config.customer_rows}
     )
 
 
 def frozen(config: Config) -> Printed:
-    """What a closing stores of it. The customers are in its terms, once."""
+    """The part that a closing stores, as JSON. The customers are stored with the pricing terms instead."""
     return {"seller": config.seller.model_dump(exclude_defaults=True), "locale": config.invoices.locale}
 
 
 def papers(store: Store, config: Config, period: Period) -> Papers:
-    """Those of a month."""
+    """Reads the closings of a month with their sellers, buyers and locales."""
     name, now = month_name(period), today(config)
     issued = store.query("invoicing/closings_of_invoices", month=name)
     return Papers(
@@ -144,7 +145,7 @@ def papers(store: Store, config: Config, period: Period) -> Papers:
 
 
 def _of_first_rules(customers: Mapping[str, Customer], now: Paper, last_day: datetime) -> Paper:
-    """The first rules stored neither the seller nor an address in parts: these are today's, there is nothing else."""
+    """The paper of a closing under the first rules, which stored no seller and no address in parts; uses today's."""
     known: dict[str, Customer] = {}
     for name, row in customers.items():
         other = now.customers.get(name, row).at(last_day)

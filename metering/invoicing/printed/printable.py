@@ -1,4 +1,4 @@
-"""An issued document with all that its page and its PDF are made from. Reads the store, writes nothing."""
+"""Reads an issued document and the background of its page and PDF. Writes nothing."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from metering.store.database import Store
 
 
 def printable(store: Store, config: Config, number: str, now: datetime) -> tuple[Invoice, Background]:
-    """An issued invoice or credit note, and what it is printed with. Raises MeteringError for an unknown number."""
+    """An issued invoice or credit note and its background. Raises MeteringError for an unknown number."""
     found = invoice(store, number).invoice
     period = Period(start=parse_time(found.period.start), end=parse_time(found.period.end))
     month = Month(recorded=Recorded(store=store), terms=terms.of(config), period=period, now=now)

@@ -1,4 +1,4 @@
-"""What a printed invoice shows beside its document: the background of its month."""
+"""Collects what printed invoices show in addition to the document: parties, project names, usage, daily charts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,10 +25,10 @@ _OWNED = ("project_id", "metric", "customer", "meter")
 def background(
     month: Month, config: Config, documents: Sequence[Document], known: Papers | None = None, used: Usage | None = None
 ) -> Background:
-    """What the month's documents are printed with; `known`: its papers, `used`: its usage, where they are known.
+    """The background of the month's documents. `known` and `used` save reading what the caller has read already.
 
-    An invoice, and the credit note that cancels it, by the terms of its closing and what was known then, so that it is
-    the same whenever it is printed; a draft by the month as it is given.
+    An invoice and its credit note use the pricing terms of the closing and the usage known then, so that they print the
+    same at any time. A draft uses `month`.
     """
     found = known or papers(month.recorded.store, config, month.period)
     printed: dict[int, Background] = {}
@@ -61,7 +61,7 @@ def _background(month: Month, config: Config, paper: Paper, used: Usage) -> Back
 
 
 def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
-    """The rows of customers.csv, with why there is no tax."""
+    """Customer id -> its row of customers.csv; `tax_note` is the reason if there is no tax."""
     known = (row.at(last_day) for row in paper.customers.values())
     return {
         row.id: {
@@ -74,7 +74,7 @@ def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
 
 
 def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:
-    """What each customer used by meter and day; one frame, read when first asked for, and rows for one at a time."""
+    """Customer -> its usage by meter and day. Read on the first call; rows are built for one customer at a time."""
     meters = {meter.id: meter for meter in month.terms.card.meters}
 
     @cache

@@ -1,8 +1,8 @@
-"""One invoice arranged for reading: parties, lines under their projects, used beside billed, days, what the stamps say.
+"""Arranges one invoice for printing: parties, lines grouped by project, used and billed quantities, charts, notes.
 
-A noun: an invoice object of the public interface in, a dictionary of texts out, the same for the page and the PDF. No
-line, tax or total is computed anew; what is added up here (a project's part, a billed quantity) is added up exactly
-from the printed lines. Sentences stand here, so that no two templates tell two stories.
+Pure: takes an invoice and its background, returns a dictionary of texts for the page and the PDF alike. Lines, taxes
+and totals are not computed again; subtotals and billed quantities are exact sums of the printed lines. All sentences
+are here, so that page and PDF have the same ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from metering.rendering.figures import money_text
 from metering.rendering.localized import Format
 
 TITLES = {"credit_note": "Credit note", "supplement": "Supplementary invoice"}
-"""Document kind -> what it is called; any other is an invoice."""
+"""Document kind -> title; any other kind is an invoice."""
 
 
 def sheet(invoice: Invoice, background: Background) -> Printed:
-    """What the templates print: texts in the customer's locale, and charts as SVG."""
+    """The variables of the templates: texts in the customer's locale, and charts as SVG."""
     background = background.by_number.get(invoice.number or "", background)
     buyer = invoice.customer
     customer = {**background.customers.get(buyer.id, {}), "id": buyer.id, "name": buyer.name}
@@ -42,7 +42,7 @@ def sheet(invoice: Invoice, background: Background) -> Printed:
         "groups": _groups(invoice, background.project_names, form),
         "sums": _sums(invoice, form),
         "untaxed": _untaxed(invoice, customer),
-        # Beside a supplement's differences, what was used in the month would look as if it were free.
+        # A supplement has differences only: beside them the month's usage would look free of charge.
         "quantities": [] if invoice.is_credit_note or invoice.supplements else quantities(invoice, background, form),
         "charts": [] if invoice.is_credit_note else used_charts(invoice, background, form),
         "notes": list(_notes(invoice, background, form)),
@@ -50,7 +50,7 @@ def sheet(invoice: Invoice, background: Background) -> Printed:
 
 
 def _untaxed(invoice: Invoice, customer: Row) -> list[str]:
-    """Why lines have no tax, each reason once; where lines do not say it, that of the whole document."""
+    """The reasons why lines have no tax, each once; for documents without tax per line, the customer's reason."""
     if not invoice.says_taxes:
         has_tax = any(Fraction(entry.amount) for entry in invoice.taxes)
         return [] if has_tax or not customer.get("tax_note") else [str(customer["tax_note"])]
@@ -60,7 +60,7 @@ def _untaxed(invoice: Invoice, customer: Row) -> list[str]:
 
 
 def _party(row: Row) -> Printed:
-    """Name, address line by line, tax id of the seller or a customer."""
+    """Name, address lines and tax id of the seller or a customer."""
     place = " ".join(str(row[part]) for part in ("postcode", "city") if row.get(part))
     parts = (row.get("address"), row.get("street"), place, row.get("country"), row.get("email"))
     lines = [line.strip() for part in parts for line in str(part or "").splitlines()]
@@ -72,7 +72,7 @@ def _party(row: Row) -> Printed:
 
 
 def _facts(invoice: Invoice, form: Format) -> Iterator[tuple[str, str]]:
-    """What the head of the invoice says, in pairs."""
+    """The head of the invoice as (label, text)."""
     yield "Period", f"{form.span(invoice.period.start, invoice.period.end)} (UTC)"
     if invoice.issued_at:
         yield "Issued", form.day(invoice.issued_at)
@@ -89,7 +89,7 @@ def _facts(invoice: Invoice, form: Format) -> Iterator[tuple[str, str]]:
 
 def _banner(invoice: Invoice, form: Format) -> dict[str, str] | None:
     if invoice.status == "draft":
-        assert invoice.as_of is not None, "a draft has a moment that it is as of"
+        assert invoice.as_of is not None, "a draft has as_of"
         as_of = form.moment(invoice.as_of)
         text = f"This is a draft as of {as_of}. It is not a demand for payment and can still change."
         return {"level": "warn", "text": text}
@@ -99,7 +99,7 @@ def _banner(invoice: Invoice, form: Format) -> dict[str, str] | None:
 
 
 def _groups(invoice: Invoice, names: Mapping[str, str | None], form: Format) -> list[Printed]:
-    """Projects by id, then what belongs to no project, each with its lines in the invoice's order."""
+    """Lines grouped by project in the order of ids, then the lines of no project; each group in the invoice's order."""
     groups = grouped(_worth_reading(invoice.lines), lambda line: line.project_id or "")
     return [
         {
@@ -112,7 +112,7 @@ def _groups(invoice: Invoice, names: Mapping[str, str | None], form: Format) -> 
 
 
 def _worth_reading(lines: Sequence[Line]) -> Sequence[Line]:
-    """The lines without those of a price above zero that came to nothing; all where nothing else is left."""
+    """The lines, without those that have a price but amount to zero; all lines if no others are left."""
     kept = [line for line in lines if Fraction(line.amount) or not Fraction(line.unit_price or 0)]
     return kept or lines
 
@@ -142,7 +142,7 @@ def _line(line: Line, invoice: Invoice, names: Mapping[str, str | None], form: F
 
 
 def _computed(line: Line, form: Format) -> Iterator[str]:
-    """What else the amount is computed from: packages begun, and both ends of a difference."""
+    """Further operands of the amount: packages begun, and both ends of a difference."""
     if line.packages is not None and line.package_size is not None:
         yield f"{form.number(line.packages)} × {form.number(line.package_size)} begun"
     if line.before and line.after and Fraction(line.before.quantity):
@@ -151,7 +151,7 @@ def _computed(line: Line, form: Format) -> Iterator[str]:
 
 
 def _quantity(text: str, form: Format) -> tuple[str, str]:
-    """A quantity with all its digits, so that a line can be computed again; those after the third stand apart."""
+    """A quantity with all its digits: up to the third decimal, and the rest, which is printed smaller."""
     shown, further = form.number(text), max(len(text.partition(".")[2]) - 3, 0)
     return (shown[:-further], shown[-further:]) if further and shown[-1].isdigit() else (shown, "")
 
@@ -171,7 +171,7 @@ def _sums(invoice: Invoice, form: Format) -> Printed:
 
 
 def _notes(invoice: Invoice, background: Background, form: Format) -> Iterator[str]:
-    """How the numbers came about, in sentences."""
+    """Sentences that explain rounding, coverage and verification."""
     mode = "half to even" if background.rounding == "half_even" else "half away from zero"
     sums = (
         "the lines include tax and the total adds them; the tax in it is computed once per rate"

@@ -1,6 +1,6 @@
-"""What a month's documents are printed with beside themselves, and the usage that a document shows beside its lines.
+"""The background of printed documents, and the usage that a document shows: quantities used and billed, daily charts.
 
-Quantities billed and charts of days. Pure: nothing is read here; figures are added up exactly from printed texts.
+Pure. Figures are exact sums of printed texts.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -27,12 +27,12 @@ def _no_days(_customer: str) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """What a month's invoices are printed with and do not hold themselves.
+    """What printed invoices of a month show in addition to the documents.
 
     `customers`: id -> its row of customers.csv; `project_names`: id -> name; `usage`: customer -> the month's usage
-    rows of projects that nobody else paid for; `days`: customer -> [{meter, unit, days: [{day, quantity, has_gap}]}]
-    of the same projects; `locale`: of customers without one; `fonts`: a directory of more fonts for PDF; `by_number`:
-    issued document -> what it is printed with instead, which is what was known at its closing.
+    rows of projects that no other customer paid for; `days`: customer -> [{meter, unit, days: [{day, quantity,
+    has_gap}]}] of the same projects; `locale`: for customers without one; `fonts`: a directory of further fonts for
+    PDF; `by_number`: number of an issued document -> the background known at its closing, which replaces this one.
     """
 
     seller: Row
@@ -51,15 +51,14 @@ def own_usage(
 ) -> dict[str, list[Mapping[str, object]]]:
     """Customer -> the usage rows of its projects; `payers`: project -> its customers in the month.
 
-    A project that moved to another customer inside the month is left out: its usage cannot be shown to one of them as
-    theirs.
+    A project that changed its customer inside the month is left out, because its rows contain usage of both.
     """
     moved = {project for project, customers in payers.items() if len(customers) > 1}
     return grouped((row for row in usage if row["project_id"] not in moved), lambda row: str(row["customer"]))
 
 
 def called(project_id: str | None, names: Mapping[str, str | None]) -> dict[str, str | None]:
-    """How a project is called, and its id where that is another text; `All projects` for none."""
+    """A project's name, and its id if that differs; `All projects` for None."""
     if project_id is None:
         return {"project": "All projects", "project_id": None}
     name = names.get(project_id)
@@ -67,7 +66,7 @@ def called(project_id: str | None, names: Mapping[str, str | None]) -> dict[str,
 
 
 def quantities(invoice: Invoice, background: Background, form: Format) -> list[Printed]:
-    """Used, billed and the difference (included, or free of charge) per project, meter and unit of this invoice."""
+    """Quantities used, billed and not billed (included or free of charge) per project, meter and unit."""
     owned = list(by_project(invoice.lines))
     lines = [line for line in owned if line.kind == "usage"]
     billed = grouped(lines, lambda line: (line.project_id, line.meter, line.unit))
@@ -91,12 +90,12 @@ def quantities(invoice: Invoice, background: Background, form: Format) -> list[P
 
 
 def _thousandths(value: Fraction) -> str:
-    """Half away from zero at three places; the lines have every digit."""
+    """Rounded half away from zero to three decimals; the lines have all digits."""
     return printed(exact_text(value), 3).replace(",", "")
 
 
 def used_charts(invoice: Invoice, background: Background, form: Format) -> list[Printed]:
-    """Usage per day of each meter, those with the highest amounts first, then by name."""
+    """Daily usage of each meter, by descending amount and then by name."""
     billed = grouped(invoice.lines, lambda line: line.meter)
     amount = {meter: exact_sum(line.amount for line in lines) for meter, lines in billed.items()}
     found = background.days(invoice.customer.id)
