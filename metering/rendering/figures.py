@@ -10,6 +10,8 @@ from fractions import Fraction
 
 from metering.core.money import amount_text, exact_text, minor_units
 from metering.core.period import Period, month_of, parse_time
+from metering.core.rows import Row
+from metering.core.text import words
 
 _PRINT = Context(prec=1200, rounding=ROUND_HALF_UP, traps=[InvalidOperation, Overflow])
 # strftime would use the machine's locale.
@@ -68,6 +70,14 @@ def printed_span(start: str, end: str) -> str:
         return f"{printed_moment(start)} to {printed_moment(end)}"
     first, last = _short_day(span.start), _short_day(span.end - timedelta(days=1))
     return first if first == last else f"{first} to {last}"
+
+
+def label(row: Row) -> str:
+    """The label of a row of amounts: its meter, with the kind of line if it is not usage; else its plan or kind."""
+    kind, meter = row.get("kind"), row.get("meter")
+    if meter and kind not in {None, "usage"}:
+        return words(f"{meter}, {kind}")
+    return words(meter or row.get("plan") or kind or "no plan")
 
 
 def _short_day(moment: datetime) -> str:

@@ -36,8 +36,7 @@ def environment() -> Environment:
         moment=figures.printed_moment,
         words=lambda text: text.replace("_", " "),
         sentence=words,
-        label=_label,
-        labelled=lambda rows: [(_label(row), row["amount"]) for row in rows],
+        labelled=lambda rows: [(figures.label(row), row["amount"]) for row in rows],
         hidden=lambda rows, shown: figures.printed(str(len(rows) - shown)),
         largest_change=_largest_change,
         is_not_zero=lambda text: Decimal(text) != 0,
@@ -65,11 +64,6 @@ def _finalized(value: Any) -> Any:
 def _amount(text: str, currency: str) -> str:
     """Money with the currency's digits; Neon's cost may have more digits and is shortened only here."""
     return figures.printed(text, minor_units(currency))
-
-
-def _label(row: Row) -> str:
-    """The label of a row of amounts: its meter, else its plan, else its kind of line."""
-    return words(row.get("meter") or row.get("plan") or row.get("kind") or "no plan")
 
 
 def _largest_change(rows: Sequence[Row], currency: str) -> str:

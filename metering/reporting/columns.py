@@ -1,63 +1,11 @@
 """The catalogue of columns: which columns each table has, what kind each is, and where it is shown.
 
-Data. Files of the report (CSV, Parquet, workbook), paper, the dashboard's lists and the JSON API's description derive
-from it; names are those of the commands' JSON. Must not know how a cell of a kind looks.
+Data. Files of the report (CSV, Parquet, workbook), its page and its paper, the dashboard's lists and the JSON API's
+description derive from it; names are those of the commands' JSON. Must not know how a cell of a kind looks.
 """
 
-from dataclasses import dataclass, replace
-
+from metering.rendering.columns import Column, Listed, Printed, parsed, printed
 from metering.rendering.tables import NUMBER, TEXT
-
-NUMBERS = {"number", "quantity", "amount", "change", "percent", "bytes"}
-"""Kinds of columns that hold decimal strings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """`kind` says how a cell is printed; one that is not `shown` is only searched and downloaded on the dashboard."""
-
-    name: str
-    title: str = ""
-    kind: str = "text"
-    shown: bool = True
-    is_on_web: bool = True
-
-    @property
-    def is_number(self) -> bool:
-        """Whether its cells are decimal strings."""
-        return self.kind in NUMBERS
-
-    @property
-    def heading(self) -> str:
-        """The text above it."""
-        return self.title or self.name.replace("_", " ").capitalize()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A table of the report that the dashboard lists too: its columns in the dashboard's order.
-
-    `files` and `paper` (name:title) give the order there; `api` has the columns that the API's description promises,
-    where `?` marks one that may be null.
-    """
-
-    columns: tuple[Column, ...]
-    files: str
-    paper: str = ""
-    api: str = ""
-
-    def column(self, name: str) -> Column:
-        """The column of that name."""
-        return next(column for column in self.columns if column.name == name)
-
-
-def parsed(text: str) -> tuple[Column, ...]:
-    """A column a line: name, kind, heading if it is not the name; `-` marks one not shown, `~` one not on the web."""
-    return tuple(
-        Column(name=name.lstrip("-~"), kind=kind, title=" ".join(title), shown=name[0] != "-", is_on_web=name[0] != "~")
-        for name, kind, *title in map(str.split, text.strip().splitlines())
-    )
-
 
 LISTED = {
     "customers": Listed(
@@ -85,10 +33,6 @@ LISTED = {
             "customer customer_name currency plans projects invoices status subtotal tax total "
             "previous_subtotal change change_percent neon_cost margin margin_percent previous_neon_cost "
             "previous_margin"
-        ),
-        paper=(
-            "customer:Customer plans:Plan subtotal:Amount change:Change neon_cost:Neon_cost margin:Margin "
-            "invoices:Invoice"
         ),
         api="customer customer_name currency subtotal total neon_cost?",
     ),
@@ -273,10 +217,61 @@ def on_web(table: str) -> tuple[Column, ...]:
     return tuple(column for column in LISTED[table].columns if column.is_on_web)
 
 
-def on_paper(table: str) -> tuple[Column, ...]:
-    """The columns of the printed table, with its headings."""
-    titles = (name.partition(":") for name in LISTED[table].paper.split())
-    return tuple(replace(LISTED[table].column(name), title=title.replace("_", " ")) for name, _, title in titles)
+PRINTED = {
+    "billed": "meter/item:Item +quantity/short =quantity/tenth =unit/blank amount/amount .share_percent/percent:Share",
+    "plans": (
+        "plan/plan .customers/count .projects/count amount/shared +change/change_was =change/compared "
+        "neon_cost/cost_was margin/cost_was"
+    ),
+    "outlook": (
+        "what/text currency/text so_far/amount expected/amount low/amount:Like_the_quietest_week high/amount:Busiest"
+    ),
+    "movers": "customer/customer subtotal/money:Now change/moved +.change/bar:_",
+    "customers": (
+        "=customer/customer +customer_name/name:Customer +.customer/id:Id plans/ids:Plan +.projects/count "
+        "subtotal/amount:Amount +change/change =change/compared +change_percent/growth:Percent "
+        "+neon_cost/cost =neon_cost/cost_was +margin/cost =margin/cost_was invoices/invoices:Invoice"
+    ),
+    "changes": (
+        "change/sentence customer/customer project_id/project was/plain now/plain amount/owed:Invoiced_before_tax"
+    ),
+    "adjustments": (
+        "customer/customer description/described:What from/span:Month quantity/measured amount/money "
+        "+number/numbered:Invoice"
+    ),
+    "meters": (
+        "meter/sentence quantity/thousandth unit/text previous_quantity/thousandth:Month_before "
+        "change_percent/signed:Change projects/count"
+    ),
+    "costs": "meter/sentence quantity/thousandth unit/text amount/cost:Cost_(USD) share_percent/percent:Share",
+    "projects": "project_id/project customer/payer neon_cost/cost:Neon_cost_(USD) amount/billed:Billed margin/cost",
+    "idle": (
+        "project_id/project customer/payer last_active_at/since:Last_active neon_cost/cost:Neon_cost_(USD) "
+        "of_branches/cost:of_which_branches"
+    ),
+    "branches": (
+        "project_id/project customer/payer is_idle/flag:Idle neon_cost/cost:Neon_cost_(USD) "
+        "extra_branch_month/thousandth:Extra_branch-months"
+    ),
+    "organizations": (
+        "organization/name projects/count project_limit/limit:Sponsored_limit neon_cost/cost:Neon_cost_(USD) "
+        "inventory_read_at/moment:Inventory_read history_read_at/moment:History_read certified_until/moment:Known_until"
+    ),
+    "reconciliation": "what/text amount/amount",
+    "quotas": ("project_id/project +customer/id quota/words used/number limit/number percent/filled level/level"),
+    "alerts": (
+        "observed_at/moment:Observed project_id/project +customer/id quota/words "
+        "threshold_percent/percent:Threshold percent/percent status/words:Delivery"
+    ),
+    "unassigned": "project_id/text metric/words value/number worth/worth",
+    "unpriced": "project_id/text metric/words value/number worth/worth reason/words:Why",
+}
+"""Table of the report's page and paper -> its columns in order, as `rendering.columns.printed` reads them."""
+
+
+def on_print(table: str, medium: str) -> tuple[Printed, ...]:
+    """The columns of a printed table; `medium` is `page` or `paper`."""
+    return tuple(column for column in printed(PRINTED[table]) if medium in column.media)
 
 
 def promised(table: str) -> dict[Column, bool]:

@@ -10,7 +10,7 @@ from typing import Any
 from metering.core.money import COST_CURRENCY
 from metering.core.rows import Row
 from metering.rendering import figures
-from metering.reporting import paper_cells as cells
+from metering.reporting import cells
 from metering.reporting import paper_revenue as revenue
 from metering.reporting import paper_usage as usage
 
@@ -73,9 +73,8 @@ def _cards(report: Row) -> Iterator[dict[str, str]]:
     projects = f"{cells.count(counts['projects_with_usage'])} projects with usage"
     yield _card("Customers invoiced", cells.count(counts["customers_invoiced"]), "", projects)
     reached = counts["quotas_at_least"][-1]["count"]
-    yield _card(
-        "Quotas reached", cells.count(reached), "", f"of {cells.count(counts['quotas'])}; {counts['alerts']} alerts"
-    )
+    alerts = f"{counts['alerts']} alerts recorded in {report['report']['title']}"
+    yield _card("Quotas reached now", cells.count(reached), "", f"of {cells.count(counts['quotas'])}; {alerts}")
 
 
 def _card(what: str, value: str, unit: str, note: str) -> dict[str, str]:

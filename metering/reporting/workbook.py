@@ -68,4 +68,4 @@ def _key_figures(report: Row) -> Iterator[tuple[str, str | None, str]]:
     yield "Margin", report["margin"]["margin"], report["margin"]["currency"]
     yield "Customers invoiced", str(figures["customers_invoiced"]), "customers"
     yield "Projects with usage", str(figures["projects_with_usage"]), "projects"
-    yield "Alerts", str(figures["alerts"]), "alerts"
+    yield "Alerts recorded in the month", str(figures["alerts"]), "alerts"

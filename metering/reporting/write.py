@@ -22,9 +22,11 @@ from metering.rendering import charts
 from metering.rendering.tables import csv_text, parquet_bytes
 from metering.rendering.templates import template
 from metering.rendering.typeset import Typesetter
-from metering.reporting.columns import COLUMNS
+from metering.reporting import cells
+from metering.reporting.columns import COLUMNS, on_print
 from metering.reporting.invoiced import counts_as_revenue
 from metering.reporting.paper import paper
+from metering.reporting.paper_revenue import outlook_rows
 from metering.reporting.tables import tables
 from metering.reporting.workbook import workbook
 
@@ -149,8 +151,11 @@ def invoice_file(invoice: Row) -> str:
 
 def _report_page(report: Row, invoices: Sequence[Row], asked: set[str]) -> str:
     page = template("report.html.j2")
-    beside = {"links": _links(invoices), "tables": list(COLUMNS), "has_csv": "csv" in asked, "beside": sorted(asked)}
-    return page.render(**report, **beside, charts=charts, rows_shown=ROWS_SHOWN)
+    beside = {"links": _links(invoices), "tables": list(COLUMNS), "has_csv": "csv" in asked}
+    expected = outlook_rows(report) if report["outlook"] else []
+    return page.render(
+        **report, **beside, charts=charts, cells=cells, on_print=on_print, outlook_rows=expected, rows_shown=ROWS_SHOWN
+    )
 
 
 def _links(invoices: Sequence[Row]) -> dict[str, str]:

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from metering.core.ids import canonical
 from metering.core.rows import Row
 from metering.core.text import visible
+from metering.rendering.columns import Column
 from metering.rendering.tables import NUMBER, TEXT
-from metering.reporting.columns import Column
 
 ROWS_PER_PAGE = 50
 MOST_CHOICES = 60

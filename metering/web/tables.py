@@ -5,8 +5,8 @@ Data, not code. The names are those of the commands' JSON.
 
 from dataclasses import replace
 
+from metering.rendering.columns import parsed
 from metering.reporting import columns
-from metering.reporting.columns import parsed
 from metering.web.listing import Table
 
 CUSTOMERS = Table(
@@ -230,6 +230,17 @@ OUTBOX = Table(
         pending        number
         oldest_due_at  moment  Oldest is due
         most_attempts  number
+    """),
+)
+FAILING = Table(
+    name="failing",
+    title="Failing endpoints",
+    columns=parsed("""
+        endpoint     id
+        state        status
+        since        moment
+        undelivered  number
+        error        text
     """),
 )
 ALARMS = Table(

@@ -4,9 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from metering.config import read
+from metering.core.period import parse_time
 from metering.store.database import open_writer
+from metering.web.app import application
+from metering.web.desk import Desk as Dashboard
+from metering.web.guard import Access
+from metering.web.server import Listener
+from metering.web.views import Views
 from tests.support.inbox import Inbox, receiving
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk, Ran
@@ -94,6 +102,19 @@ def test_the_same_address_stays_off_and_everybody_who_looks_is_told(desk: Desk, 
     checked = desk.run("check", "--format", "json").json
     detail = "disabled since 2026-10-16T12:00:00Z: the endpoint is gone (410); 4 not delivered"
     assert f"endpoint slack:ops: {detail}" in checked["faults"]
+
+
+def test_the_dashboard_names_on_its_first_page_where_nothing_arrives(desk: Desk, inboxes: list[Inbox]):
+    inboxes[0].status = 410
+    desk.good("tick")
+    config, now = read(desk.write(), environ=desk.environment, card_faults=lambda _: []), parse_time(str(desk.now))
+    dashboard = Dashboard(Views(lambda: config, lambda: now), Access(), clock=lambda: now)
+    with Listener(application(dashboard), "127.0.0.1:0") as server:
+        first, operations = (httpx.get(f"http://{server.address}{path}", timeout=60) for path in ("/", "/operations"))
+    assert (first.status_code, operations.status_code) == (200, 200)
+    assert "<strong>Alerts do not arrive</strong> at 1 endpoint: <bdi>slack:ops</bdi>" in first.text
+    assert "Failing endpoints" in operations.text
+    assert "the endpoint is gone (410)" in operations.text
 
 
 def test_enable_tells_an_endpoint_again_at_its_old_address(desk: Desk, inboxes: list[Inbox]):

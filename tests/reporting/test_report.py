@@ -14,6 +14,7 @@ from metering.core.errors import UsageError
 from metering.core.invoice import converted
 from metering.invoicing.printed.documents import page_writer
 from metering.invoicing.printed.sheet_usage import Background, own_usage
+from metering.reporting import cells, columns
 from metering.reporting.build import build
 from metering.reporting.facts import Facts
 from metering.reporting.invoiced import by_project
@@ -197,6 +198,28 @@ def test_the_tables_of_the_page_show_the_sums_of_the_invoices(september):
     ]
     assert sum(cents(row["subtotal"]) for row in facts().invoices) == 503140
     assert sum(cents(row["total"]) for row in facts().invoices) == 562297
+
+
+def test_a_flat_fee_and_a_correction_of_a_meter_are_called_so(tmp_path):
+    sample = facts()
+    first = sample.invoices[0]
+    usage = next(line for line in first["lines"] if line["meter"] == "compute")
+    kinds = [{**usage, "kind": kind, "quantity": "1", "unit": "month"} for kind in ("flat_fee", "adjustment")]
+    month = empty_month(invoices=[{**first, "lines": [usage, *kinds]}])
+    names = {row[0] for row in page(rendered(month, tmp_path, ["html"]) / "report.html").table("What was sold")}
+    assert names >= {"Compute", "Compute, flat fee", "Compute, adjustment"}
+
+
+def test_alerts_of_another_month_are_not_missed_beside_the_quotas_of_now(september):
+    text = page(september / "report.html").text
+    assert "Alerts recorded in September 2026" in text
+    assert "As of 3 Oct 2026, 12:00 UTC, of the quotas’ own periods; the fullest first." in text
+
+
+@pytest.mark.parametrize("table", sorted(columns.PRINTED))
+def test_every_printed_column_is_of_a_kind_and_of_a_table_that_there_is(table):
+    for column in columns.on_print(table, "page") + columns.on_print(table, "paper"):
+        assert column.kind in cells.KINDS, column
 
 
 def cents(text):
