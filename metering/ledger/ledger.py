@@ -14,6 +14,7 @@ from typing import Any
 from metering.core.errors import DISK_HINT, MeteringError, StoreDamagedError, UnpublishedError
 from metering.ledger import lineage
 from metering.ledger.landing import Landing, is_small
+from metering.ledger.streams import Streams
 from metering.store import backup, checkpoint, damage, high_water, lock, snapshots, witness
 from metering.store import database as door
 from metering.store.database import Store
@@ -52,6 +53,7 @@ class Ledger:
             self.store: Store = open_store(directory, directory / JOURNAL)
             opened.enter_context(closing(self.store.connection))
             self.landing = Landing(self.store)
+            self._streams = Streams(lambda walk: int(self.store.query("ledger/pages_of_walk", walk=walk).item()))
             self._catch_up()
             opened.pop_all()
 
@@ -97,7 +99,8 @@ class Ledger:
         is_shared, now = is_small(kind, data), self.clock()
         if kind != "adopt" and lineage.is_behind(now, self.journal.latest_at):
             data = {**data, CLOCK_BACK: self.journal.latest_at}
-        record = self.journal.append(kind, data, at=now, body=body, sync=not is_shared)
+        stream = self._streams.of(kind, data)
+        record = self.journal.append(kind, data, at=now, body=body, stream=stream, sync=not is_shared)
         try:
             self.landing.apply(record)
         except MeteringError as error:

@@ -25,8 +25,8 @@ from metering.store import checkpoint, database, journal
 from metering.store.journal import JOURNAL, Segment
 from metering.store.record import Record
 
-PORTION_BYTES = 16 * 1024 * 1024
-"""So much of the journal is landed again in one tick, which then goes on no more than a minute or two longer."""
+PORTION_BYTES = 512 * 1024 * 1024
+"""So many bytes, as they were received, are landed again in one tick, which goes on a minute or two longer."""
 CHECKPOINT_DAYS = 31
 """A rebuild never takes more records than those of so many days, and of the days that a proof takes."""
 KEPT_CHECKPOINTS = 2
@@ -80,7 +80,7 @@ def _portion(records: Iterator[Record], stop: Stop) -> Iterator[Record]:
     for record in records:
         if landed >= PORTION_BYTES or stop.is_asked:
             return
-        landed += len(record.packed)
+        landed += record.size
         yield record
 
 
@@ -160,9 +160,14 @@ def _rewrite(kept: Path, ranges: list[Range], stop: Stop) -> None:
 
 
 def _is_rewritten(segment: Segment, ranges: list[Range]) -> bool:
-    """Whether the first page within the ranges has no body: a segment is written anew as a whole."""
-    first = next((record for record in journal.records_of(segment) if _is_within(ranges, record)), None)
-    return first is None or first.is_dropped or not first.packed
+    """Whether a page within the ranges has no body: a segment is written anew as a whole."""
+    has_bodies = False
+    for record in journal.records_of(segment):
+        if record.sha256 and _is_within(ranges, record):
+            if record.is_dropped:
+                return True
+            has_bodies = True
+    return not has_bodies
 
 
 def _is_within(ranges: list[Range], record: Record) -> bool:

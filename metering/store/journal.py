@@ -1,40 +1,33 @@
-r"""The journal's files: every fact that came in or was promised, append-only, fsynced, hash-chained. The truth.
+"""The journal: every fact that came in or was promised, append-only, fsynced, hash-chained. The truth.
 
-A segment file `journal/0000000001.journal` is named after the sequence number of its first record. It starts with
-`METERJ2\n` and the 32-byte hash that the chain has before it; records follow, as record.py encodes them. It ends when
-it is full, and with the month. Must not know what the records mean.
+A segment file `journal/0000000001.journal` is named after the sequence number of its first record. It ends with the
+month, with the day once it has 64 MB, and at 1 GB; bodies refer to earlier ones of their segment only. Must not know
+what the records mean.
 """
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from metering.core.errors import JournalDamagedError, MeteringError
 from metering.core.files import sync_directory
 from metering.core.period import rfc3339
-from metering.store.record import (
-    GENESIS,
-    HASH_BYTES,
-    ChangedError,
-    Encoder,
-    Frame,
-    Record,
-    TornError,
-    has_record,
-    read_frame,
-)
+from metering.store import segments
+from metering.store.bodies import Bodies, Streams, stream_number
+from metering.store.frames import THIRD, Body, TornError, encode
+from metering.store.record import GENESIS, Record
+from metering.store.segments import FILE_HEADER_BYTES, HINT, MAGIC, write_all
 
 JOURNAL = "journal"
-MAGIC = b"METERJ2\n"
-FIRST_MAGIC = b"METERJ1\n"  # the first format, in which a body could not be dropped; no released version wrote it
-FILE_HEADER_BYTES = len(MAGIC) + HASH_BYTES
-SEGMENT_BYTES = 64 * 1024 * 1024
-_HINT = "restore the journal from a backup; the store still holds what it holds"
+SEGMENT_BYTES = 1024 * 1024 * 1024
+_DAYS_PART = 16
+"""A segment that has this part of its bytes ends with the day, of which the bodies of the next refer to little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,53 +52,82 @@ class Journal:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             sync_directory(directory.parent)
         self.directory = directory
-        self._encoder = Encoder()
         self._broken = False
-        segments = _whole_segments(directory)
-        self._month, self.latest_at = "", ""  # of the last record: its month, such as 2026-10, and Record.latest_at
-        if not segments:
-            self.seq, self.hash = 0, GENESIS
+        self.seq, self.hash = 0, GENESIS
+        self._day, self.latest_at = "", ""  # of the last record: its day, such as 2026-10-05, and Record.latest_at
+        self._is_old = False  # the last segment is of an older format, and gets no more records
+        whole = _whole_segments(directory)
+        if whole:
+            self._file = self._continued(whole[-1])
+        else:
             self._file = self._new_segment()
-            return
-        start, end, last = _find_end(segments[-1])
-        self.seq = last.seq if last else int(segments[-1].stem) - 1
-        self.hash = last.hash if last else start
-        self._month, self.latest_at = (last.at[:7], last.latest_at) if last else ("", "")
-        _cut_torn_tail(segments[-1], end)
-        self._file = segments[-1].open("ab", buffering=0)
-        self.sync()  # a record that was written, but not yet durable when its process ended, counts from here on
+
+    def _continued(self, path: Path) -> FileIO:
+        """Opens the last segment behind its last whole record."""
+        end = segments.find_end(path)
+        self.seq, self.hash = end.seq, end.hash
+        self._bodies, self._streams, self._is_old = end.bodies, end.streams, end.form is not THIRD
+        if end.last:
+            self._day, self.latest_at = end.last.at[:10], end.last.latest_at
+        _cut_torn_tail(path, end.offset)
+        if self._is_old and end.last is None:
+            path.unlink()  # it has no record, and its name is that of the segment which goes on
+            return self._new_segment()
+        file = path.open("ab", buffering=0)
+        os.fdatasync(file.fileno())  # a record whose process ended before it was durable counts from here on
+        return file
 
     def close(self) -> None:
         """Closes the file; every append was already durable."""
         self._file.close()
 
-    def append(self, kind: str, data: dict[str, Any], *, at: datetime, body: bytes = b"", sync: bool = True) -> Record:
+    def append(  # noqa: PLR0913 - a fact, when it was, and how what came with it is kept
+        self,
+        kind: str,
+        data: dict[str, Any],
+        *,
+        at: datetime,
+        body: bytes = b"",
+        stream: str = "",
+        sync: bool = True,
+    ) -> Record:
         """Writes one record and, if `sync`, makes it durable before it returns.
 
-        A failed write is undone: a full disk leaves the file as it was. After a failed fsync this process cannot know
-        what the file holds, so it refuses to write again.
+        Bodies of one `stream` resemble each other and are stored as what differs; one without a stream is stored whole,
+        and nothing refers to it. A failed write is undone: a full disk leaves the file as it was. After a failed fsync
+        this process cannot know what the file holds, so it refuses to write again.
         """
         if self._broken:
             raise MeteringError("the journal could not be written earlier", hint="end this process and start it anew")
         text = rfc3339(at)
-        if self._is_full(text[:7]):
+        if self._is_full(text[:10]):
             self.sync()
             full, self._file = self._file, self._new_segment()
             full.close()
-        content, record = self._encoder.encode((self.seq, self.hash), kind=kind, at=text, data=data, body=body)
+        stored = self._stored(body, stream, text[:10])
+        content, record = encode((self.seq, self.hash), kind=kind, at=text, data=data, body=stored)
+        offset = self._file.tell()
         self._broken = True  # until the file and this object agree again
         self._write(content)
         if sync:
             self.sync()
-        self.seq, self.hash, self._month = record.seq, record.hash, text[:7]
+        self._bodies.add(offset)
+        self._streams.add(record.seq, stored, text[:10])
+        self.seq, self.hash, self._day = record.seq, record.hash, text[:10]
         self.latest_at = record.latest_at
         self._broken = False
         return record
 
-    def _is_full(self, month: str) -> bool:
-        """Whether the next record, of this month, begins a segment of its own."""
+    def _stored(self, body: bytes, stream: str, day: str) -> Body:
+        return self._streams.stored(body, self.seq + 1, stream_number(stream), day, self._bodies) if body else Body()
+
+    def _is_full(self, day: str) -> bool:
+        """Whether the next record, of this day, begins a segment of its own."""
         end = self._file.tell()
-        return end >= self._segment_bytes or (end > FILE_HEADER_BYTES and month != self._month)
+        if self._is_old or end <= FILE_HEADER_BYTES:
+            return self._is_old
+        is_days_end = day != self._day and end >= self._segment_bytes // _DAYS_PART
+        return is_days_end or day[:7] != self._day[:7] or end >= self._segment_bytes
 
     def sync(self) -> None:
         """Makes everything appended so far durable."""
@@ -118,7 +140,7 @@ class Journal:
     def _write(self, content: bytes) -> None:
         end = self._file.tell()
         try:
-            _write_all(self._file, content)
+            write_all(self._file, content)
         except BaseException:
             os.ftruncate(self._file.fileno(), end)
             self._file.seek(end)
@@ -127,12 +149,13 @@ class Journal:
 
     def _new_segment(self) -> FileIO:
         path = self.directory / f"{self.seq + 1:010d}.journal"
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
         file = FileIO(descriptor, "ab")
         try:
-            _write_all(file, MAGIC + self.hash)
+            write_all(file, MAGIC + self.hash)
             os.fsync(descriptor)
             sync_directory(self.directory)
+            self._bodies, self._streams, self._is_old = Bodies(descriptor, self.seq + 1), Streams(), False
         except BaseException:
             # The next try must be able to create the file.
             file.close()
@@ -143,146 +166,80 @@ class Journal:
 
 def read(directory: Path, *, after: int = 0) -> Iterator[Record]:
     """The journal's records with a higher sequence number, each checked; raises JournalDamagedError at a fault."""
-    segments = _segments(directory)
-    firsts = [int(path.stem) for path in segments]
+    paths = segments.files(directory)
+    firsts = [int(path.stem) for path in paths]
     begin = max((i for i, first in enumerate(firsts) if first <= after + 1), default=0)
-    if segments and firsts[begin] > after + 1:
-        raise JournalDamagedError(f"the journal begins with record {firsts[begin]}", hint=_HINT)
-    expected = GENESIS if segments and firsts[begin] == 1 else None
-    for path in segments[begin:]:
-        with path.open("rb") as file:
-            start = _file_header(file, path)
-            if expected is not None and start != expected:
-                raise JournalDamagedError(f"{path.name} does not continue the segment before it", hint=_HINT)
-            expected = start
-            for record in _records(file, path, start, int(path.stem)):
-                expected = record.hash
-                if record.seq > after:
-                    yield record
+    if paths and firsts[begin] > after + 1:
+        raise JournalDamagedError(f"the journal begins with record {firsts[begin]}", hint=HINT)
+    expected = GENESIS if paths and firsts[begin] == 1 else None
+    for path in paths[begin:]:
+        expected = yield from segments.records(path, behind=after, after=expected)
 
 
 def sealed(directory: Path) -> list[Segment]:
     """The segments that get no more records, in order: all but the last."""
     return [
         Segment(path=path, first=int(path.stem), last=int(following.stem) - 1)
-        for path, following in pairwise(_segments(directory))
+        for path, following in pairwise(segments.files(directory))
     ]
 
 
 def records_of(segment: Segment) -> Iterator[Record]:
     """The records of one segment, each checked against the chain; raises JournalDamagedError."""
-    with segment.path.open("rb") as file:
-        yield from _records(file, segment.path, _file_header(file, segment.path), segment.first)
+    return segments.records(segment.path)
 
 
 def drop_bodies(segment: Segment, is_dropped: Callable[[Record], bool]) -> int:
     """Writes a sealed segment anew without the bodies of these records; returns by how many bytes it has shrunk.
 
-    The new file takes the old one's place by rename, once it is durable. A process that dies before leaves the old one
-    and a temporary file that the next call overwrites. Raises JournalDamagedError, OSError.
+    A body that one which stays refers to stays too. The new file takes the old one's place by rename, once it is
+    durable. A process that dies before leaves the old one and a temporary file that the next call overwrites. Raises
+    JournalDamagedError, OSError.
     """
     path, before = segment.path, segment.path.stat().st_size
+    dropped = _to_drop(segment, is_dropped)
+    if not dropped:
+        return 0
     temporary = path.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     with path.open("rb") as old, FileIO(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as new:
-        start, last = _file_header(old, path), segment.first - 1
-        _write_all(new, MAGIC + start)
-        for frame, record in _frames(old, path, start, segment.first):
-            _write_all(new, frame.without_body() if frame.packed and is_dropped(record) else frame.content())
-            last = record.seq
-        if last != segment.last:
-            raise _damaged(path, last + 1)
+        form, start = segments.header(old, path)
+        write_all(new, form.magic + start)
+        for _, frame in segments.frames(old, path, form, start):
+            write_all(new, frame.without_body() if frame.seq in dropped else frame.content())
         os.fsync(new.fileno())
     after = temporary.stat().st_size
-    if after < before:
-        temporary.replace(path)
-        sync_directory(path.parent)
-    else:
-        temporary.unlink()
+    temporary.replace(path)
+    sync_directory(path.parent)
     return before - after
 
 
-def _write_all(file: FileIO, content: bytes) -> None:
-    """Writes without a buffer, which would write later what a failed write left in it."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _segments(directory: Path) -> list[Path]:
-    return sorted(directory.glob(f"{'[0-9]' * 10}.journal"))
+def _to_drop(segment: Segment, is_dropped: Callable[[Record], bool]) -> set[int]:
+    """The records that lose their bodies: those asked for that have one which no body that stays needs."""
+    path, bases, dropped, last = segment.path, dict[int, int](), set[int](), segment.first - 1
+    with path.open("rb") as file, suppress(TornError):
+        for _, frame in segments.frames(file, path, *segments.header(file, path)):
+            last = frame.seq
+            if frame.stored.sha256 and not frame.is_dropped:
+                bases[last] = last - frame.stored.base
+                if is_dropped(frame.record()):
+                    dropped.add(last)
+    if last != segment.last:
+        raise segments.damaged(path, last + 1)
+    needed = set[int]()
+    for seq in sorted(bases, reverse=True):
+        if seq not in dropped or seq in needed:
+            needed.add(bases[seq])
+    return dropped - needed
 
 
 def _whole_segments(directory: Path) -> list[Path]:
     """The segments without a last one whose file header was never finished: that one is deleted."""
-    segments = _segments(directory)
-    if segments and _is_unbegun(segments[-1]):
-        segments.pop().unlink()
+    whole = segments.files(directory)
+    if whole and segments.is_unbegun(whole[-1]):
+        whole.pop().unlink()
         sync_directory(directory)
-    return segments
-
-
-def _is_unbegun(path: Path) -> bool:
-    """Whether the file ends inside its header, or the header's block never reached the disk."""
-    with path.open("rb") as file:
-        head = file.read(FILE_HEADER_BYTES + 1)
-    return len(head) < FILE_HEADER_BYTES or not head.strip(b"\0")
-
-
-def _file_header(file: BinaryIO, path: Path) -> bytes:
-    head = file.read(FILE_HEADER_BYTES)
-    if head.startswith(FIRST_MAGIC):
-        raise JournalDamagedError(
-            f"{path.name} is of the first format, which this version does not read",
-            hint="move the store directory aside and run `metering backfill`",
-        )
-    if len(head) < FILE_HEADER_BYTES or not head.startswith(MAGIC):
-        raise JournalDamagedError(f"{path.name} does not begin like a journal segment", hint=_HINT)
-    return head[len(MAGIC) :]
-
-
-def _records(file: BinaryIO, path: Path, previous: bytes, first: int) -> Iterator[Record]:
-    """The records to the end of the file, each checked against the chain."""
-    seq = first
-    try:
-        for _, record in _frames(file, path, previous, first):
-            yield record
-            seq = record.seq + 1
-    except TornError:
-        raise JournalDamagedError(f"{path.name} ends inside record {seq}", hint=_HINT) from None
-
-
-def _frames(file: BinaryIO, path: Path, previous: bytes, first: int) -> Iterator[tuple[Frame, Record]]:
-    """Each record with its bytes to the end of the file; raises TornError, JournalDamagedError."""
-    seq = first
-    try:
-        while (frame := read_frame(file, previous)) is not None:
-            record = frame.record()
-            if record.seq != seq:
-                raise ChangedError
-            yield frame, record
-            previous, seq = record.hash, seq + 1
-    except ChangedError:
-        raise _damaged(path, seq) from None
-
-
-def _damaged(path: Path, seq: int) -> JournalDamagedError:
-    return JournalDamagedError(f"record {seq} in {path.name} does not match its hash", hint=_HINT)
-
-
-def _find_end(path: Path) -> tuple[bytes, int, Record | None]:
-    """(hash before the segment, offset behind its last whole record, that record)."""
-    with path.open("rb") as file:
-        start = _file_header(file, path)
-        last, end = None, file.tell()
-        try:
-            for _, record in _frames(file, path, start, int(path.stem)):
-                last, end = record, file.tell()
-        except TornError:
-            file.seek(end)
-            if has_record(file.read()):
-                raise _damaged(path, last.seq + 1 if last else int(path.stem)) from None
-        return start, end, last
+    return whole
 
 
 def _cut_torn_tail(path: Path, end: int) -> None:
@@ -293,7 +250,7 @@ def _cut_torn_tail(path: Path, end: int) -> None:
         file.seek(end)
         aside = os.open(path.with_name(f"torn-{path.stem}-{end}.bin"), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with FileIO(aside, "wb") as copy:
-            _write_all(copy, file.read())
+            write_all(copy, file.read())
             os.fsync(aside)
         file.truncate(end)
         os.fsync(file.fileno())

@@ -15,7 +15,7 @@ from metering.store.record import HASH_BYTES
 
 AT = datetime(2026, 10, 1, 12, tzinfo=UTC)
 FIRST = "0000000001.journal"
-HEAD = struct.Struct(">4sII32s")
+HEAD = struct.Struct(">4sQIIIII")
 
 
 def written(directory: Path, count: int = 3, segment_bytes: int = journal.SEGMENT_BYTES) -> Path:
@@ -42,8 +42,9 @@ def ends(file: Path) -> list[int]:
     """The offset behind the file header and behind each record."""
     content, out = file.read_bytes(), [FILE_HEADER_BYTES]
     while out[-1] < len(content):
-        _, header, body, _ = HEAD.unpack_from(content, out[-1])
-        out.append(out[-1] + HEAD.size + header + body + HASH_BYTES)
+        _, _, header, size, stored, _, _ = HEAD.unpack_from(content, out[-1])
+        hashes = HASH_BYTES * ((size > 0) + (stored > 0) + 1)
+        out.append(out[-1] + HEAD.size + header + stored + hashes)
     return out
 
 
@@ -253,7 +254,7 @@ def test_a_full_segment_is_followed_by_one_named_after_its_first_record(tmp_path
 
 def test_a_segment_begins_with_the_hash_that_the_chain_had(segments):
     before = segments[0].read_bytes()[-HASH_BYTES:]
-    assert segments[1].read_bytes()[:FILE_HEADER_BYTES] == b"METERJ2\n" + before
+    assert segments[1].read_bytes()[:FILE_HEADER_BYTES] == b"METERJ3\n" + before
 
 
 @pytest.mark.parametrize("missing", [0, 1])
