@@ -147,6 +147,7 @@ def test_the_readme_has_the_same_exit_codes_as_the_manual():
 
 HEADINGS = {
     "store": "## `[store]`",
+    "backup": "## `[backup]`",
     "neon": "## `[neon]`",
     "network": "## `[network]`",
     "organizations": "## `[[organizations]]`",

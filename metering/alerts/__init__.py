@@ -3,4 +3,14 @@
 Opens its own connections to webhooks and mail servers. Must not decide when a quota is crossed.
 """
 
-__all__ = ["channels", "check", "delivering", "endpoints", "firing", "invoices", "recording", "stall", "switch"]
+__all__ = [
+    "channels",
+    "check",
+    "delivering",
+    "endpoints",
+    "firing",
+    "invoices",
+    "recording",
+    "stall",
+    "switch",
+]

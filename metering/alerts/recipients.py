@@ -20,9 +20,9 @@ from metering.core.secrets import Secret
 
 INTERVALS_THAT_LAST = 3
 """So many polling intervals an alert stays open in a channel that forgets, without being posted again."""
-ENDINGS = ("quota.resolved", "poll.recovered")
+ENDINGS = ("quota.resolved", "poll.recovered", "backup.recovered")
 """Events that end an earlier alert; their `data` name it in `resolves`."""
-ALWAYS = ("close.blocked", "delivery.failing")
+ALWAYS = ("close.blocked", "delivery.failing", "backup.failing", "backup.recovered")
 """Events that everybody gets, whatever `events` says: something waits for a person."""
 _HAVE_AN_END = ("quota.*", "poll.*")
 

@@ -209,6 +209,14 @@ def _failing(event: Event) -> Wording:
     return Wording(title=plain(data["summary"]).rstrip("."), facts=facts)
 
 
+def _backup(event: Event) -> Wording:
+    data = event["data"]
+    facts = [("Since", moment(data["since"]))]
+    if event["type"] == "backup.failing":
+        facts += [("Why", plain(data["error"])), ("What to do", plain(data["way_out"]))]
+    return Wording(title=plain(data["summary"]).rstrip("."), facts=(*facts, ("Alert", data["alert_id"])))
+
+
 def _report(event: Event) -> Wording:
     data = event["data"]
     title = f"The report of {data['month']} is ready" + (", as a draft" if data["status"] == "draft" else "")
@@ -231,6 +239,8 @@ _WORDINGS: Mapping[str, Callable[[Event], Wording]] = {
     "poll.recovered": _polling,
     "close.blocked": _blocked,
     "delivery.failing": _failing,
+    "backup.failing": _backup,
+    "backup.recovered": _backup,
     "report.ready": _report,
     "webhook.test": _test,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from metering.cli import kept
 from metering.core.errors import UnpublishedError, UsageError
 from metering.core.formulas import opened
 from metering.core.ids import canonical
@@ -84,6 +85,16 @@ def business_clock() -> Clock:
     return lambda: moment
 
 
+def moment(option: str, text: str | None) -> datetime | None:
+    """The moment that an option names, as a date or a time. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        return whole_second(parse_time(text + "T00:00:00Z" if len(text) == len("2026-10-01") else text))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint="write 2026-10-01 or 2026-10-01T00:00:00Z") from None
+
+
 def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
     """Reads the configuration. Raises ConfigError with all faults, including those of rate card and channels."""
     from metering.alerts import channels
@@ -112,14 +123,16 @@ def config_for_writing(path: Path) -> "Config":
 def open_books(config: "Config", clock: Clock) -> "Iterator[Ledger]":
     """The ledger, open for writing, compared with the witness that is configured. Raises as `open_ledger`.
 
-    Where only the readers' copy fails, the command goes on to say what it did, and ends with 1.
+    At the end the continuous backup is brought up to date. Where only that fails, or the readers' copy, the command
+    goes on to say what it did, and ends with 3 or 1.
     """
     from metering.ledger.ledger import open_ledger
 
     is_done = False
     try:
         with open_ledger(config.store.directory, clock, config.store.witness) as books:
-            yield books
+            with kept.backed_up(books, config):
+                yield books
             is_done = True
     except UnpublishedError as error:
         if not is_done:
@@ -247,6 +260,6 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def finish(code: int) -> None:
-    """Ends the command with this exit code; with 1 where readers do not see yet what it did."""
+    """Ends the command with this exit code; with 1 where readers do not see yet what it did, 3 where no backup does."""
     context = click.get_current_context()
-    context.exit(code or (_FAILED if context.meta.get(_UNPUBLISHED) else 0))
+    context.exit(code or (_FAILED if context.meta.get(_UNPUBLISHED) else kept.exit_code()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metering.cli import kept
 from metering.cli.base import (
     Json,
     api_keys,
@@ -18,6 +19,7 @@ from metering.cli.base import (
     endpoint_secrets,
     finish,
     in_words,
+    moment,
     note,
     open_books,
     ping_url,
@@ -27,11 +29,12 @@ from metering.cli.base import (
     with_format,
 )
 from metering.core.errors import CredentialsError, MeteringError, UsageError
-from metering.core.period import Period, parse_time, rfc3339, whole_second
+from metering.core.period import Period, rfc3339
 
 if TYPE_CHECKING:
     from metering.config import Config
     from metering.core.stop import Stop
+    from metering.ledger.ledger import Ledger
     from metering.polling.readings import CycleReport
     from metering.service.logs import Log
     from metering.service.tick import Tick
@@ -62,21 +65,12 @@ def backfill(start: str | None, end: str | None, config_path: Path, form: str | 
     from metering.cli.world import reading
     from metering.service import tick as cycle
 
-    since, until = _moment("--from", start), _moment("--to", end)
+    since, until = moment("--from", start), moment("--to", end)
     if since and until and since >= until:
         raise UsageError("--from is not before --to")
     with reading(config, clock) as (books, world):
         report = cycle.backfill(books, config, api_keys(config), start=since, end=until, wiring=world)
     _tell(report, clock(), form)
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return whole_second(parse_time(text + "T00:00:00Z" if len(text) == len("2026-10-01") else text))
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", hint="write 2026-10-01 or 2026-10-01T00:00:00Z") from None
 
 
 @click.command()
@@ -116,6 +110,7 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
             write_report=report_on,
             wiring=wiring(clock, progress, stop),
         )
+        done.faults += _kept(books, config)
         try:
             metrics.write(books.store, config, clock())
         except OSError as error:  # what the tick did is durable; only the picture of it is missing
@@ -123,6 +118,18 @@ def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None
     if is_whole(done) and clock is real_time and not (stop and stop.is_asked):
         done.notes += _ping(config)
     return done
+
+
+def _kept(books: "Ledger", config: "Config") -> list[str]:
+    """Brings the backup up to date; delivers at once that it fails, or works again. Returns the fault."""
+    from metering.alerts import delivering
+
+    if config.backup.directory is None:
+        return []
+    done = kept.back_up(books, config)
+    if done.is_news:
+        delivering.deliver_due(books, config, endpoint_secrets(config), books.clock(), real_time)
+    return [done.fault] if done.fault else []
 
 
 def _ping(config: "Config") -> list[str]:

@@ -1,25 +1,75 @@
 """Commands for operators: backup, metrics, acknowledge."""
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from metering.cli.base import as_id, business_clock, emit, open_books, read_config, with_config, with_format
+from metering.cli import kept
+from metering.cli.base import (
+    as_id,
+    business_clock,
+    emit,
+    finish,
+    note,
+    open_books,
+    read_config,
+    with_config,
+    with_format,
+)
+
+if TYPE_CHECKING:
+    from metering.config import Config
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Then delete all but the newest N backups there.")
+@click.option(
+    "--begin", "begins", is_flag=True, help="Without DIRECTORY: begin a new backup beside the one that is there."
+)
 @with_config
-def backup(directory: Path, keep: int | None, config_path: Path) -> None:
-    """A consistent, verified copy of journal and snapshot, in a new directory under DIRECTORY."""
+def backup(directory: Path | None, keep: int | None, begins: bool, config_path: Path) -> None:
+    """A consistent, verified copy of journal and snapshot, in a new directory under DIRECTORY.
+
+    Without DIRECTORY: brings `backup.directory` of the configuration up to date, and reads all of it back.
+    """
     from metering.store import backup as copying
 
-    config, now = read_config(config_path), business_clock()()
+    if directory is None and keep:
+        raise click.UsageError("--keep needs a DIRECTORY")
+    if directory is not None and begins:
+        raise click.UsageError("--begin is about the backup.directory that is configured: name no DIRECTORY")
+    config = read_config(config_path)
+    if directory is None:
+        _continuous(config, begins=begins)
+        return
+    now = business_clock()()
     made = copying.backup(config.store.directory, directory, now)
     click.echo(f"{made.path}: {made.records} journal records, {made.bytes} bytes, verified")
     for path in copying.prune(directory, keep) if keep else ():
         click.echo(f"{path}: deleted")
+
+
+def _continuous(config: "Config", *, begins: bool) -> None:
+    """Brings the configured backup up to date and verifies it; a failure is announced when the books are closed."""
+    from metering.core.errors import BackupError, UsageError
+    from metering.service import backing_up
+    from metering.store import continuous, restoring
+
+    if config.backup.directory is None:
+        hint = 'name a DIRECTORY, or configure [backup] directory = "…"'
+        raise UsageError("no backup.directory is configured", hint=hint)
+    with open_books(config, business_clock()) as books, suppress(BackupError):
+        backing_up.follow_quietly(books, config, is_patient=True, begins=begins)
+    state = continuous.state_of(config.store.directory)
+    if state is None or kept.exit_code():
+        note("nothing was verified")
+        finish(3)
+        return
+    past = restoring.opened(config.backup.directory / state.line, None)
+    click.echo(f"{past.path}: {past.extent.records} journal records, verified")
 
 
 @click.command()

@@ -212,10 +212,9 @@ def _resend(config: "Config", alert_id: str) -> None:
 def _enable(config: "Config", name: str) -> None:
     """Lets an endpoint be told again, and delivers what is due."""
     from metering.alerts import delivering, endpoints
-    from metering.ledger import ledger
 
     clock, secrets = business_clock(), endpoint_secrets(config)
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         endpoint = endpoints.enable(books, config, secrets, name, clock())
         done = delivering.deliver_due(books, config, secrets, clock(), real_time)
     click.echo(
@@ -226,10 +225,9 @@ def _enable(config: "Config", name: str) -> None:
 def _drop(config: "Config", target: str) -> None:
     """Ends what waits for an endpoint or of an alert."""
     from metering.alerts import endpoints
-    from metering.ledger import ledger
 
     clock = business_clock()
-    with ledger.open_ledger(config.store.directory, clock) as books:
+    with open_books(config, clock) as books:
         count = endpoints.drop(books, target, clock())
     click.echo(f"{count} messages are abandoned")
 

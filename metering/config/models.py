@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, InstanceOf
 
 from metering.config.dashboard import DashboardConfig
 from metering.config.exports import ExportsConfig, StripeConfig
+from metering.config.kept_files import kept_files
 from metering.config.network import NetworkConfig
 from metering.config.patterns import BaseUrl, ListenAddress, NamePattern, NumberPattern, Thresholds
 from metering.config.recipients import Channel, Webhook
@@ -103,11 +104,18 @@ class ServiceConfig(BaseModel, frozen=True, extra="forbid"):
     ping_url_env: EnvironmentName | None = None
 
 
+class BackupConfig(BaseModel, frozen=True, extra="forbid"):
+    """The directory on another disk that each writing command keeps up to date (absolute once read)."""
+
+    directory: FilePath | None = None
+
+
 class Config(BaseModel, frozen=True, extra="forbid"):
     """All settings. Paths are absolute; `origins` maps each key to the source of its value."""
 
     path: Path
     store: StoreConfig = StoreConfig()
+    backup: BackupConfig = BackupConfig()
     neon: NeonConfig = NeonConfig()
     network: NetworkConfig = NetworkConfig()
     organizations: tuple[Organization, ...] = ()
@@ -141,6 +149,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             return None
         right = "give token_env, token_file or trusted_proxies, or listen on 127.0.0.1"
         return Fault(where="dashboard.token_env", what="is missing: others could look", right=right)
+
+    @property
+    def kept_files(self) -> dict[str, Path]:
+        """Name -> path of config.toml and the files that it names, without secrets."""
+        return kept_files(self, self.path, {"store", "backup"})
 
     @property
     def endpoints(self) -> tuple[Webhook | Channel, ...]:

@@ -25,6 +25,8 @@ EVENTS = (
     "poll.recovered",
     "close.blocked",
     "delivery.failing",
+    "backup.failing",
+    "backup.recovered",
     "report.ready",
 )
 """The types of events that webhooks and channels can receive."""

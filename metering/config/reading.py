@@ -6,7 +6,7 @@ inside a rate card come from the caller's `card_faults`), and reads no secret.
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from metering.config.faults import faults_of
 from metering.config.inheritance import extended_plans, is_inherited
 from metering.config.layers import defaults, layered
 from metering.config.models import (
+    BackupConfig,
     Config,
     CustomersConfig,
     InvoicesConfig,
@@ -46,6 +47,7 @@ CardFaults = Callable[[Config], list[Fault]]
 _NO_OVERRIDES: Mapping[str, str] = {}
 _SECTIONS: dict[str, type[BaseModel]] = {
     "store": StoreConfig,
+    "backup": BackupConfig,
     "neon": NeonConfig,
     "network": NetworkConfig,
     "schedule": ScheduleConfig,
@@ -91,6 +93,7 @@ def read(
     faults.extend(contradictions(data, plan_ids, channel_keys))
     if why := database_refuses(config.store.directory):
         faults.append(Fault(where="store.directory", what=why, right="name another directory"))
+    faults.extend(_own_backup(config))
     config = _with_rows(config, data, plan_ids, faults)
     # Prices refer to meters: with a faulty meter the faults of its prices would mislead.
     if card_faults and not any(fault.where.startswith("meters") for fault in faults):
@@ -100,6 +103,14 @@ def read(
         raise ConfigError(faults)
     origins = {name: layers.origins.get(name, "default") for name in defaults(config, list(known))}
     return config.model_copy(update={"origins": origins, "reached_by": config.network.network(environ)})
+
+
+def _own_backup(config: Config) -> Iterator[Fault]:
+    """A backup inside the store goes with it, and the other way round."""
+    store, backup = config.store.directory, config.backup.directory
+    if backup and (backup.is_relative_to(store) or store.is_relative_to(backup)):
+        right = "name a directory on another disk"
+        yield Fault(where="backup.directory", what=f"lies with the store, {store}, in one directory", right=right)
 
 
 def parse_price(values: Mapping[str, object]) -> Price:

@@ -4,6 +4,7 @@
     ├── ConfigError               4   config.toml or a CSV file is faulty; carries every fault at once
     ├── CredentialsError          5   a key was refused, or its file is readable by others
     ├── IncompleteError           3   something that had to be read could not be read, or a close was refused
+    ├── BackupError               3   the backup that is kept up to date could not be; the command's own work stands
     ├── StoppedError            130   a signal asked for an end; what was begun is finished
     ├── StoreBusyError           75   another process holds the store
     ├── JournalDamagedError       1   the journal's hash chain does not hold
@@ -68,6 +69,12 @@ class CredentialsError(MeteringError):
 
 class IncompleteError(MeteringError):
     """Everything possible was done, but something required is missing."""
+
+    exit_code = 3
+
+
+class BackupError(MeteringError):
+    """The continuous backup could not be brought up to date; what the command did stands."""
 
     exit_code = 3
 

@@ -19,6 +19,7 @@ from metering.billing.month import Month
 from metering.config import Config
 from metering.core.period import HOUR, parse_time, previous_month
 from metering.ledger.alarms import listed
+from metering.ledger.backup_record import standing
 from metering.quotas import status
 from metering.store.database import Store
 
@@ -59,6 +60,7 @@ def exposition(store: Store, config: Config, now: datetime) -> bytes:
     _outbox(registry, store)
     _endpoints(registry, store, config)
     _alarms(registry, store)
+    _backup(registry, store, config)
     return generate_latest(registry)
 
 
@@ -136,6 +138,20 @@ def _endpoints(registry: CollectorRegistry, store: Store, config: Config) -> Non
 def _alarms(registry: CollectorRegistry, store: Store) -> None:
     waiting = Gauge("metering_open_alarms", "Alarms that nobody has acknowledged.", registry=registry)
     waiting.set(sum(row["acknowledged_at"] is None for row in listed(store)))
+
+
+def _backup(registry: CollectorRegistry, store: Store, config: Config) -> None:
+    found = standing(store, config.store.directory, config.backup.directory)
+    if found is None:
+        return
+    written = Gauge(
+        "metering_backup_timestamp_seconds", "When the backup was brought up to date last; 0: never.", registry=registry
+    )
+    written.set(int(parse_time(found.written_at).timestamp()) if found.written_at else 0)
+    lacks = Gauge("metering_backup_lacks_records", "Journal records that the backup lacks.", registry=registry)
+    lacks.set(found.lacks)
+    failing = Gauge("metering_backup_failing", "Whether the backup cannot be brought up to date.", registry=registry)
+    failing.set(found.failing is not None)
 
 
 def _shown(endpoint: str) -> str:

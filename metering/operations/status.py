@@ -15,6 +15,7 @@ from metering.core.period import DAY, month_of, previous_month, rfc3339, slot_st
 from metering.invoicing.readiness import closes_from
 from metering.ledger.alarms import listed
 from metering.ledger.alert_log import outbox_depth
+from metering.ledger.backup_record import standing
 from metering.ledger.lineage import obstacles
 from metering.operations import month_states
 from metering.store.database import Store
@@ -41,11 +42,27 @@ def status(store: Store, config: Config, now: datetime) -> Json:
         "gaps": [gap for period in (month, month_of(now)) for gap in _gaps(known, config, period, now)],
         "unreadable": [_shown(row) for row in store.query("operations/unreadable_now").iter_rows(named=True)],
         "outbox": [_shown(row) for row in outbox_depth(store)],
+        "backup": backup_facts(store, config),
         "endpoints_failing": [_shown(row) for row in store.query("ledger/endpoints_failing").iter_rows(named=True)],
         "alarms": listed(store),
         "closed_under_older_rules": _closed_by_older_rules(store),
         "revised_to_zero": [_shown(row) for row in store.query("operations/revised_to_zero").iter_rows(named=True)],
         "size_bytes": _sizes(config.store.directory),
+    }
+
+
+def backup_facts(store: Store, config: Config) -> Json | None:
+    """How far the continuous backup is and since when it fails; None where none is configured."""
+    found = standing(store, config.store.directory, config.backup.directory)
+    if found is None:
+        return None
+    return {
+        "directory": found.directory,
+        "records": None if found.records is None else str(found.records),
+        "lacks": str(found.lacks),
+        "written_at": found.written_at,
+        "failing_since": found.failing and found.failing.since,
+        "error": found.failing and found.failing.error,
     }
 
 

@@ -3,4 +3,4 @@
 Puts packages together. Must not compute figures.
 """
 
-__all__ = ["check", "check_references", "logs", "notify", "run", "tick", "wiring"]
+__all__ = ["backing_up", "check", "check_references", "logs", "notify", "run", "tick", "wiring"]

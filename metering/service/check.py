@@ -15,6 +15,7 @@ from metering.config import Config
 from metering.core.errors import CredentialsError
 from metering.core.secrets import Secret
 from metering.service import (
+    check_backup,
     check_later,
     check_network,
     check_organizations,
@@ -53,6 +54,7 @@ def check(  # noqa: PLR0913 - what the command line has
         asyncio.run(check_organizations.organizations(config, keys, clock, out)) if is_usable else []
     )
     out.sections["store"] = check_store.directory_section(config.store.directory, out)
+    out.sections["backup"] = check_backup.section(config, out)
     out.sections.update(check_references.sections(config, check_store.listed(config, out), out.as_of, out.tell))
     out.sections["tax_ids"] = check_parties.tax_id_section(config, out.tell)
     out.sections["taxes_ended"] = check_parties.ended_taxes(config, out.as_of, out.tell)

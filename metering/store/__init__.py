@@ -6,6 +6,7 @@ Knows how bytes and rows are kept. Must not know what they mean.
 __all__ = [
     "backup",
     "checkpoint",
+    "continuous",
     "damage",
     "database",
     "high_water",
@@ -13,6 +14,7 @@ __all__ = [
     "lock",
     "migrations",
     "record",
+    "restoring",
     "snapshots",
     "witness",
 ]

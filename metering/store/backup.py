@@ -1,8 +1,7 @@
-"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs; `restore`.
+"""`backup DIR`: a consistent, verified copy of the journal and the snapshot, made while the service runs.
 
 It takes no lock: the journal only grows, so a copy is a complete beginning of it (a record that was being written is
-cut off), and the snapshot is replaced by rename, never written to. To restore, copy everything back: the next command
-that writes builds a missing store from the journal.
+cut off), and the snapshot is replaced by rename, never written to. restoring.py makes a store of it.
 """
 
 import json
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError, UsageError
+from metering.core.errors import JournalDamagedError, MeteringError, StoreDamagedError
 from metering.core.files import copy_durably, database_refuses, sync_directory
 from metering.core.period import rfc3339
 from metering.store import checkpoint, database, journal, snapshots
@@ -47,27 +46,9 @@ def unmark(directory: Path) -> None:
     sync_directory(directory / JOURNAL)
 
 
-def restore(source: Path, directory: Path) -> int:
-    """Copies a backup into a store directory that is empty or missing; returns how many files it has.
-
-    Raises UsageError where the directory holds anything or `source` is no backup, MeteringError where a file of the
-    backup is not as the manifest says.
-    """
-    if directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty", hint="move it aside: what it holds is not thrown away")
-    try:
-        known: dict[str, str] = json.loads((source / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(f"{source} is no backup", hint="name a directory that `metering backup` made") from None
-    for name, sha256 in known.items():
-        if not (source / name).is_file() or checkpoint.file_sha256(source / name) != sha256:
-            raise MeteringError(f"{source / name} is not as the backup's manifest says", hint="take an older backup")
-    for name in known:
-        (directory / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        copy_durably(source / name, directory / name)
-    for parent in {(directory / name).parent for name in known}:
-        sync_directory(parent)
-    return len(known)
+def mark(journal_directory: Path, facts: dict[str, object]) -> None:
+    """Says, durably, that this journal is a backup's."""
+    _write_json(journal_directory / MARK, facts)
 
 
 def backup(directory: Path, target: Path, now: datetime) -> Backup:
@@ -107,7 +88,7 @@ def _made(directory: Path, target: Path, now: datetime) -> Backup:
         copy_durably(segment, building / JOURNAL / segment.name)
     _copy_checkpoints(directory / JOURNAL, building / JOURNAL)
     records = _verified(building)
-    _write_json(building / JOURNAL / MARK, {"made_at": rfc3339(now), "records": records})
+    mark(building / JOURNAL, {"made_at": rfc3339(now), "records": records})
     files = sorted(path for path in building.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
     hashes = {str(path.relative_to(building)): checkpoint.file_sha256(path) for path in files}
@@ -148,6 +129,7 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
 
 
 def _write_json(path: Path, document: dict[str, object]) -> None:
+    path.touch(mode=0o600)
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(document, indent=2, sort_keys=True) + "\n")
         file.flush()

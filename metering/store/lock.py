@@ -3,6 +3,7 @@
 DuckDB's own lock is not enough: closing any handle of the file in the writer's process releases it.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metering.core.errors import StoreBusyError
+from metering.core.errors import MeteringError, StoreBusyError
 
 PATIENCE_SECONDS = 0.2
+_HAS_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
 
 
 @contextmanager
@@ -28,6 +30,36 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def shared(path: Path, patience_seconds: float) -> Iterator[None]:
+    """Holds a lock file that stores of several machines may take; where the file system has no locks, nothing.
+
+    Raises MeteringError where somebody else has it for longer, OSError where the file cannot be made.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        until = time.monotonic() + patience_seconds
+        while not _is_taken(descriptor):
+            if time.monotonic() >= until:
+                hint = "the next command that writes goes on with it"
+                raise MeteringError(f"another process writes to {path.parent}", hint=hint)
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _HAS_NO_LOCKS:
+            raise
+    return True
 
 
 def refuse_if_held(directory: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:

@@ -262,6 +262,7 @@ def test_the_document_is_json_and_its_keys_are_stable(tmp_path):
         "network",
         "organizations",
         "store",
+        "backup",
         "unknown_plans",
         "customers_without_row",
         "references",

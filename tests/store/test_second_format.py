@@ -7,7 +7,7 @@ import pytest
 from metering.core.errors import JournalDamagedError
 from metering.ledger import ledger
 from metering.operations import verify
-from metering.store import backup
+from metering.store import backup, restoring
 from metering.store.journal import Journal, read
 from tests.support.pages_of import moment
 from tests.support.retained import DROPPED, agreed, bodies, lived, tended
@@ -98,7 +98,7 @@ def test_a_changed_byte_of_it_is_found(home):
 def test_it_is_backed_up_and_restores_to_a_store_that_verifies(home, tmp_path):
     verify.rebuild(home)
     made = backup.backup(home, tmp_path / "backups", NOW)
-    backup.restore(made.path, tmp_path / "restored")
+    restoring.put(restoring.opened(made.path, None), tmp_path / "restored")
     assert facts(tmp_path / "restored") == facts(home)
     agreed(tmp_path / "restored")
 

@@ -42,6 +42,8 @@ def _labels(event: Event) -> dict[str, str]:
         return labels | {"alertname": "MeteringCloseBlocked", "month": data["month"], "alert_id": subject_id(event)}
     if kind == "delivery.failing":
         return labels | {"alertname": "MeteringDeliveryFailing", "endpoint": data["endpoint"]}
+    if kind.startswith("backup."):
+        return labels | {"alertname": "MeteringBackupFailing", "directory": data["directory"]}
     if not kind.startswith("quota."):
         return labels | {"alertname": "MeteringPollStalled" if kind.startswith("poll.") else "MeteringTest"}
     is_exceeded = data["threshold_percent"] >= EXCEEDED_PERCENT

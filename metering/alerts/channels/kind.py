@@ -74,7 +74,7 @@ def severity(event: Event) -> str:
         if data["threshold_percent"] >= EXCEEDED_PERCENT:
             return "critical"
         return "error" if data.get("level") == "critical" else "warning"
-    return "error" if kind.startswith("poll.") else "warning" if kind in _WAIT_FOR_A_PERSON else "info"
+    return "error" if kind.startswith(("poll.", "backup.")) else "warning" if kind in _WAIT_FOR_A_PERSON else "info"
 
 
 def clipped(text: str, most: int) -> str:

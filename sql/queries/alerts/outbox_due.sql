@@ -3,7 +3,7 @@ with
     ended as (  -- what was told as begun and has ended since
         select body ->> '$.data.resolves' as alert_id
         from alert
-        where event_type in ('quota.resolved', 'poll.recovered')
+        where event_type in ('quota.resolved', 'poll.recovered', 'backup.recovered')
     )
 select
     outbox.endpoint,
