@@ -158,6 +158,7 @@ HEADINGS = {
     "quota": "## `[quota]`",
     "service": "## `[service]`",
     "dashboard": "## `[dashboard]`",
+    "dashboard.tokens": "### `[[dashboard.tokens]]`",
     "exports": "## `[exports]`",
     "stripe": "## `[stripe]`",
     "webhooks": "## `[[webhooks]]`",

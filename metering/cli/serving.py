@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from metering.cli.base import Clock, as_id, business_clock, note, read_config, real_time, with_config
+from metering.core.errors import CredentialsError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from metering.config import Config
-    from metering.core.errors import CredentialsError
     from metering.core.secrets import Secret
     from metering.web.guard import Access
+    from metering.web.persons import Token
     from metering.web.watch import Watch
 
 
@@ -141,16 +143,62 @@ def without_pages(config: "Config", config_of: "Callable[[], Config]", clock: Cl
 
 
 def access(config: "Config") -> "Access":
-    """The rules of access. Raises CredentialsError where the token is missing or could be guessed."""
+    """The rules of access. Raises CredentialsError where a token is missing, could be guessed or is there twice."""
     from metering.web.guard import Access
 
     dashboard = config.dashboard
+    found = tokens(config)
+    for error in found.values():
+        if isinstance(error, CredentialsError):
+            raise error
     return Access(
-        token=_secret(dashboard.token_env, dashboard.token_file, "the dashboard's token"),
+        tokens=tuple(token for token in found.values() if not isinstance(token, CredentialsError)),
         proxies=dashboard.networks(),
         user_header=dashboard.user_header,
+        role_header=dashboard.role_header,
         hosts=dashboard.names(),
     )
+
+
+def tokens(config: "Config") -> "dict[str, Token | CredentialsError]":
+    """Key of the configuration -> the token, or why it cannot be used."""
+    from metering.core.roles import Person
+    from metering.web import persons
+
+    dashboard = config.dashboard
+    found: dict[str, Token | CredentialsError] = {}
+    if dashboard.token_env or dashboard.token_file:
+        found["dashboard.token"] = _token(
+            dashboard.token_env, dashboard.token_file, "the dashboard's token", persons.of_all_roles
+        )
+    for at, one in enumerate(dashboard.tokens):
+        person = Person(name=one.name, roles=frozenset(one.roles))
+        found[f"dashboard.tokens[{at}]"] = _token(
+            one.token_env, one.token_file, f"the token {one.name!r}", partial(persons.Token, person=person)
+        )
+    return _unequal(found)
+
+
+def _token(
+    env_name: str | None, file: Path | None, what: str, made: "Callable[..., Token]"
+) -> "Token | CredentialsError":
+    try:
+        secret = _secret(env_name, file, what)
+    except CredentialsError as error:
+        return error
+    return made(secret=secret)
+
+
+def _unequal(found: "dict[str, Token | CredentialsError]") -> "dict[str, Token | CredentialsError]":
+    """A token that another has too says nothing about who gives it."""
+    first: dict[str, str] = {}
+    checked = dict(found)
+    for key, token in found.items():
+        if not isinstance(token, CredentialsError):
+            other = first.setdefault(token.secret.reveal(), key)
+            if other != key:
+                checked[key] = CredentialsError(f"is the same as {other}", hint="give each its own token")
+    return checked
 
 
 def link_secret(config: "Config") -> "Secret | None":
@@ -161,17 +209,17 @@ def link_secret(config: "Config") -> "Secret | None":
 
 def later_secrets(config: "Config") -> "dict[str, CredentialsError | None]":
     """Configured secrets of the dashboard and of Stripe -> the reason why one cannot be used (None: it can)."""
-    from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
     stripe = config.stripe
     asked: dict[str, Callable[[], Secret | None]] = {
-        "dashboard.token": lambda: access(config).token,
         "dashboard.link_secret": lambda: link_secret(config),
     }
     if stripe.secret_env or stripe.secret_file:
         asked["stripe.secret"] = lambda: secret(stripe.secret_env, stripe.secret_file, os.environ)
-    found: dict[str, CredentialsError | None] = {}
+    found: dict[str, CredentialsError | None] = {
+        key: token if isinstance(token, CredentialsError) else None for key, token in tokens(config).items()
+    }
     for key, read in asked.items():
         try:
             if read() is not None:

@@ -39,8 +39,7 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str], keys_of: Keys
         if keys_of and channel.get("kind") in get_args(ChannelKind):
             yield from _channel(channel, str(channel["kind"]), keys_of(str(channel["kind"])), where)
     yield from _open_to_others(data.get("service"))
-    for what in ("token", "link_secret"):
-        yield from _not_both(data.get("dashboard"), "dashboard", f"{what}_env", f"{what}_file")
+    yield from _dashboard(data.get("dashboard"))
     yield from _not_both(data.get("network"), "network", "proxy", "proxy_env")
     stripe = data.get("stripe")
     if isinstance(stripe, dict) and "secret_env" in stripe:
@@ -54,6 +53,24 @@ def contradictions(data: Mapping[str, object], plan_ids: set[str], keys_of: Keys
         named = [str(metric) for metric in metrics] if isinstance(metrics, list) else []
         for metric in sorted({metric for metric in named if named.count(metric) > 1}):
             yield Fault(where=f"{where}.metrics", what=f"{metric!r} stands there twice", right="once is right")
+
+
+def _dashboard(table: object) -> Iterator[Fault]:
+    """Tokens of one name or without a secret, and a header for roles that nobody is trusted to set."""
+    if not isinstance(table, dict):
+        return
+    for what in ("token", "link_secret"):
+        yield from _not_both(table, "dashboard", f"{what}_env", f"{what}_file")
+    tokens = _tables(table, "tokens", "dashboard.")
+    yield from _twice(tokens, "name")
+    for where, token in tokens:
+        yield from _one_of(token, where, "token_env", "token_file")
+    if "role_header" in table and not table.get("trusted_proxies"):
+        right = "give trusted_proxies, whose role_header is believed, or leave it out"
+        yield Fault(where="dashboard.role_header", what="means nothing without trusted_proxies", right=right)
+    header = str(table.get("role_header", "")).lower()
+    if header and header == str(table.get("user_header", "x-forwarded-user")).lower():
+        yield Fault(where="dashboard.role_header", what="is the user_header", right="name the header with the roles")
 
 
 _CHANNEL_KEYS = ("url", "user", "sender", "to")

@@ -6,10 +6,11 @@ Must not know what the dashboard shows, nor read a secret.
 import ipaddress
 from typing import Annotated
 
-from pydantic import BaseModel, PlainValidator
+from pydantic import BaseModel, BeforeValidator, PlainValidator
 
 from metering.core.addresses import url_parts
-from metering.core.values import EnvironmentName, FilePath, one_line, refuse
+from metering.core.roles import ROLES, Role
+from metering.core.values import EnvironmentName, FilePath, Identifier, one_line, refuse
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,13 +45,30 @@ def _public_url(value: object) -> str:
     return text.rstrip("/")
 
 
+def _roles(value: object) -> object:
+    if value == []:
+        refuse("is empty", f"name at least one of {', '.join(ROLES)}")
+    return value
+
+
+class DashboardToken(BaseModel, frozen=True, extra="forbid"):
+    """One person's or program's token, and what it may do."""
+
+    name: Identifier
+    token_env: EnvironmentName | None = None
+    token_file: FilePath | None = None
+    roles: Annotated[tuple[Role, ...], BeforeValidator(_roles)]
+
+
 class DashboardConfig(BaseModel, frozen=True, extra="forbid"):
     """Who besides this machine may see the dashboard, under which host names, and the secret of customers' links."""
 
     token_env: EnvironmentName | None = None
     token_file: FilePath | None = None
+    tokens: tuple[DashboardToken, ...] = ()
     trusted_proxies: tuple[Annotated[str, PlainValidator(_network)], ...] = ()
     user_header: Annotated[str, PlainValidator(_header)] = "x-forwarded-user"
+    role_header: Annotated[str, PlainValidator(_header)] | None = None
     hosts: tuple[Annotated[str, PlainValidator(_host)], ...] = ()
     public_url: Annotated[str, PlainValidator(_public_url)] | None = None
     link_secret_env: EnvironmentName | None = None
@@ -59,7 +77,7 @@ class DashboardConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def asks_who(self) -> bool:
         """Whether a login is configured; without one only this machine is let in."""
-        return bool(self.token_env or self.token_file or self.trusted_proxies)
+        return bool(self.token_env or self.token_file or self.tokens or self.trusted_proxies)
 
     def networks(self) -> tuple[Network, ...]:
         """The networks of the proxies that may name the user."""

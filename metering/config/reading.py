@@ -178,11 +178,21 @@ def _sound(
 ) -> BaseModel | None:
     """Validates one table, with relative paths resolved against the directory; None where it is faulty."""
     try:
-        entry = model.model_validate(raw)
-        return entry.model_copy(update={name: directory / value for name, value in entry if isinstance(value, Path)})
+        return _absolute(model.model_validate(raw), directory)
     except ValidationError as error:
         faults.extend(faults_of(error, model, where))
         return None
+
+
+def _absolute(entry: BaseModel, directory: Path) -> BaseModel:
+    """The table with its relative paths, and those of the tables in it, resolved against the directory."""
+    update: dict[str, object] = {}
+    for name, value in entry:
+        if isinstance(value, Path):
+            update[name] = directory / value
+        elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+            update[name] = tuple(_absolute(item, directory) for item in value)
+    return entry.model_copy(update=update) if update else entry
 
 
 def _with_rows(config: Config, data: Mapping[str, object], plan_ids: set[str], faults: list[Fault]) -> Config:

@@ -48,6 +48,7 @@ class Reason:
         return {
             "kind": self.kind,
             "reason": self.sentence,
+            "what": self.what,
             "way_out": self.way_out,
             "projects": str(len(self.projects)),
             "neon_cost": self.neon_cost,

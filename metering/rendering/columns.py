@@ -3,10 +3,22 @@
 Data. Which columns a table has is in reporting/columns.py and web/tables.py. Must not know how a cell of a kind looks.
 """
 
+import re
 from dataclasses import dataclass
 
 NUMBERS = {"number", "quantity", "amount", "change", "percent", "bytes"}
 """Kinds of columns that hold decimal strings."""
+
+
+_COST = re.compile(r"(.+_)?(costs?|margins?|markups?)(_.+)?|neon|reconciliation|of_branches")
+
+
+def is_cost(name: str) -> bool:
+    """Whether a column, or a member of a document, is what Neon charges us or what is left of the revenue.
+
+    Whoever may not see cost is shown none of them. A new figure belongs to them by its name.
+    """
+    return _COST.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,11 @@ class Column:
     def is_number(self) -> bool:
         """Whether its cells are decimal strings."""
         return self.kind in NUMBERS
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it is cost or margin."""
+        return is_cost(self.name)
 
     @property
     def heading(self) -> str:

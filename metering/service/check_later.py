@@ -16,7 +16,8 @@ from metering.service.findings import Checked
 
 Json = dict[str, Any]
 Later = Mapping[str, CredentialsError | None]
-"""`dashboard.token`, `dashboard.link_secret`, `stripe.secret`, if configured -> why it is refused (None: usable)."""
+"""`dashboard.token`, `dashboard.tokens[0]`, `dashboard.link_secret`, `stripe.secret`, if configured -> why it is
+refused (None: usable)."""
 
 _FAULTY = 4
 _REFUSED = 5
@@ -32,7 +33,13 @@ def sections(config: Config, later: Later, out: Checked) -> Json:
         out.tell("dashboard", "hosts", "note", "has neither a token nor a trusted proxy, so only customers are let in")
     states = {key: _secret(config, key, why, out) for key, why in later.items()}
     return {
-        "dashboard": {name: states.get(f"dashboard.{name}") for name in ("token", "link_secret")},
+        "dashboard": {
+            **{name: states.get(f"dashboard.{name}") for name in ("token", "link_secret")},
+            "tokens": [
+                {"name": one.name, "roles": sorted(one.roles), "state": states.get(f"dashboard.tokens[{at}]")}
+                for at, one in enumerate(config.dashboard.tokens)
+            ],
+        },
         "stripe": {"secret": states.get("stripe.secret")},
         "fonts": _fonts(config.invoices.fonts, out),
     }
@@ -40,14 +47,22 @@ def sections(config: Config, later: Later, out: Checked) -> Json:
 
 def _secret(config: Config, key: str, why: CredentialsError | None, out: Checked) -> str:
     section, name = key.split(".")
-    given = getattr(config, section)
-    variable, file = (getattr(given, f"{name}_{kind}") for kind in ("env", "file"))
+    variable, file = _sources(config, section, name)
     source = f"environment {variable}" if variable else f"file {file}"
     if why is None:
         out.tell(section, name, "ok", f"{source}: usable")
         return "ok"
     out.tell(section, name, "fault", f"{source}: {why}" + (f" ({why.hint})" if why.hint else ""), _REFUSED)
     return str(why)
+
+
+def _sources(config: Config, section: str, name: str) -> tuple[str | None, Path | None]:
+    """The environment variable and the file of a secret; one of the two is given."""
+    if name.startswith("tokens["):
+        token = config.dashboard.tokens[int(name.removeprefix("tokens[").removesuffix("]"))]
+        return token.token_env, token.token_file
+    given = getattr(config, section)
+    return getattr(given, f"{name}_env"), getattr(given, f"{name}_file")
 
 
 def _fonts(directory: Path | None, out: Checked) -> str | None:

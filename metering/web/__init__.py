@@ -5,4 +5,4 @@
 Must not add anything up.
 """
 
-__all__ = ["app", "desk", "figures", "guard", "links", "probes", "server", "view", "views", "watch"]
+__all__ = ["app", "desk", "figures", "guard", "links", "persons", "probes", "server", "view", "views", "watch"]

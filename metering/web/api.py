@@ -14,13 +14,14 @@ from metering.billing.usage_document import usage as usage_of
 from metering.core.errors import MeteringError, UsageError
 from metering.core.ids import canonical
 from metering.core.period import parse_month, rfc3339
+from metering.core.roles import Right
 from metering.core.rows import Row
 from metering.core.text import visible
 from metering.invoicing.issued import invoice as issued_invoice
 from metering.rating.card import plain
-from metering.web import figures, openapi
+from metering.web import figures, openapi, persons
 from metering.web.asked import draft_explanation, explanation
-from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of
+from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of, told_to
 from metering.web.view import MonthView, NotFoundError, View
 from metering.web.views import Views
 
@@ -52,7 +53,7 @@ def months(view: View, _: Request) -> Document:
 def overview(view: View, request: Request) -> Document:
     """The figures of a month's report."""
     report = _month(request, view).get(figures.report)
-    return {name: report[name] for name in REPORT}
+    return {name: report[name] for name in REPORT if name in report}
 
 
 def usage(view: View, request: Request) -> Document:
@@ -125,7 +126,7 @@ def _counted(delivery: Row) -> Document:
 
 def plans(view: View, _: Request) -> Document:
     """The plans on offer."""
-    return {"plans": [plain(plan) for plan in view.config.plans]}
+    return {"plans": view.shown([plain(plan) for plan in view.config.plans])}
 
 
 def cycles(view: View, _: Request) -> Document:
@@ -153,21 +154,21 @@ def _answering(document: Callable[[View, Request], Document]) -> Callable[[Views
             raise UsageError(f"there is no parameter {visible(unknown[0])[:40]!r}")
         if any(not 0 < len(text) <= openapi.LONGEST for text in request.query_params.values()):
             raise UsageError(f"a parameter has 1 to {openapi.LONGEST} characters")
-        return _json(document(views.current(), request))
+        return _json(document(views.seen_by(persons.of(request)), request))
 
     return answer
 
 
 def description(_: Views, request: Request) -> Response:
-    """The OpenAPI document."""
-    return _json(openapi.document(str(request.base_url)))
+    """The OpenAPI document, without the figures that the person may not see."""
+    return _json(openapi.document(str(request.base_url), has_cost=persons.of(request).may("cost")))
 
 
-def failed(error: MeteringError) -> Response:
+def failed(request: Request, error: MeteringError) -> Response:
     """An error as problem details."""
-    code = status_of(error)
-    told = {"type": "about:blank", "title": HEADINGS[code], "status": code, "detail": str(error)}
-    answer = _json(told | ({"hint": error.hint} if error.hint else {}), code, "application/problem+json")
+    code, (what, hint) = status_of(error), told_to(persons.of(request), error)
+    told = {"type": "about:blank", "title": HEADINGS[code], "status": code, "detail": what}
+    answer = _json(told | ({"hint": hint} if hint else {}), code, "application/problem+json")
     if code == 503:
         answer.headers["retry-after"] = str(RETRY_SECONDS)
     return answer
@@ -194,3 +195,12 @@ ANSWERS: dict[str, Callable[[Views, Request], Response]] = {
     "/openapi.json": description,
 }
 """Path below /api -> the function that answers it."""
+_MONTHS = ["/overview", "/usage", "/timeline", "/customers", "/projects", "/invoices", "/invoice", "/explain"]
+_NOW = ["/status", "/months", "/quotas", "/alerts", "/plans", "/cycles", "/openapi.json"]
+SEEN_BY_ALL = frozenset([*_MONTHS, *_NOW])
+"""Paths whose answers consist of values of the view, which pass its filter. Any other needs the right to see cost."""
+
+
+def needs(path: str) -> Right:
+    """The right that whoever asks for this path must have."""
+    return "see" if path in SEEN_BY_ALL else "cost"

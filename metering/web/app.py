@@ -11,18 +11,20 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metering.core.errors import MeteringError
-from metering.web import api, pages
+from metering.core.roles import Right
+from metering.web import api, pages, persons
 from metering.web.desk import ASSETS, Desk, Page, asset
 from metering.web.door import Door
 from metering.web.guard import Access, Guard
 from metering.web.probes import PROBES
-from metering.web.problems import status_of
+from metering.web.problems import refuse_without, status_of
 from metering.web.view import NotFoundError
 from metering.web.watch import Watch
 
@@ -40,16 +42,38 @@ def application(desk: Desk, state: Sequence[Route] = ()) -> ASGIApp:
     shown = every_page()
     routes: list[BaseRoute] = [
         *state,
-        *(Route(page.path, partial(page.answer, desk), methods=[page.method]) for page in shown),
+        *(
+            Route(page.path, partial(page.answer, desk), methods=[page.method], middleware=_needed(page))
+            for page in shown
+        ),
         Route("/static/{name}", _asset),
-        *(Route(f"/api{path}", partial(answer, desk.views)) for path, answer in api.ANSWERS.items()),
+        *(
+            Route(f"/api{path}", partial(answer, desk.views), middleware=[Middleware(Needs, right=api.needs(path))])
+            for path, answer in api.ANSWERS.items()
+        ),
     ]
     # These need no login: static files, and customers' links, each of which is a key itself.
-    free = ["/static/", *(page.path.partition("{")[0] for page in shown if page.role == "customer")]
+    free = ["/static/", *(page.path.partition("{")[0] for page in shown if page.is_by_link)]
     handlers = {MeteringError: _failing(desk), HTTPException: _missing(desk), Exception: _broken(desk)}
     found = Starlette(routes=routes, exception_handlers=handlers)
     found.state.menu = sorted((page for page in shown if page.menu), key=lambda page: page.menu or ())
     return guarded(found, desk.access, desk.watch, state, free)
+
+
+class Needs:
+    """ASGI middleware before one address: lets only those through who have the right."""
+
+    def __init__(self, app: ASGIApp, *, right: Right) -> None:
+        self._app, self._right = app, right
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises ForbiddenError for others."""
+        refuse_without(persons.of(Request(scope)), self._right)
+        await self._app(scope, receive, send)
+
+
+def _needed(page: Page) -> list[Middleware]:
+    return [] if page.is_by_link else [Middleware(Needs, right=page.needs)]
 
 
 def guarded(app: ASGIApp, access: Access, watch: Watch, state: Sequence[Route], free: Sequence[str] = ()) -> ASGIApp:
@@ -62,7 +86,7 @@ def _failing(desk: Desk) -> Callable[[Request, Any], Response]:
     def answer(request: Request, error: MeteringError) -> Response:
         if status_of(error) >= 500:
             desk.watch.failed(request.scope, error)
-        return api.failed(error) if _is_api(request) else desk.failed(request, error)
+        return api.failed(request, error) if _is_api(request) else desk.failed(request, error)
 
     return answer
 
@@ -73,7 +97,7 @@ def _broken(desk: Desk) -> Callable[[Request, Any], Response]:
 
     def answer(request: Request, _: Exception) -> Response:
         error = MeteringError("Something went wrong here.", hint=hint)
-        return api.failed(error) if _is_api(request) else desk.failed(request, error)
+        return api.failed(request, error) if _is_api(request) else desk.failed(request, error)
 
     return answer
 
@@ -82,7 +106,7 @@ def _missing(desk: Desk) -> Callable[[Request, Any], Response]:
     def answer(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             missing = NotFoundError("There is no such page.", hint="The menu leads to all of them.")
-            return api.failed(missing) if _is_api(request) else desk.failed(request, missing)
+            return api.failed(request, missing) if _is_api(request) else desk.failed(request, missing)
         return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
     return answer

@@ -85,7 +85,7 @@ def explanation(view: View, number: str, line: str | None) -> Row:
 
 def draft_explanation(view: View, month: MonthView, customer: str, line: str | None) -> Row:
     """What `explain --month` prints. Raises NotFoundError for an unknown draft or line."""
-    document = draft(month, customer)
+    document = draft(month.whole, customer)
 
     def work(store: Store) -> Row:
         fresh = Month(recorded=Recorded(store=store), terms=view.terms, period=month.period, now=view.now)

@@ -6,7 +6,7 @@ Must not know the content of a single page, nor who may see it.
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -19,14 +19,15 @@ from metering.core.errors import MeteringError
 from metering.core.files import data_directory
 from metering.core.patience import patience
 from metering.core.period import parse_time
+from metering.core.roles import Right
 from metering.core.secrets import Secret
 from metering.rendering import charts
 from metering.rendering.figures import printed_moment
 from metering.rendering.templates import environment
-from metering.web import download, figures, tables
+from metering.web import download, figures, persons, tables, withheld
 from metering.web.guard import Access
 from metering.web.listing import Listing, Sheet, listing
-from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of
+from metering.web.problems import HEADINGS, RETRY_SECONDS, status_of, told_to
 from metering.web.view import NotFoundError, View
 from metering.web.views import Views
 
@@ -78,21 +79,27 @@ class Desk:
         self.views, self.access, self.clock = views, access, clock
         self.link_secret, self.resend, self.watch = link_secret, resend, views.watch
 
+    def view(self, request: Request) -> View:
+        """The current view, as the person who asks may see it."""
+        return self.views.seen_by(persons.of(request))
+
     def page(self, request: Request, template: str, view: View | None, *, code: int = 200, **told: Any) -> Response:
         """A page from a template of reports/web/; `told` are the template's variables."""
+        person = persons.of(request)
         text = (
             _templates()
             .get_template(f"web/{template}.html.j2")
             .render(
                 path=request.url.path,
-                menu=request.app.state.menu,
+                menu=[page for page in request.app.state.menu if person.may(page.needs)],
+                may=person.may,
                 parameters=dict(request.query_params),
                 data_as_of=view and view.get(figures.data_as_of),
                 known_months=view.get(figures.months) if view else (),
                 seller_name=view and view.config.seller.name,
                 has_view=view is not None,
                 is_stale=view is not None and _is_stale(view),
-                trouble=self.views.trouble,
+                trouble=self.views.trouble and (self.views.trouble if person.may("cost") else "The log says why."),
                 **{"month": None, "section": None, "is_own": False, **told},
             )
         )
@@ -109,6 +116,8 @@ class Desk:
     @staticmethod
     def list_of(request: Request, sheet: Sheet) -> Listing:
         """The list with the search, filters, order and page of the address."""
+        if not persons.of(request).may("cost"):
+            sheet = replace(sheet, table=withheld.narrowed(sheet.table))
         return listing(sheet, request.url.path, dict(request.query_params))
 
     @staticmethod
@@ -126,10 +135,11 @@ class Desk:
         """An error as a page: not found (404), bad request (400), not ready yet (503)."""
         status = status_of(error)
         try:
-            view = self.views.current()
+            view = self.view(request)
         except MeteringError:
             view = None
-        answer = self.page(request, "error", view, code=status, title=HEADINGS[status], error=error)
+        what, hint = told_to(persons.of(request), error)
+        answer = self.page(request, "error", view, code=status, title=HEADINGS[status], what=what, hint=hint)
         if status == 503:
             answer.headers["retry-after"] = str(RETRY_SECONDS)
         return answer
@@ -159,13 +169,14 @@ class Page:
     """An address and the function that answers it.
 
     `menu`: position and title in the menu (None: reached by links only). `keeps_month`: the menu's link to the page
-    keeps the selected month. `role`: who may see the page, an operator whom the guard lets in or a customer with a
-    signed link.
+    keeps the selected month. `needs`: the right that its reader must have; a page that does not say so is shown only to
+    whoever may see cost. `is_by_link`: a customer's signed link, which is a key itself, leads to it.
     """
 
     path: str
     answer: Callable[[Desk, Request], Response | Awaitable[Response]]
     menu: tuple[int, str] | None = None
     keeps_month: bool = False
-    role: Literal["operator", "customer"] = "operator"
+    needs: Right = "cost"
+    is_by_link: bool = False
     method: Literal["GET", "POST"] = "GET"

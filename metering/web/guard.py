@@ -1,33 +1,30 @@
 """Decides who may see the dashboard, and sets the headers that restrict the browser.
 
 Checks in this order: the host name (an unknown name that resolves to this machine is DNS rebinding), the method (a GET
-changes nothing, and a POST must come from one of our pages or bear the token), then the person: by the token, by a
+changes nothing, and a POST must come from one of our pages or bear a token), then the person: by a token, by a
 trusted proxy that names the user, or, where nothing is configured, by a connection from a process of our own user on
-this machine. Must not know what a page shows.
+this machine. Must not know what a page shows, nor what a role may do.
 """
 
 import asyncio
 import hmac
-import ipaddress
 import re
 import secrets
-from base64 import b64decode
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metering.core.addresses import is_loopback
-from metering.core.secrets import Secret
-from metering.web import peers
+from metering.core.roles import Person
+from metering.web import peers, persons
 from metering.web.guesses import Guesses
+from metering.web.persons import Network, Token
 from metering.web.watch import Watch
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED = re.compile(
     r"""
@@ -68,19 +65,22 @@ HEADERS = {
 class Access:
     """The rules of access. Where nothing is configured, only processes of our own user on this machine are allowed."""
 
-    token: Secret | None = None
+    tokens: tuple[Token, ...] = ()
     proxies: tuple[Network, ...] = ()
     user_header: str = "x-forwarded-user"
+    role_header: str | None = None
     hosts: frozenset[str] = frozenset()
     is_own: Callable[[Scope], bool] = peers.is_own
     """Whether a connection is one of our own user's."""
+    own_name: str = "this machine"
+    """What our own user is called."""
     guesses: Guesses = field(default_factory=Guesses, repr=False)
     form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @property
     def is_local(self) -> bool:
         """Whether nothing is configured. A host name counts: it means that a proxy stands before the dashboard."""
-        return self.token is None and not self.proxies and not self.hosts
+        return not self.tokens and not self.proxies and not self.hosts
 
     def form_token(self, action: str) -> str:
         """The hidden token of a form, which no other site can know."""
@@ -116,7 +116,7 @@ class Guard:
         refusal = None
         if path not in self._unguarded:
             refusal = self._refuse_name(request) or await self._refuse_method(request)
-            refusal = refusal or (None if is_free else await self._refuse_person(request))
+            refusal = refusal or (None if is_free else await self._refuse_unless_known(request))
         answer: ASGIApp = self._app if refusal is None else refusal
         await answer(scope, receive, send)
 
@@ -129,26 +129,39 @@ class Guard:
     async def _refuse_method(self, request: Request) -> Response | None:
         if request.method != "POST":
             return None  # the routes accept no other method that changes something
-        scheme, given = _credentials(request.headers)
-        request.state.bears_token = scheme == "bearer" and self._is_token(given)
+        scheme, given = persons.credentials(request.headers)
+        request.state.bears_token = scheme == "bearer" and self._by_token(given) is not None
         if request.state.bears_token or is_same_origin(request.headers):
             return None
-        if scheme == "bearer" and self._access.token is not None:
+        if scheme == "bearer" and self._access.tokens:
             return await self._refuse_guess(_peer(request))
         return _said(403, "This form was not sent from a page of ours.")
 
-    async def _refuse_person(self, request: Request) -> Response | None:
-        scheme, given = _credentials(request.headers)
-        if self._is_token(given) or self._is_said_by_proxy(request):
-            return None
-        if self._access.token is not None:
+    async def _refuse_unless_known(self, request: Request) -> Response | None:
+        """Notes on the request who sent it; refuses it where nobody is known."""
+        scheme, given = persons.credentials(request.headers)
+        if person := self._by_token(given) or self._by_proxy(request):
+            persons.admit(request.scope, person)
+            return None if person.roles else self._refuse_without_role(person)
+        if self._access.tokens:
             return await self._refuse_guess(_peer(request)) if scheme else _ask()
-        why = self._why_not_local(request)
-        return _said(403, f"{why}: see [dashboard] in docs/configuration.md.") if why else None
+        if why := self._why_not_local(request):
+            return _said(403, f"{why}: see [dashboard] in docs/configuration.md.")
+        persons.admit(request.scope, Person(name=self._access.own_name))
+        return None
 
-    def _is_said_by_proxy(self, request: Request) -> bool:
-        trusted, name = self._access.proxies, self._access.user_header
-        return bool(trusted and is_inside(_peer(request), trusted) and _user(request.headers, name))
+    def _refuse_without_role(self, person: Person) -> Response:
+        role_header = self._access.role_header or ""
+        return _said(403, f"{person.name} has no role here: {role_header} names neither viewer, finance nor operator.")
+
+    def _by_token(self, given: str | None) -> Person | None:
+        return persons.by_token(self._access.tokens, given)
+
+    def _by_proxy(self, request: Request) -> Person | None:
+        access = self._access
+        if not access.proxies or not persons.is_inside(_peer(request), access.proxies):
+            return None
+        return persons.by_proxy(request.headers, access.user_header, access.role_header)
 
     def _why_not_local(self, request: Request) -> str:
         """Why the request does not come from our own user on this machine; empty if it does."""
@@ -175,19 +188,9 @@ class Guard:
             self._access.guesses.waiting -= 1
         return _ask()
 
-    def _is_token(self, given: str | None) -> bool:
-        token = self._access.token
-        return token is not None and given is not None and hmac.compare_digest(given.encode(), token.reveal().encode())
-
 
 def _peer(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def _user(headers: Headers, name: str) -> str:
-    """The user that a proxy names; empty if the header is there twice, because one of them is the client's."""
-    given = headers.getlist(name)
-    return given[0].strip() if len(given) == 1 else ""
 
 
 def _ask() -> Response:
@@ -217,7 +220,7 @@ def is_known_host(header: str, names: Collection[str]) -> bool:
     """Whether a Host header is ours: an IP address (no name was resolved), `localhost`, or a configured name."""
     found = _HOST.fullmatch(header)
     host = (found[1] or found[2].rstrip(".").lower()) if found else ""
-    return host in names or is_loopback(host) or _address(host) is not None
+    return host in names or is_loopback(host) or persons.address(host) is not None
 
 
 def is_same_origin(headers: Mapping[str, str]) -> bool:
@@ -231,41 +234,11 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 
 def is_local(peer: str) -> bool:
     """Whether the peer is on this machine."""
-    address = _address(peer)
+    address = persons.address(peer)
     return address is not None and address.is_loopback
-
-
-def is_inside(peer: str, networks: Iterable[Network]) -> bool:
-    """Whether the peer's address is in one of the networks."""
-    address = _address(peer)
-    return address is not None and any(address in network for network in networks)
-
-
-def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return None
-    # A dual-stack socket writes an IPv4 address as ::ffff:127.0.0.1.
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def is_forwarded(request: Request) -> bool:
     """Whether a proxy has passed the request on: by its headers, or by HTTP/1.0, which browsers do not speak."""
     is_named = any(FORWARDED.fullmatch(name) for name in request.headers)
     return is_named or request.scope.get("http_version") == "1.0"
-
-
-def _credentials(headers: Headers) -> tuple[str, str | None]:
-    """The scheme (empty without a login) and the token: a bearer token, or the password of any user."""
-    scheme, _, rest = headers.get("authorization", "").partition(" ")
-    scheme = scheme.lower()
-    if scheme == "bearer":
-        return scheme, rest.strip()
-    if scheme == "basic":
-        try:
-            return scheme, b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-        except ValueError:
-            return scheme, None
-    return scheme, None

@@ -6,6 +6,7 @@ Data. Keys are those of the commands' JSON: some may be added, none is renamed, 
 from typing import Any
 
 from metering import __version__
+from metering.rendering.columns import is_cost
 from metering.reporting import columns
 
 Json = dict[str, Any]
@@ -156,7 +157,7 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
 _PROBLEMS = {
     "400": "A parameter is wrong or unknown",
     "401": "The token is missing",
-    "403": "Not from here",
+    "403": "Not from here, or not for your role",
     "404": "There is no such month, invoice or line",
     "503": "The snapshot cannot be read at the moment",
 }
@@ -167,8 +168,25 @@ def parameters(path: str) -> list[Json]:
     return PATHS[path][1] if path in PATHS else []
 
 
-def document(base: str) -> Json:
-    """The whole document; `base` is the address of the server."""
+def document(base: str, *, has_cost: bool = True) -> Json:
+    """The document; `base` is the address of the server. Without cost, its schemas do not name such figures."""
+    whole = _document(base)
+    return whole if has_cost else _without_cost(whole)
+
+
+def _without_cost(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_cost(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_cost(value) for name, value in schema.items()}
+    if isinstance(kept.get("properties"), dict):
+        kept["properties"] = {name: value for name, value in kept["properties"].items() if not is_cost(name)}
+        kept["required"] = [name for name in kept.get("required", ()) if not is_cost(name)]
+    return kept
+
+
+def _document(base: str) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -201,7 +219,7 @@ def _operation(path: str) -> Json:
         "responses": {
             "200": {"description": summary, "content": {"application/json": {"schema": answer}}},
             **{
-                code: {"description": text, "content": plain if code in {"401", "403"} else problem}
+                code: {"description": text, "content": {"401": plain, "403": plain | problem}.get(code, problem)}
                 for code, text in _PROBLEMS.items()
             },
         },

@@ -7,8 +7,9 @@ first asked for and kept, because the snapshot never changes. Must not know page
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from metering.billing import terms
@@ -25,6 +26,7 @@ from metering.store.database import Store
 from metering.web.ahead import Ahead
 
 Value = TypeVar("Value")
+Filter = Callable[[Any], Any]
 Known = dict[Callable[..., object], Any]
 """Figure -> its computed value."""
 
@@ -46,8 +48,10 @@ class View:
     now: datetime
     terms: Terms
     store: Store
-    outlook: Ahead[Row]
+    ahead: Ahead[Row]
     """What `forecast` prints."""
+    filter: Filter | None = None
+    """What every value passes on its way to somebody who may not see all of it."""
     turn: threading.RLock = field(default_factory=threading.RLock)
     """Held while something is computed: a connection is for one thread at a time."""
     _known: Known = field(default_factory=dict)
@@ -56,7 +60,10 @@ class View:
 
     def get(self, figure: Callable[["View"], Value]) -> Value:
         """The value of a figure."""
-        return _computed_once(self.turn, self._known, figure, self)
+        if self.filter is None:
+            return _computed_once(self.turn, self._known, figure, self)
+        found: Value = self.whole.get(_filtered(figure, self.filter))
+        return found
 
     def ask(self, key: Hashable, work: Callable[[Store], Value]) -> Value:
         """The answer for `key`, computed by `work` at the first request: for questions that few requests ask."""
@@ -65,7 +72,17 @@ class View:
                 self._answers[key] = work(self.store)
                 _forget_first(self._answers, MOST_ANSWERS)
             answer: Value = self._answers[key]
-            return answer
+        return self.shown(answer)
+
+    def shown(self, value: Value) -> Value:
+        """A value without what the filter takes out."""
+        found: Value = value if self.filter is None else self.filter(value)
+        return found
+
+    @property
+    def whole(self) -> "View":
+        """The view without its filter: for questions whose answer passes it."""
+        return self if self.filter is None else replace(self, filter=None)
 
     def month(self, text: str) -> "MonthView":
         """The month `2026-10`, `current` or `previous`. Raises UsageError for anything else."""
@@ -74,6 +91,10 @@ class View:
             known = self._months.setdefault(month_name(period), {})
             _forget_first(self._months, MOST_MONTHS)
         return MonthView(view=self, period=period, known=known)
+
+    def outlook(self, *, wait_seconds: int = 0) -> Row | None:
+        """What `forecast` prints, or None while it is being computed. Raises the error of the forecast."""
+        return self.shown(self.ahead.result(wait_seconds=wait_seconds))
 
     @property
     def months_asked(self) -> Sequence[str]:
@@ -92,7 +113,15 @@ class MonthView:
 
     def get(self, figure: Callable[["MonthView"], Value]) -> Value:
         """The value of a figure of the month."""
-        return _computed_once(self.view.turn, self.known, figure, self)
+        if self.view.filter is None:
+            return _computed_once(self.view.turn, self.known, figure, self)
+        found: Value = self.whole.get(_filtered(figure, self.view.filter))
+        return found
+
+    @property
+    def whole(self) -> "MonthView":
+        """The month without the view's filter."""
+        return replace(self, view=self.view.whole)
 
     @property
     def name(self) -> str:
@@ -116,10 +145,16 @@ def opened(config: Config, now: datetime) -> View:
     store = snapshots.hold(config.store.directory)
     beside = snapshots.beside(store)
     ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)))
-    return View(config=config, now=now, terms=terms.of(config), store=store, outlook=ahead)
+    return View(config=config, now=now, terms=terms.of(config), store=store, ahead=ahead)
 
 
 Owner = TypeVar("Owner")
+
+
+@cache
+def _filtered(figure: Callable[[Any], Any], through: Filter) -> Callable[[Any], Any]:
+    """The figure without what the filter takes out; always the same function, so that its value is kept."""
+    return lambda owner: through(owner.get(figure))
 
 
 def _computed_once(turn: threading.RLock, known: Known, figure: Callable[[Owner], Value], owner: Owner) -> Value:

@@ -7,15 +7,18 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from metering.config import Config
 from metering.core.errors import MeteringError
+from metering.core.roles import Person
 from metering.store import lock
 from metering.store.database import SNAPSHOT
 from metering.web import figures
 from metering.web.view import View, opened
 from metering.web.watch import Watch
+from metering.web.withheld import without_cost
 
 Identity = tuple[object, ...]
 """A change of one of these needs a new view: snapshot file, configuration, hour (coverage depends on it)."""
@@ -47,6 +50,11 @@ class Views:
             self._prepare(config, now, identity)
         return view
 
+    def seen_by(self, person: Person) -> View:
+        """The current view without what the person may not see. Raises as `current`."""
+        view = self.current()
+        return view if person.may("cost") else replace(view, filter=without_cost)
+
     def renew(self) -> None:
         """Opens the current snapshot at once, so that the author of a change sees it."""
         config, now = self._config_of(), self._clock()
@@ -65,7 +73,7 @@ class Views:
         def work() -> None:
             assert self._shown is not None, "the first view is taken, not prepared"
             # Without a reference to the view itself, which is dropped when the next one replaces it.
-            months, is_outlook_asked = self._shown[1].months_asked, self._shown[1].outlook.is_asked
+            months, is_outlook_asked = self._shown[1].months_asked, self._shown[1].ahead.is_asked
             try:
                 view = opened(config, now)
                 figures.prepare(view, months)
@@ -75,7 +83,7 @@ class Views:
             else:
                 self._shown, self.trouble = (identity, view), None
                 if is_outlook_asked:
-                    view.outlook.result()
+                    view.outlook()
 
         with self._turn:
             if self._preparing is None or not self._preparing.is_alive():

@@ -227,7 +227,7 @@ def addresses(world: World) -> Iterator[str]:
     }
     alerts = world.run("alerts", "list", "--format", "json").json["alerts"]
     given["/alert"] = {"id": alerts[0]["alert_id"]}
-    operator_pages = [page.path for page in every_page() if (page.method, page.role) == ("GET", "operator")]
+    operator_pages = [page.path for page in every_page() if (page.method, page.is_by_link) == ("GET", False)]
     for path in (*operator_pages, *(f"/api{path}" for path in api.ANSWERS)):
         yield str(httpx.URL(path, params=given.get(path)))
     for path in ("/", "/customers", "/projects", "/invoices"):

@@ -70,9 +70,32 @@ def test_a_secret_that_could_be_guessed_is_told(desk: Desk, kind: str) -> None:
     assert ran.code == 5 and "is shorter than 20 characters" in ran.json[section][name]
 
 
+def test_tokens_that_cannot_be_used_are_all_told(desk: Desk) -> None:
+    tokens = {"one": "A", "two": "B", "three": "C", "four": "D"}
+    more = "".join(
+        f'[[dashboard.tokens]]\nname = "{name}"\ntoken_env = "{variable}"\nroles = ["viewer", "finance"]\n'
+        for name, variable in tokens.items()
+    )
+    ran = checked(desk, more, A=SECRET, B=SECRET, C="short")
+    found = {row["name"]: row for row in ran.json["dashboard"]["tokens"]}
+    assert ran.code == 5 and found["one"] == {"name": "one", "roles": ["finance", "viewer"], "state": "ok"}
+    assert found["two"]["state"] == "is the same as dashboard.tokens[0]"
+    assert "is shorter than 20 characters" in found["three"]["state"]
+    assert found["four"]["state"] == "the environment variable D is not set"
+    assert (
+        checked(desk, f'{more}[dashboard]\ntoken_env = "A"\n', A=SECRET, B="b" * 20, C="c" * 20, D="d" * 20).json[
+            "dashboard"
+        ]["tokens"][0]["state"]
+        == "is the same as dashboard.token"
+    )
+
+
 def test_what_is_not_configured_is_not_asked_for(desk: Desk) -> None:
     document = checked(desk, "").json
-    assert (document["dashboard"], document["stripe"]) == ({"token": None, "link_secret": None}, {"secret": None})
+    assert (document["dashboard"], document["stripe"]) == (
+        {"token": None, "link_secret": None, "tokens": []},
+        {"secret": None},
+    )
     assert document["fonts"] is None
 
 

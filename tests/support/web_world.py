@@ -111,8 +111,11 @@ def usage(start: str, days: int) -> dict[str, dict[str, dict[str, int]]]:
     }
 
 
-def lived_in(directory: Path, more: str = "") -> Config:
-    """September read, closed and announced; October read up to the fifth; quotas reached and alerts recorded."""
+def lived_in(directory: Path, more: str = "", transfer: int = 0) -> Config:
+    """September read, closed and announced; October read up to the fifth; quotas reached and alerts recorded.
+
+    `transfer`: private transfer of one customer's project in October.
+    """
     found = configured(directory, more)
     book = books.Books(found.store.directory)
     listed = {project: (name_of(number), "2026-02-03") for number, project in enumerate(PROJECTS)}
@@ -122,7 +125,9 @@ def lived_in(directory: Path, more: str = "") -> Config:
         book.inventory(ledger, listed, at="2026-10-02T03")
         book.at = books.when("2026-10-03T00")
         close.close(ledger, found, SEPTEMBER, book.at)
-        book.history(ledger, usage("2026-10-01", 5), since="2026-10-01", until="2026-10-05T10", at="2026-10-05T11:30")
+        october = usage("2026-10-01", 5)
+        october[PROJECTS[20]]["2026-10-01T05"] = {"private_network_transfer_bytes": transfer} if transfer else {}
+        book.history(ledger, october, since="2026-10-01", until="2026-10-05T10", at="2026-10-05T11:30")
         book.at = NOW
         for number in (1, 2, 3, 20, 21):
             book.counters(ledger, PROJECTS[number], compute_time_seconds=60_000 + 10_000 * (number % 10))

@@ -16,7 +16,7 @@ import pytest
 from metering.config.dashboard import DashboardConfig
 from metering.core.errors import CredentialsError, UsageError
 from metering.core.secrets import Secret
-from metering.web import figures, links, peers
+from metering.web import figures, links, peers, persons
 from metering.web.app import application
 from metering.web.desk import Desk
 from metering.web.guard import POLICY, Access
@@ -28,6 +28,7 @@ from tests.support import web_world
 
 TOKEN = "a-token-of-more-than-twenty-characters"
 HERE, THERE, PROXY = "127.0.0.1", "203.0.113.9", "10.0.0.5"
+WHOLE = (persons.of_all_roles(Secret(TOKEN)),)
 SIGNING = Secret(web_world.LINK_SECRET)
 OURS = Access(is_own=lambda _: True)
 """Nothing is configured, and every process of this machine is our own user's: these requests come by no socket."""
@@ -93,7 +94,7 @@ def test_with_nothing_configured_what_a_proxy_on_this_machine_forwards_is_refuse
     assert ask(views, "/", **{header: "203.0.113.9"}).status_code == 403
 
 
-@pytest.mark.parametrize("access", [OURS, Access(token=Secret(TOKEN))])
+@pytest.mark.parametrize("access", [OURS, Access(tokens=WHOLE)])
 def test_probes_ask_for_nothing_and_metrics_for_a_name_that_is_ours(views, access):
     for path in ("/livez", "/readyz", "/healthz"):
         assert ask(views, path, peer=THERE, access=access, host="metering:9187").status_code == 200
@@ -168,7 +169,7 @@ def test_however_many_addresses_guess_the_memory_of_them_is_bounded():
 def test_the_right_token_is_let_in_at_once_beside_guesses_of_the_same_address_which_are_told(world):
     lines = []
     views = Views(lambda: world, lambda: web_world.NOW, Watch(lambda *line, **told: lines.append(told)))
-    desk = Desk(views, Access(token=Secret(TOKEN), guesses=Guesses(clock=lambda: 0)), clock=lambda: web_world.NOW)
+    desk = Desk(views, Access(tokens=WHOLE, guesses=Guesses(clock=lambda: 0)), clock=lambda: web_world.NOW)
     transport = httpx.ASGITransport(application(desk), client=(THERE, 50_000))
 
     async def guessed() -> int:
@@ -186,7 +187,7 @@ def test_the_right_token_is_let_in_at_once_beside_guesses_of_the_same_address_wh
 
 
 def test_a_guess_beyond_the_answers_that_may_wait_is_refused_at_once_and_the_right_token_is_not(views):
-    access = Access(token=Secret(TOKEN), guesses=Guesses(most_waiting=0))
+    access = Access(tokens=WHOLE, guesses=Guesses(most_waiting=0))
     guesses = [ask(views, "/", access=access, authorization="Bearer wrong-but-of-some-length") for _ in range(7)]
     assert [answer.status_code for answer in guesses] == [401, 401, 401, 401, 401, 429, 429]
     assert [answer.headers.get("retry-after") for answer in guesses][5:] == ["1", "2"]
@@ -195,11 +196,11 @@ def test_a_guess_beyond_the_answers_that_may_wait_is_refused_at_once_and_the_rig
 
 def test_asking_without_a_token_is_no_guess(views):
     for _ in range(20):
-        assert ask(views, "/", access=Access(token=Secret(TOKEN))).status_code == 401
+        assert ask(views, "/", access=Access(tokens=WHOLE)).status_code == 401
 
 
 def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(views):
-    access = Access(token=Secret(TOKEN))
+    access = Access(tokens=WHOLE)
     for peer in (HERE, THERE):
         refused = ask(views, "/", peer=peer, access=access)
         assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
@@ -224,7 +225,7 @@ def test_a_token_is_asked_of_everybody_and_taken_as_a_bearers_or_as_a_password(v
     ],
 )
 def test_a_wrong_token_is_refused_whatever_it_looks_like(views, given):
-    answer = ask(views, "/", access=Access(token=Secret(TOKEN)), authorization=given)
+    answer = ask(views, "/", access=Access(tokens=WHOLE), authorization=given)
     assert (answer.status_code, TOKEN in answer.text) == (401, False)
 
 
@@ -265,7 +266,7 @@ def test_a_proxy_that_adds_its_header_to_the_clients_own_is_not_believed(views):
     "host", ["localhost", "localhost:1", "127.0.0.1:9187", "[::1]:9187", "10.1.2.3", "billing.example.com"]
 )
 def test_a_name_that_is_ours_is_answered(views, host):
-    access = Access(token=Secret(TOKEN), hosts=frozenset({"billing.example.com"}))
+    access = Access(tokens=WHOLE, hosts=frozenset({"billing.example.com"}))
     assert ask(views, "/quotas", access=access, host=host, authorization=f"Bearer {TOKEN}").status_code == 200
 
 
@@ -368,7 +369,7 @@ def test_a_form_without_our_token_does_nothing_and_neither_does_a_get(views):
 
 def test_a_bearer_needs_no_form_of_ours_and_a_password_does(views):
     sent, alert_id = Sent(), an_alert(views)
-    access, data = Access(token=Secret(TOKEN)), {"id": alert_id}
+    access, data = Access(tokens=WHOLE), {"id": alert_id}
     password = base64.b64encode(f"anna:{TOKEN}".encode()).decode()
     post = partial(ask, views, "/alerts/resend", method="POST", access=access, sent=sent, data=data)
     assert post(authorization="Bearer wrong-but-of-some-length").status_code == 401
@@ -384,7 +385,7 @@ def test_a_bearer_needs_no_form_of_ours_and_a_password_does(views):
 
 def test_a_link_shows_its_customer_and_nothing_of_anybody_else(views):
     path = links.made("cust20", web_world.NOW, 30, SIGNING)
-    page = ask(views, path, peer=THERE, access=Access(token=Secret(TOKEN)))
+    page = ask(views, path, peer=THERE, access=Access(tokens=WHOLE))
     assert page.status_code == 200
     assert "Customer 20" in page.text and web_world.PROJECTS[20] in page.text
     others = {"Customer 21", web_world.PROJECTS[21], "Neon cost", "Margin", "/customers", "/api", "/explain"}
@@ -452,7 +453,7 @@ def test_a_hostile_customer_has_a_link_too(views):
         ('user_header = "X User"', "is no name of a header"),
         ('public_url = "billing.example.com"', "is no https address"),
         ('token_env = "A"\ntoken_file = "b"', "token_file are both given"),
-        ("tokens = 1", "is not a known key"),
+        ("tokens = 1", "is 1, not a list"),
     ],
 )
 def test_a_faulty_section_names_its_key(tmp_path: Path, section, said):

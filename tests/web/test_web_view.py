@@ -121,25 +121,25 @@ def test_a_figure_is_computed_once_however_many_ask_at_the_same_time(world):
 def test_the_outlook_is_what_the_command_prints_and_keeps_no_page_waiting(world):
     view = opened(world, web_world.NOW)
     with view.turn:  # as if a page computed something long
-        found = view.outlook.result(wait_seconds=PATIENCE_SECONDS)
+        found = view.outlook(wait_seconds=PATIENCE_SECONDS)
     assert found == outlook.outlook(view.month("current").get(figures.rated).whole)
-    assert view.outlook.result() is found
+    assert view.outlook() is found
 
 
 def test_who_looked_ahead_from_one_snapshot_finds_the_next_looked_ahead_too(world):
     views = Views(lambda: world, lambda: web_world.NOW)
     first = views.current()
-    first.outlook.result(wait_seconds=PATIENCE_SECONDS)
+    first.outlook(wait_seconds=PATIENCE_SECONDS)
     cycle(world, web_world.NOW + timedelta(minutes=10))
     awaited(lambda: views.current() is not first)
-    awaited(lambda: views.current().outlook.is_asked)
+    awaited(lambda: views.current().ahead.is_asked)
 
 
 def test_a_view_that_nobody_reads_any_more_is_gone_without_a_search_for_garbage(world):
     view = opened(world, web_world.NOW)
     figures.prepare(view)
-    view.outlook.result(wait_seconds=PATIENCE_SECONDS)
-    parts = (view, view.month("current").get(figures.rated).whole, view.get(figures.quota_sheet), view.outlook)
+    view.outlook(wait_seconds=PATIENCE_SECONDS)
+    parts = (view, view.month("current").get(figures.rated).whole, view.get(figures.quota_sheet), view.ahead)
     gone = [weakref.ref(part) for part in parts]
     gc.collect()
     gc.disable()

@@ -15,13 +15,13 @@ from metering.web.view import NotFoundError
 
 def alerts(desk: Desk, request: Request) -> Response:
     """Every alert, the latest first."""
-    view = desk.views.current()
+    view = desk.view(request)
     return desk.listed(request, view, view.get(figures.alert_sheet))
 
 
 def alert(desk: Desk, request: Request) -> Response:
     """One alert: what it said, where it was sent, and the button that sends it again."""
-    view, alert_id = desk.views.current(), request.query_params.get("id", "")
+    view, alert_id = desk.view(request), request.query_params.get("id", "")
     found = next((row for row in view.get(figures.alert_sheet).rows if row["alert_id"] == alert_id), None)
     if found is None:
         raise NotFoundError(f"There is no alert {alert_id[:100]!r}.", hint="The list of alerts has a search.")
@@ -65,7 +65,7 @@ def _resend(desk: Desk, request: Request, alert_id: str, token: str) -> Response
 
 
 PAGES = (
-    Page(path="/alerts", answer=alerts, menu=(7, "Alerts")),
-    Page(path="/alert", answer=alert),
-    Page(path="/alerts/resend", answer=resend, method="POST"),
+    Page(path="/alerts", answer=alerts, needs="see", menu=(7, "Alerts")),
+    Page(path="/alert", answer=alert, needs="see"),
+    Page(path="/alerts/resend", answer=resend, needs="resend", method="POST"),
 )

@@ -12,14 +12,14 @@ from metering.web.view import NotFoundError
 
 def customers(desk: Desk, request: Request) -> Response:
     """The customers of the month."""
-    view = desk.views.current()
+    view = desk.view(request)
     month = month_of(request, view)
     return desk.listed(request, view, month.get(figures.customer_sheet), month=month)
 
 
 def customer(desk: Desk, request: Request) -> Response:
     """One customer's month: usage, quotas, invoice, alerts."""
-    view = desk.views.current()
+    view = desk.view(request)
     month, name = month_of(request, view), canonical(request.query_params.get("id", ""))
     documents, owned = month.get(figures.documents).get(name, []), month.get(figures.own_projects).get(name, [])
     if not documents and not owned and name not in view.get(figures.customer_names):
@@ -43,6 +43,6 @@ def customer(desk: Desk, request: Request) -> Response:
 
 
 PAGES = (
-    Page(path="/customers", answer=customers, menu=(2, "Customers"), keeps_month=True),
-    Page(path="/customer", answer=customer),
+    Page(path="/customers", answer=customers, needs="see", menu=(2, "Customers"), keeps_month=True),
+    Page(path="/customer", answer=customer, needs="see"),
 )

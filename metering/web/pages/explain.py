@@ -14,7 +14,7 @@ from metering.web.listing import Sheet
 
 def explained(desk: Desk, request: Request) -> Response:
     """Every step of one line of an invoice or a draft, and the observations and pages behind it."""
-    view = desk.views.current()
+    view = desk.view(request)
     number, line = request.query_params.get("number", ""), request.query_params.get("line") or None
     if "customer" in request.query_params:
         month = month_of(request, view)
@@ -35,4 +35,4 @@ def explained(desk: Desk, request: Request) -> Response:
     )
 
 
-PAGES = (Page(path="/explain", answer=explained),)
+PAGES = (Page(path="/explain", answer=explained, needs="see"),)

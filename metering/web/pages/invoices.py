@@ -17,7 +17,7 @@ from metering.web.view import NotFoundError, View
 
 def invoices(desk: Desk, request: Request) -> Response:
     """The month's invoices, final or as drafts."""
-    view = desk.views.current()
+    view = desk.view(request)
     month = month_of(request, view)
     return desk.listed(
         request,
@@ -31,7 +31,7 @@ def invoices(desk: Desk, request: Request) -> Response:
 
 def invoice(desk: Desk, request: Request) -> Response:
     """One invoice: by its `number`, or a draft by its `customer` and `month`."""
-    view = desk.views.current()
+    view = desk.view(request)
     document = _document(request, view)
     title = TITLES.get(document.get("kind", ""), "Invoice")
     return desk.listed(
@@ -55,6 +55,6 @@ def _document(request: Request, view: View) -> Row:
 
 
 PAGES = (
-    Page(path="/invoices", answer=invoices, menu=(5, "Invoices"), keeps_month=True),
-    Page(path="/invoice", answer=invoice),
+    Page(path="/invoices", answer=invoices, needs="see", menu=(5, "Invoices"), keeps_month=True),
+    Page(path="/invoice", answer=invoice, needs="see"),
 )

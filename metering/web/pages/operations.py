@@ -10,7 +10,7 @@ from metering.web.listing import Sheet
 
 def operations(desk: Desk, request: Request) -> Response:
     """Cycles, requests, budgets, outbox, alarms, sizes."""
-    view = desk.views.current()
+    view = desk.view(request)
     return desk.listed(
         request,
         view,
@@ -22,4 +22,4 @@ def operations(desk: Desk, request: Request) -> Response:
     )
 
 
-PAGES = (Page(path="/operations", answer=operations, menu=(8, "Operations")),)
+PAGES = (Page(path="/operations", answer=operations, needs="see", menu=(8, "Operations")),)

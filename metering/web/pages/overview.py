@@ -17,7 +17,7 @@ MOST_ALERTS = 6
 
 def overview(desk: Desk, request: Request) -> Response:
     """The overview page: freshness, gaps, the month's money, the most urgent quotas, the latest alerts."""
-    view = desk.views.current()
+    view = desk.view(request)
     if view.get(figures.data_as_of) is None:
         return desk.page(request, "empty", view, title="Nothing was polled yet")
     month = month_of(request, view)
@@ -41,17 +41,17 @@ def warnings(alerts: Iterable[Row]) -> Iterator[Row]:
 
 def outlook(desk: Desk, request: Request) -> Response:
     """A fragment of the overview: the forecast of the running month. It reloads itself until the forecast is there."""
-    view = desk.views.current()
-    return desk.page(request, "outlook", view, outlook=view.outlook.result(wait_seconds=1))
+    view = desk.view(request)
+    return desk.page(request, "outlook", view, outlook=view.outlook(wait_seconds=1))
 
 
 def as_of(desk: Desk, request: Request) -> Response:
     """A fragment of every page: the time of the latest data."""
-    return desk.page(request, "as_of", desk.views.current())
+    return desk.page(request, "as_of", desk.view(request))
 
 
 PAGES = (
-    Page(path="/", answer=overview, menu=(1, "Overview"), keeps_month=True),
-    Page(path="/outlook", answer=outlook),
-    Page(path="/as-of", answer=as_of),
+    Page(path="/", answer=overview, needs="see", menu=(1, "Overview"), keeps_month=True),
+    Page(path="/outlook", answer=outlook, needs="see"),
+    Page(path="/as-of", answer=as_of, needs="see"),
 )

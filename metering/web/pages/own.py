@@ -36,7 +36,7 @@ def own_usage(desk: Desk, request: Request) -> Response:
 
 
 def _shown(desk: Desk, request: Request, customer: str) -> Response:
-    view = desk.views.current()
+    view = desk.view(request)
     month = month_of(request, view)
     owned, documents = month.get(figures.own_projects).get(customer, []), month.get(figures.documents).get(customer, [])
     names = {
@@ -67,4 +67,4 @@ def refused(desk: Desk, request: Request, code: int, said: str, hint: str) -> Re
     return desk.page(request, "own_error", None, code=code, title="Usage", said=said, hint=hint, is_own=True)
 
 
-PAGES = (Page(path="/usage/{token}", answer=own_usage, role="customer"),)
+PAGES = (Page(path="/usage/{token}", answer=own_usage, is_by_link=True),)

@@ -11,14 +11,14 @@ from metering.web.view import NotFoundError
 
 def projects(desk: Desk, request: Request) -> Response:
     """Every project."""
-    view = desk.views.current()
+    view = desk.view(request)
     month = month_of(request, view)
     return desk.listed(request, view, month.get(figures.project_sheet), month=month)
 
 
 def project(desk: Desk, request: Request) -> Response:
     """One project's month: usage, quotas, lines, alerts."""
-    view = desk.views.current()
+    view = desk.view(request)
     month, name = month_of(request, view), request.query_params.get("id", "")
     known = month.get(figures.projects_by_id).get(name)
     if not known:
@@ -43,6 +43,6 @@ def project(desk: Desk, request: Request) -> Response:
 
 
 PAGES = (
-    Page(path="/projects", answer=projects, menu=(3, "Projects"), keeps_month=True),
-    Page(path="/project", answer=project),
+    Page(path="/projects", answer=projects, needs="see", menu=(3, "Projects"), keeps_month=True),
+    Page(path="/project", answer=project, needs="see"),
 )

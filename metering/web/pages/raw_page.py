@@ -7,6 +7,7 @@ from starlette.responses import Response
 from metering.core.errors import JournalDamagedError
 from metering.store import journal
 from metering.store.journal import JOURNAL
+from metering.web import persons
 from metering.web.desk import Desk, Page
 from metering.web.view import NotFoundError
 
@@ -16,10 +17,12 @@ LONGEST_PAGE = 200_000
 
 def raw_page(desk: Desk, request: Request) -> Response:
     """The raw answer, read from the journal: the snapshot does not contain it."""
-    view, text = desk.views.current(), request.query_params.get("seq", "")
+    view, text = desk.view(request), request.query_params.get("seq", "")
     seq = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
     record = next(journal.read(view.config.store.directory / JOURNAL, after=seq - 1), None) if seq else None
-    if record is None or record.seq != seq:
+    # Neon's answers hold no prices; a record of another kind, such as a closing, may hold cost.
+    may_see = record is not None and (record.kind == "page" or persons.of(request).may("cost"))
+    if record is None or record.seq != seq or not may_see:
         raise NotFoundError(f"The journal has no record {text[:40]!r}.", hint="An explained line links to its pages.")
     try:
         body, is_dropped = record.body, False
@@ -50,4 +53,4 @@ def _readable(body: bytes) -> str:
         return body.decode("utf-8", "replace")
 
 
-PAGES = (Page(path="/page", answer=raw_page),)
+PAGES = (Page(path="/page", answer=raw_page, needs="see"),)
