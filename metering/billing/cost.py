@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from importlib.resources import files
 from math import lcm
 
@@ -46,6 +47,7 @@ class CostRow(Struct, frozen=True, kw_only=True):
     currency: str
 
 
+@cache
 def price_list() -> tuple[Plan, ...]:
     """Neon's plans as shipped; ids are those of the API's `period_plan`."""
     document = tomllib.loads((files("metering.billing") / "neon_prices.toml").read_text(encoding="utf-8"))

@@ -1,15 +1,18 @@
 """Damage of database files while they are used: which file has it, and how it is set aside.
 
-DuckDB writes blocks of 256 KiB behind three headers of 4 KiB, each with a checksum before its bytes (storage format of
-DuckDB 1 and 2, `src/common/checksum.cpp`). A file may be checked without opening it. Must not know what tables mean.
+DuckDB writes blocks of 256 KiB behind three headers of 4 KiB, each with a checksum of 8 bytes before its bytes
+(storage format of DuckDB 1 and 2, `src/common/checksum.cpp`). A file may be checked without opening it. Must not know
+what tables mean.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from metering.core.errors import MeteringError, StoreDamagedError
 from metering.core.files import copy_durably, sync_directory
@@ -17,39 +20,30 @@ from metering.store.database import DAMAGED, DATABASE, REBUILD_HINT, SNAPSHOT
 
 DAMAGED_SNAPSHOT = "damaged-snapshot.duckdb"
 _HEADER, _HEADERS, _BLOCK = 4096, 3, 256 * 1024
-_CHECKSUM_BYTES = 8
 _SEED, _FACTOR = 5381, 0xBF58476D1CE4E5B9
 _AT_ONCE = 64
 
 
 def has_damage(path: Path) -> bool:
     """Whether a block of the file is not as DuckDB wrote it, or the file is too short to be one. Raises OSError."""
-    size = path.stat().st_size
-    if size < _HEADER * _HEADERS:
-        return True
     with path.open("rb") as file:
-        heads = [file.read(_HEADER) for _ in range(_HEADERS)]
-        if any(not _agrees(heads[i : i + 1]) for i in range(_HEADERS)):
+        heads = file.read(_HEADER * _HEADERS)
+        if len(heads) < _HEADER * _HEADERS or not _agree(heads, _HEADER):
             return True
-        while blocks := [block for _ in range(_AT_ONCE) if len(block := file.read(_BLOCK)) == _BLOCK]:
-            if not _agrees(blocks):
+        while blocks := file.read(_BLOCK * _AT_ONCE):
+            if not _agree(blocks, _BLOCK):
                 return True
     return False
 
 
-def _agrees(blocks: list[bytes]) -> bool:
-    """Whether each block has the checksum of its bytes; one that was never written is empty."""
-    blocks = [block for block in blocks if block.strip(b"\0")]
-    if not blocks:
-        return True
-    words = (len(blocks[0]) - _CHECKSUM_BYTES) // 8
-    bodies = pl.Series([block[_CHECKSUM_BYTES:] for block in blocks], dtype=pl.Binary)
-    numbers = bodies.bin.reinterpret(dtype=pl.Array(pl.UInt64, words), endianness="little")
-    product = pl.col("word") * pl.lit(_FACTOR, dtype=pl.UInt64)  # wraps, as C's does
-    rows = pl.DataFrame({"block": range(len(blocks)), "word": numbers}).lazy().explode("word")
-    sums = rows.group_by("block", maintain_order=True).agg(product.bitwise_xor()).collect()["word"]
-    said = [int.from_bytes(block[:_CHECKSUM_BYTES], "little") for block in blocks]
-    return [one ^ _SEED for one in sums] == said
+def _agree(content: bytes, size: int) -> bool:
+    """Whether each whole block of this size has the checksum of its bytes; one that was never written is empty."""
+    words = pl.Series(pa.Array.from_buffers(pa.uint64(), len(content) // 8, [None, pa.py_buffer(content)]))
+    mixed, each = words * _FACTOR, size // 8  # wraps, as C's does
+    return all(
+        cast("int", mixed[at + 1 : at + each].bitwise_xor()) ^ _SEED == words[at] or words[at : at + each].max() == 0
+        for at in range(0, len(content) // size * each, each)
+    )
 
 
 def damaged_files(directory: Path) -> list[str]:

@@ -41,21 +41,27 @@ class Store:
     def query(self, name: str, **parameters: Any) -> pl.DataFrame:
         """Runs `sql/queries/NAME.sql` with named parameters."""
         with disk_errors():
-            frame: pl.DataFrame = self.connection.sql(statement("queries", name), params=parameters or None).pl()
+            frame: pl.DataFrame = self.connection.sql(self._parsed("queries", name), params=parameters or None).pl()
         return frame
 
     def write(self, name: str, **parameters: Any) -> None:
         """Runs `sql/writes/NAME.sql` with named parameters."""
-        self.connection.execute(statement("writes", name), parameters or None)
+        self.connection.execute(self._parsed("writes", name), parameters or None)
 
     def write_each(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs `sql/writes/NAME.sql` once for each row of parameters, of which there is at least one."""
-        self.connection.executemany(statement("writes", name), rows)
+        self.connection.executemany(self._parsed("writes", name), rows)
 
     def check(self, name: str) -> pl.DataFrame:
         """Runs `sql/checks/NAME.sql`; rows are faults."""
-        frame: pl.DataFrame = self.connection.sql(statement("checks", name)).pl()
+        frame: pl.DataFrame = self.connection.sql(self._parsed("checks", name)).pl()
         return frame
+
+    def _parsed(self, folder: str, name: str) -> duckdb.Statement:
+        """The statement in `sql/FOLDER/NAME.sql`, parsed once by a process."""
+        if (folder, name) not in _PARSED:
+            (_PARSED[folder, name],) = self.connection.extract_statements(statement(folder, name))
+        return _PARSED[folder, name]
 
     def fingerprint(self, relation: str) -> tuple[Any, ...]:
         """(number of rows, two sums over their hashes); the order of the rows does not matter."""
@@ -119,6 +125,9 @@ class Store:
             raise
         finally:
             self._is_in_transaction = False
+
+
+_PARSED: dict[tuple[str, str], duckdb.Statement] = {}
 
 
 def open_writer(directory: Path) -> Store:
