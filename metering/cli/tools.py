@@ -133,7 +133,9 @@ def rebuild(config_path: Path) -> None:
     records = audit.rebuild(config.store.directory)
     click.echo(f"rebuilt from {records} journal records")
     if lost := audit.go_on_after_loss(config.store.directory, clock, records):
-        note(f"records {records + 1} to {lost} were written here and are lost; a backup may have them")
+        with open_books(config, clock):  # the new epoch has a line of its own in the backup
+            place = f"the backup in {config.backup.directory}" if config.backup.directory else "a backup"
+        note(f"records {records + 1} to {lost} were written here and are lost; {place} may have them")
         note("closing, voiding, sending and changes at Neon wait for `metering store adopt --i-compared`")
         finish(3)
 

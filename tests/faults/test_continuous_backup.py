@@ -231,6 +231,21 @@ def test_the_backup_of_another_store_is_refused_and_the_command_s_own_work_stand
     assert (ran.code, ran.out) == (3, "")
 
 
+def test_records_that_were_cut_off_the_journal_are_still_in_the_backup(desk: Desk) -> None:
+    desk.good("close", "2026-09")
+    whole = journalled(desk)
+    segment = max((desk.directory / "var" / JOURNAL).glob("*.journal"))
+    with segment.open("r+b") as file:
+        file.truncate(segment.stat().st_size * 3 // 4)
+    ran = desk.run("rebuild")
+    assert ran.code == 3
+    assert f"are lost; the backup in {desk.directory / 'backup'} may have them" in ran.err
+    assert kept(desk) == journalled(desk)
+    lose(desk)
+    assert desk.run("restore", str(desk.directory / "backup" / "line-first")).code == 0
+    assert journalled(desk) == whole
+
+
 def test_of_two_copies_of_a_store_one_is_refused_until_it_has_a_backup_of_its_own(desk: Desk) -> None:
     shutil.copytree(desk.directory / "var", desk.directory / "second")
     second = replace(desk, more=desk.more + '[store]\ndirectory = "second"\n')
