@@ -201,7 +201,7 @@ MOST_MEMBERS_OF_A_CLASS = 12
 WIDE_CLASSES: dict[str, tuple[int, str]] = {}
 SQL_IN_PYTHON = {
     "metering.explain.evidence": (2, "temporary tables before two of ours: their names are put together"),
-    "metering.operations.verify": (1, "a checkpoint of the database, which is no statement about rows"),
+    "metering.operations.rebuild": (1, "a checkpoint of the database, which is no statement about rows"),
 }
 """Statements that are run outside the store, per module."""
 

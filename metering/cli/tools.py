@@ -127,15 +127,17 @@ def verify(is_quick: bool, config_path: Path) -> None:
 @with_config
 def rebuild(config_path: Path) -> None:
     """Builds the store anew from the journal."""
-    from metering.operations import verify as audit
+    from metering.operations import rebuild as building
 
     config, clock = read_config(config_path), business_clock()
-    records = audit.rebuild(config.store.directory)
-    click.echo(f"rebuilt from {records} journal records")
-    if lost := audit.go_on_after_loss(config.store.directory, clock, records):
+    done = building.rebuild(config.store.directory)
+    click.echo(f"rebuilt from {done.records} journal records")
+    building.go_on_after_loss(config.store.directory, clock, done)
+    if done.lost:
         with open_books(config, clock):  # the new epoch has a line of its own in the backup
             place = f"the backup in {config.backup.directory}" if config.backup.directory else "a backup"
-        note(f"records {records + 1} to {lost} were written here and are lost; {place} may have them")
+        note(f"records up to {done.lost} were written here and are lost; {place} may have them")
+        note(f"what the old store held of them is kept as {building.LOST}, if it was there")
         note("closing, voiding, sending and changes at Neon wait for `metering store adopt --i-compared`")
         finish(3)
 

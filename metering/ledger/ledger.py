@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Any
 
 from metering.core.errors import DISK_HINT, MeteringError, StoreDamagedError, UnpublishedError
@@ -46,10 +47,12 @@ class Ledger:
         is_whole = not is_rebuilt and not backup.is_one(directory)
         with ExitStack() as opened:
             if is_whole and not (directory / JOURNAL).is_dir():
-                high_water.refuse_less(directory, 0)  # before an empty journal is begun in the lost one's place
+                high_water.refuse_less(
+                    directory, 0, GENESIS
+                )  # before an empty journal is begun in the lost one's place
             self.journal = opened.enter_context(closing(Journal(directory / JOURNAL)))
             if is_whole:
-                high_water.refuse_less(directory, self.journal.seq)
+                high_water.refuse_less(directory, self.journal.seq, self.journal.hash)
             self.store: Store = open_store(directory, directory / JOURNAL)
             opened.enter_context(closing(self.store.connection))
             self.landing = Landing(self.store)
@@ -79,9 +82,15 @@ class Ledger:
         if kind in lineage.FORBIDDEN_BY:
             lineage.refuse(self.obstacles(), kind)
 
-    def begin_epoch(self, because: str, lost_up_to: int | None = None) -> None:
-        """From here on this is another store than the one that its last records were written in."""
-        self._write("epoch", {"epoch": token_hex(4), "because": because, "lost_up_to": lost_up_to}, b"")
+    def begin_epoch(
+        self, because: str, lost_up_to: int | None = None, numbers: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """From here on this is another store than the one that its last records were written in.
+
+        `numbers` are the last ones of each series that lost records gave out.
+        """
+        known = {"epoch": token_hex(4), "because": because, "lost_up_to": lost_up_to, "numbers": dict(numbers)}
+        self._write("epoch", known, b"")
 
     def _record(self, kind: str, data: dict[str, Any], body: bytes) -> int:
         if backup.is_one(self.directory):
@@ -129,9 +138,10 @@ class Ledger:
                 self._publish()
 
     def _publish(self) -> None:
+        numbers = lineage.numbers(self.store)
         try:
             snapshots.publish(self.store, self.directory)
-            high_water.mark(self.directory, self.journal)
+            high_water.mark(self.directory, self.journal, numbers)
         except StoreDamagedError:
             raise
         except (OSError, MeteringError) as error:

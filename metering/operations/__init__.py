@@ -3,4 +3,4 @@
 Must not know prices; what it verifies, it recomputes with the packages below.
 """
 
-__all__ = ["metrics", "month_states", "retention", "schedule", "status", "verify"]
+__all__ = ["metrics", "month_states", "rebuild", "retention", "schedule", "status", "verify"]

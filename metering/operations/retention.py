@@ -20,7 +20,7 @@ from metering.ledger import ledger
 from metering.ledger.landing import Landing
 from metering.ledger.ledger import Ledger
 from metering.operations import verify
-from metering.operations.verify import PROOF
+from metering.operations.rebuild import PROOF
 from metering.store import checkpoint, database, journal
 from metering.store.journal import JOURNAL, Segment
 from metering.store.record import Record

@@ -1,12 +1,10 @@
-"""`verify` and `rebuild`: derive everything that the store holds again; verify compares it, rebuild keeps it."""
+"""`verify`: derives everything that the store holds again, and compares."""
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -26,7 +24,7 @@ from metering.invoicing.amending.voiding import credit_note
 from metering.invoicing.drafts import draft_invoices
 from metering.invoicing.issued import Document, as_issued
 from metering.ledger import landing, ledger
-from metering.store import checkpoint, damage, database, high_water, journal, lock, snapshots
+from metering.store import checkpoint, damage, database, journal
 from metering.store.database import Store
 from metering.store.journal import JOURNAL
 from metering.store.record import Record
@@ -40,8 +38,6 @@ PROMISED = frozenset(
 )
 """Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""
 PAGES_AT_ONCE = 10_000
-PROOF = "proof"
-"""Where retention builds a second store; a rebuild makes it begin anew."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +63,6 @@ def verify(directory: Path, live: Store) -> Findings:
             fresh = database.in_memory(begin)
             opened.enter_context(closing(fresh.connection))
             found.records, _ = ledger.replay(directory, fresh)
-            high_water.refuse_less(directory, found.records)
             _compare(live, fresh, promised, found)
         except JournalDamagedError as error:
             found.faults.append(str(error))
@@ -241,49 +236,3 @@ def _takes_back(note: Document, original: Document) -> bool:
         return [sign * Decimal(amount) for amount in sums]
 
     return amounts(note.invoice, -1) == amounts(original.invoice, 1)
-
-
-def rebuild(directory: Path) -> int:
-    """Builds the database anew from the journal alone and publishes it; returns the number of the last record.
-
-    Begins with the newest whole checkpoint, if there is one. The old database stays in its place until the new one is
-    complete. The caller holds no lock. Raises StoreBusyError, JournalDamagedError.
-    """
-    with lock.held(directory), closing(journal.Journal(directory / JOURNAL)) as whole:  # repairs a torn tail
-        building = directory / "rebuild"
-        for remains in (building, directory / PROOF):
-            shutil.rmtree(remains, ignore_errors=True)
-        building.mkdir(mode=0o700)
-        try:
-            target = ledger.open_store(building, directory / JOURNAL)
-            with closing(target.connection):
-                records, _ = ledger.replay(directory, target)
-                target.connection.execute("checkpoint")
-            # Deleted first: the old database without its log is an earlier state, the new one with it is damaged.
-            path = directory / database.DATABASE
-            path.with_name(path.name + ".wal").unlink(missing_ok=True)
-            (building / database.DATABASE).replace(path)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        snapshots.publish(database.open_writer(directory), directory)
-        if not _lost(directory, records):
-            high_water.mark(directory, whole)
-    return records
-
-
-def _lost(directory: Path, records: int) -> int:
-    """The last record that was written here, where the journal ends before it; else 0."""
-    mark = high_water.marked(directory)
-    return mark.seq if mark and mark.seq > records else 0
-
-
-def go_on_after_loss(directory: Path, clock: Callable[[], datetime], records: int) -> int:
-    """Begins an epoch where a rebuild has found fewer records than were written; returns the last lost one, or 0.
-
-    What the lost records promised is not known here, so the store promises nothing until a person has compared.
-    """
-    lost = _lost(directory, records)
-    if lost:
-        with ledger.open_ledger(directory, clock, is_rebuilt=True) as books:
-            books.begin_epoch("rebuilt", lost)
-    return lost

@@ -4,26 +4,29 @@ A journal that was cut, or came from a backup, does not carry the mark: a journa
 Readers compare it to the journal's last file, which costs no reading of records.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from metering.core.errors import JournalDamagedError
 from metering.core.files import write_whole
-from metering.store.journal import JOURNAL, Journal
+from metering.store.journal import JOURNAL, Journal, read
+from metering.store.record import GENESIS
 
 MARK = "high-water.json"
 _WAY_OUT = "restore the journal from a backup, or go on with what is left by `metering rebuild`"
 
 
 class HighWater(msgspec.Struct, frozen=True, kw_only=True):
-    """The last record, its hash in hex and its time, and the file that holds it with its size in bytes."""
+    """The last record, its hash in hex, its time, its file with the size in bytes; each series' last number."""
 
     seq: int
     hash: str
     latest_at: str = ""
     segment: str
     bytes: int
+    numbers: dict[str, int] = {}
 
 
 def marked(directory: Path) -> HighWater | None:
@@ -34,11 +37,16 @@ def marked(directory: Path) -> HighWater | None:
         return None
 
 
-def mark(directory: Path, journal: Journal) -> None:
-    """Notes where the journal ends, durably; the caller holds the lock."""
+def mark(directory: Path, journal: Journal, numbers: Mapping[str, int]) -> None:
+    """Notes where the journal ends, durably, and the last number of each series; the caller holds the lock."""
     segment, size = _end(directory)
     found = HighWater(
-        seq=journal.seq, hash=journal.hash.hex(), latest_at=journal.latest_at, segment=segment, bytes=size
+        seq=journal.seq,
+        hash=journal.hash.hex(),
+        latest_at=journal.latest_at,
+        segment=segment,
+        bytes=size,
+        numbers=dict(numbers),
     )
     write_whole(directory / MARK, msgspec.json.encode(found) + b"\n")
 
@@ -54,11 +62,18 @@ def _end(directory: Path) -> tuple[str, int]:
     return (last.name, last.stat().st_size) if last else ("", 0)
 
 
-def refuse_less(directory: Path, seq: int) -> None:
-    """Raises JournalDamagedError where the journal ends, with record `seq`, before the mark."""
+def refuse_less(directory: Path, seq: int, digest: bytes) -> None:
+    """Raises JournalDamagedError where the journal, which ends with record `seq`, lacks what was written here."""
     found = marked(directory)
     if found and found.seq > seq:
         raise JournalDamagedError(
             f"the journal ends with record {seq}, and record {found.seq} was written here: records are lost",
             hint=_WAY_OUT,
         )
+    if found and (digest if found.seq == seq else hash_at(directory, found.seq)).hex() != found.hash:
+        raise JournalDamagedError(f"record {found.seq} of the journal is not the one written here", hint=_WAY_OUT)
+
+
+def hash_at(directory: Path, seq: int) -> bytes:
+    """The hash of a record that the journal has; reads the file that holds it. Raises JournalDamagedError."""
+    return next(read(directory / JOURNAL, after=seq - 1)).hash if seq else GENESIS

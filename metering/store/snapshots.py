@@ -47,6 +47,13 @@ def open_reader(directory: Path) -> Iterator[Store]:
         with closing(in_memory().connection) as connection:
             yield Store(connection)
         return
+    with open_file(path) as store:
+        yield store
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[Store]:
+    """A database file of ours, read only. Raises StoreDamagedError."""
     try:
         opened = duckdb.connect(str(path), read_only=True)
     except duckdb.Error as error:

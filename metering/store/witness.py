@@ -15,7 +15,8 @@ import msgspec
 from msgspec import structs
 
 from metering.core.errors import StoreDamagedError
-from metering.store.journal import JOURNAL, Journal, read
+from metering.store import high_water
+from metering.store.journal import JOURNAL, Journal
 from metering.store.record import GENESIS
 
 _MOST_BYTES = 64 * 1024
@@ -115,15 +116,9 @@ def objection(said: Testimony, directory: Path, seq: int, digest: str) -> str:
     """Why a store that ends with record `seq` is not the one that the witness saw last; empty where it is."""
     if said.seq > seq:
         return f"the witness saw record {said.seq}, and this store ends with {seq}"
-    known = digest if said.seq == seq else _hash_of(directory, said.seq)
+    known = digest if said.seq == seq else high_water.hash_at(directory, said.seq).hex()
     if known != said.hash:
         return f"the witness saw another record {said.seq} than the one that is here"
     if said.intent and said.intent.seq > seq and said.intent.place != place(directory):
         return f"the witness waits for record {said.intent.seq}, a promise that another copy of this store began"
     return ""
-
-
-def _hash_of(directory: Path, seq: int) -> str:
-    if seq == 0:
-        return GENESIS.hex()
-    return next(read(directory / JOURNAL, after=seq - 1)).hash.hex()

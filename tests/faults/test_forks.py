@@ -151,6 +151,48 @@ def test_a_journal_that_was_cut_goes_on_by_a_rebuild_that_tells_and_closes_nothi
     assert desk.run("verify").code == 0, desk.run("verify")
 
 
+@pytest.mark.parametrize("others", [[], ["high-water.json"], ["metering.duckdb", "snapshot.duckdb"]])
+def test_numbers_of_a_journal_that_was_cut_are_not_given_out_again(desk: Desk, others: list[str]) -> None:
+    store = desk.directory / "var"
+    segment = max((store / "journal").glob("*.journal"))
+    before = segment.stat().st_size
+    assert desk.good("close", "2026-09")["issued"] == ["INV-2026-000001", "INV-2026-000002"]
+    with segment.open("r+b") as file:
+        file.truncate(before)
+    for name in others:
+        (store / name).unlink()
+    ran = desk.run("rebuild")
+    assert ran.code == 3
+    assert "were written here and are lost" in ran.err
+    assert (store / "lost.duckdb").exists() == ("metering.duckdb" not in others)
+    done = desk.good("store", "adopt", "--i-compared")
+    assert done["numbers_go_on_behind"] == {"invoice 2026": "2"}
+    assert desk.good("close", "2026-09")["issued"] == ["INV-2026-000003", "INV-2026-000004"]
+    assert desk.run("verify").code == 0, desk.run("verify")
+    assert desk.run("rebuild").code == 0
+
+
+def test_a_journal_of_another_line_is_noticed_though_it_is_longer(desk: Desk) -> None:
+    store = desk.directory / "var"
+    kept = desk.directory / "kept"
+    shutil.copytree(store / "journal", kept)
+    assert desk.good("close", "2026-09")["issued"] == ["INV-2026-000001", "INV-2026-000002"]
+    other = copy_of(desk, desk.directory.parent / "other")
+    shutil.rmtree(other.directory / "var")
+    shutil.copytree(kept, other.directory / "var" / "journal")
+    assert other.run("rebuild").code == 0
+    for _ in range(3):
+        assert other.run("backfill").code == 0
+    shutil.rmtree(store / "journal")
+    shutil.copytree(other.directory / "var" / "journal", store / "journal")
+    for command in (("tick",), ("close", "2026-09"), ("invoices", "2026-09"), ("verify",)):
+        ran = desk.run(*command)
+        assert ran.code == 1, (command, ran)
+        assert "is not the one written here" in ran.err or "another journal" in ran.err, (command, ran)
+    assert desk.run("rebuild").code == 3
+    assert "witness" in kinds(desk)
+
+
 def test_nothing_is_adopted_where_nothing_stops(desk: Desk) -> None:
     ran = desk.run("store", "adopt", "--i-compared")
     assert (ran.code, ran.out) == (1, "")

@@ -16,7 +16,7 @@ import pytest
 from metering.core.errors import JournalDamagedError
 from metering.core.stop import Stop
 from metering.ledger.ledger import open_ledger
-from metering.operations import retention, verify
+from metering.operations import rebuild, retention, verify
 from metering.store import checkpoint
 from metering.store import database as store
 from metering.store.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ def test_a_store_that_is_lost_with_its_only_checkpoint_is_not_made_up(struck, da
     damage(made)
     (struck / store.DATABASE).unlink()
     with pytest.raises(JournalDamagedError, match="the body of record 1 was dropped") as refused:
-        verify.rebuild(struck)
+        rebuild.rebuild(struck)
     assert "checkpoint" in refused.value.hint
     with (
         pytest.raises(JournalDamagedError, match="the body of record 1 was dropped"),
@@ -86,7 +86,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(struck):
     before = tables(struck)
     _, newest = checkpoint.checkpoints(struck / "journal")
     flip(newest.path / "observation.parquet")
-    verify.rebuild(struck)
+    rebuild.rebuild(struck)
     assert tables(struck) == before
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_that_no_record_names_counts_for_nothing(struck):
     [made] = checkpoint.checkpoints(struck / "journal")
     shutil.copytree(made.path, made.path.with_name("checkpoint-0000000005"))
     assert checkpoint.base(struck / "journal") == made
-    verify.rebuild(struck)
+    rebuild.rebuild(struck)
     assert checkpoint.base(struck / "journal") == made
 
 

@@ -15,7 +15,7 @@ import pytest
 from metering.core.errors import StoreDamagedError
 from metering.ledger.landing import RECORDS_AT_ONCE, Landing
 from metering.ledger.ledger import Ledger, open_ledger
-from metering.operations import verify
+from metering.operations import rebuild, verify
 from metering.store import database as store
 from metering.store import snapshots
 from tests.support import lived
@@ -83,7 +83,7 @@ def test_a_store_that_was_deleted_is_the_same_table_by_table_on_the_next_opening
 def test_rebuild_gives_the_same_table_by_table(tmp_path):
     live(tmp_path, cycles=3)
     before = tables(tmp_path)
-    assert verify.rebuild(tmp_path) == before["position"][0][0]
+    assert rebuild.rebuild(tmp_path).records == before["position"][0][0]
     assert tables(tmp_path) == before
     files = ["high-water.json", "journal", "lock", DATABASE, "snapshot.duckdb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
@@ -94,7 +94,7 @@ def test_a_rebuild_over_the_remains_of_another_rebuild_starts_from_nothing(tmp_p
     (tmp_path / "rebuild").mkdir()
     (tmp_path / "rebuild" / DATABASE).write_bytes(b"half")
     (tmp_path / "rebuild" / f"{DATABASE}.wal").write_bytes(b"half")
-    verify.rebuild(tmp_path)
+    rebuild.rebuild(tmp_path)
     assert faults(tmp_path) == []
 
 
@@ -206,7 +206,7 @@ def test_where_the_snapshot_is_damaged_too_or_missing_the_way_out_is_named_and_w
     with pytest.raises(StoreDamagedError, match="cannot be opened") as refused, opened(tmp_path):
         pass
     assert "metering rebuild" in refused.value.hint
-    verify.rebuild(tmp_path)
+    rebuild.rebuild(tmp_path)
     assert tables(tmp_path) == before
 
 

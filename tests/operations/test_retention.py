@@ -20,7 +20,7 @@ from metering.core.stop import Stop
 from metering.explain import explain
 from metering.explain import text as explain_text
 from metering.ledger import landing
-from metering.operations import retention, verify
+from metering.operations import rebuild, retention, verify
 from metering.store import backup, checkpoint, database, journal, snapshots
 from tests import strikes
 from tests.support.pages_of import Books, books, moment
@@ -249,7 +249,7 @@ def test_explain_names_the_page_and_says_that_and_when_its_body_went(dropped):
 
 def test_rebuild_and_a_deleted_store_give_every_table_as_it_was(dropped):
     before = tables(dropped)
-    verify.rebuild(dropped)
+    rebuild.rebuild(dropped)
     assert tables(dropped) == before
     (dropped / database.DATABASE).unlink()
     agreed(dropped)
@@ -318,7 +318,7 @@ def survives(before: Path, home: Path, *, at: int, how: str) -> None:
     assert bodies(home) == DROPPED, (at, how)
     found = tables(home)
     assert agreed(home).notes != [], (at, how)
-    verify.rebuild(home)
+    rebuild.rebuild(home)
     assert tables(home) == found, (at, how)
     left = {path.name for path in (home / "journal").iterdir() if not path.name.startswith("checkpoint-")}
     assert {name for name in left if not name.endswith(".journal")} <= {"0000000001.tmp"}

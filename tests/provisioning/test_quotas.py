@@ -367,13 +367,13 @@ def test_a_project_without_a_plan_is_named_and_left_alone(tmp_path):
 
 
 def test_a_rebuild_gives_the_same_changes(tmp_path):
-    from metering.operations import verify
+    from metering.operations import rebuild
 
     desk = Desk(tmp_path, FakeNeon({"a": {}}))
     desk.apply()
     before = desk.ledgered()
 
-    verify.rebuild(desk.config.store.directory)
+    rebuild.rebuild(desk.config.store.directory)
 
     assert desk.ledgered() == before != []
 

@@ -275,13 +275,13 @@ def test_what_is_unknown_is_refused(tmp_path, arguments, words):
 
 
 def test_the_journal_gives_the_same_steps_again(tmp_path):
-    from metering.operations import verify
+    from metering.operations import rebuild
 
     desk = Desk(tmp_path)
     desk.upgrade(desk.project(SPONSORED_ORGANIZATION), "pro", transfer_to=PAID_ORGANIZATION)
     before = desk.journalled()
 
-    verify.rebuild(desk.config.store.directory)
+    rebuild.rebuild(desk.config.store.directory)
 
     assert desk.journalled() == before
 
