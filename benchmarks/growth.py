@@ -6,27 +6,34 @@ First a month of a fleet, made as in fleet.py, in bytes per project and hour bes
 the bare columns (a wide table in DuckDB, the same in project-ordered Parquet). Then a day of polls of a small fleet,
 each of which reads the last 24 hours of every project, 100 to a page, eight metrics to an hour; and a day of polls on
 which nothing changes. DuckDB gives a file whole blocks of 256 KB, so that a small store's figure is of these.
+
+Last the journal alone, for fleets of several sizes: the second day of polls, also one on which nothing is used while
+the hours go by; beside the bytes of the same answers each compressed for itself (zstd, level 3), and processor time.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fleet
+import zstandard
 
 from metering.core.meters import KNOWN_METRICS
 from metering.core.period import HOUR, floor_hour, rfc3339
-from metering.ledger.ledger import Ledger, open_ledger
+from metering.ledger.ledger import open_ledger
+from metering.ledger.streams import Streams
 from metering.store import checkpoint, database, snapshots
-from metering.store.journal import JOURNAL
+from metering.store.journal import JOURNAL, Journal, read
 
 PER_PAGE = 100
 WINDOW = 24
 START = datetime(2026, 10, 5, tzinfo=UTC)
+AS_EVER, UNUSED, UNCHANGED = KINDS = ("as ever", "nothing is used", "nothing changes")
 
 
 def value(project: int, hour: int, metric: int, minute: int) -> int:
@@ -39,15 +46,17 @@ def value(project: int, hour: int, metric: int, minute: int) -> int:
     return drawn * min(minute, 60) // 60
 
 
-def page(first: int, projects: int, now: datetime, *, is_quiet: bool) -> bytes:
-    """The last 24 hours of 100 projects as the API words them; on a quiet day the hours that were over before it."""
-    until = START if is_quiet else floor_hour(now) + HOUR
+def page(first: int, projects: int, now: datetime, kind: str) -> bytes:
+    """The last 24 hours of 100 projects as the API words them; where nothing changes, those before the first day."""
+    until = START if kind == UNCHANGED else floor_hour(now) + HOUR
     starts = [until - number * HOUR for number in range(WINDOW, 0, -1)]
     found = []
     for project in range(first, min(first + PER_PAGE, projects)):
         buckets = []
         for start in starts:
             hour, minute = (start - START) // HOUR, (now - start) // timedelta(minutes=1)
+            if kind == UNUSED:
+                hour, minute = 0, 0
             metrics = [
                 {"metric_name": name, "value": value(project, hour, number, minute)}
                 for number, name in enumerate(KNOWN_METRICS)
@@ -60,28 +69,28 @@ def page(first: int, projects: int, now: datetime, *, is_quiet: bool) -> bytes:
     return json.dumps({"projects": found}, separators=(",", ":")).encode()
 
 
-def poll(ledger: Ledger, walk: int, projects: int, now: datetime, *, is_quiet: bool) -> None:
+def poll(record: Callable[..., object], walk: int, projects: int, now: datetime, kind: str) -> None:
     """One cycle, as a poll journals it."""
-    end = START if is_quiet else floor_hour(now) + HOUR
+    end = START if kind == UNCHANGED else floor_hour(now) + HOUR
     span = {"grain": 0, "period_start": rfc3339(end - WINDOW * HOUR), "period_end": rfc3339(end)}
     head = {"walk": walk, "endpoint": "history", "organization": "org-a", **span}
     at = rfc3339(now)
     asked = {"path": "history", "params": {"limit": "100"}, "sent_at": at, "received_at": at}
     for first in range(0, projects, PER_PAGE):
-        body = page(first, projects, now, is_quiet=is_quiet)
-        ledger.record("page", {**head, **asked, "request_id": f"{walk:08x}-{first:08x}-4a57-9d50"}, body=body)
-    ledger.record("walk", {**head, "first_sent_at": at, "kind": "", "reason": ""})
+        body = page(first, projects, now, kind)
+        record("page", {**head, **asked, "request_id": f"{walk:08x}-{first:08x}-4a57-9d50"}, body=body)
+    record("walk", {**head, "first_sent_at": at, "kind": "", "reason": ""})
     counted = {"requests": 1, "pages": 1, "changes": 0, "outcome": "complete", "faults": []}
-    ledger.record("cycle", {"command": "tick", "started_at": at, "ended_at": at, **counted})
+    record("cycle", {"command": "tick", "started_at": at, "ended_at": at, **counted})
 
 
-def days(directory: Path, projects: int, moments: Iterator[datetime], *, is_quiet: bool) -> None:
+def days(directory: Path, projects: int, moments: Iterator[datetime], kind: str) -> None:
     """Polls at each of the moments."""
     clock = [START]
     with open_ledger(directory, lambda: clock[0]) as ledger:
         for walk, now in enumerate(moments, start=int(ledger.store.query("polling/next_walk").item())):
             clock[0] = now
-            poll(ledger, walk, projects, now, is_quiet=is_quiet)
+            poll(ledger.record, walk, projects, now, kind)
 
 
 def sizes(directory: Path) -> tuple[int, int, int, int]:
@@ -90,7 +99,7 @@ def sizes(directory: Path) -> tuple[int, int, int, int]:
         made = checkpoint.write(found, Path(scratch))
         observed = (made.path / "observation.parquet").stat().st_size
         whole = made.bytes
-    segments = sum(file.stat().st_size for file in (directory / JOURNAL).glob("*.journal"))
+    segments = segment_bytes(directory / JOURNAL)
     return (directory / database.SNAPSHOT).stat().st_size, segments, whole, observed
 
 
@@ -118,14 +127,14 @@ def a_day(projects: int, polls: int) -> None:
     pages = -(-projects // PER_PAGE) * polls
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch) / "var"
-        days(directory, projects, iter([]), is_quiet=False)
+        days(directory, projects, iter([]), AS_EVER)
         empty = sizes(directory)
-        days(directory, projects, (START + step * n for n in range(polls)), is_quiet=False)
+        days(directory, projects, (START + step * n for n in range(polls)), AS_EVER)
         busy = sizes(directory)
         last = START + timedelta(days=1)
-        days(directory, projects, iter([last]), is_quiet=True)  # what was read for the first time
+        days(directory, projects, iter([last]), UNCHANGED)  # what was read for the first time
         before = sizes(directory)
-        days(directory, projects, (last + step * n for n in range(1, polls + 1)), is_quiet=True)
+        days(directory, projects, (last + step * n for n in range(1, polls + 1)), UNCHANGED)
         quiet = sizes(directory)
     print(f"{polls} polls a day of {projects} projects: bytes per project and day\n")
     print(f"{'':<24}{'as ever':>12}{'nothing changes':>20}")
@@ -133,6 +142,50 @@ def a_day(projects: int, polls: int) -> None:
     for name, first, then, rest, end in zip(names, empty, busy, before, quiet, strict=True):
         print(f"{name:<24}{(then - first) / projects:>12.1f}{(end - rest) / projects:>20.1f}")
     print(f"\n{'journal, a raw page':<24}{(busy[1] - empty[1]) / pages:>12.0f}{(quiet[1] - before[1]) / pages:>20.0f}")
+
+
+def second_day(projects: int, polls: int, kind: str) -> tuple[int, int, float, float]:
+    """(bytes, bytes of whole pages, seconds to append, to read) of a day's polls in a journal that has a day before."""
+    step, spent, whole = timedelta(days=1) / polls, 0.0, 0
+    with tempfile.TemporaryDirectory() as scratch:
+        directory, streams = Path(scratch) / JOURNAL, Streams(lambda _walk: 0)
+        books, before, seq = Journal(directory), 0, 0
+        for number in range(2 * polls):
+            if number == polls:
+                before, spent, whole, seq = segment_bytes(directory), 0.0, 0, books.seq
+            now = START + step * number
+
+            def record(what: str, data: dict[str, object], body: bytes = b"", now: datetime = now) -> None:
+                nonlocal spent, whole
+                began = time.process_time()
+                books.append(what, data, at=now, body=body, stream=streams.of(what, data), sync=False)
+                spent += time.process_time() - began
+                whole += len(zstandard.compress(body, 3)) if body else 0
+
+            poll(record, number + 1, projects, now, kind)
+        books.close()
+        grown, began = segment_bytes(directory) - before, time.process_time()
+        for found in read(directory, after=seq):
+            assert bool(found.body) == (found.kind == "page")
+        return grown, whole, spent, time.process_time() - began
+
+
+def segment_bytes(directory: Path) -> int:
+    """The size of a journal's segments."""
+    return sum(file.stat().st_size for file in directory.glob("*.journal"))
+
+
+def journals(polls: int) -> None:
+    """Prints what the journal takes for fleets of several sizes."""
+    print(f"\nthe journal's second day of {polls} polls: bytes per project and day; processor milliseconds per page\n")
+    columns = f"{'bytes':>10}{'each whole':>12}{'ratio':>8}{'append':>9}{'read':>7}"
+    print(f"{'projects':>8}  {'':<18}{columns}")
+    for projects in (10, 100, 500):
+        pages = -(-projects // PER_PAGE) * polls
+        for kind in KINDS:
+            grown, whole, append, opened = second_day(projects, polls, kind)
+            found = f"{grown / projects:>10,.0f}{whole / projects:>12,.0f}{grown / whole:>8.3f}"
+            print(f"{projects:>8}  {kind:<18}{found}{append / pages * 1e3:>9.1f}{opened / pages * 1e3:>7.1f}")
 
 
 if __name__ == "__main__":
@@ -143,3 +196,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     month(given.fleet)
     a_day(given.projects, given.polls)
+    journals(given.polls)

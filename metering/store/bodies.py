@@ -24,6 +24,9 @@ DIFFERENCES = 15
 _STREAMS = 1 << 16
 """So many streams are remembered, those that were written last."""
 _LEVEL = 6
+_LARGE = 1 << 21
+"""Of a larger base the compressor would remember the end alone: it gets a larger table, which costs time."""
+_HASH_LOG = 24
 
 
 class Bodies:
@@ -149,6 +152,7 @@ def _difference(content: bytes, base: bytes) -> bytes:
         dict_size=len(base),
         window_log=max(zstandard.WINDOWLOG_MIN, (len(content) + len(base)).bit_length()),
         write_checksum=True,
+        **({"hash_log": min(len(base).bit_length(), _HASH_LOG)} if len(base) > _LARGE else {}),
     )
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(content)
 

@@ -42,11 +42,6 @@ class Record:
         return str(self.data.get(CLOCK_BACK, self.at))
 
     @property
-    def has_body(self) -> bool:
-        """Whether its body can be opened: it came with one, which is not dropped."""
-        return bool(self.sha256) and not self.is_dropped
-
-    @property
     def body(self) -> bytes:
         """The body as it was received (a page, a closing); empty if there is none. Raises JournalDamagedError."""
         if self.plain is not None:

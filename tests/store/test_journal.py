@@ -1,5 +1,6 @@
 """The journal: what was appended comes back, what was torn is cut, what was changed is found."""
 
+import hashlib
 import struct
 import subprocess
 import sys
@@ -408,3 +409,53 @@ def test_a_journal_of_the_first_format_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(JournalDamagedError, match="is of the first format") as refused:
         Journal(tmp_path)
     assert "backfill" in refused.value.hint
+
+
+# -- bodies that refer to earlier ones
+
+
+def noise(hashes: int) -> bytes:
+    """Bytes that do not compress, 32 for each hash."""
+    return b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(hashes))
+
+
+def test_a_page_of_twelve_megabytes_that_hardly_changed_costs_what_changed(tmp_path):
+    rows = noise(190_000).hex().encode()[:12_000_000]
+    books = Journal(tmp_path)
+    books.append("page", {}, at=AT, body=rows, stream="a")
+    before = (tmp_path / FIRST).stat().st_size
+    changed = rows[:6_000_000] + b"something new" + rows[6_000_000:]
+    books.append("page", {}, at=AT, body=changed, stream="a")
+    books.close()
+    assert (tmp_path / FIRST).stat().st_size - before < 1500
+    assert [record.body for record in read(tmp_path)] == [rows, changed]
+
+
+def test_a_segment_that_is_large_ends_with_the_day_and_the_next_day_needs_nothing_of_it(tmp_path):
+    books = Journal(tmp_path, segment_bytes=16 * 1000)
+    for day in (1, 1, 2, 2, 3):
+        books.append("page", {}, at=AT.replace(day=day), body=b"a page" * 300 + b"%d" % books.seq, stream="a")
+        if books.seq == 2:
+            books.append("page", {}, at=AT, body=noise(40))
+    books.close()
+    first, last = sorted(tmp_path.glob("*.journal"))
+    assert last.name == "0000000004.journal"
+    first.unlink()
+    assert [record.body[-1:] for record in read(tmp_path, after=3)] == [b"3", b"4", b"5"]
+
+
+def test_a_body_that_cannot_be_opened_any_more_is_no_base_of_a_new_one(tmp_path):
+    books = Journal(tmp_path)
+    for number in range(3):
+        books.append("page", {}, at=AT, body=b"a page" * 300 + b"%d" % (number // 2), stream="a")
+        if number == 1:
+            file = tmp_path / FIRST
+            content = bytearray(file.read_bytes())
+            content[ends(file)[1] - HASH_BYTES - 1] ^= 1  # the last stored byte of the first record
+            file.write_bytes(content)
+    books.close()
+    content[ends(file)[1] - HASH_BYTES - 1] ^= 1
+    file.write_bytes(bytes(content[: ends(file)[2]]) + file.read_bytes()[ends(file)[2] :])
+    first, same, whole = read(tmp_path)
+    assert (first.packed != b"", same.packed, whole.opener) == (True, b"", None)
+    assert whole.body == b"a page" * 300 + b"1"

@@ -47,7 +47,7 @@ def facts(directory: Path) -> list[tuple[object, ...]]:
 
 
 def pages(directory: Path) -> dict[int, bytes]:
-    return {record.seq: record.body for record in read(directory / "journal") if record.has_body}
+    return {record.seq: record.body for record in read(directory / "journal") if record.size and not record.is_dropped}
 
 
 def begins(directory: Path) -> list[bytes]:
