@@ -33,7 +33,7 @@ _MODULES = {
     "correcting": ("void",),
     "explaining": ("explain", "reconcile", "backtest", "advice", "forecast"),
     "changing": ("quotas", "upgrade"),
-    "operations": ("backup", "metrics", "acknowledge"),
+    "operations": ("backup", "metrics", "acknowledge", "history"),
     "serving": ("serve",),
     "stores": ("restore", "store"),
 }

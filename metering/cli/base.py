@@ -22,6 +22,7 @@ from metering.core.text import legible
 
 if TYPE_CHECKING:
     from metering.config import Config
+    from metering.core.author import Author
     from metering.core.errors import CredentialsError
     from metering.core.secrets import Secret
     from metering.ledger.ledger import Ledger
@@ -120,17 +121,18 @@ def config_for_writing(path: Path) -> "Config":
 
 
 @contextmanager
-def open_books(config: "Config", clock: Clock) -> "Iterator[Ledger]":
+def open_books(config: "Config", clock: Clock, by: "Author | None" = None) -> "Iterator[Ledger]":
     """The ledger, open for writing, compared with the witness that is configured. Raises as `open_ledger`.
 
     At the end the continuous backup is brought up to date. Where only that fails, or the readers' copy, the command
-    goes on to say what it did, and ends with 3 or 1.
+    goes on to say what it did, and ends with 3 or 1. `by` caused what is recorded; by default who typed the command.
     """
+    from metering.cli import author
     from metering.ledger.ledger import open_ledger
 
     is_done = False
     try:
-        with open_ledger(config.store.directory, clock, config.store.witness) as books:
+        with open_ledger(config.store.directory, clock, config.store.witness, by=by or author.typed()) as books:
             with kept.backed_up(books, config):
                 yield books
             is_done = True

@@ -89,13 +89,14 @@ def tick(config_path: Path) -> None:
 
 def one_tick(config: "Config", clock: Callable[[], datetime], stop: "Stop | None" = None) -> "Tick":
     """Runs a tick in its own ledger, writes the metrics, and requests the ping URL after a complete tick."""
+    from metering.cli import author
     from metering.cli.money import report_formats, write_report
     from metering.cli.world import shown_progress, wiring
     from metering.operations import metrics
     from metering.reporting.write import FinalReportError
     from metering.service import tick as cycle
 
-    with open_books(config, clock) as books, shown_progress() as progress:
+    with open_books(config, clock, author.scheduled("tick")) as books, shown_progress() as progress:
 
         def report_on(period: Period) -> None:
             with suppress(FinalReportError):  # it was written before a void; the next close writes it anew

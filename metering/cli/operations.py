@@ -1,4 +1,4 @@
-"""Commands for operators: backup, metrics, acknowledge."""
+"""Commands for operators: backup, metrics, acknowledge, history."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +20,8 @@ from metering.cli.base import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from metering.config import Config
 
 
@@ -102,4 +104,37 @@ def acknowledge(alarm: str, reason: str, count: str | None, config_path: Path, f
     emit(row, [row], form)
 
 
-COMMANDS: list[click.Command] = [backup, metrics, acknowledge]
+@click.command()
+@click.option("--customer", metavar="ID", callback=as_id, help="Only what made or held documents of this customer.")
+@click.option("--since", metavar="TIME", help="Only from this day or time on: 2026-10-01, 2026-10-01T12:00:00Z.")
+@click.option("--kind", metavar="KIND", help="Only records of this kind: close, void, quota_change, …")
+@with_config
+@with_format
+def history(customer: str | None, since: str | None, kind: str | None, config_path: Path, form: str | None) -> None:
+    """Who did what, when and from where; the latest first."""
+    from metering.core.errors import UsageError
+    from metering.ledger import history as deeds
+    from metering.ledger import reading
+
+    if kind is not None and kind not in deeds.KINDS:
+        raise UsageError(f"there is no kind {kind!r}", hint=f"write one of {', '.join(deeds.KINDS)}")
+    config = read_config(config_path)
+    with reading.open_reader(config.store.directory) as found:
+        rows = deeds.history(found, customer=customer, since=_moment(since), kind=kind)
+    emit({"history": rows}, rows, form, deeds.COLUMNS)
+
+
+def _moment(text: str | None) -> "datetime | None":
+    """A day (its midnight in UTC) or a time. Raises UsageError for anything else."""
+    from metering.core.errors import UsageError
+    from metering.core.period import parse_time
+
+    if text is None:
+        return None
+    try:
+        return parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    except ValueError:
+        raise UsageError(f"--since: {text!r} is no time", hint="write 2026-10-01 or 2026-10-01T12:00:00Z") from None
+
+
+COMMANDS: list[click.Command] = [backup, metrics, acknowledge, history]

@@ -23,6 +23,7 @@ from metering.core.period import parse_month
 
 if TYPE_CHECKING:
     from metering.config import Config
+    from metering.core.author import Author
     from metering.store.database import Store
 
 
@@ -194,11 +195,11 @@ def _list_alerts(config: "Config", form: str | None) -> None:
     emit({"alerts": rows}, rows, form, COLUMNS)
 
 
-def resend(config: "Config", clock: Clock, alert_id: str) -> list[str]:
+def resend(config: "Config", clock: Clock, alert_id: str, by: "Author | None" = None) -> list[str]:
     """Makes an alert due again and delivers what is due; returns the endpoints."""
     from metering.alerts import delivering, recording
 
-    with open_books(config, clock) as books:
+    with open_books(config, clock, by) as books:
         endpoints = recording.resend(books, alert_id, config, clock())
         delivering.deliver_due(books, config, endpoint_secrets(config), clock(), real_time)
     return endpoints

@@ -73,8 +73,9 @@ class Running:
     def deliver(self, _: "Stop") -> None:
         """Delivers again what is due."""
         from metering.alerts import delivering
+        from metering.cli import author
 
-        with open_books(self.config, self.clock) as books:
+        with open_books(self.config, self.clock, author.scheduled("run")) as books:
             self.tried_at = self.clock()
             secrets = endpoint_secrets(self.config)
             done = delivering.deliver_due(books, self.config, secrets, self.tried_at, real_time)

@@ -117,6 +117,7 @@ def stopped() -> "Iterator[threading.Event]":
 
 def application(config: "Config", config_of: "Callable[[], Config]", clock: Clock, watch: "Watch") -> "ASGIApp":
     """The dashboard with metrics and probes; `config` says who is let in, from the start to the end."""
+    from metering.cli.author import by_web
     from metering.cli.reading import resend
     from metering.web import app, probes
     from metering.web.desk import Desk
@@ -127,7 +128,7 @@ def application(config: "Config", config_of: "Callable[[], Config]", clock: Cloc
         access(config),
         clock=clock,
         link_secret=link_secret(config),
-        resend=lambda alert_id: resend(config_of(), clock, alert_id),
+        resend=lambda alert_id, who, peer: resend(config_of(), clock, alert_id, by_web(who, peer)),
     )
     return app.application(desk, probes.routes(config_of, clock, watch))
 
@@ -144,6 +145,7 @@ def without_pages(config: "Config", config_of: "Callable[[], Config]", clock: Cl
 
 def access(config: "Config") -> "Access":
     """The rules of access. Raises CredentialsError where a token is missing, could be guessed or is there twice."""
+    from metering.cli.author import own_user
     from metering.web.guard import Access
 
     dashboard = config.dashboard
@@ -156,6 +158,7 @@ def access(config: "Config") -> "Access":
         proxies=dashboard.networks(),
         user_header=dashboard.user_header,
         role_header=dashboard.role_header,
+        own_name=own_user(),
         hosts=dashboard.names(),
     )
 

@@ -3,4 +3,15 @@
 Every record kind has one projection. Must not know prices or what is done with the rows.
 """
 
-__all__ = ["alarms", "alert_log", "backup_record", "healing", "landing", "ledger", "lineage", "projections", "reading"]
+__all__ = [
+    "alarms",
+    "alert_log",
+    "backup_record",
+    "healing",
+    "history",
+    "landing",
+    "ledger",
+    "lineage",
+    "projections",
+    "reading",
+]

@@ -12,6 +12,7 @@ from typing import Any
 
 from metering.core.errors import StoreDamagedError
 from metering.ledger.projections import alarms, alerts, cycles, invoices, lineage, quota_changes, retention, stripe
+from metering.ledger.projections.deeds import apply_deed
 from metering.ledger.projections.history import HistoryRows
 from metering.ledger.projections.history_pages import read_page
 from metering.ledger.projections.inventory import InventoryRows
@@ -79,6 +80,7 @@ def land_promise(store: Store, record: Record) -> None:
     """Projects one record that comes from no page (an alert, an invoice, …); leaves out every other."""
     if record.kind in PROMISES:
         PROMISES[record.kind](store, record)
+    apply_deed(store, record)
 
 
 class Landing:
@@ -112,6 +114,7 @@ class Landing:
         with self._whole():
             self._land(ending=record.data["walk"] if record.kind == "walk" else None)
             PROJECTIONS[record.kind](self._rows, record)
+            apply_deed(self.store, record)
             self._advance(record.seq, record.hash)
 
     def _gather(self, page: Record) -> None:

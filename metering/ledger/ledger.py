@@ -7,14 +7,17 @@ checkpoint and the records after that), so a store that is lost, stale or damage
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 
+from metering.core.author import Author
 from metering.core.errors import DISK_HINT, MeteringError, StoreDamagedError, UnpublishedError
 from metering.ledger import lineage
 from metering.ledger.landing import Landing, is_small
+from metering.ledger.projections import deeds
 from metering.ledger.streams import Streams
 from metering.store import backup, checkpoint, damage, high_water, lock, snapshots, witness
 from metering.store import database as door
@@ -39,10 +42,12 @@ class Ledger:
         witness_path: Path | None = None,
         *,
         is_rebuilt: bool = False,
+        by: Author | None = None,
     ) -> None:
         self.directory = directory
         self.clock = clock
         self.witness = witness_path
+        self._by = by
         self._failure: Exception | None = None
         is_whole = not is_rebuilt and not backup.is_one(directory)
         with ExitStack() as opened:
@@ -106,6 +111,8 @@ class Ledger:
 
     def _write(self, kind: str, data: dict[str, Any], body: bytes) -> int:
         is_shared, now = is_small(kind, data), self.clock()
+        if self._by is not None and deeds.told(kind, data) is not None:
+            data = {**data, deeds.BY: self._by.document()}
         if kind != "adopt" and lineage.is_behind(now, self.journal.latest_at):
             data = {**data, CLOCK_BACK: self.journal.latest_at}
         stream = self._streams.of(kind, data)
@@ -186,6 +193,7 @@ class Ledger:
                 f"the store holds record {seq}, the journal ends at {self.journal.seq}",
                 hint="the journal lost records: restore it from a backup",
             )
+        _make_deeds(self.store, self.directory / JOURNAL)
         if seq == self.journal.seq:
             _refuse_stranger(digest, self.journal.hash)
             return
@@ -211,6 +219,15 @@ def open_store(directory: Path, of: Path) -> Store:
     return begun
 
 
+def _make_deeds(store: Store, directory: Path) -> None:
+    """Makes the deeds that a store of an older version lacks; the headers of records are never dropped."""
+    if lacks := store.query("ledger/deeds_lacking")["up_to"].to_list():
+        with store.transaction():
+            for record in takewhile(lambda record: record.seq <= lacks[0], read(directory)):
+                deeds.apply_deed(store, record)
+            store.write("delete_deeds_lacking")
+
+
 def lacking(store: Store, directory: Path) -> Iterator[Record]:
     """The records that a store lacks; refuses a store that was made from another journal."""
     seq, digest = store.query("store/position").row(0)
@@ -226,14 +243,20 @@ def _refuse_stranger(digest: str, expected: bytes) -> None:
 
 @contextmanager
 def open_ledger(
-    directory: Path, clock: Callable[[], datetime], witness_path: Path | None = None, *, is_rebuilt: bool = False
+    directory: Path,
+    clock: Callable[[], datetime],
+    witness_path: Path | None = None,
+    *,
+    is_rebuilt: bool = False,
+    by: Author | None = None,
 ) -> Iterator[Ledger]:
     """Takes the lock, opens journal and store, replays what the store lacks; publishes the snapshot at the end.
 
+    `by` is kept in each record that tells what somebody did.
     Raises StoreBusyError (another process writes), JournalDamagedError, StoreDamagedError.
     """
     with damage.watched(directory), lock.held(directory):
-        ledger = Ledger(directory, clock, witness_path, is_rebuilt=is_rebuilt)
+        ledger = Ledger(directory, clock, witness_path, is_rebuilt=is_rebuilt, by=by)
         try:
             yield ledger
         finally:
@@ -269,6 +292,7 @@ def _no_clock() -> datetime:
 
 def replay(directory: Path, target: Store) -> tuple[int, str]:
     """Projects into a store every record that it lacks; returns the last record's (seq, hash)."""
+    _make_deeds(target, directory / JOURNAL)
     Landing(target).apply_all(lacking(target, directory / JOURNAL))
     seq, digest = target.query("store/position").row(0)
     return int(seq), str(digest)

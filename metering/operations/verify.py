@@ -33,7 +33,7 @@ PROMISED = frozenset(
     {
         *("alert", "outbox", "delivery_attempt", "endpoint", "terms", "closing", "invoice", "parked"),
         *("quota_change", "upgrade_step", "alarm", "unit_check", "checkpoint", "dropped_pages", "stripe_send"),
-        *("epoch", "adoption", "skipped_number", "witness"),
+        *("epoch", "adoption", "skipped_number", "witness", "deed"),
     }
 )
 """Tables that no page fills: their records are never dropped, so that they are always derived from the first one."""

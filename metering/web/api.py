@@ -134,6 +134,11 @@ def cycles(view: View, _: Request) -> Document:
     return {"cycles": view.get(figures.cycles)}
 
 
+def history(view: View, _: Request) -> Document:
+    """What `history` prints."""
+    return {"history": view.get(figures.history_sheet).rows}
+
+
 def _given(request: Request, name: str) -> str:
     text = request.query_params.get(name)
     if not text:
@@ -189,6 +194,7 @@ DOCUMENTS: dict[str, Callable[[View, Request], Document]] = {
     "/alerts": alerts,
     "/plans": plans,
     "/cycles": cycles,
+    "/history": history,
 }
 ANSWERS: dict[str, Callable[[Views, Request], Response]] = {
     **{path: _answering(document) for path, document in DOCUMENTS.items()},
@@ -196,7 +202,7 @@ ANSWERS: dict[str, Callable[[Views, Request], Response]] = {
 }
 """Path below /api -> the function that answers it."""
 _MONTHS = ["/overview", "/usage", "/timeline", "/customers", "/projects", "/invoices", "/invoice", "/explain"]
-_NOW = ["/status", "/months", "/quotas", "/alerts", "/plans", "/cycles", "/openapi.json"]
+_NOW = ["/status", "/months", "/quotas", "/alerts", "/plans", "/cycles", "/history", "/openapi.json"]
 SEEN_BY_ALL = frozenset([*_MONTHS, *_NOW])
 """Paths whose answers consist of values of the view, which pass its filter. Any other needs the right to see cost."""
 

@@ -65,7 +65,11 @@ def _templates() -> Environment:
 
 
 class Desk:
-    """Builds responses. `resend` sends an alert again and returns the endpoints; None where that is not possible."""
+    """Builds responses.
+
+    `resend` (alert, who, from which address) sends an alert again and returns the endpoints; None where that is not
+    possible.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class Desk:
         *,
         clock: Callable[[], datetime],
         link_secret: Secret | None = None,
-        resend: Callable[[str], Sequence[str]] | None = None,
+        resend: Callable[[str, str, str], Sequence[str]] | None = None,
     ) -> None:
         self.views, self.access, self.clock = views, access, clock
         self.link_secret, self.resend, self.watch = link_secret, resend, views.watch

@@ -14,7 +14,7 @@ from metering.core.period import month_name, month_of
 from metering.core.rows import Row, Table, grouped
 from metering.invoicing.closing import month_invoices
 from metering.invoicing.rated_month import Months, RatedMonth
-from metering.ledger import alert_log
+from metering.ledger import alert_log, history
 from metering.operations import status as state
 from metering.quotas import status as quota_status
 from metering.reporting import build, gather
@@ -116,6 +116,11 @@ def attempts(view: View) -> Table:
 def cycles(view: View) -> Table:
     """The last runs of poll, backfill and tick, the latest first."""
     return state.cycles(view.store)
+
+
+def history_sheet(view: View) -> Sheet:
+    """What `history` prints."""
+    return Sheet(table=tables.HISTORY, rows=history.history(view.store))
 
 
 def budget(view: View) -> Table:

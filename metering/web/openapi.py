@@ -89,6 +89,7 @@ CUSTOMER = _promised("customers")
 PROJECT = _object(project_id=TEXT, organization=TEXT, customer=_or_null(TEXT), plans=_list(TEXT), is_listed=FLAG)
 ALERT = _object(alert_id=TEXT, type=TEXT, status=TEXT, recorded_at=MOMENT, deliveries=_list(ANY))
 CYCLE = _object(command=TEXT, started_at=MOMENT, ended_at=MOMENT, outcome=TEXT, requests=NUMBER, faults=_list(TEXT))
+DEED = _object(at=MOMENT, who=TEXT, kind=TEXT, what=TEXT, seq=NUMBER, **{"from": TEXT})
 PROBLEM = _object(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT)
 
 MONTH: Json = {
@@ -151,6 +152,7 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
     "/api/alerts": ("Alerts with where they were delivered", [], _object(alerts=_list(ALERT))),
     "/api/plans": ("The plans on offer", [], _object(plans=_list(_object(id=TEXT, name=TEXT, currency=TEXT)))),
     "/api/cycles": ("The last runs of poll, backfill and tick", [], _object(cycles=_list(CYCLE))),
+    "/api/history": ("Who did what, when and from where", [], _object(history=_list(DEED))),
     "/api/openapi.json": ("This document", [], _object(openapi=TEXT, paths=ANY)),
 }
 """Path -> summary, parameters, schema of the answer."""

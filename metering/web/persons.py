@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from metering.core.roles import NOBODY, ROLES, Person, Role
 from metering.core.secrets import Secret
-from metering.core.text import visible
+from metering.core.text import legible
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MOST_CHARACTERS = 100
@@ -53,7 +53,7 @@ def by_proxy(headers: Headers, user_header: str, role_header: str | None) -> Per
     if not name:
         return None
     given = ROLES if role_header is None else _roles(_once(headers, role_header))
-    return Person(name=visible(name)[:MOST_CHARACTERS], roles=frozenset(given))
+    return Person(name=legible(name)[:MOST_CHARACTERS], roles=frozenset(given))
 
 
 def _once(headers: Headers, name: str) -> str:

@@ -81,6 +81,22 @@ CYCLES = Table(
     empty="Nothing was polled yet.",
 )
 
+HISTORY = Table(
+    name="history",
+    title="History",
+    columns=parsed("""
+        at    moment  When
+        who   id
+        from  text
+        kind  words
+        what  text
+       -seq   number  Record
+    """),
+    searched=("what", "who", "from"),
+    choices=("kind", "who"),
+    empty="Nobody has done anything yet.",
+)
+
 OBSERVATIONS = Table(
     name="observations",
     title="Observations",

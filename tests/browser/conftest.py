@@ -54,7 +54,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
     world = web_world.lived_in(tmp_path_factory.mktemp("world"))
     sent: list[str] = []
 
-    def resend(alert_id: str) -> list[str]:
+    def resend(alert_id: str, _who: str, _peer: str) -> list[str]:
         sent.append(alert_id)
         return ["https://hooks.example.com/"]
 

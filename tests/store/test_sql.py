@@ -36,6 +36,7 @@ PARAMETERS: dict[str, Any] = {
     "until_seq": 2**62,
     "settled": ["2026-10"],
     "walk": 1,
+    "kind": "close",
     "most": 5,
     "organization": "org-a",
     "other": "org-b",

@@ -47,7 +47,7 @@ def views(world):
 class Sent(list):
     """The alerts that were sent again."""
 
-    def __call__(self, alert_id: str) -> list[str]:
+    def __call__(self, alert_id: str, _who: str, _peer: str) -> list[str]:
         self.append(alert_id)
         return ["http://127.0.0.1:9/"]
 

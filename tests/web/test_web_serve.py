@@ -17,6 +17,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from metering.cli.author import own_user
 from metering.config import write_starter
 from tests.support import web_world
 
@@ -216,6 +217,10 @@ def test_the_button_sends_an_alert_again_and_the_page_shows_the_attempt(tmp_path
             assert "Due again at" in answer.text
             assert f"http://127.0.0.1:{hook.server_port}/" in answer.text
             assert ">delivered<" in answer.text
+            deed = get(f"{base}/api/history").json()["history"][0]
+            assert deed["what"].startswith(f"sent alert {alert} again to ")
+            assert deed["from"].startswith("web from 127.0.0.1 on ") and deed["who"] == own_user()
+            assert f"sent alert {alert} again" in get(f"{base}/history?kind=resend").text
     finally:
         hook.shutdown()
         hook.server_close()

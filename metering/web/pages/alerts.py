@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from metering.core.errors import StoreBusyError, UsageError
-from metering.web import figures, tables
+from metering.web import figures, persons, tables
 from metering.web.desk import Desk, Page
 from metering.web.listing import Sheet
 from metering.web.view import NotFoundError
@@ -33,7 +33,7 @@ def alert(desk: Desk, request: Request) -> Response:
         template="alert",
         title="Alert",
         alert=found,
-        can_resend=desk.resend is not None,
+        can_resend=desk.resend is not None and persons.of(request).may("resend"),
         form_token=desk.access.form_token(f"resend {alert_id}"),
         said=request.query_params.get("said"),
     )
@@ -56,7 +56,8 @@ def _resend(desk: Desk, request: Request, alert_id: str, token: str) -> Response
         error = UsageError("This form is no longer good.", hint="Open the alert again and press the button there.")
         return desk.failed(request, error)
     try:
-        urls = desk.resend(alert_id)
+        peer = request.client.host if request.client else ""
+        urls = desk.resend(alert_id, persons.of(request).name, peer)
     except StoreBusyError as error:
         return desk.failed(request, error)
     desk.views.renew()
