@@ -61,7 +61,8 @@ def told(month: Mapping[str, Any]) -> str:
 def _parts(month: Mapping[str, Any]) -> Iterator[str]:
     command = f"metering close {month['month']}"
     if month["closed_at"] is not None:
-        yield f"closed at {month['closed_at']}" + (f" by {month['closed_by']}" if month["closed_by"] else "")
+        by = {"typed": "hand"}.get(month["closed_by"], month["closed_by"])
+        yield f"closed at {month['closed_at']}" + (f" by {by}" if by else "")
         if month["waiting"] != "0":
             yield f"{month['waiting']} customers wait: {command}"
         return

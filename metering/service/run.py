@@ -26,6 +26,7 @@ SECONDS_INTO_THE_SLOT = 20
 """Neon refreshes its data at every quarter of an hour; a request at that moment still gets the old numbers."""
 
 _SOONEST_RETRY = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
     """
     stop, wake = Stop(), SimpleQueue[None]()
     wake.put(None)
-    failures, next_tick = 0, time.monotonic()
+    failures, undelivered, next_tick = 0, 0, time.monotonic()
 
     def ask() -> None:
         stop.ask()
@@ -54,8 +55,8 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
         try:
             while not stop.is_asked:
                 # The wait ends by the monotonic clock: a system clock that was set back would stop the scheduler.
-                left, retry = next_tick - time.monotonic(), jobs.until_retry()
-                most = left if retry is None else min(left, max(_SOONEST_RETRY, retry).total_seconds())
+                retry, left = _until_retry(jobs, log), next_tick - time.monotonic()
+                most = left if retry is None else min(left, max(pause(undelivered), retry).total_seconds())
                 is_woken = wait(wake, max(0, most))
                 if stop.is_asked:
                     break
@@ -63,11 +64,25 @@ def run(poll_minutes: int, jobs: Jobs, log: Log) -> None:
                     next_tick = time.monotonic() + poll_minutes * 60
                     failures = attempt(jobs.tick, stop, log, failures)
                 else:
-                    attempt(jobs.deliver, stop, log, 0, what="delivery")
+                    undelivered = attempt(jobs.deliver, stop, log, undelivered, what="delivery")
         except KeyboardInterrupt:
             if not stop.is_asked:
                 raise  # a person pressed Ctrl-C; without a signal the grace period is over
     log.info("stopped")
+
+
+def pause(failures: int) -> timedelta:
+    """The shortest pause before deliveries are tried again after so many failures in a row: 1 s, doubled up to 60 s."""
+    return min(_LONGEST_PAUSE, _SOONEST_RETRY * (1 << min(failures, 10)))
+
+
+def _until_retry(jobs: Jobs, log: Log) -> timedelta | None:
+    """`until_retry`, or None if it fails: the next tick delivers what is due."""
+    try:
+        return jobs.until_retry()
+    except Exception as error:  # the service survives an unforeseen error and logs it
+        log.error("it is not known when a delivery is due", error=str(error), kind=type(error).__name__)
+        return None
 
 
 def wait(wake: SimpleQueue[None], most_seconds: float) -> bool:

@@ -47,7 +47,8 @@ class Witness:
 
     def says(self) -> Testimony | None:
         """What it says; None where nothing was written yet. Raises StoreDamagedError where it cannot be read."""
-        text = os.pread(self._descriptor, _MOST_BYTES, 0)
+        # A line: behind it may be the rest of a longer one, if a writer died before it cut the file.
+        text = os.pread(self._descriptor, _MOST_BYTES, 0).partition(b"\n")[0]
         if not text.strip():
             return None
         try:

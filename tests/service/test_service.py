@@ -306,6 +306,47 @@ def test_between_two_ticks_deliveries_are_made_when_they_are_due_again():
     assert 2 <= time.monotonic() - begun < 60  # a second apart at least
 
 
+def test_deliveries_that_fail_are_tried_less_often_than_every_second():
+    """Another process may hold the store for hours: a line of log for every second of it helps nobody."""
+    pauses = [run.pause(failures).total_seconds() for failures in (0, 1, 2, 5, 6, 1000)]
+    assert pauses == [1, 2, 4, 32, 60, 60]
+
+    stream, stop_after = io.StringIO(), 2
+    log = logs.logger(stream, lambda: datetime(2026, 11, 20, tzinfo=UTC), is_terminal=False)
+    tried: list[float] = []
+
+    def deliver(stop: Stop) -> None:
+        tried.append(time.monotonic())
+        if len(tried) > stop_after:
+            stop.ask()
+        raise StoreBusyError("process 7 holds the store", process_id=7)
+
+    run.run(1440, run.Jobs(tick=lambda _: None, deliver=deliver, until_retry=lambda: timedelta(seconds=-5)), log)
+    assert tried[2] - tried[1] >= 2
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["in_a_row"] for line in lines if line["event"] == "delivery failed"] == [1, 2, 3]
+
+
+def test_a_service_that_cannot_learn_when_a_delivery_is_due_goes_on():
+    done: list[str] = []
+    stream = io.StringIO()
+    log = logs.logger(stream, lambda: datetime(2026, 11, 20, tzinfo=UTC), is_terminal=False)
+
+    def until_retry() -> timedelta:
+        if not done:
+            raise OSError(24, "Too many open files")
+        return timedelta(milliseconds=1)
+
+    def deliver(stop: Stop) -> None:
+        done.append("deliver")
+        stop.ask()
+
+    run.run(1440, run.Jobs(tick=lambda _: done.append("tick"), deliver=deliver, until_retry=until_retry), log)
+    assert done == ["tick", "deliver"]
+    first = json.loads(stream.getvalue().splitlines()[0])
+    assert (first["level"], first["error"]) == ("error", "[Errno 24] Too many open files")
+
+
 def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: Path):
     now = datetime.now(UTC)
     with serving() as server, receiving() as inbox:
