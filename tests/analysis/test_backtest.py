@@ -1,4 +1,4 @@
-"""History rated again under other plans; every figure computed by hand from two months of two customers."""
+"""Backtests and advice for two months of two customers. Expected figures were computed by hand."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ def kept(tmp_path_factory):
                 ledger, usage, since=f"2026-{month}-01", until=until, at=f"{until}T02", grain="daily", plan="scale"
             )
         books.at = when("2026-09-03")
-        ledger.adopt({}, is_compared=False, is_clock=True)  # what is closed late was closed in time
+        ledger.adopt({}, is_compared=False, is_clock=True)  # the months are closed now, long after their end
         close.close(ledger, found, AUGUST, books.at)
     return found
 
@@ -117,7 +117,7 @@ def test_revenue_margin_winners_and_losers(ground, tmp_path):
 
 
 def test_one_month_alone(ground, tmp_path):
-    [_, acme] = told(ground, tried(tmp_path), (AUGUST,))["customers"]  # who would pay more stands first
+    [_, acme] = told(ground, tried(tmp_path), (AUGUST,))["customers"]  # customers who would pay more come first
 
     assert (acme["before"], acme["after"], acme["result"]) == ("40.00", "35.00", "wins")
 

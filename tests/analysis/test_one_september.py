@@ -1,7 +1,7 @@
 """One month and one store give one result: report, overview, backtest, cost, reconciliation and forecast agree.
 
-What Neon charges for a bucket belongs to whoever the bucket's usage belongs to: to what is in force at its start, else
-to the first that begins inside it. Neon's plan is scale here: 0.222 per CU-hour.
+Neon's charge for a bucket belongs to the customer of its usage: to the segment in force at its start, otherwise
+to the first one that begins inside it. Neon's plan is scale here: 0.222 per CU-hour.
 """
 
 import os
@@ -49,7 +49,7 @@ MARKED_UP = plan("pro", price(model="cost_plus", markup_percent="25"), base_fee=
 
 
 def lived(directory, usage, *, rows="", plans=(PRO,), created="2026-01-01", grain="hourly", names=None, more=""):
-    """September read as a whole: `usage` by project and bucket; `created`: when project a was."""
+    """A completely read September: `usage` by project and bucket; `created`: creation time of project a."""
     found = configured(
         directory, toml(*plans), subscriptions=HEAD + rows if rows else "", default_plan="pro", more=more
     )
@@ -63,7 +63,7 @@ def lived(directory, usage, *, rows="", plans=(PRO,), created="2026-01-01", grai
 
 
 def september(*arguments, **keys):
-    """The configuration of a September that was `lived`."""
+    """The configuration for a September made by `lived`."""
     return lived(*arguments, **keys)[0]
 
 
@@ -150,14 +150,14 @@ def test_the_explanation_of_a_markup_shows_the_bucket_in_which_the_project_began
     assert Fraction(line["amount"]) == Fraction("2.78")
 
 
-# -- all that show a month agree
+# -- every command that shows a month agrees
 
 
 LAST_SECOND = when("2026-09-30T23:59:59")
 
 
 def shown(found, now=NOW):
-    """Customer -> (revenue before tax, Neon's cost), and the sums of both, by everything that shows September."""
+    """Customer -> (revenue before tax, Neon's cost) and their sums, from every command that shows September."""
     view = opened(found, now)
     with snapshots.open_reader(found.store.directory) as reader:
         rated = RatedMonth(recorded=Recorded(store=reader), config=found, period=SEPTEMBER, now=now)
@@ -172,7 +172,7 @@ def shown(found, now=NOW):
 
 
 def _at_its_end(month):
-    """The month in its last second, when nothing is left to forecast."""
+    """The month in its last second, in which the forecast has no remaining hours."""
     return Month(
         recorded=month.recorded,
         terms=month.terms,
@@ -199,7 +199,7 @@ def _of_forecast(document):
 
 
 def agree(found, now=NOW):
-    """Asserts that they do; returns each customer's revenue and cost."""
+    """Asserts that all results agree; returns each customer's revenue and cost."""
     told = shown(found, now)
     rows, sums, total = told["report"]
     assert told["overview"] == told["report"]
@@ -306,7 +306,7 @@ TAXED = "customer,name,tax_rate_percent,tax_name,tax_inclusive\nacme,Acme,21,VAT
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """A project's month: when it began and ended, at whose it was between which cuts, and what it used."""
+    """A project's month: its start and end, its customers by time, and its usage."""
 
     created: datetime | None
     deleted: datetime | None

@@ -1,4 +1,4 @@
-"""Neon's invoice is made up by hand from the price list's figures; our cost must find why it differs."""
+"""Reconciliation with invoices of Neon's that were written by hand from its price list: the causes must be found."""
 
 import json
 

@@ -31,7 +31,7 @@ def periods(*rows):
 
 
 def billed(rows, usage, *, month=SEPTEMBER, organizations=(), ours=None):
-    """(rows of cost, our_segments) for usage by (project, meter, start), in the meter's 1/denominator."""
+    """(rows of cost, our_segments); usage by (project, meter, start) in 1/denominator of the meter's unit."""
     owned, _ = cost.segments(month, periods(*rows), list(organizations), PRICE_LIST)
     ours = ours if ours is not None else segments(existence(), plans=[], month=month)
     pieces, prices = cost.pieces(owned, cost.cuts_of(ours), PRICE_LIST)

@@ -1,4 +1,4 @@
-"""What changes inside a month: plans at any second and several times, customers, trials, prices; from pages to lines,
+"""Changes inside a month: plans (at any second, several times), customers, trials, prices; from pages to lines,
 every number by hand. September 2026 has 2,592,000 seconds."""
 
 from collections.abc import Iterator

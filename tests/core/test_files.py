@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and what a process that died had begun is swept."""
+"""A file is written completely or not at all; leftovers of processes that died are removed."""
 
 import fcntl
 from pathlib import Path

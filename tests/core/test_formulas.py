@@ -1,4 +1,4 @@
-"""Text that a spreadsheet would take for a formula, in files that people open and in files that importers read."""
+"""Text that a spreadsheet would evaluate as a formula, in files for people and in files for importers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Ids are compared in Unicode's composed form, without blanks around them, wherever they come from."""
+"""Ids are compared after Unicode NFC and without surrounding blanks, whatever their source."""
 
 from datetime import UTC, datetime
 

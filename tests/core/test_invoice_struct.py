@@ -1,4 +1,4 @@
-"""Documents as structs: what is read is what was written, key by key."""
+"""Documents as structs: reading returns what was written, key by key."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Months by their names: which there are, and which the calendar does not have."""
+"""Names of months: valid ones, and those that the calendar does not have."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Secrets as Kubernetes and systemd hand them over: behind links, readable by a group, on a read-only mount."""
+"""Secrets as Kubernetes and systemd provide them: symbolic links, group-readable files, read-only mounts."""
 
 import os
 import shutil

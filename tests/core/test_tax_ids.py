@@ -1,4 +1,4 @@
-"""Tax identifiers as people write them: which are VAT identifiers, by which country, and which are something else."""
+"""Tax identifiers as people write them: VAT identifiers with their country, and other identifiers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`metering export` from outside: a month closed, voided and adjusted, in every format, with the sums of `invoices`."""
+"""The command `metering export`: a closed month with a void and adjustments in every format, and its sums."""
 
 import csv
 import io
@@ -113,7 +113,7 @@ def test_the_files_of_money_add_up_to_what_invoices_says(desk: Desk, month: str)
 def test_a_line_of_several_projects_is_a_row_for_each_in_focus(desk: Desk) -> None:
     rows = list(csv.DictReader(io.StringIO(exported(desk, "focus", "2026-09"), newline="")))
     shared = [row for row in rows if row["x_Customer"] == "cat" and row["SkuMeter"] == "compute"]
-    # 137 CU-hours, 100 of them included: 37 at 0.01 KWD, of which cat-1 has 135 parts of 137.
+    # 137 CU-hours, 100 of them included: 37 at 0.01 KWD, of which cat-1 has 135/137.
     assert [(row["SubAccountId"], row["BilledCost"]) for row in shared] == [("cat-1", "0.365"), ("cat-2", "0.005")]
     (line,) = [
         row for row in csv.DictReader(io.StringIO(exported(desk, "xero", "2026-09"))) if row["*UnitAmount"] == "0.370"

@@ -1,4 +1,4 @@
-"""E-invoices through the official rules of EN 16931, offline; and what is told where something is missing."""
+"""E-invoices checked by the official rules of EN 16931, offline; and the messages if data is missing."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Usage as events: what OpenMeter, Lago and Stripe's meters get, with ids that make sending it again harmless."""
+"""Usage events for OpenMeter, Lago and Stripe's meters; their ids make sending them again harmless."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def compute(value: int) -> dict[str, int]:
 
 @pytest.fixture
 def lived(tmp_path: Path):
-    """Four hours of September are known, the fourth uncertified; calm changes hands at two, nobody pays for other."""
+    """Four hours of September, the fourth not certified; calm changes its customer at 02:00, other has none."""
     config = configured(
         tmp_path, PLANS, subscriptions=SUBSCRIPTIONS, customers="customer,stripe_customer\nacme,cus_1\nbeta,cus_2\n"
     )

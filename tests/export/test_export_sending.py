@@ -1,4 +1,4 @@
-"""Sending to Stripe: each thing once, whatever breaks in between, against a server that behaves as documented."""
+"""Sending to Stripe: each item once, whatever fails in between, against a server that behaves as documented."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def sent(books: Books, stripe: PlainStripe, found=None, now: datetime = NOW) -> 
 
 
 def amounts(stripe: PlainStripe) -> dict[str, int]:
-    """Document -> what Stripe's items of it add up to."""
+    """Document -> the sum of its Stripe items."""
     sums: dict[str, int] = {}
     for item in stripe.items:
         name = item["metadata"]["invoice"]

@@ -177,7 +177,7 @@ def mixed(
     ],
 )
 def test_lines_that_nearly_cancel_have_their_own_taxes(amounts, taxes):
-    """In proportion to the sum, 500.00 and -499.97 had 166.67 and -166.66."""
+    """Split in proportion to the sum, 500.00 and -499.97 would have 166.67 and -166.66."""
     found = mixed([(amount, "21") for amount in amounts])
     assert [share.tax_text for share in shares(converted(found))] == taxes
     month = book([found])

@@ -1,4 +1,4 @@
-"""What a person must look at: raised once, shown, in the way of a close until somebody said why it may go on."""
+"""Review items: recorded once, shown, and preventing a close until a person acknowledges them."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def neon() -> Iterator[PlainNeon]:
 
 @pytest.fixture
 def desk(tmp_path: Path, neon: PlainNeon) -> Desk:
-    """Two customers have used September; it may close."""
+    """September's usage of two customers; the month may close."""
     fleet = neon.fleet("org-a")
     for project, hours in (("bee-1", 101), ("ant-1", 102)):
         fleet.project(project)
@@ -46,7 +46,7 @@ def verified(desk: Desk) -> None:
     assert desk.run("rebuild").code == 0
 
 
-# -- a metric that nobody knows
+# -- a metric without a meter
 
 
 def test_a_new_metric_is_an_alarm_that_parks_until_it_is_acknowledged(desk: Desk, neon: PlainNeon):
@@ -142,7 +142,7 @@ def test_the_side_that_a_person_names_counts_and_the_other_does_not(
     )
     done = desk.good("acknowledge", alarm["alarm_id"], "--reason", "two keys, one organization", "--count", counted)
     assert (done["counted"], done["reason"]) == (counted, "two keys, one organization")
-    five = {"org-b": 5 * HOUR}  # only one side has it: it counts, whichever that is
+    five = {"org-b": 5 * HOUR}  # reported by one organization only, so it counts
     expected = {(name, "ant-1"): str(102 * HOUR * (name == counted) + five.get(name, 0)) for name in ("org-a", "org-b")}
     shown = {key: value for key, value in used(desk).items() if key[1] == "ant-1"}
     assert shown == {key: value for key, value in expected.items() if value != "0"}
@@ -176,10 +176,10 @@ def test_what_changes_on_the_side_that_does_not_count_is_taken_off_too(desk: Des
         fleet.buckets = [bucket for bucket in fleet.buckets if bucket.project != "ant-1"]
         for hour in ("02", "03"):
             fleet.use("ant-1", f"2026-10-03T{hour}:00", compute_unit_seconds=value)
-    desk.good("poll")  # the second hour is known to stand twice; of the third both have a part
+    desk.good("poll")  # the second hour is reported twice; each side reports a part of the third
     assert used(desk, "2026-10") == {("org-a", "ant-1"): "220", ("org-b", "ant-1"): "90"}
     theirs.buckets[-1].metrics = {CPU: 110}
-    desk.good("poll")  # and now the third stands twice as well
+    desk.good("poll")  # now the third is reported twice as well
     assert used(desk, "2026-10") == {("org-a", "ant-1"): "220"}
     theirs.buckets.clear()
     desk.now = "2026-10-03T13:00:00Z"
@@ -308,7 +308,7 @@ SIZE = 744_000_000
 
 @pytest.fixture
 def storing(tmp_path: Path, neon: PlainNeon) -> Desk:
-    """Two projects whose storage is known hour by hour until 5 October, 09:00."""
+    """Two projects with hourly storage until 5 October, 09:00."""
     for project in ("ant-1", "bee-1"):
         neon.fleet("org-a").project(project)
         neon.branches[project] = [{"id": "br-root", "logical_size": SIZE}, {"id": "br-child", "parent_id": "br-root"}]
@@ -327,7 +327,7 @@ def stored(neon: PlainNeon, *values: int, last: str = "2026-10-05T09:00") -> Non
 
 
 def looked(desk: Desk) -> str:
-    """Ticks, and gives what was said on stderr."""
+    """Ticks; returns its stderr."""
     ran = desk.run("tick")
     assert ran.code == 0, ran
     return "".join(line for line in ran.err.splitlines() if "rehearsing" not in line)
@@ -379,7 +379,7 @@ def test_a_unit_alarm_says_what_was_compared_and_is_raised_once(storing: Desk, n
     storing.good("close", "2026-09", "--allow-incomplete", "we began in October")
     storing.now = "2026-10-08T10:07:00Z"
     stored(neon, SIZE, last="2026-10-08T09:00")
-    assert looked(storing) == ""  # it was acknowledged, and is no other than it was
+    assert looked(storing) == ""  # it is the same item, which was acknowledged
     storing.now = "2026-10-09T10:07:00Z"
     stored(neon, 1_000_000, last="2026-10-09T09:00")
     assert looked(storing) == ""

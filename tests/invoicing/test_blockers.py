@@ -1,4 +1,4 @@
-"""What stops a close, as a value: facts in, sentences with a way out."""
+"""Reasons that prevent a close: from facts to sentences with a remedy."""
 
 from fractions import Fraction
 from typing import Any

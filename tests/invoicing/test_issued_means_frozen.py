@@ -1,4 +1,4 @@
-"""Issued means frozen: whatever changes in any file afterwards, a document says what it said when it was issued."""
+"""An issued document never changes, whatever changes in any file after its issue."""
 
 import csv
 import io
@@ -65,7 +65,7 @@ valid_from = 2026-09-01
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """September is closed; ant's invoice was void and is issued anew, from another street."""
+    """September is closed; ant's invoice was voided and issued again, with another street."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
         for number, name in enumerate(("ant", "bee")):
@@ -113,7 +113,7 @@ def rendered(desk: Desk, directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def issued(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Every rendering as it was right after the close."""
+    """Every rendering right after the close."""
     return rendered(desk, tmp_path_factory.mktemp("issued"))
 
 
@@ -201,7 +201,7 @@ def test_a_project_that_is_renamed_later_keeps_its_name_on_what_was_issued(
     assert differing(issued, rendered(desk, tmp_path)) == []
 
 
-# -- the law, over every key
+# -- the law, for every key of the configuration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +250,7 @@ LEAVES_ALONE = {"stripe_customer", "fonts", "line", "place", "store", "id", "cus
 
 
 def other(value: Any) -> Any:
-    """Another value of the same kind, whether or not it would be a sound one."""
+    """Another value of the same type; it may be an invalid one."""
     kinds: list[tuple[type, Callable[[Any], Any]]] = [
         (BaseModel, _others),
         (bool, lambda given: not given),

@@ -1,4 +1,4 @@
-"""What differs between two rehearsals of a closing, with literals."""
+"""Differences between two dry runs of a closing."""
 
 from metering.core.period import month_of
 from metering.invoicing import last_draft

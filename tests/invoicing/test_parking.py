@@ -1,4 +1,4 @@
-"""Which invoices wait: the rules exactly at their bounds, and parking, releasing and rehearsing a close."""
+"""Holds: the rules exactly at their bounds; holding, releasing and dry runs of a close."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +111,7 @@ def test_differences_stand_beside_the_month_before():
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Books]:
-    """Projects a and b of the customers one and two, at 1.00 a CU-hour and nothing else."""
+    """Projects a and b of customers one and two, at 1.00 per CU-hour and without a fee."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
     with books(tmp_path, "2026-10-03", plans=(plan("pro", price(unit_price="1.00")),), subscriptions=rows) as found:
         found.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
@@ -119,7 +119,7 @@ def desk(tmp_path: Path) -> Iterator[Books]:
 
 
 def read(desk: Books, name: str, now: str, **hours: int) -> None:
-    """A month in which each project used so many hours, all of it read at `now`."""
+    """Lands a month in which each project used this many hours, all read at `now`."""
     is_earlier = moment(now) < desk.now
     desk.now = moment(now)
     if is_earlier:

@@ -1,4 +1,4 @@
-"""Which names ask for plans that do not exist in a month, and which plans of it are still examples."""
+"""Project names with plans that do not exist, and plans that are still the examples of `init`."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ HOUR = 3600
 
 
 def asked(directory: Path, seen: list[tuple[str, str]], *, name: str = "2026-09", mapped: bool = False) -> list[str]:
-    """The names of project a that ask for a plan that does not exist, where inventory showed these at these moments."""
+    """The names of project a with a plan that does not exist; `shown`: (time, name) as inventory showed them."""
     rows = (subscription("a", "one", "pro"),) if mapped else ()
     with books(directory, "2026-08-01", plans=(PRO,), subscriptions=rows) as desk:
         for at, shown in seen:

@@ -1,4 +1,4 @@
-"""What pages leave in the store: changes, omissions, gaps, sightings. Pages by hand, rows as literals."""
+"""Projection of pages into rows: changes, omissions, gaps, sightings. Pages and rows are literals."""
 
 import json
 from collections.abc import Iterator
@@ -231,7 +231,7 @@ def test_walks_of_two_organizations_may_take_turns(book, scribe):
     assert certified(book.store) == certified(book.store, "org-b") == [(0, "2026-10-05T00", "2026-10-05T11")]
 
 
-# -- a metric that vanishes
+# -- a metric that disappears
 
 
 def test_a_known_metric_absent_from_a_whole_organization_is_unknown_and_a_gap_until_it_is_seen_again(book, scribe):
@@ -289,7 +289,7 @@ def test_another_organization_does_not_miss_the_metric(book, scribe):
     assert [row[:2] for row in rows(book.store, "missing_metric")] == [("org-a", CPU)]
 
 
-# -- numbers beyond 63 bits, metrics that nobody knows
+# -- numbers beyond 63 bits, unknown metrics
 
 DIGITS_38 = 10**38 - 1
 

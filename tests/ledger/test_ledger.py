@@ -1,4 +1,4 @@
-"""Journal and store as one thing: whatever happens to the store, or to the process, the journal gives it back."""
+"""Journal and store together: after any damage to the store or the process, the journal restores it."""
 
 import os
 import random
@@ -115,7 +115,7 @@ def test_a_store_ahead_of_its_journal_is_refused(tmp_path):
     live(tmp_path, cycles=1, seed=2)
     shutil.rmtree(tmp_path / "journal")
     (tmp_path / "old").rename(tmp_path / "journal")
-    (tmp_path / "high-water.json").unlink()  # which says that the journal went on
+    (tmp_path / "high-water.json").unlink()  # which would say that the journal has more records
     with pytest.raises(StoreDamagedError, match="the journal ends at") as refused, opened(tmp_path):
         pass
     assert "backup" in refused.value.hint
@@ -149,7 +149,7 @@ def test_a_damaged_database_is_set_aside_told_and_made_anew_from_snapshot_and_jo
     shutil.copy(snapshot, tmp_path / "old")
     live(tmp_path, cycles=1, seed=2)
     before = tables(tmp_path)
-    (tmp_path / "old").replace(snapshot)  # the copy that readers have is behind the journal
+    (tmp_path / "old").replace(snapshot)  # the readers' copy is now behind the journal
     broken = damage(database.read_bytes())
     database.write_bytes(broken)
     with opened(tmp_path) as ledger:
@@ -178,7 +178,7 @@ def test_a_database_whose_log_is_damaged_is_made_anew_as_well(tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
 def test_a_database_whose_log_was_cut_short_anywhere_or_lost_takes_what_it_lacks_from_the_journal(tmp_path, kept):
-    """DuckDB opens such a database without a word, with fewer commits."""
+    """DuckDB opens such a database without an error, with fewer commits."""
     live(tmp_path, cycles=1)
     with opened(tmp_path) as ledger:
         for _ in range(5):
@@ -265,7 +265,7 @@ def test_catching_up_with_many_records_at_once_is_the_same_as_one_by_one():
 
 
 def killed(directory: Path, *, until_death: int | None, seconds: float) -> int:
-    """Lives in a process of its own until it kills itself, or is killed; returns the last acknowledged record."""
+    """Runs a life in a process of its own until it kills itself or is killed; returns the last acknowledged record."""
     command = [
         sys.executable,
         "-m",
@@ -287,7 +287,7 @@ def killed(directory: Path, *, until_death: int | None, seconds: float) -> int:
 
 
 def survive(directory: Path, kills: int, chance: random.Random) -> str:
-    """Kills, at a random instant or after a number of records, and looks at what is left; returns the figure."""
+    """Kills processes at random times or after a number of records, and checks what is left; returns the figures."""
     lost = contradicted = 0
     for number in range(kills):
         until_death = chance.randrange(1, 40) if number % 2 else None
@@ -311,7 +311,7 @@ def test_nothing_acknowledged_is_lost_by_ten_kills(tmp_path):
 def test_nothing_acknowledged_is_lost_by_a_thousand_kills(tmp_path, capsys):
     """`METERING_KILLS=1000 pytest -m slow tests/ledger/test_ledger.py -s` prints the figure."""
     kills = int(os.environ.get("METERING_KILLS", "1000"))
-    # A new directory now and then: what is verified grows with what was lived.
+    # A new directory from time to time: the cost of verifying grows with the journal.
     chance = random.Random()
     figures = [survive(tmp_path / str(number), 50, chance) for number in range(-(-kills // 50))]
     with capsys.disabled():

@@ -1,4 +1,4 @@
-"""Sums by day are the same sums: of whatever stretch of days, known at whatever record, however late a change came."""
+"""Daily sums equal the sums of observations: for any days, at any record, with changes of any age."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -74,7 +74,7 @@ def test_a_value_that_a_walk_over_several_days_leaves_out_goes_when_the_walk_end
     later = scribe.of(sent="2026-10-05T16:00")
     walk = later.begin()
     later.sweep(walk, {"project-1": []}, cursor="more")
-    scribe.of(sent="2026-10-06T00:05").cycle()  # rolls, with the page that leaves the value out behind it
+    scribe.of(sent="2026-10-06T00:05").cycle()  # rolls up, after the page that leaves the value out
     closed_at = len(memory.records)
     later.sweep(walk, {"project-2": [("2026-10-05T03", {CPU: 1})]})
     later.end(walk)

@@ -1,4 +1,4 @@
-"""A row of a page that cannot be read takes no neighbour with it: they land, it is listed, and what was known stays."""
+"""An unreadable row of a page does not affect the other rows: they land, it is listed, and known values stay."""
 
 import json
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ def test_a_row_without_an_id_leaves_the_list_incomplete(desk: Desk) -> None:
 
 @pytest.fixture
 def spoilt(desk: Desk) -> Desk:
-    """Everybody used 1 CU-hour at 02:00 and at 03:00; of project two that of 03:00 is no integer."""
+    """Each project used 1 CU-hour at 02:00 and at 03:00; the value of project two at 03:00 is not an integer."""
     for name, value in (("one", 3600), ("two", 3600.5), ("three", 3600)):
         desk.neon.fleet("org-a").use(name, "2026-10-05T03:00", compute_unit_seconds=value)
     return desk
@@ -174,7 +174,7 @@ def test_a_value_that_can_be_read_again_closes_the_gap(spoilt: Desk) -> None:
 
 def test_a_poll_asks_again_for_hours_that_one_project_lacks_and_stops_once_it_has_them(spoilt: Desk) -> None:
     spoilt.run("poll")
-    spoilt.now = "2026-10-07T12:00:00Z"  # two days later: beyond what every poll reads again
+    spoilt.now = "2026-10-07T12:00:00Z"  # two days later: outside the hours that every poll reads again
     spoilt.run("poll")
     mended = [b for b in spoilt.neon.fleet("org-a").buckets if b.metrics != {CPU: 3600.5}]
     spoilt.neon.fleet("org-a").buckets = mended
@@ -189,7 +189,7 @@ def test_a_poll_asks_again_for_hours_that_one_project_lacks_and_stops_once_it_ha
 
 
 def of_september(desk: Desk, value: float) -> None:
-    """Everybody used 200 CU-hours on 30 September at 10:00, project two some more at 11:00."""
+    """Each project used 200 CU-hours on 30 September at 10:00, and project two some more at 11:00."""
     desk.neon.fleet("org-a").buckets.clear()
     for name in ("one", "two", "three"):
         desk.neon.fleet("org-a").use(name, "2026-09-30T10:00", compute_unit_seconds=720_000)

@@ -1,4 +1,4 @@
-"""Quotas: percent, level, forecast and crossings, exactly at their boundaries."""
+"""Quotas: percent, level, forecast and crossings, exactly at their bounds."""
 
 import json
 from datetime import UTC, datetime

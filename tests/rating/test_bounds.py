@@ -30,7 +30,7 @@ def owned(rows, *plans, exists=None, **keys):
 
 
 def billed(rows, plans, usage, *, prorate="second", exists=None, costs=None, **terms):
-    """Customer -> [(kind, amount)] of its lines, in order of their keys."""
+    """Customer -> [(kind, amount)] of its lines, sorted by key."""
     found = owned(rows, *plans, exists=exists, prorate=prorate)
     charges, card = rated(found, list(plans), usage, costs=costs, prorate=prorate, **terms)
     made = printed(invoice.lines(SEPTEMBER, found, charges, card))

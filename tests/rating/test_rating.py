@@ -67,7 +67,7 @@ def test_each_price_version_has_its_own_allowance_over_the_whole_segment():
     usage = {("a", "compute", at(1)): 120 * HOUR, ("a", "compute", at(11)): 100 * HOUR}
     charges, _ = charged(one_project(pro), [pro], usage)
 
-    # 220 used, 120 before: beyond 150 lie 70 now and none before.
+    # 220 used, 120 of them before: 70 of the new ones are beyond 150.
     assert told(charges) == [(1, 1, Fraction(20), Fraction(20)), (11, 1, Fraction(70), Fraction(140))]
 
 

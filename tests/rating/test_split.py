@@ -183,7 +183,7 @@ def test_a_query_gives_every_project_its_amount(desk):
 
 
 def quantities(desk: Books, customer: str) -> list[tuple]:
-    """(project, used, billed) of the sheet."""
+    """(project, used, billed) of the printed sheet."""
     number = desk.invoice("2026-09", customer)["number"]
     found = sheet.sheet(*printable(desk.ledger.store, desk.config, number, desk.now))
     return [(row["project"], row["used"], row["billed"]) for row in found["quantities"]]

@@ -40,7 +40,7 @@ POISON = [
 
 
 class Page(HTMLParser):
-    """A page as a browser would read it: every element, its text, its tables; unclosed or stray tags are failures."""
+    """A page as a browser parses it: elements, texts, tables. Unclosed or stray tags are failures."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)

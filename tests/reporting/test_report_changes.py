@@ -1,4 +1,4 @@
-"""What came, went and changed; what somebody should look at."""
+"""Report: projects that appeared, vanished and changed, and items to check."""
 
 from datetime import UTC, datetime
 

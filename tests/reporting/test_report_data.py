@@ -14,7 +14,7 @@ COVERED = {"hours": 720, "covered_hours": 720, "complete": True, "gaps": []}
 
 
 def month(**parts):
-    """A month in which nothing happened, but for the parts given."""
+    """A month without any facts except the given parts."""
     lists = (
         *("invoices", "previous_invoices", "usage", "previous_usage", "quotas"),
         *("alerts", "unassigned", "unpriced", "costs", "days"),

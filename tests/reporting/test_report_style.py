@@ -1,4 +1,4 @@
-"""Colours of the report: text stands out from its ground by the WCAG's AA ratio, in light, dark and on paper."""
+"""Colours of the report: text contrast reaches WCAG AA in light mode, dark mode and print."""
 
 import re
 
@@ -17,7 +17,7 @@ SHAPE_ON_GROUND = [(shape, "paper") for shape in ("bar", "c0", "c2", "c3", "c4",
 
 
 def themes():
-    """Each `:root` block's variables; the later ones change some of the first."""
+    """The variables of each `:root` block; later blocks override some of the first."""
     blocks = [
         dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", block))
         for block in re.findall(r":root \{(.*?)\}", STYLE, re.S)

@@ -1,4 +1,4 @@
-"""A backup is a whole past of the store, verified, and restores to an equal one."""
+"""A backup is a verified earlier state of the store, and restores to an equal store."""
 
 import json
 from datetime import UTC, datetime

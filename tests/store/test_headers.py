@@ -1,4 +1,4 @@
-"""Headers of records: what was written once is read for ever, and what a person promised can be found in the file."""
+"""Headers of records: old formats stay readable, and records of promises are legible in the file."""
 
 from metering.store import headers
 

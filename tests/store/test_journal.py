@@ -1,4 +1,4 @@
-"""The journal: what was appended comes back, what was torn is cut, what was changed is found."""
+"""The journal: appended records are read back, torn tails are cut, changes are detected."""
 
 import hashlib
 import struct
@@ -40,7 +40,7 @@ THREE = [
 
 
 def ends(file: Path) -> list[int]:
-    """The offset behind the file header and behind each record."""
+    """Offsets of the end of the file header and of each record."""
     content, out = file.read_bytes(), [FILE_HEADER_BYTES]
     while out[-1] < len(content):
         _, _, header, size, stored, _, _ = HEAD.unpack_from(content, out[-1])
@@ -308,7 +308,7 @@ print(kept, failed, len(list(journal.read(directory))))
 
 
 def full_disk(directory: Path, segment_bytes: int, limit: int) -> list[int]:
-    """(kept, failed, read at the end) of 40 appends under a file-size limit, one before it and one after."""
+    """(kept, failed, read at the end) of 40 appends under a file-size limit, one append before it and one after it."""
     command = [sys.executable, "-c", FULL_DISK, str(directory), str(segment_bytes), str(limit)]
     top = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=top, timeout=60, check=False)

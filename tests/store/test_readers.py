@@ -1,4 +1,4 @@
-"""Reading while a cycle is read, landed and published: nobody waits for the other."""
+"""Readers beside a cycle that reads, lands and publishes: neither waits for the other."""
 
 from pathlib import Path
 

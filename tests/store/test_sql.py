@@ -1,4 +1,4 @@
-"""Every statement in sql/ runs; checks hold on a lived-in store and fail on one that was tampered with; views agree."""
+"""Every statement in sql/ runs; checks hold on a real store and fail on a manipulated one; views agree."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 CPU = "compute_unit_seconds"
 MONTH = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
 
-# What a parameter may be; every name that a query uses stands here.
+# Values for parameters, by name; every name that a query uses is here.
 PARAMETERS: dict[str, Any] = {
     "rules": 2,
     "as_of_seq": 2**63,
@@ -97,7 +97,7 @@ def test_a_view_can_be_read(lived_in, name):
     assert frame(lived_in, f"select * from {name}").width > 1
 
 
-# Each statement breaks one law; the check of that law must see it.
+# Each statement violates one check, which must detect it.
 TAMPERED = {
     "no_bucket_below_zero": "update observation set compute_unit_seconds = -1",
     "observations_have_a_page": "update observation set seq = 999999",

@@ -1,4 +1,4 @@
-"""The door to DuckDB: one writer by a lock of our own, readers beside it, migrations, views, snapshots."""
+"""The access to DuckDB: one writer by our own lock, readers beside it, migrations, views, snapshots."""
 
 import os
 import subprocess

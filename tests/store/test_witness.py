@@ -1,4 +1,4 @@
-"""The file of the witness: what it says after a writer died while it wrote."""
+"""The witness file, also after a writer died while writing it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the end of a read of history proves: rows in, verdict out."""
+"""Certification: what a complete read of history proves."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Contract 5.2, rule by rule: what is certified, which buckets count, what is a gap, what to ask for next."""
+"""Coverage, rule by rule: which hours are certified, which buckets count, what is a gap, what to read next."""
 
 from datetime import timedelta
 
@@ -236,7 +236,7 @@ def test_a_months_grain_is_the_coarsest_that_counts_in_any_organization():
     assert Coverage(month=OCTOBER, certified={"a": Certified(hourly=(OCTOBER,)), "b": coarse}).grain() == "daily"
 
 
-# -- what to ask for
+# -- what to read next
 
 
 def asked(certified: Certified, since: str, now=NOW, until: str | None = None, *, sweep: bool = False) -> list[Window]:

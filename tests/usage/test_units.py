@@ -1,4 +1,4 @@
-"""Byte-months beside a size: each verdict holds up to its bounds and no further."""
+"""Units of storage compared with a size: each verdict exactly at its bounds."""
 
 import pytest
 

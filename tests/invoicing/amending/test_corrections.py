@@ -1,4 +1,4 @@
-"""Late and revised usage after a close, voids and what follows from them; all numbers by hand."""
+"""Corrections for late and revised usage after a close, and voids. Expected numbers were computed by hand."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TENTH = plan("pro", price(unit_price="0.10"), base_fee="20.00")
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Books]:
-    """Projects a and b of the customers one and two, on a plan of 20.00 and 0.10 a CU-hour."""
+    """Projects a and b of customers one and two, on a plan with a fee of 20.00 and 0.10 per CU-hour."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
     with books(tmp_path, "2026-10-03", plans=(TENTH,), subscriptions=rows) as found:
         found.see(

@@ -1,4 +1,4 @@
-"""Corrections of months with flat fees and bounds: what the month would cost now, less what was billed; by hand."""
+"""Corrections of months with flat fees, minimums and maximums. Expected numbers were computed by hand."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ GRADUATED = {"model": "graduated", "tiers": TIERS}
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Books]:
-    """The projects a and b of the customers one and two; every test gives the plan."""
+    """Projects a and b of customers one and two; each test sets the plan."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
     with books(tmp_path, "2026-10-03", subscriptions=rows) as found:
         found.see(
@@ -31,7 +31,7 @@ def desk(tmp_path: Path) -> Iterator[Books]:
 
 
 def corrected(desk: Books, *late: tuple[str, str, int]) -> None:
-    """September closed, then more of it known, and October closed."""
+    """Closes September, lands more usage of it, and closes October."""
     desk.read("2026-09")
     desk.close("2026-09")
     for project, hour, value in late:
@@ -61,7 +61,7 @@ def test_late_usage_that_enters_a_tier_owes_its_flat_fee_with_it(desk):
 
     corrected(desk, ("a", "2026-09-30T23", 2 * HOUR))
 
-    # 2.00 + 10 x 0.10 were billed; 5.00 + 2 x 0.05 come to it. The fee is no CU-hour.
+    # 2.00 + 10 x 0.10 were billed; 5.00 + 2 x 0.05 are added. The fee does not change the quantity.
     assert adjustments(desk, "one") == [("5.10", "2", {"rerated": "8.10", "billed": "3.00"})]
     assert_explained(desk, "one")
 
@@ -171,6 +171,6 @@ def test_paper_says_the_packages_and_both_ends_of_a_difference(desk):
 
     found = {line["description"]: line["notes"][1:] for group in sheet["groups"] for line in group["lines"][:2]}
     later = sheet["groups"][0]["lines"][2]["notes"][1:]
-    # 10 of 30 days were another customer's; 17 CU-hours have begun two packages of ten, 22 three.
+    # Another customer had the project for 10 of 30 days; 17 CU-hours begin two packages of ten, 22 begin three.
     assert found == {"Pro": ["20.00 for 1 less 6.67 for 0.333333333333"], "Compute": ["2 × 10 begun"]}
     assert later == ["1 × 10 begun", "3.00 for 22 less 2.00 for 17"]

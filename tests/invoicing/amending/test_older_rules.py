@@ -1,4 +1,4 @@
-"""Each closing keeps its rules: a store whose months an older version closed is taken over, and its documents stay."""
+"""A store of an older version is migrated; its closed months keep their rules and their documents."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """The old store with the command line of this version beside it."""
+    """The old store and the command line of this version."""
 
     directory: Path
     desk: Desk
@@ -41,14 +41,14 @@ class Shop:
 
 
 def issued(database: Path) -> list[tuple[Any, ...]]:
-    """Every document, byte by byte."""
+    """The bytes of every document."""
     with closing(duckdb.connect(str(database), read_only=True)) as connection:
         return connection.execute("select number, status, document from invoice order by number").fetchall()
 
 
 @pytest.fixture(scope="module")
 def taken_over(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The store, taken over: the first command that writes migrates it."""
+    """The migrated store: the first writing command migrates it."""
     directory = tmp_path_factory.mktemp("taken_over")
     old_store.unpacked(directory)
     with served(PlainNeon()) as neon:
@@ -188,7 +188,7 @@ def test_exports_of_months_under_older_rules_come_from_their_documents(shop: Sho
 
 def test_only_void_and_close_moves_a_customer_to_the_newest_rules(shop: Shop) -> None:
     assert shop.run("void", "INV-2026-000005", "--reason", "to be issued anew").code == 0
-    closed = shop.good("close", "2026-09", code=3)  # cust2 is parked still
+    closed = shop.good("close", "2026-09", code=3)  # cust2 is still on hold
     assert closed["issued"] == ["INV-2026-000014"]
     assert shop.good("explain", "INV-2026-000014")["closing"]["rules"] == terms.RULES == 2
     assert shop.good("status")["closed_under_older_rules"] == [
@@ -204,10 +204,10 @@ def test_an_adjustment_of_a_month_under_older_rules_survives_its_invoice_being_i
     closed = shop.good("close", "2026-10", "--allow-incomplete", "as before")
     assert closed["issued"] == ["INV-2026-000014"]
     anew = shop.good("invoice", "INV-2026-000014")
-    # 7.35 was billed for September by older rules, and stays; what is known since (7.33) makes nothing.
+    # 7.35 was billed for September under older rules and stays; usage known since then (7.33) is not billed.
     adjusted = [line for line in anew["lines"] if line["kind"] == "adjustment"]
     assert [(line["amount"], line["from"]) for line in adjusted] == [("7.35", "2026-09-01T00:00:00Z")]
-    assert adjusted[0]["tax_rate_percent"] == "21"  # that of the document it stood on, which lines did not say
+    assert adjusted[0]["tax_rate_percent"] == "21"  # the rate of the original document, whose lines had no rate
     assert (anew["subtotal"], anew["total"]) == ("208.16", "251.87")
     told = shop.good("explain", "INV-2026-000014", adjusted[0]["key"])
     assert (told["agrees"], told["line"]["amount"]) == (None, "7.35")

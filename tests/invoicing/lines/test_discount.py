@@ -1,4 +1,4 @@
-"""Discounts and plans that extend another: from the configuration's text to invoice lines, and to their corrections."""
+"""Discounts, and plans that extend another plan: from configuration to invoice lines and their corrections."""
 
 from collections.abc import Iterator
 from decimal import Decimal

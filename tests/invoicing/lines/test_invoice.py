@@ -341,7 +341,7 @@ OFFERS = [plan(name, base_fee="1", currency=currency) for name, currency in CURR
 
 
 def held(**plans_of_customers):
-    """Segments in which each customer has had its plans one after the other, a day each."""
+    """Segments in which each customer has each of its plans for one day, in order."""
     rows = [
         subscription(f"of-{customer}", customer, name, at(day), at(day + 1))
         for customer, names in plans_of_customers.items()
@@ -458,5 +458,5 @@ def test_every_line_sums_to_the_total():
     [draft] = drafts(alone(pro, exists=(at(3), None)), [pro], {("a", "compute", at(3)): 7777})
 
     total = sum(money.parse_amount(line["amount"], "USD") for line in draft["lines"])
-    # The project exists for 28 of 30 days: so much of the minimum of 20.
+    # The project exists for 28 of 30 days, so 28/30 of the minimum of 20 is due.
     assert money.amount_text(total, "USD") == draft["subtotal"] == "18.67"

@@ -1,4 +1,4 @@
-"""What a line of an invoice says, how it is rounded, and when it is left out."""
+"""Invoice lines: their texts, their rounding, and when a line is left out."""
 
 from decimal import Decimal
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The text of a line has its keys in the order in which lines of its kind were first issued: bytes never change."""
+"""The keys of a line's JSON keep the order in which its kind was first issued, so that bytes never change."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tax on top of prices and within them: totals by hand, and what lines are before tax."""
+"""Tax added to prices and included in prices: totals, and line amounts before tax. Expected numbers by hand."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,13 +37,13 @@ VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
 
 
 def lines(*amounts: str, **row: object) -> list[Line]:
-    """Lines of September that a customer with these taxes pays."""
+    """September's lines of a customer with these taxes."""
     customer = Customer.model_validate({"id": "acme", "name": "", **row})
     return tax.taxed(lines_of({"amount": amount} for amount in amounts), customer)
 
 
 def totals_of(found: list[Line], currency: str, mode: str, **row: object) -> dict[str, Any]:
-    """What they come to, as it is printed."""
+    """The printed totals of the lines."""
     return printed(tax.totals(found, currency, mode, **row))
 
 
@@ -94,7 +94,7 @@ def test_whatever_the_rate_the_total_is_the_sum_of_the_lines_and_subtotal_and_ta
     total, net = (parse_amount(found[name], currency) for name in ("total", "subtotal"))
     assert total == sum(amounts)
     assert net + parse_amount(found["taxes"][0]["amount"], currency) == total
-    # Within half a unit of what the total is without its tax.
+    # Within half a minor unit of the total without its tax.
     assert abs(net - Fraction(total) / (1 + Fraction(rate) / 100)) <= Fraction(1, 2)
 
 
@@ -128,7 +128,7 @@ def customer(name: str = "one", **row: object) -> Customer:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Books]:
-    """Project a of one, whose prices include 21 % VAT; b of two, whose prices do not. The price doubles on the 16th."""
+    """Project a of one, whose prices include 21 % VAT; b of two, whose prices do not. Prices double on the 16th."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
     people = (customer("one", tax_inclusive=True), customer("two"))
     with books(tmp_path, "2026-10-03", plans=(SEVENTH,), subscriptions=rows, customers=people) as found:
@@ -182,7 +182,7 @@ def test_a_credit_note_takes_back_the_tax_within_the_lines(desk):
 
 
 def late(desk: Books) -> None:
-    """September is closed, ten more hours of it arrive, and October is over."""
+    """Closes September and lands ten more hours of it; October is over."""
     desk.close("2026-09")
     desk.use("a", "2026-09-30T23", compute_unit_seconds=10 * HOUR)
     desk.now = moment("2026-11-03")
@@ -206,7 +206,7 @@ def test_corrections_of_prices_without_tax_do_not_stand_on_an_invoice_with_it(de
     assert desk.close("2026-10").parked == {"one": reason}
     with pytest.raises(MeteringError, match="one cannot be released: its prices are without tax"):
         desk.close("2026-10", release={"one": "never mind"})
-    # As the reason says: September anew, without tax in it, then October.
+    # As the reason says: September is closed again, without included tax, then October.
     desk.void(desk.invoice("2026-09", "one")["number"])
     desk.close("2026-09")
     assert desk.close("2026-10").parked == {}
@@ -279,7 +279,7 @@ def october_with_late_september(desk: Books, september: int = 50) -> dict:
 
 
 def test_late_usage_has_the_tax_of_its_month_and_the_rest_of_the_invoice_that_of_its_own(moving):
-    """B19: September at 19 %, October at 16 %; 50.00 of September beside 100.00 of October."""
+    """September has 19 %, October 16 %; October's invoice has 50.00 of September and 100.00 of its own."""
     invoice = october_with_late_september(moving)
     assert [
         (line["kind"], line["amount"], line["tax_rate_percent"], line["tax_name"]) for line in invoice["lines"]
@@ -308,7 +308,7 @@ def test_the_rate_of_a_correction_is_frozen_with_its_month_whatever_the_file_say
 
 
 def test_a_new_group_of_a_closed_month_has_the_tax_of_its_closing(moving):
-    """Storage was not used when September closed: no line of it was billed that could carry the rate."""
+    """At September's close there was no usage of storage, so no billed line has its tax rate."""
     priced = plan("flat", price(unit_price="1.00"), price("storage", unit_price="1.00"))
     moving.plans = (priced,)
     moving.close("2026-09")
@@ -411,7 +411,7 @@ def test_outside_the_scope_of_tax_does_not_stand_beside_anything_else(moving):
     assert moving.shown("2026-10")["parked"] == [{"customer": "one", "reason": reason}]
     with pytest.raises(MeteringError, match="one cannot be released: some of its lines are outside the scope"):
         moving.close("2026-10", release={"one": "never mind"})
-    # As the reason says: September anew, with the late usage as its own, then October.
+    # As the reason says: September is closed again, including the late usage, then October.
     moving.void(moving.invoice("2026-09", "one")["number"])
     moving.close("2026-09")
     assert moving.close("2026-10").parked == {}
@@ -506,7 +506,7 @@ def halves(**row: object) -> Customer:
 def september(
     directory: Path, *plans: Plan, customers: tuple[Customer, ...] = (), rows: tuple | None = None, **more: object
 ) -> Iterator[Books]:
-    """Projects a and b of one on the first plan, in November; the test says what they use and reads."""
+    """Projects a and b of customer one on the first plan, in November; the test sets the usage and reads it."""
     names = sorted({row.project_id for row in rows}) if rows else ["a", "b"]
     found = rows or tuple(subscription(name, "one", plans[0].id) for name in names)
     people = customers or (halves(),)
@@ -516,7 +516,7 @@ def september(
 
 
 def billed(desk: Books, name: str = "one") -> list[tuple[str, ...]]:
-    """(kind, from, to, quantity, amount, rate) of the closed September; everything agrees and is explained."""
+    """(kind, from, to, quantity, amount, rate) of the closed September; also checks `verify` and `explain`."""
     desk.close("2026-09")
     assert desk.faults() == []
     invoice = desk.invoice("2026-09", name)
@@ -528,7 +528,7 @@ def billed(desk: Books, name: str = "one") -> list[tuple[str, ...]]:
 
 
 def test_a_change_inside_the_month_cuts_usage_like_a_price_and_fees_by_time(tmp_path):
-    """Tiers and the one allowance go on across it: 20 h in the first half, 30 h in the second; 10 h are free."""
+    """Tiers and the allowance continue across the change: 20 h before it, 30 h after it; 10 h are included."""
     tiers = [{"up_to": "30", "unit_price": "1.00"}, {"unit_price": "2.00"}]
     flat = plan("flat", price(model="graduated", tiers=tiers, included="10"), base_fee="10.01")
     with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),)) as desk:
@@ -607,7 +607,7 @@ def test_bounds_and_discounts_are_shared_over_the_taxes_by_what_they_act_on(tmp_
 
 
 def test_minimums_are_shared_by_what_was_charged_and_without_any_charge_by_time(tmp_path):
-    """A price's minimum of 9.00 over nothing: by days. The plan's of 15.00 lacks 6.00 then: in equal parts with it."""
+    """A price's minimum of 9.00 without usage is split by days; the plan's of 15.00 then lacks 6.00, split like it."""
     flat = plan("flat", price(unit_price="1.00", minimum="9.00"), minimum="15.00")
     change = dated((None, "2026-09-11", "19"), ("2026-09-11", None, "16"))
     with september(tmp_path, flat, rows=(subscription("a", "one", "flat"),), customers=(change,)) as desk:
@@ -639,7 +639,7 @@ def test_a_flat_fee_due_without_usage_is_shared_by_time_and_over_a_customers_pro
 
 
 def test_a_part_that_comes_to_nothing_stays_with_its_quantity(tmp_path):
-    """0.01 for ten days and twenty: the larger part has the cent, the smaller one its third of the fee."""
+    """0.01 for ten and twenty days: the larger part gets the cent, the smaller one has a quantity and no amount."""
     tiers = [{"unit_price": "1.00", "flat_fee": "0.01"}]
     flat = plan("flat", price(model="graduated", tiers=tiers, flat_fee_at_zero=True, scope="customer"))
     change = dated((None, "2026-09-11", "19"), ("2026-09-11", None, "16"))
@@ -717,7 +717,7 @@ def test_a_month_inside_and_outside_the_scope_of_tax_is_parked(tmp_path):
 
 
 def test_the_report_sums_base_and_tax_of_each_rate(moving):
-    """B19's October beside a customer of 21 %: two taxes of one and one of two, each by itself."""
+    """Customer one has two taxes (September's and October's), customer two has 21 %: each rate is summed separately."""
     moving.subscriptions = (*moving.subscriptions, subscription("b", "two", "flat"))
     moving.customers = (CHEAPER, customer("two"))
     moving.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
