@@ -1,4 +1,4 @@
-"""What the end of a command does for the continuous backup, and the exit code where that fails."""
+"""Brings the continuous backup up to date at the end of a command, and keeps the exit code of a failure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ _FAULT = "metering.backup_fault"
 
 @contextmanager
 def backed_up(books: "Ledger", config: "Config") -> Iterator[None]:
-    """Brings the backup up to date with what the block did, also where it failed; says so where that fails."""
+    """Brings the backup up to date after the block, also if the block fails; prints a sentence if the backup fails."""
     if config.backup.directory is None:
         yield
         return
@@ -37,7 +37,7 @@ def backed_up(books: "Ledger", config: "Config") -> Iterator[None]:
 
 
 def back_up(books: "Ledger", config: "Config") -> "Followed":
-    """Brings the backup up to date; a command during which that failed last ends with 3."""
+    """Brings the backup up to date. If the last call of a command failed, the command ends with 3."""
     from metering.service import backing_up
 
     done = backing_up.follow(books, config)
@@ -46,5 +46,5 @@ def back_up(books: "Ledger", config: "Config") -> "Followed":
 
 
 def exit_code() -> int:
-    """3 where the backup could not be brought up to date when that was last tried, else 0."""
+    """3 if the last attempt to bring the backup up to date failed, otherwise 0."""
     return _INCOMPLETE if click.get_current_context().meta.get(_FAULT) else 0

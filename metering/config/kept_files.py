@@ -1,6 +1,6 @@
-"""Which files a configuration names: what a backup keeps beside the journal, and never a secret.
+"""Finds the files that a configuration names, for the backup. Files of secrets are never among them.
 
-Finds them by the type of the setting, so that a new one needs no word here. Must not copy anything.
+Finds them by the type of the settings, so a new setting needs no change here. Must not copy anything.
 """
 
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 _FONTS = {".otf", ".ttc", ".ttf", ".woff", ".woff2"}
-"""What is kept of a directory; whatever else lies in it may be anything."""
+"""The only files that are backed up from a directory."""
 
 
 def kept_files(config: BaseModel, path: Path, places: set[str]) -> dict[str, Path]:
-    """Name -> path of the configuration's file and all that it names; relative to its directory where they lie below.
+    """Name -> path of the configuration's file and the files that it names; names below its directory are relative.
 
-    `places` are the tables whose paths say where something is written. A setting X_file beside a setting X_env is a
-    secret: such a file is left out, wherever else it is named.
+    `places`: tables whose paths are written to, not read. A setting X_file beside a setting X_env names a secret, whose
+    file is left out even if another setting names it too.
     """
     sections = [getattr(config, name) for name in type(config).model_fields if name not in {*places, "path"}]
     named = [one for section in sections for one in _paths(section)]
@@ -38,7 +38,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _paths(value: object) -> Iterator[tuple[Path, bool]]:
-    """(path, whether it is a secret's) of each path in a value."""
+    """(path, whether it is the file of a secret) for each path in a value."""
     if isinstance(value, BaseModel):
         names = type(value).model_fields
         for name in names:

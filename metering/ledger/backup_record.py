@@ -1,6 +1,6 @@
-"""What is known of the continuous backup: how far it goes, when it was brought up to date, and since when it fails.
+"""The state of the continuous backup: how far it goes, when it was updated, and since when it fails.
 
-From the alert log and from what the store's directory remembers: the backup itself is not asked. Must not copy.
+Comes from the alert log and the note in the store directory; the backup itself is not read. Must not copy.
 """
 
 import json
@@ -13,7 +13,7 @@ from metering.store.database import Store
 
 
 class Failing(msgspec.Struct, frozen=True, kw_only=True):
-    """A backup that fails: since when, why, and what to do. `alert_id` is that of the event."""
+    """A failing backup: since when, why, and the remedy. `alert_id` is the id of the event."""
 
     alert_id: str
     directory: str
@@ -23,7 +23,7 @@ class Failing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the configured backup is, up to which record it goes and how many it lacks; None: it was never made."""
+    """The configured backup: directory, last record, number of lacking records; `records` is None before the first."""
 
     directory: str
     records: int | None = None
@@ -33,7 +33,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def failing(store: Store) -> Failing | None:
-    """What was announced and has not ended."""
+    """The last `backup.failing` event, if it has not ended."""
     told = store.query("ledger/last_backup_event")
     if told.is_empty() or told["event_type"].item() != "backup.failing":
         return None
@@ -41,7 +41,7 @@ def failing(store: Store) -> Failing | None:
 
 
 def standing(store: Store, directory: Path, backup: Path | None) -> Standing | None:
-    """How the backup of a store directory stands; None where none is configured."""
+    """The state of a store directory's backup; None if no backup is configured."""
     if backup is None:
         return None
     last, state = int(store.query("store/position").item(0, "seq")), continuous.state_of(directory)

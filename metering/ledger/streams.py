@@ -1,7 +1,8 @@
-"""Which pages resemble each other: the answers to one request of each cycle, which the journal stores as differences.
+"""Names the streams of pages that resemble each other: the answers to one request, cycle after cycle.
 
-A list's pages are told apart by their place in it: what a cursor names moves with every new project. Lists that show
-other numbers of hours are different lists. Whatever is named here, every body comes back as it was received.
+The journal stores the pages of a stream as differences. Pages of a list are told apart by their position, because a
+cursor moves with every new project. Lists with different numbers of hours are different lists. A wrong stream costs
+space only: every body is read back as it was received.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +16,10 @@ class Streams:
 
     def __init__(self, pages_before: Callable[[int], int]) -> None:
         self._pages_before = pages_before
-        self._places: dict[str, tuple[int, int]] = {}  # of each list, its walk and how many pages of it were read
+        self._places: dict[str, tuple[int, int]] = {}  # list -> its walk, and how many of its pages were read
 
     def of(self, kind: str, data: Mapping[str, Any]) -> str:
-        """The stream of a record; empty for all but pages, whose bodies are the only ones that others resemble."""
+        """The stream of a record; empty except for pages, because only their bodies resemble each other."""
         if kind != "page":
             return ""
         listed = f"{data['organization']} {data['endpoint']} {data['path']} {data.get('grain')} {_hours(data)}"
@@ -31,7 +32,7 @@ class Streams:
 
 
 def _hours(data: Mapping[str, Any]) -> int:
-    """How many hours the list shows; 0 where it has no window."""
+    """Number of hours that the list shows; 0 without a time window."""
     if not data.get("period_start"):
         return 0
     return (parse_time(data["period_end"]) - parse_time(data["period_start"])) // HOUR

@@ -1,8 +1,8 @@
 """Writes a month's report and its invoices as files: HTML and PDF through `reports/`, XLSX, CSV, JSON and Parquet.
 
 A verb: one file after the other is rendered and appears whole (temporary name, fsync, rename), readable by its owner
-alone; the page that links to all of them comes last. Knows file names and formats; every figure was made in report_data
-before, and what a file is called never follows a name that a customer chose.
+alone; the page that links to all of them comes last. Knows file names and formats; every figure is made in build.py
+before, and file names are made from numbers and ids only.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def write(
 ) -> list[Path]:
     """Writes the formats asked for under the directory (made where missing) and returns the paths, sorted.
 
-    `report` comes from `report_data.build`; `invoices` are the same invoice objects. Drafts of an earlier run that are
+    `report` comes from `build.build`; `invoices` are the same invoice objects. Drafts of an earlier run that are
     no longer drafts are removed. Raises before anything is written: UsageError for a format that there is not,
     FinalReportError for a draft where the final report stands, OlderReportError where one of more records does.
     """

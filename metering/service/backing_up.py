@@ -1,6 +1,6 @@
-"""Keeps the continuous backup up to date: what a command journalled, with the configuration that it was done under.
+"""Keeps the continuous backup up to date: the journal and the configuration in force.
 
-A failure stops nothing: it is announced, and the next command that writes goes on. Must not know how it is kept.
+A failure stops nothing: it is announced, and the next writing command tries again. Must not know the backup's layout.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from metering.ledger.ledger import Ledger
 from metering.store import backup, continuous
 
 MOST_SECONDS = 120
-"""So long a command copies for its backup; a first one of a large store takes several."""
+"""Time limit of the backup in one command; the first backup of a large store is spread over several commands."""
 LAST_SECONDS = 1
-"""So long, once SIGTERM has asked it to end."""
+"""Time limit after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """What came of it: the fault as a sentence with its way out, a note, and whether there is news to deliver."""
+    """The result: the fault with its remedy, a note, and whether an event was recorded that is to be delivered."""
 
     fault: str = ""
     note: str = ""
@@ -34,7 +34,7 @@ class Followed:
 
 
 def follow(ledger: Ledger, config: Config) -> Followed:
-    """Brings the configured backup up to date, and announces where that fails or works again."""
+    """Brings the configured backup up to date, and records an event when it begins to fail or works again."""
     directory, now = config.backup.directory, ledger.clock()
     if directory is None or backup.is_one(ledger.directory):
         return Followed()
@@ -51,9 +51,9 @@ def follow(ledger: Ledger, config: Config) -> Followed:
 
 
 def follow_quietly(ledger: Ledger, config: Config, *, is_patient: bool = False, begins: bool = False) -> int:
-    """Brings the configured backup up to date; returns how many records it lacks, if its time was over before.
+    """Brings the configured backup up to date; returns the number of records that it lacks when its time is over.
 
-    `is_patient`: however long it takes. Raises BackupError.
+    `is_patient`: without a time limit. Raises BackupError.
     """
     directory, now = config.backup.directory, ledger.clock()
     if directory is None or backup.is_one(ledger.directory):
@@ -64,7 +64,7 @@ def follow_quietly(ledger: Ledger, config: Config, *, is_patient: bool = False, 
 
 
 def source_of(ledger: Ledger, files: dict[str, Path]) -> continuous.Source:
-    """What is to be kept of an open store."""
+    """The source of a backup: an open store and the files of its configuration."""
     return continuous.Source(
         directory=ledger.directory,
         epoch=lineage.of(ledger.store).epoch,
@@ -79,11 +79,11 @@ def _in_time() -> Callable[[], bool]:
     return lambda: not (urgent if signals.is_asked() else patient).has_passed
 
 
-# -- what people are told
+# -- events
 
 
 def _announce(ledger: Ledger, config: Config, directory: Path, why: tuple[str, str], now: datetime) -> bool:
-    """Records `backup.failing` with (error, way out), unless that is told and lasts; returns whether it is new."""
+    """Records `backup.failing` with (error, remedy), unless an earlier one lasts; returns whether it is new."""
     if backup_record.failing(ledger.store):
         return False
     data = {
@@ -100,7 +100,7 @@ def _announce(ledger: Ledger, config: Config, directory: Path, why: tuple[str, s
 
 
 def _recover(ledger: Ledger, config: Config, now: datetime) -> bool:
-    """Records `backup.recovered` where the last thing told is that it fails; returns whether that was so."""
+    """Records `backup.recovered` if the last event was `backup.failing`; returns whether it did."""
     told = backup_record.failing(ledger.store)
     if told is None:
         return False

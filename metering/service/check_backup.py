@@ -17,7 +17,7 @@ _INCOMPLETE = 3
 
 
 def section(config: Config, out: Checked) -> Json | None:
-    """What `check` says of the backup; None where none is configured."""
+    """The backup's section of the JSON document; None if no backup is configured."""
     directory = config.backup.directory
     if directory is None:
         return None
@@ -41,7 +41,7 @@ def section(config: Config, out: Checked) -> Json | None:
 
 
 def _look(directory: Path, store: Path, out: Checked) -> bool:
-    """Whether the directory is there and takes files."""
+    """Whether the directory exists and is writable."""
     try:
         with tempfile.TemporaryFile(dir=directory, prefix=".check-") as file:
             file.write(b"metering")

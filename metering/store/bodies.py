@@ -1,4 +1,4 @@
-"""How the bodies of a segment are stored and opened: whole, as a difference to an earlier one, or as a reference.
+"""Stores and opens the bodies of a segment: whole, as a difference to an earlier body, or as a reference to one.
 
 Bodies of one stream (the answers to one request, cycle after cycle) resemble each other. A body that equals the one
 before it is a reference to that; another is compressed with an earlier one of its stream as dictionary. The n-th
@@ -20,9 +20,9 @@ from metering.core.errors import JournalDamagedError
 from metering.store.frames import THIRD, Body, body_of, is_stored
 
 DIFFERENCES = 15
-"""After so many differences the first body of a new day is stored whole."""
+"""Number of differences after which the first body of a new day is stored whole."""
 _STREAMS = 1 << 16
-"""So many streams are remembered, those that were written last."""
+"""Number of streams that are remembered, the most recently written ones."""
 _LEVEL = 6
 _LARGE = 1 << 21
 """Of a larger base the compressor would remember the end alone: it gets a larger table, which costs time."""
@@ -30,7 +30,7 @@ _HASH_LOG = 24
 
 
 class Bodies:
-    """The bodies of one segment file, opened by number; the file as it was opened, also once another took its place."""
+    """The bodies of one segment file, by record number. Keeps the opened file, even if it is replaced later."""
 
     def __init__(self, descriptor: int, first: int) -> None:
         self._descriptor = os.dup(descriptor)
@@ -38,7 +38,7 @@ class Bodies:
         self._first, self._offsets = first, array("Q")
 
     def add(self, offset: int) -> None:
-        """Where the next record begins."""
+        """Adds the offset of the next record."""
         self._offsets.append(offset)
 
     def body(self, seq: int) -> bytes:
@@ -84,7 +84,7 @@ def _damaged(seq: int, of: int) -> JournalDamagedError:
 
 @dataclass(slots=True)
 class _Stream:
-    """The last body of a stream and its hash.
+    """The last body of a stream, and its hash.
 
     `path` has the whole body's record, those that the last body needs besides, and its own. `differences` are counted
     from the whole body, which is of a `day`.
@@ -98,12 +98,12 @@ class _Stream:
 
 @dataclass(slots=True)
 class Streams:
-    """What the next body of each stream of a segment may refer to: what reading the segment again gives too."""
+    """The bodies to which the next body of each stream may refer; reading the segment again gives the same state."""
 
     _last: OrderedDict[int, _Stream] = field(default_factory=OrderedDict)
 
     def stored(self, content: bytes, seq: int, stream: int, day: str, bodies: Bodies) -> Body:
-        """How the body of the record `seq` is to be stored, in the shortest way."""
+        """The shortest way to store the body of the record `seq`."""
         sha256 = hashlib.sha256(content).digest()
         body = Body(sha256=sha256, size=len(content), stream=stream, plain=content)
         last = self._last.get(stream) if stream else None
@@ -114,12 +114,12 @@ class Streams:
                 base = last.path[(last.differences + 1).bit_count() - 1]
                 return structs.replace(body, packed=_difference(content, bodies.body(base)), base=seq - base)
         except JournalDamagedError:
-            pass  # nothing new may depend on what cannot be opened; who reads it is told
+            pass  # nothing new may refer to a body that cannot be opened; reading it reports the damage
         packed = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(content)
         return structs.replace(body, packed=packed)
 
     def add(self, seq: int, body: Body, day: str) -> None:
-        """Takes note of a record that was written or read."""
+        """Adds a record that was written or read."""
         if not body.stream:
             return
         last = self._last.pop(body.stream, None)
@@ -135,17 +135,17 @@ class Streams:
             self._last.popitem(last=False)
 
     def forget(self, stream: int) -> None:
-        """Nothing refers to the last body of a stream any more."""
+        """Forgets a stream, so that no later body refers to its last one."""
         self._last.pop(stream, None)
 
 
 def stream_number(name: str) -> int:
-    """The number by which records name a stream; 0 is none. Two streams of one number only cost space."""
+    """The number of a stream in records; 0 is none. A collision of two streams only costs space."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) or 1 if name else 0
 
 
 def _difference(content: bytes, base: bytes) -> bytes:
-    """The content compressed with the base as dictionary, all of which is in reach."""
+    """The content compressed with the whole base as dictionary."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         _LEVEL,
         source_size=len(content),

@@ -1,9 +1,9 @@
-"""Keeps a continuous backup up to date: after each writing command, the bytes that are new go to another disk.
+"""Keeps a continuous backup up to date: after each writing command, copies the new bytes to another disk.
 
-A segment of the journal only grows, so its new bytes are appended, made durable, and count once the manifest says so:
-killed at any point, the backup is a whole past of the store. What it costs depends on what is new, not on how much
-there is. A sealed segment that was written anew is copied anew. The caller holds the store's lock. Must not know what
-a record means, nor who is told of a failure.
+A segment of the journal only grows: its new bytes are appended and made durable, and are valid once the manifest counts
+them. So a backup that is interrupted at any point is a complete earlier state of the store. The cost depends on the new
+bytes, not on the size of the store. A sealed segment that was rewritten is copied again. The caller holds the store's
+lock. Must not know what a record means, nor who is notified of a failure.
 """
 
 import shutil
@@ -25,13 +25,13 @@ STATE = "backup.json"
 PATIENCE_SECONDS = 2
 _LOCK = "lock"
 _TAIL_BYTES = 32
-"""So many bytes before the end are compared: a record ends with its place in the chain."""
+"""Number of bytes before the end that are compared: a record ends with its hash."""
 _BEHIND = "the backup is not up to date"
 _BEGIN = "`metering backup --begin` begins a new one beside it"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store remembers of its backup: where it is, and how far it was at which time."""
+    """The store's note of its backup: its place, its number of records, and the time of the last update."""
 
     directory: str
     line: str
@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What is to be kept of a store: its directory, epoch, last record and that one's time; `files`: name -> path."""
+    """The store to back up: directory, epoch, last record and its time; `files`: configuration files, name -> path."""
 
     directory: Path
     epoch: str
@@ -62,7 +62,7 @@ class Source:
 
 
 def state_of(directory: Path) -> State | None:
-    """What a store directory remembers; None where it never had a backup, or nothing can be read."""
+    """The note of a store directory; None if it never had a backup, or the note cannot be read."""
     try:
         return msgspec.json.decode((directory / STATE).read_bytes(), type=State)
     except (OSError, msgspec.DecodeError):
@@ -72,9 +72,9 @@ def state_of(directory: Path) -> State | None:
 def follow(
     source: Source, target: Path, now: str, *, goes_on: Callable[[], bool] = lambda: True, begins: bool = False
 ) -> int:
-    """Brings the backup up to date; returns how many records it lacks: none, unless it was to go on no longer.
+    """Brings the backup up to date; returns the number of records that it still lacks once `goes_on()` is false.
 
-    `begins`: begins a new one; what was there stays beside it. Raises BackupError.
+    `begins`: begins a new backup; an existing one stays beside it under another name. Raises BackupError.
     """
     if source.records == 0:
         return 0
@@ -101,17 +101,17 @@ def follow(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """The line of a store's epoch, which is brought up to date."""
+    """The line of the store's epoch, to be brought up to date."""
 
     source: Source
     path: Path
     now: str
     goes_on: Callable[[], bool]
 
-    # -- whose it is
+    # -- does it belong to this store
 
     def found(self, *, begins: bool) -> Manifest:
-        """The manifest of this store's line, begun where there is none. Raises BackupError where it is another's."""
+        """The manifest of this store's line, which is begun if missing. Raises BackupError if it is another store's."""
         origin = next(journal.read(self.source.journal)).hash.hex()
         there = lines.lines_of(self.path.parent)
         if any(other.origin != origin for other in there.values()):
@@ -129,7 +129,7 @@ class _Line:
         return self._said(Manifest(origin=origin, began_at=self.now, written_at=self.now))
 
     def _refuse_gone(self, *, is_empty: bool) -> None:
-        """Refuses to begin where a backup was: its disk may be away, and its mount point an empty directory."""
+        """Refuses to begin a line where a backup was: its disk may be missing, and the mount point be empty."""
         state = state_of(self.source.directory)
         is_known = state is not None and state.directory == str(self.path.parent)
         if (is_known and (is_empty or (state and state.line == self.path.name))) or self._has_segments():
@@ -172,7 +172,7 @@ class _Line:
             )
 
     def _is_continued(self, known: Manifest) -> bool:
-        """Whether the last segment of the line is the beginning of ours."""
+        """Whether the last segment of the line is a beginning of the store's segment."""
         if not known.segment:
             return True
         mine, kept = (
@@ -181,10 +181,10 @@ class _Line:
         )
         return known.length > 0 and len(mine) == _TAIL_BYTES and mine == kept
 
-    # -- what is new
+    # -- copying
 
     def copied(self, manifest: Manifest) -> Manifest:
-        """Copies what is new, and says so in the manifest; what is not needed any more goes last."""
+        """Copies what is new and updates the manifest; finally removes what is not needed any more."""
         for found in checkpoint.checkpoints(self.source.journal):
             self._copy_checkpoint(found.path)
         manifest = self._configured(manifest)
@@ -195,7 +195,7 @@ class _Line:
         return manifest
 
     def _said(self, manifest: Manifest, **changes: object) -> Manifest:
-        """The manifest with these changes, written where it is another."""
+        """The manifest with these changes; writes it if it differs."""
         changed = structs.replace(manifest, **changes)
         if changed == manifest and manifest.turn:
             return manifest
@@ -205,7 +205,7 @@ class _Line:
         return changed
 
     def _configured(self, manifest: Manifest) -> Manifest:
-        """Keeps the files of the configuration, and logs which they are from the next record on, if they changed."""
+        """Copies changed files of the configuration, and logs which files are valid from the next record on."""
         place = self.path / CONFIGURATION
         files = {name: lines.keep(path, place) for name, path in self.source.files.items() if path.is_file()}
         if files == manifest.files:
@@ -216,13 +216,13 @@ class _Line:
         return self._said(manifest, files=files, log_length=manifest.log_length + len(row))
 
     def _appended(self, manifest: Manifest, segment: Path, last: int) -> Manifest:
-        """Copies what a segment has more than its copy; `last` is its last record."""
+        """Copies the new bytes of a segment; `last` is its last record."""
         copy, size = self.path / JOURNAL / segment.name, segment.stat().st_size
         is_known = segment.name == manifest.segment
         if is_known and (size, last) == (manifest.length, manifest.records):
             return manifest
         if is_known and not self._is_continued(manifest):
-            # It was written anew: until the new file has the name, all of the old one counts, and then all of it.
+            # It was rewritten. Length -1 makes the whole file valid: the old one, and after the rename the new one.
             if manifest.length >= 0:
                 copying.cut(copy, manifest.length)
                 manifest = self._said(manifest, length=-1)
@@ -233,11 +233,11 @@ class _Line:
         return self._said(manifest, segment=segment.name, length=size, records=last, latest_at=latest_at)
 
     def _ends_late(self) -> bool:
-        """Whether a file may be copied further: to its end, unless SIGTERM has asked the command to end."""
+        """Whether copying a file may continue: to its end, unless SIGTERM was received and the time is over."""
         return not signals.is_asked() or self.goes_on()
 
     def _copy_checkpoint(self, found: Path) -> None:
-        """Copies a checkpoint, file by file; it gets its name last."""
+        """Copies a checkpoint file by file, and renames its directory when it is complete."""
         copy = self.path / JOURNAL / found.name
         if copy.exists():
             return
@@ -254,7 +254,7 @@ class _Line:
         sync_directory(copy.parent)
 
     def _tidy(self, manifest: Manifest) -> None:
-        """Copies anew what was written anew, and removes the checkpoints that the store has no more."""
+        """Copies rewritten sealed segments again, and removes checkpoints that the store no longer has."""
         kept = self.path / JOURNAL
         sizes = {copy.name: copy.stat().st_size for copy in segments.files(kept)}
         for segment, _ in self.source.segments():
@@ -271,5 +271,5 @@ class _Line:
 
 
 def _hash_of(directory: Path, seq: int) -> bytes:
-    """The hash of a record; empty where the journal ends before it."""
+    """The hash of a record; empty if the journal ends before it."""
     return next((record.hash for record in journal.read(directory, after=seq - 1)), b"")

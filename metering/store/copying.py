@@ -1,6 +1,6 @@
-"""Copies files that only grow: appends what is new, durably, or puts a whole copy in the place of an old one.
+"""Copies files that only grow: appends new bytes durably, or replaces a copy as a whole.
 
-Must not know what is in them.
+Must not know their content.
 """
 
 import errno
@@ -14,9 +14,9 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def append(source: Path, copy: Path, begin: int, end: int, goes_on: Callable[[], bool] = lambda: True) -> bool:
-    """Writes bytes [begin, end) of a file behind the first `begin` of its copy, durably; whether it came to its end.
+    """Copies bytes [begin, end) of a file durably to the same place in its copy; returns whether all were copied.
 
-    What the copy had behind `begin` is cut off.
+    Earlier bytes of the copy behind `begin` are cut off. Raises OSError, also if the copy is shorter than `begin`.
     """
     is_new = not copy.exists()
     with source.open("rb") as old, os.fdopen(os.open(copy, os.O_CREAT | os.O_WRONLY, 0o600), "wb", 0) as new:
@@ -40,7 +40,7 @@ def append(source: Path, copy: Path, begin: int, end: int, goes_on: Callable[[],
 
 
 def write_at(path: Path, begin: int, content: bytes) -> None:
-    """Writes behind the first `begin` bytes of a file, durably; what it had behind them is cut off."""
+    """Writes durably behind the first `begin` bytes of a file; earlier bytes behind them are cut off."""
     with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb", 0) as file:
         file.seek(begin)
         file.truncate()
@@ -52,14 +52,14 @@ def write_at(path: Path, begin: int, content: bytes) -> None:
 
 
 def cut(path: Path, length: int) -> None:
-    """Cuts a file there, durably."""
+    """Truncates a file to `length` bytes, durably."""
     with path.open("r+b") as file:
         file.truncate(length)
         os.fsync(file.fileno())
 
 
 def replace(source: Path, copy: Path) -> None:
-    """Puts a whole copy in the place of an old one, by rename once it is durable."""
+    """Replaces a copy by a new one, by rename once that is durable."""
     temporary = copy.with_suffix(".tmp")
     copy_durably(source, temporary)
     temporary.replace(copy)
@@ -67,7 +67,7 @@ def replace(source: Path, copy: Path) -> None:
 
 
 def bytes_before(path: Path, end: int, count: int) -> bytes:
-    """So many bytes before `end`; fewer where the file is shorter, none where it is not there."""
+    """The `count` bytes before `end`; fewer if the file is shorter, none if it does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, end - count))

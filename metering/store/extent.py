@@ -1,6 +1,6 @@
-"""How far the journal of a backup goes at a moment of the past, and which of its bytes and checkpoints that takes.
+"""Finds the beginning of a backup's journal that existed at a given time, with its bytes and checkpoints.
 
-Every record is checked against the chain on the way. Writes nothing. Must not know what a record means.
+Checks every record against the hash chain. Writes nothing. Must not know what a record means.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from metering.store.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """A beginning of a journal: its last record and that one's time; `dropped`: the last one whose body is gone."""
+    """A beginning of a journal: its last record and its time; `dropped`: the last record whose body was dropped."""
 
     records: int = 0
     latest_at: str = ""
@@ -24,10 +24,10 @@ class Extent:
 
 
 def extent(directory: Path, *, most: int | None = None, until: datetime | None = None) -> Extent:
-    """The journal up to its last record that was written at `until` or before; it has `most` records, if that is known.
+    """The journal up to its last record that was written at `until` or before. `most`: its number of records, if known.
 
-    A record that was written while the clock was behind counts at the time after which it was written. Raises
-    JournalDamagedError, UsageError where the first record is later.
+    For records that were written while the clock was behind, the latest earlier time counts. Raises
+    JournalDamagedError, and UsageError if the first record is later than `until`.
     """
     found, first, last, dropped = Extent(), "", 0, 0
     for record in journal.read(directory):
@@ -46,8 +46,8 @@ def extent(directory: Path, *, most: int | None = None, until: datetime | None =
 
 
 def checkpoints(directory: Path, kept: Extent) -> list[Checkpoint]:
-    """The checkpoints that the extent has. Raises JournalDamagedError where they do not replace what was dropped."""
-    # The record that names a checkpoint is the one behind it.
+    """The checkpoints in the extent. Raises JournalDamagedError if none replaces the dropped bodies."""
+    # A checkpoint is named by the record after it.
     found = [one for one in checkpoint.checkpoints(directory) if one.seq < kept.records]
     if kept.dropped and not any(one.seq >= kept.dropped and not one.fault() for one in found):
         raise JournalDamagedError(
@@ -64,7 +64,7 @@ def segments(directory: Path, kept: Extent) -> list[tuple[Path, int]]:
 
 
 def _length(path: Path, last: int) -> int:
-    """The offset behind record `last` of a segment."""
+    """The offset of the end of record `last` in a segment."""
     with path.open("rb") as file:
         for _, frame in files.frames(file, path, *files.header(file, path)):
             if frame.seq == last:

@@ -35,13 +35,13 @@ class TornError(Exception):
 
 
 class ChangedError(Exception):
-    """The bytes are not the ones that were written."""
+    """The bytes differ from those that were written."""
 
 
 class Form(msgspec.Struct, frozen=True):
-    """A format: how a segment file begins, the size of a record's fixed part, and what that says of the rest.
+    """A format of segment files: magic bytes, size of a record's fixed part, and how to read the lengths in it.
 
-    `lengths` gives the bytes of the rest of the head, of the header and of what is stored.
+    `lengths` returns the lengths of the rest of the head, of the header and of the stored bytes.
     """
 
     magic: bytes
@@ -50,9 +50,9 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """A body as it is stored: hash and length of what was received, the bytes, and what they refer to.
+    """A stored body: hash and length of the received body, the stored bytes, and the record to which they refer.
 
-    A body that is about to be stored is there as it was received too.
+    A body that is about to be stored also has the received bytes.
     """
 
     sha256: bytes = b""
@@ -64,7 +64,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A record's bytes, checked against the chain. `head` is the one that the chain covers, of a whole record."""
+    """A record's bytes, checked against the chain. `head` is that of the whole record, which the chain covers."""
 
     form: Form
     head: bytes
@@ -76,12 +76,12 @@ class Frame(msgspec.Struct, frozen=True):
     stored: Body
 
     def content(self) -> bytes:
-        """The bytes as they were read."""
+        """The bytes of the record in the file."""
         first = _DROPPED + self.head[len(_RECORD) :] if self.is_dropped else self.head
         return first + self.header + self.packed + self.digest
 
     def without_body(self) -> bytes:
-        """The bytes of the record once its body is dropped."""
+        """The bytes of the record without its body."""
         return _DROPPED + self.head[len(_RECORD) :] + self.header + self.digest
 
     def facts(self) -> dict[str, Any]:
@@ -173,12 +173,12 @@ def read_frame(file: BinaryIO, previous: bytes, form: Form) -> Frame | None:
 
 
 def is_stored(head: bytes, packed: bytes) -> bool:
-    """Whether these are the stored bytes that a head names; it ends with their hash. A dropped body has none."""
+    """Whether the stored bytes match the hash at the end of a head. A dropped body has none."""
     return not packed or hashlib.sha256(packed).digest() == head[-HASH_BYTES:]
 
 
 def body_of(head: bytes) -> tuple[int, Body]:
-    """(seq, body without its stored bytes) that the head of a record names."""
+    """(seq, body without its stored bytes) of a record's head."""
     _, seq, _, size, _, base, stream = _HEAD.unpack_from(head)
     return seq, Body(sha256=head[_HEAD.size :][:HASH_BYTES] if size else b"", size=size, base=base, stream=stream)
 

@@ -1,7 +1,7 @@
-"""The header of a journal record as bytes: JSON, which those of polling have compressed, since there are many.
+"""The header of a journal record as bytes: JSON, compressed for the many records of polling.
 
-What was promised and by whose word stays text that a person finds in the file. The dictionary has the words that
-headers of polling consist of. It belongs to the format METERJ3 and never changes: each of them needs it to be read.
+Headers of promises and of decisions by persons stay legible text in the file. The dictionary holds the words of polling
+headers. It is a part of the format METERJ3 and must never change, because reading those headers needs it.
 """
 
 import threading
@@ -33,7 +33,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # every zstd frame begins with it, so that it
 
 
 class _Packers(threading.local):
-    """A compressor and a decompressor for each thread: they must not be shared."""
+    """A compressor and a decompressor per thread, because they must not be shared."""
 
     def __init__(self) -> None:
         words = zstandard.ZstdCompressionDict(_WORDS, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
@@ -46,7 +46,7 @@ _PACKERS = _Packers()
 
 
 def pack(kind: str, at: str, data: dict[str, Any]) -> bytes:
-    """The bytes that are stored; equal headers give equal bytes."""
+    """The stored bytes of a header; equal headers give equal bytes."""
     text = msgspec.json.encode({"kind": kind, "at": at, "data": data})
     return _PACKERS.compress(text)[len(_ZSTD_MAGIC) :] if kind in _COMPRESSED else text
 

@@ -1,11 +1,11 @@
-"""What a continuous backup holds: one line of the journal per epoch, with a manifest that says how far it is valid.
+"""The layout of a continuous backup: one directory ("line") per epoch, with a manifest that says how far it is valid.
 
     DIR/line-first/manifest.json        what of the line is valid; replaced by rename, last of all
     DIR/line-first/journal/             segments and checkpoints as in a store, and the mark of a backup
     DIR/line-first/configuration/       config.toml and the files that it names, by hash; log.jsonl: when each counted
     DIR/line-1f2e3d4c/                  the same of a store that was restored: epoch 1f2e3d4c
 
-What stands behind what the manifest says was never acknowledged, and does not count. Copies nothing.
+Bytes behind the valid length were never acknowledged and are ignored. Copies nothing.
 """
 
 import hashlib
@@ -46,9 +46,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """Which files were the configuration of the records from `since` on, first seen at `at`: name -> SHA-256.
+    """The configuration files that are valid from the record `since` on, first seen at `at`: name -> SHA-256.
 
-    The first is the configuration's own file.
+    The first one is config.toml itself.
     """
 
     at: str
@@ -60,25 +60,25 @@ Row = TypeVar("Row", Manifest, Configuration)
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as it is written, with its hash."""
+    """A written row with its hash."""
 
     sha256: str
     line: msgspec.Raw
 
 
 def name_of(epoch: str) -> str:
-    """The name of an epoch's line."""
+    """The directory name of an epoch's line."""
     return f"{_PREFIX}{epoch or 'first'}"
 
 
 def sealed(row: Manifest | Configuration) -> bytes:
-    """A row as JSON with its hash, ended by a line break."""
+    """A row as a line of JSON with its hash."""
     text = msgspec.json.encode(row)
     return msgspec.json.encode(_Sealed(sha256=hashlib.sha256(text).hexdigest(), line=msgspec.Raw(text))) + b"\n"
 
 
 def _unsealed(content: bytes, path: Path, kind: type[Row]) -> Row:
-    """Raises MeteringError where it is not as it was written."""
+    """The row of a line. Raises MeteringError if it was changed."""
     with suppress(msgspec.DecodeError):
         found = msgspec.json.decode(content, type=_Sealed)
         if hashlib.sha256(found.line).hexdigest() == found.sha256:
@@ -88,7 +88,7 @@ def _unsealed(content: bytes, path: Path, kind: type[Row]) -> Row:
 
 
 def manifest_of(line: Path) -> Manifest | None:
-    """The manifest of a line; None where there is none. Raises MeteringError where it is damaged, OSError."""
+    """The manifest of a line; None if there is none. Raises MeteringError if it is damaged, OSError."""
     try:
         content = (line / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -97,19 +97,19 @@ def manifest_of(line: Path) -> Manifest | None:
 
 
 def write(line: Path, manifest: Manifest) -> None:
-    """Replaces the manifest of a line, durably: what it says counts from here on."""
+    """Replaces the manifest of a line durably; it is valid from here on."""
     write_whole(line / MANIFEST, sealed(manifest))
 
 
 def lines_of(directory: Path) -> dict[Path, Manifest]:
-    """The lines of a continuous backup with their manifests, the one that was written last at the end."""
+    """The lines of a continuous backup with their manifests, the most recently written one last."""
     found = {path: manifest_of(path) for path in directory.glob(f"{_PREFIX}*")}
     kept = {path: manifest for path, manifest in found.items() if manifest is not None}
     return dict(sorted(kept.items(), key=lambda one: (one[1].turn, one[0])))
 
 
 def keep(path: Path, directory: Path) -> str:
-    """Keeps a file of the configuration under its hash, which is returned."""
+    """Copies a configuration file, compressed, under its SHA-256, which is returned."""
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     copy = directory / f"{sha256}.zst"
@@ -119,7 +119,7 @@ def keep(path: Path, directory: Path) -> str:
 
 
 def kept(line: Path, sha256: str) -> bytes:
-    """A file of the configuration by its hash. Raises MeteringError where it is damaged or gone."""
+    """The content of a configuration file by its SHA-256. Raises MeteringError if it is damaged or missing."""
     path = line / CONFIGURATION / f"{sha256}.zst"
     try:
         content = zstandard.decompress(path.read_bytes())
@@ -131,7 +131,7 @@ def kept(line: Path, sha256: str) -> bytes:
 
 
 def configurations(line: Path, manifest: Manifest) -> list[Configuration]:
-    """Every configuration that the line has seen, in order."""
+    """Every logged configuration of the line, in order."""
     if not manifest.log_length:
         return []
     path = line / CONFIGURATION / LOG

@@ -1,8 +1,8 @@
-"""`restore`: makes a store directory of a backup, whole or continuous, as it was last or at a moment of the past.
+"""`restore`: makes a store directory from a whole or continuous backup, in its last state or that of an earlier time.
 
-The backup is read and checked before anything is written, and the journal gets its name last: a restore that was
-killed leaves no store. What is made is marked as a backup: who writes to it begins an epoch. Must not know where a
-configuration belongs.
+The backup is read and checked before anything is written, and the journal is renamed last, so an interrupted restore
+leaves no store. The result is marked as a backup: the first write to it begins a new epoch. Must not know where
+configuration files belong.
 """
 
 import json
@@ -27,9 +27,9 @@ _LOCK = "lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A backup at a moment: where it lies, how far it goes then, the snapshot if it is the newest moment.
+    """A backup at a given time: its directory, its extent, and its snapshot if that is the latest state.
 
-    `configuration`: file name -> content, of a continuous backup. `others`: the lines that were not taken, in words.
+    `configuration`: file name -> content, for a continuous backup. `others`: a sentence per line that was not used.
     """
 
     path: Path
@@ -40,9 +40,9 @@ class Past:
 
 
 def opened(source: Path, until: datetime | None) -> Past:
-    """Reads and checks a backup: of several lines the one that was written last.
+    """Reads and checks a backup; of several lines, the most recently written one.
 
-    Raises UsageError where it is none or begins later, MeteringError where it is damaged.
+    Raises UsageError if it is not a backup or begins later than `until`, MeteringError if it is damaged.
     """
     try:
         known = json.loads((source / backup.MANIFEST).read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def _whole(source: Path, known: dict[str, str], until: datetime | None) -> Past:
 
 
 def _configuration(path: Path, manifest: lines.Manifest, kept: Extent, until: datetime | None) -> dict[str, bytes]:
-    """The last configuration that counted for a record of the extent, or was seen at the moment or before."""
+    """The last configuration that was valid for a record of the extent, or was seen at `until` or before."""
     seen = [
         one
         for one in lines.configurations(path, manifest)
@@ -82,7 +82,7 @@ def _configuration(path: Path, manifest: lines.Manifest, kept: Extent, until: da
 
 
 def lay_out(files: Mapping[str, bytes], directory: Path) -> list[Path]:
-    """Writes the files that are not there yet; returns their paths. Names from outside stay inside, in `elsewhere`."""
+    """Writes the files that do not exist yet; returns their paths. Files of other directories go to `elsewhere/`."""
     written = []
     for name, content in files.items():
         is_inside = not Path(name).is_absolute() and ".." not in Path(name).parts
@@ -95,15 +95,15 @@ def lay_out(files: Mapping[str, bytes], directory: Path) -> list[Path]:
 
 
 def refuse_unless_empty(directory: Path) -> None:
-    """Raises UsageError where a directory holds anything but what a restore that was killed had begun."""
+    """Raises UsageError if a directory holds anything but leftovers of an interrupted restore."""
     if directory.exists() and {path.name for path in directory.iterdir()} - {_BUILDING, _LOCK}:
         raise UsageError(f"{directory} is not empty", hint="move it aside: what it holds is not thrown away")
 
 
 def put(past: Past, directory: Path) -> int:
-    """Makes a store directory of it, which must be empty or missing; returns how many files that took.
+    """Makes a store directory, which must be empty or missing; returns the number of files.
 
-    Raises UsageError, StoreBusyError, JournalDamagedError, OSError; then nothing is left of it.
+    Raises UsageError, StoreBusyError, JournalDamagedError or OSError, and then leaves nothing behind.
     """
     refuse_unless_empty(directory)
     is_new = not directory.exists()

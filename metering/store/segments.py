@@ -1,7 +1,7 @@
 r"""One segment file: its header, and its records, each checked against the chain.
 
-A segment starts with `METERJ3\n` and the 32-byte hash that the chain has before it; records follow, as frames.py
-encodes them. One that begins with `METERJ2\n` is of an older version: it is read for ever, and gets no more records.
+A segment starts with `METERJ3\n` and the hash of the record before it (32 bytes); records follow, as frames.py encodes
+them. Segments that begin with `METERJ2\n` are of an older version: they stay readable and get no more records.
 """
 
 from collections.abc import Generator, Iterator
@@ -27,7 +27,7 @@ def files(directory: Path) -> list[Path]:
 
 
 def damaged(path: Path, seq: int) -> JournalDamagedError:
-    """The error of a record that is not as it was written."""
+    """The error for a record that was changed after it was written."""
     return JournalDamagedError(f"record {seq} in {path.name} does not match its hash", hint=HINT)
 
 
@@ -89,7 +89,7 @@ def records(path: Path, *, behind: int = 0, after: bytes | None = None) -> Gener
 
 @dataclass(slots=True, kw_only=True)
 class End:
-    """Where the last segment ends, and what its next record needs: its format, the hash before it, its last record."""
+    """The end of the last segment, and what its next record needs: format, previous hash, last record."""
 
     form: Form
     hash: bytes
@@ -121,7 +121,7 @@ def find_end(path: Path) -> End:
 
 
 def note(streams: Streams, frame: Frame) -> None:
-    """What a record that was read means for the bodies that follow."""
+    """Adds a record that was read to the bodies and streams."""
     stored = frame.stored
     if frame.is_dropped:
         streams.forget(stored.stream)
@@ -130,7 +130,7 @@ def note(streams: Streams, frame: Frame) -> None:
 
 
 def write_all(file: FileIO, content: bytes) -> None:
-    """Writes without a buffer, which would write later what a failed write left in it."""
+    """Writes all bytes without a buffer: a buffer would later write the rest of a failed write."""
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]

@@ -14,8 +14,6 @@ from metering.core.period import parse_time, rfc3339
 from metering.core.secrets import Secret
 
 SHORTEST_SECRET = 20
-DAYS = 30
-"""The default lifetime of a link."""
 MOST_DAYS = 400
 
 
