@@ -6,6 +6,7 @@ the answer to a PATCH are not usable). Each change is recorded before it is sent
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -161,6 +162,7 @@ class _Work:
     async def run(self, wanted: Sequence[Standing]) -> None:
         """Works account by account, because the organizations of an account share a rate budget."""
         accounts = {row.id: row.account for row in self.config.organizations}
+        self._tell_strangers([one for one in wanted if one.organization not in accounts])
         for account in sorted({accounts[one.organization] for one in wanted if one.organization in accounts}):
             neon = self.neon_of(account)
             try:
@@ -170,6 +172,13 @@ class _Work:
                 self.done.faults.append(f"account {account}: {error} ({error.hint})")
             finally:
                 await neon.close()
+
+    def _tell_strangers(self, strangers: Sequence[Standing]) -> None:
+        """Reports projects of organizations that are not configured any more: there is no key to change them with."""
+        for one in strangers:
+            self._tell(one, one.changes(), "failed")
+        for organization, count in sorted(Counter(one.organization for one in strangers).items()):
+            self.done.faults.append(f"organization {organization} is not configured: {count} projects stay as they are")
 
     async def _account(self, neon: Neon, account: str, wanted: Sequence[Standing]) -> None:
         """Works project by project; stops after several consecutive projects without an answer."""

@@ -60,19 +60,29 @@ def upgrade(ledger: Ledger, config: Config, keys: Keys, neon_of: NeonOf, wanted:
     if wanted.transfer_to is not None and wanted.transfer_to not in keys:
         hint = "add it to [[organizations]]: its usage would not be read otherwise"
         raise MeteringError(f"the organization {wanted.transfer_to!r} is not configured", hint=hint)
-    standing = next(
-        (one for one in quotas.standings(ledger.store, config, now) if one.project_id == wanted.project_id), None
-    )
-    if standing is None:
-        raise MeteringError(
-            f"no project {wanted.project_id!r} was read from Neon", hint="`metering poll` reads the inventory"
-        )
+    standing = _standing(ledger, config, keys, wanted, now)
     _refuse_own(config, wanted.project_id, now)
     work = _Work(ledger=ledger, config=config, keys=keys, neon_of=neon_of, wanted=wanted, plan=plan, before=standing)
     home = asyncio.run(work.move())
     work.quotas(home)
     work.subscription(now.replace(microsecond=0))
     return work.done
+
+
+def _standing(ledger: Ledger, config: Config, keys: Keys, wanted: Wanted, now: datetime) -> Standing:
+    """The project as it was last read. Raises MeteringError if it is unknown, or its organization is not configured."""
+    found = quotas.standings(ledger.store, config, now)
+    standing = next((one for one in found if one.project_id == wanted.project_id), None)
+    if standing is None:
+        raise MeteringError(
+            f"no project {wanted.project_id!r} was read from Neon", hint="`metering poll` reads the inventory"
+        )
+    if standing.organization not in keys:
+        raise MeteringError(
+            f"{wanted.project_id} is in the organization {standing.organization}, which is not configured",
+            hint="add it to [[organizations]]: a change needs a key of it",
+        )
+    return standing
 
 
 def _refuse_own(config: Config, project_id: str, now: datetime) -> None:

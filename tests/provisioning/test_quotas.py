@@ -349,6 +349,19 @@ def test_three_projects_in_a_row_without_an_answer_end_their_account(tmp_path, s
     assert ("3 projects in a row got no answer; 1 more were not tried" in done.faults[-1]) is (silent == "abc")
 
 
+def test_projects_of_an_organization_that_is_configured_no_more_are_told(tmp_path):
+    fake = FakeNeon({"a": {"active_time_seconds": 9}, "b": {"active_time_seconds": 9}})
+    desk = Desk(tmp_path, fake)
+    (only,) = desk.config.organizations
+    desk.config = desk.config.model_copy(update={"organizations": (only.model_copy(update={"id": "org-2"}),)})
+
+    done = desk.apply()
+
+    assert done.faults == ["organization org-1 is not configured: 2 projects stay as they are"]
+    assert {(row["project_id"], row["result"]) for row in done.rows} == {("a", "failed"), ("b", "failed")}
+    assert fake.asked == []
+
+
 def test_a_refused_key_stops_its_account(tmp_path):
     desk = Desk(tmp_path, FakeNeon({"a": {}}))
 

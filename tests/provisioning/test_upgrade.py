@@ -274,6 +274,18 @@ def test_what_is_unknown_is_refused(tmp_path, arguments, words):
     assert desk.asked == []
 
 
+def test_a_project_of_an_organization_that_is_configured_no_more_is_refused(tmp_path):
+    desk = Desk(tmp_path)
+    project = desk.project(SPONSORED_ORGANIZATION)
+    known = {PAID_ORGANIZATION: desk.keys()[PAID_ORGANIZATION]}
+
+    wanted = upgrade.Wanted(project_id=project, plan="pro")
+
+    with desk.books() as books, pytest.raises(MeteringError, match="is not configured"):
+        upgrade.upgrade(books, desk.config, known, desk.neon_of(books), wanted)
+    assert desk.asked == []
+
+
 def test_the_journal_gives_the_same_steps_again(tmp_path):
     from metering.operations import rebuild
 
