@@ -353,9 +353,12 @@ def test_projects_of_an_organization_that_is_configured_no_more_are_told(tmp_pat
     fake = FakeNeon({"a": {"active_time_seconds": 9}, "b": {"active_time_seconds": 9}})
     desk = Desk(tmp_path, fake)
     (only,) = desk.config.organizations
-    desk.config = desk.config.model_copy(update={"organizations": (only.model_copy(update={"id": "org-2"}),)})
+    another = desk.config.model_copy(update={"organizations": (only.model_copy(update={"id": "org-2"}),)})
 
-    done = desk.apply()
+    with desk.books.open() as ledger:
+        wanted = quotas.standings(ledger.store, desk.config, NOW)
+        keys = {"org-2": Secret("napi_secret")}
+        done = quotas.apply(ledger, another, keys, lambda _account: desk.neon(ledger), wanted, reason="test")
 
     assert done.faults == ["organization org-1 is not configured: 2 projects stay as they are"]
     assert {(row["project_id"], row["result"]) for row in done.rows} == {("a", "failed"), ("b", "failed")}
