@@ -119,7 +119,8 @@ def enable(
 def drop(ledger: Ledger, target: str, now: datetime) -> int:
     """Drops the messages that wait for an endpoint, or the pending deliveries of an alert; returns their number.
 
-    Raises MeteringError if `target` is neither an alert nor an endpoint with waiting messages.
+    An endpoint may have none left: the command typed again after a crash succeeds. Raises MeteringError if `target` is
+    neither an alert nor a known endpoint.
     """
     store = ledger.store
     if recording.is_recorded(store, target):
@@ -127,9 +128,10 @@ def drop(ledger: Ledger, target: str, now: datetime) -> int:
         _record(ledger, "dropped", now, alert_id=target)
         return len(waiting)
     rows = store.query("alerts/endpoint_states").iter_rows(named=True)
-    pending = {str(row["endpoint"]): int(row["pending"]) for row in rows if row["pending"]}
+    pending = {str(row["endpoint"]): int(row["pending"]) for row in rows}
     endpoint = _named(target, list(pending), "is no alert, and nothing waits for it")
-    _record(ledger, "dropped", now, endpoint=endpoint)
+    if pending[endpoint]:
+        _record(ledger, "dropped", now, endpoint=endpoint)
     return pending[endpoint]
 
 

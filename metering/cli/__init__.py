@@ -14,7 +14,7 @@ import click
 
 from metering import __version__
 from metering.cli import streams
-from metering.core import signals
+from metering.core import exhaustion, signals
 from metering.core.errors import DISK_HINT, MeteringError
 from metering.ledger.healing import healed
 
@@ -71,7 +71,8 @@ def ended(_result: object) -> None:
 
 
 def _run() -> object:
-    return cli.main(prog_name="metering", standalone_mode=False)
+    with exhaustion.in_a_sentence():
+        return cli.main(prog_name="metering", standalone_mode=False)
 
 
 def main() -> None:

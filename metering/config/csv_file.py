@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from metering.core.errors import Fault
+from metering.core.exhaustion import is_exhausted
 from metering.core.ids import canonical
 from metering.core.values import closest
 
@@ -97,6 +98,8 @@ class Table:
         try:
             data = path.read_bytes()
         except OSError as error:
+            if is_exhausted(error):
+                raise
             what, right = f"cannot be read: {error.strerror}", "write the file, or take the key that names it out"
             self.fault(str(path), what, right)
             return

@@ -34,6 +34,7 @@ from metering.config.models import (
 from metering.config.network import NetworkConfig
 from metering.config.recipients import Channel, Webhook
 from metering.core.errors import ConfigError, Fault
+from metering.core.exhaustion import is_exhausted
 from metering.core.files import database_refuses, not_utf8
 from metering.core.ids import respelled, with_canonical_ids
 from metering.core.meters import Meter
@@ -132,6 +133,8 @@ def _file_data(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         fault = Fault(where=str(path), what="does not exist", right="write one with: metering init")
     except OSError as error:
+        if is_exhausted(error):
+            raise
         fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         fault = not_utf8(str(path), error)

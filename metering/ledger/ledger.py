@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from metering.core.author import Author
-from metering.core.errors import DISK_HINT, MeteringError, StoreDamagedError, UnpublishedError
+from metering.core.errors import MeteringError, StoreDamagedError, UnpublishedError
+from metering.core.exhaustion import hint_for
 from metering.ledger import lineage
 from metering.ledger.landing import Landing, is_small
 from metering.ledger.projections import deeds
@@ -123,7 +124,7 @@ class Ledger:
             if kind not in lineage.FORBIDDEN_BY:
                 raise
             what = f"it is done and journalled (record {record.seq}), and {error}: the same command then answers"
-            raise MeteringError(what, hint=DISK_HINT) from error
+            raise MeteringError(what, hint=hint_for(what)) from error
         if self.landing.waiting >= PAGES_AT_ONCE:
             self.flush()
         return record.seq
@@ -155,7 +156,7 @@ class Ledger:
             what = f"{error.filename or self.directory}: {error.strerror}" if isinstance(error, OSError) else str(error)
             raise UnpublishedError(
                 f"what was done is journalled, and readers do not see it yet: {what}",
-                hint=DISK_HINT,
+                hint=hint_for(what),
             ) from error
 
     def adopt(self, numbers: Mapping[str, int], *, is_compared: bool, is_clock: bool) -> None:

@@ -17,6 +17,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from metering.core.errors import MeteringError
+from metering.core.exhaustion import in_a_sentence
 from metering.core.signals import ending
 from metering.core.stop import Stop
 from metering.operations import schedule
@@ -100,7 +101,8 @@ def wait(wake: SimpleQueue[None], most_seconds: float) -> bool:
 def attempt(job: Callable[[Stop], object], stop: Stop, log: Log, failures: int, *, what: str = "tick") -> int:
     """Runs a job and logs its failure; returns the number of failures in a row."""
     try:
-        job(stop)
+        with in_a_sentence():
+            job(stop)
     except MeteringError as error:
         told = {"error": str(error), "kind": type(error).__name__} | ({"hint": error.hint} if error.hint else {})
     except Exception as error:  # the service survives an unforeseen error and logs it

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from metering.core.errors import DISK_HINT, ExactnessError, MeteringError, StoreDamagedError
+from metering.core.errors import ExactnessError, MeteringError, StoreDamagedError
+from metering.core.exhaustion import hint_for, is_exhausted
 from metering.core.files import copy_durably, data_directory, sync_directory
 from metering.store.migrations import migrate
 
@@ -141,6 +142,8 @@ def open_writer(directory: Path) -> Store:
         return Store(_opened(path))
     except duckdb.Error as error:
         damage = cannot_open(path, error)
+        if is_exhausted(error):
+            raise
         if not _DAMAGE.search(str(error)) or not (directory / SNAPSHOT).exists():
             raise damage from None
     _replace_by_snapshot(directory)
@@ -220,7 +223,8 @@ def _write(file: Path, content: bytes) -> None:
 
 def cannot_open(path: Path, error: duckdb.Error) -> StoreDamagedError:
     """The error for a database file that DuckDB does not open."""
-    return StoreDamagedError(f"{path} cannot be opened: {str(error).splitlines()[0]}", hint=REBUILD_HINT)
+    text = f"{path} cannot be opened: {str(error).splitlines()[0]}"
+    return StoreDamagedError(text, hint=hint_for(text) if is_exhausted(error) else REBUILD_HINT)
 
 
 @contextmanager
@@ -235,9 +239,9 @@ def disk_errors() -> Iterator[None]:
         ) from error
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         first = str(error).splitlines()[0]
-        if _DAMAGE.search(first):
+        if _DAMAGE.search(first) and not is_exhausted(error):
             raise StoreDamagedError(f"the store cannot be read: {first}", hint=REBUILD_HINT) from error
-        raise MeteringError(f"the store cannot be written: {first}", hint=DISK_HINT) from error
+        raise MeteringError(f"the store cannot be written: {first}", hint=hint_for(first)) from error
 
 
 def in_memory(begin: Callable[[Store], None] | None = None) -> Store:

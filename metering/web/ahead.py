@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from metering.core.exhaustion import in_a_sentence
+
 Value = TypeVar("Value")
 
 
@@ -41,7 +43,9 @@ def _in_background(work: Callable[[], Value]) -> "Future[Value]":
 
     def run() -> None:
         try:
-            future.set_result(work())
+            with in_a_sentence():
+                value = work()
+            future.set_result(value)
         except Exception as error:  # raised by every later call of `result`
             future.set_exception(error)
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metering.core.exhaustion import in_a_sentence
 from metering.web.guard import with_headers
 from metering.web.watch import Watch
 
@@ -66,7 +67,8 @@ class Door:
             await send(message)
 
         try:
-            await self._app(scope, self._limited(scope, receive), sending)
+            with in_a_sentence():
+                await self._app(scope, self._limited(scope, receive), sending)
         except ClientDisconnect:
             return  # the client has hung up
         except Exception as error:  # the service outlives what nobody thought of, and says so

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from metering.config import Config
 from metering.core.errors import MeteringError
+from metering.core.exhaustion import in_a_sentence
 from metering.core.roles import Person
 from metering.store import lock
 from metering.store.database import SNAPSHOT
@@ -75,8 +76,9 @@ class Views:
             # Without a reference to the view itself, which is dropped when the next one replaces it.
             months, is_outlook_asked = self._shown[1].months_asked, self._shown[1].ahead.is_asked
             try:
-                view = opened(config, now)
-                figures.prepare(view, months)
+                with in_a_sentence():
+                    view = opened(config, now)
+                    figures.prepare(view, months)
             except Exception as error:  # after any error the shown view is still right for its moment
                 self.watch.trouble("next view", error)
                 self.trouble = error.args[0] if isinstance(error, MeteringError) else f"{type(error).__name__}: {error}"
