@@ -81,7 +81,13 @@ def shell(directory: Path, script: str, url: str, more: dict[str, str]) -> "subp
     )
 
 
-@pytest.mark.parametrize("now", ["2026-10-15T10:05:00Z", None], ids=["METERING_NOW", "the real clock"])
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param("2026-10-15T10:05:00Z", id="METERING_NOW"),
+        pytest.param(None, id="the real clock", marks=pytest.mark.slow),
+    ],
+)
 def test_the_readmes_path_ends_with_a_true_draft_and_closes_nothing(tmp_path: Path, now: str | None) -> None:
     path = commands()
     assert "metering report previous" in path and path[-1] == "metering status"

@@ -29,7 +29,7 @@ def wait(here: World, length: timedelta) -> None:
     here.time.move_to(here.time.server() + length)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_days_with_everything_going_wrong_end_with_exactly_the_true_totals(seed: int, tmp_path: Path):
     # the plan changes on the 10th at 10:30, projects move on the 12th at 15:20
     outcome = simulate(seed, tmp_path, steps=HOURS, span=Period(start=at("12T01:00"), end=at("13T13:00")), projects=12)

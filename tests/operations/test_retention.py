@@ -23,7 +23,7 @@ from metering.ledger import landing
 from metering.operations import rebuild, retention, verify
 from metering.store import backup, checkpoint, database, journal, snapshots
 from tests import strikes
-from tests.support.pages_of import Books, books, moment
+from tests.support.pages_of import Books, books, copied, moment
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk
 from tests.support.retained import DROPPED, HOUR, MAPPED, PRO, A, B, agreed, bodies, life, lived, tables, tend, tended
@@ -31,9 +31,16 @@ from tests.support.retained import DROPPED, HOUR, MAPPED, PRO, A, B, agreed, bod
 TOP = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Books:
+    (found,) = life(tmp_path_factory.mktemp("kept"))
+    return found
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Books]:
-    yield from life(tmp_path)
+def desk(kept: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept, tmp_path) as found:
+        yield found
 
 
 # -- what goes

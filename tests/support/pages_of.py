@@ -5,9 +5,10 @@ changing `used` and reading again is how values arrive late or are revised.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -182,4 +183,14 @@ def books(directory: Path, now: str, **more: Any) -> Iterator[Books]:
         yield clock[0]
 
 
-__all__ = ["Books", "books", "moment", "month", "month_of", "stands"]
+@contextmanager
+def copied(kept: Books, directory: Path) -> Iterator[Books]:
+    """A second ledger, in `directory`, with the files of `kept`, which is at rest."""
+    shutil.copytree(kept.directory, directory, dirs_exist_ok=True)
+    clock: list[Books] = []
+    with open_ledger(directory, lambda: clock[0].now if clock else kept.now) as ledger:
+        clock.append(replace(kept, ledger=ledger, directory=directory, used=dict(kept.used)))
+        yield clock[0]
+
+
+__all__ = ["Books", "books", "copied", "moment", "month", "month_of", "stands"]

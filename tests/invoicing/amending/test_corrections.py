@@ -10,17 +10,17 @@ from metering.core.errors import MeteringError
 from metering.explain import explain
 from metering.invoicing.blockers import Waivers
 from tests.support.card import plan, price, subscription
-from tests.support.pages_of import Books, books, moment, month
+from tests.support.pages_of import Books, books, copied, moment, month
 
 HOUR = 3600
 TENTH = plan("pro", price(unit_price="0.10"), base_fee="20.00")
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Books]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Projects a and b of customers one and two, on a plan with a fee of 20.00 and 0.10 per CU-hour."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(tmp_path, "2026-10-03", plans=(TENTH,), subscriptions=rows) as found:
+    with books(tmp_path_factory.mktemp("kept"), "2026-10-03", plans=(TENTH,), subscriptions=rows) as found:
         found.see(
             {"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"},
             {"id": "b", "name": "b", "created_at": "2026-01-01T00:00:00Z"},
@@ -28,6 +28,12 @@ def desk(tmp_path: Path) -> Iterator[Books]:
         found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
         found.use("b", "2026-09-10T05", compute_unit_seconds=10 * HOUR)
         found.read("2026-09")
+    return found
+
+
+@pytest.fixture
+def desk(kept: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept, tmp_path) as found:
         yield found
 
 

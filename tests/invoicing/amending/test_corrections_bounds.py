@@ -10,23 +10,29 @@ from metering.invoicing.blockers import Waivers
 from metering.invoicing.printed import sheet as invoice_sheet
 from metering.invoicing.printed.printable import printable
 from tests.support.card import plan, price, subscription
-from tests.support.pages_of import Books, books, moment
+from tests.support.pages_of import Books, books, copied, moment
 
 HOUR = 3600
 TIERS = [{"up_to": "10", "unit_price": "0.10", "flat_fee": "2"}, {"unit_price": "0.05", "flat_fee": "5"}]
 GRADUATED = {"model": "graduated", "tiers": TIERS}
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Books]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Projects a and b of customers one and two; each test sets the plan."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
-    with books(tmp_path, "2026-10-03", subscriptions=rows) as found:
+    with books(tmp_path_factory.mktemp("kept"), "2026-10-03", subscriptions=rows) as found:
         found.see(
             {"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"},
             {"id": "b", "name": "b", "created_at": "2026-01-01T00:00:00Z"},
         )
         found.use("b", "2026-09-10T05", compute_unit_seconds=HOUR)
+    return found
+
+
+@pytest.fixture
+def desk(kept: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept, tmp_path) as found:
         yield found
 
 

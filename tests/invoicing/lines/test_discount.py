@@ -17,7 +17,7 @@ from metering.invoicing.lines import discount
 from metering.rating import validation
 from tests.support.card import plan, price, subscription
 from tests.support.documents import lines_of
-from tests.support.pages_of import Books, books, moment
+from tests.support.pages_of import Books, books, copied, moment
 
 HOUR = 3600
 SEPTEMBER = parse_month("2026-09", moment("2026-10-01"))
@@ -83,15 +83,21 @@ def test_a_discount_counts_from_its_first_month_to_before_its_end(bounds, counts
 # -- in invoices
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Books]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Project a of customer one on a plan of 20.00 and 0.10 a CU-hour; 100 hours in September."""
     rows = (subscription("a", "one", "pro"),)
     plans = (plan("pro", price(unit_price="0.10"), base_fee="20.00"),)
-    with books(tmp_path, "2026-10-03", plans=plans, subscriptions=rows) as found:
+    with books(tmp_path_factory.mktemp("kept"), "2026-10-03", plans=plans, subscriptions=rows) as found:
         found.see({"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"})
         found.use("a", "2026-09-10T05", compute_unit_seconds=100 * HOUR)
         found.read("2026-09")
+    return found
+
+
+@pytest.fixture
+def desk(kept: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept, tmp_path) as found:
         yield found
 
 

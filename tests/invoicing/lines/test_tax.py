@@ -30,7 +30,7 @@ from metering.invoicing.rated_month import months_of
 from metering.reporting import build, gather, paper
 from tests.support.card import plan, price, subscription
 from tests.support.documents import invoice_of, lines_of, printed
-from tests.support.pages_of import Books, books, moment, month
+from tests.support.pages_of import Books, books, copied, moment, month
 
 HOUR = 3600
 VAT = {"tax_rate_percent": Decimal(21), "tax_name": "VAT"}
@@ -126,17 +126,25 @@ def customer(name: str = "one", **row: object) -> Customer:
     return Customer.model_validate({"id": name, "name": name, "currency": "USD", **VAT, **row})
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Books]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Project a of one, whose prices include 21 % VAT; b of two, whose prices do not. Prices double on the 16th."""
     rows = (subscription("a", "one", "pro"), subscription("b", "two", "pro"))
     people = (customer("one", tax_inclusive=True), customer("two"))
-    with books(tmp_path, "2026-10-03", plans=(SEVENTH,), subscriptions=rows, customers=people) as found:
+    with books(
+        tmp_path_factory.mktemp("kept"), "2026-10-03", plans=(SEVENTH,), subscriptions=rows, customers=people
+    ) as found:
         found.see(*({"id": name, "name": name, "created_at": "2026-01-01T00:00:00Z"} for name in "ab"))
         for name in "ab":
             found.use(name, "2026-09-10T05", compute_unit_seconds=30 * HOUR)
             found.use(name, "2026-09-20T05", compute_unit_seconds=10 * HOUR)
         found.read("2026-09")
+    return found
+
+
+@pytest.fixture
+def desk(kept: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept, tmp_path) as found:
         yield found
 
 
@@ -255,14 +263,22 @@ CHEAPER = dated((None, "2026-10-01", "19"), ("2026-10-01", None, "16"))
 RISING = plan("flat", price(unit_price="1.00"), price(unit_price="2.00", valid_from="2026-10-16"))
 
 
-@pytest.fixture
-def moving(tmp_path: Path) -> Iterator[Books]:
+@pytest.fixture(scope="module")
+def kept_moving(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Project a of one: 19 % until September, 16 % from October; 1.00 per CU-hour, 2.00 from 16 October."""
     rows = (subscription("a", "one", "flat"),)
-    with books(tmp_path, "2026-10-03", plans=(RISING,), subscriptions=rows, customers=(CHEAPER,)) as found:
+    with books(
+        tmp_path_factory.mktemp("kept_moving"), "2026-10-03", plans=(RISING,), subscriptions=rows, customers=(CHEAPER,)
+    ) as found:
         found.see({"id": "a", "name": "a", "created_at": "2026-01-01T00:00:00Z"})
         found.use("a", "2026-09-10T05", compute_unit_seconds=30 * HOUR)
         found.read("2026-09")
+    return found
+
+
+@pytest.fixture
+def moving(kept_moving: Books, tmp_path: Path) -> Iterator[Books]:
+    with copied(kept_moving, tmp_path) as found:
         yield found
 
 
