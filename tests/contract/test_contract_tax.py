@@ -3,7 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk
 
 Json = dict[str, Any]
+Octobers = Callable[[str], tuple[Desk, Json]]
 SELLER = """
 [seller]
 name = "Acme Platforms Ltd"
@@ -37,8 +41,8 @@ LOST = f"{COLUMNS}{PARTY},FR40303265045,,,AE,,2026-10-01\n{PARTY},,20,TVA,S,2026
 """From October on the customer has no VAT identifier, which September's reverse charge still needs."""
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@contextmanager
+def september(directory: Path) -> Iterator[Desk]:
     """On 3 October 2026: the project bee at 1.00 a CU-hour, with 10 hours in September."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
@@ -47,7 +51,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         subscriptions = "project_id,customer,plan\nbee,bee,pro\n"
         plans = plan(prices=per_unit("compute", "1"))
         yield Desk(
-            directory=tmp_path,
+            directory=directory,
             neon=neon,
             now="2026-10-03T00:00:00Z",
             more=SELLER,
@@ -74,10 +78,29 @@ def october(desk: Desk) -> Json:
     return invoice
 
 
-def test_late_usage_of_a_month_of_another_rate(desk: Desk) -> None:
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with september(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def octobers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Octobers]:
+    """Customers -> the desk with these customers whose October is closed, and its invoice; for reading."""
+    with ExitStack() as opened:
+
+        @cache
+        def closed(customers: str) -> tuple[Desk, Json]:
+            found = opened.enter_context(september(tmp_path_factory.mktemp("october")))
+            found.customers = customers
+            return found, october(found)
+
+        yield closed
+
+
+def test_late_usage_of_a_month_of_another_rate(octobers: Octobers) -> None:
     """B19: 9.50 + 16.00."""
-    desk.customers = CHEAPER
-    invoice = october(desk)
+    _, invoice = octobers(CHEAPER)
     assert [(line["amount"], line["tax_rate_percent"], line["tax_name"]) for line in invoice["lines"]] == [
         ("50.00", "19", "VAT"),
         ("100.00", "16", "VAT"),
@@ -89,9 +112,10 @@ def test_late_usage_of_a_month_of_another_rate(desk: Desk) -> None:
     assert invoice["total"] == "175.50"
 
 
-def test_ledgers_files_and_paper_say_both_rates(desk: Desk, tmp_path: Path) -> None:
-    desk.customers, desk.more = CHEAPER, f'{SELLER}\n[exports]\nxero_tax_type = "{{rate}}% (VAT)"\n'
-    number = october(desk)["number"]
+def test_ledgers_files_and_paper_say_both_rates(octobers: Octobers, tmp_path: Path) -> None:
+    found, invoice = octobers(CHEAPER)
+    desk = replace(found, more=f'{SELLER}\n[exports]\nxero_tax_type = "{{rate}}% (VAT)"\n')
+    number = invoice["number"]
     rows = list(csv.DictReader(io.StringIO(desk.run("export", "xero", "2026-10").out, newline="")))
     assert [(row["*UnitAmount"], row["*TaxType"], row["TaxAmount"]) for row in rows] == [
         ("50.00", "19% (VAT)", "9.50"),
@@ -117,13 +141,12 @@ def test_ledgers_files_and_paper_say_both_rates(desk: Desk, tmp_path: Path) -> N
     ],
 )
 def test_e_invoices_of_two_taxes_pass_the_official_rules(
-    desk: Desk, tmp_path: Path, customers: str, taxes: list[tuple[str, str | None, str, str]]
+    octobers: Octobers, tmp_path: Path, customers: str, taxes: list[tuple[str, str | None, str, str]]
 ) -> None:
     """Also of a customer who becomes reverse-charge, and of one who stops being so."""
     from tests.support import official_rules
 
-    desk.customers = customers
-    invoice = october(desk)
+    desk, invoice = octobers(customers)
     names = ("rate_percent", "category", "base", "amount")
     assert [tuple(tax.get(name) for name in names) for tax in invoice["taxes"]] == taxes
     with official_rules.ready() as broken:

@@ -12,7 +12,7 @@ from metering.core.period import Period, month_of
 from metering.usage import known
 from metering.usage.known import Unseen
 from tests.support.plain_neon import PlainNeon, served
-from tests.support.platform_desk import Desk, Ran
+from tests.support.platform_desk import Desk, Ran, copied
 
 Json = dict[str, Any]
 HOUR = 3600
@@ -44,11 +44,13 @@ UNREADABLE = b'{"projects": [{"id": 7}]}'
 SEPTEMBER = month_of(datetime(2026, 9, 1, tzinfo=UTC))
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """bee's project is named and used all September; inventory was read on the 27th at 10:20."""
     with served(PlainNeon()) as neon:
-        desk = Desk(directory=tmp_path, neon=neon, default_plan="team", pattern=PATTERN, plans=PLANS)
+        desk = Desk(
+            directory=tmp_path_factory.mktemp("september"), neon=neon, default_plan="team", pattern=PATTERN, plans=PLANS
+        )
         desk.more = '[seller]\nname = "Acme"\naddress = "1 Street"\ncountry = "BE"\n'
         neon.fleet("org-a").project("p-1", "acme-bee-pro-1")
         use(desk, "p-1", 10)
@@ -56,6 +58,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         desk.now = "2026-09-27T10:20:00Z"
         desk.good("backfill")
         yield desk
+
+
+@pytest.fixture
+def desk(kept: Desk, tmp_path: Path) -> Iterator[Desk]:
+    with copied(kept, tmp_path) as found:
+        yield found
 
 
 def use(desk: Desk, project: str, day: int, hours: int = 100, organization: str = "org-a") -> None:

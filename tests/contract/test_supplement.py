@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from test_contract_invoices import HOUR
 
 from tests.support.plain_neon import PlainNeon, served
-from tests.support.platform_desk import Desk
+from tests.support.platform_desk import Desk, copied
 
 Json = dict[str, Any]
 HEAD = "project_id,customer,plan,valid_from,valid_to\n"
@@ -58,8 +59,8 @@ tiers = [{ up_to = "150", unit_price = "0.20" }, { unit_price = "0.10" }]
 """
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@contextmanager
+def october(directory: Path) -> Iterator[Desk]:
     """On 3 October 2026: ant-1 and lone-1 used 120 hours on the 10th and 30 on the 20th; lone-1 is nobody's."""
     with served(PlainNeon()) as neon:
         fleet = neon.fleet("org-a")
@@ -68,7 +69,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=120 * HOUR)
             fleet.use(project, "2026-09-20", grain="daily", compute_unit_seconds=30 * HOUR)
         yield Desk(
-            directory=tmp_path, neon=neon, now="2026-10-03T00:00:00Z", plans=PRO + POOL, subscriptions=HEAD + ANT
+            directory=directory, neon=neon, now="2026-10-03T00:00:00Z", plans=PRO + POOL, subscriptions=HEAD + ANT
         )
 
 
@@ -76,6 +77,26 @@ def close_september(desk: Desk) -> None:
     desk.good("backfill")
     assert desk.run("close", "2026-09").code == 3
     desk.good("close", "2026-09", "--allow-unassigned", "not sold yet")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with october(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with october(tmp_path_factory.mktemp("closed")) as found:
+        close_september(found)
+        yield found
+
+
+@pytest.fixture
+def closed(kept: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """The same with September closed."""
+    with copied(kept, tmp_path) as found:
+        yield found
 
 
 def supplement(desk: Desk, *more: str) -> list[Json]:
@@ -107,10 +128,9 @@ def lines_of(document: Json) -> dict[str, tuple[str, str]]:
     return {line["key"]: (line["quantity"], line["amount"]) for line in document["lines"]}
 
 
-def test_a_project_that_was_nobodys_is_billed_to_a_new_customer_with_its_base_fee(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    (found,) = supplement(desk)
+def test_a_project_that_was_nobodys_is_billed_to_a_new_customer_with_its_base_fee(closed: Desk) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    (found,) = supplement(closed)
     assert (found["number"], found["kind"], found["supplements"]) == ("INV-2026-000002", "supplement", [])
     # 20 for the month, 20 hours beyond the 100 included at 0.10, then 30 at 0.20.
     assert lines_of(found) == {
@@ -118,34 +138,31 @@ def test_a_project_that_was_nobodys_is_billed_to_a_new_customer_with_its_base_fe
         "lone-1/compute/pro/2026-09-01T00:00:00Z/1": ("20", "2.00"),
         "lone-1/compute/pro/2026-09-16T00:00:00Z/1": ("30", "6.00"),
     }
-    assert standing(desk) == {"ant": Decimal("28.00"), "bee": Decimal("28.00")}
+    assert standing(closed) == {"ant": Decimal("28.00"), "bee": Decimal("28.00")}
 
 
-def test_a_second_supplement_changes_nothing(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    assert len(supplement(desk)) == 1
-    before = desk.good("invoices", "2026-09")
-    records = desk.good("status")["store"]["records"] if "store" in desk.good("status") else None
-    assert supplement(desk) == []
-    assert desk.good("close", "2026-09")["issued"] == []
-    assert desk.good("invoices", "2026-09") == before
+def test_a_second_supplement_changes_nothing(closed: Desk) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    assert len(supplement(closed)) == 1
+    before = closed.good("invoices", "2026-09")
+    records = closed.good("status")["store"]["records"] if "store" in closed.good("status") else None
+    assert supplement(closed) == []
+    assert closed.good("close", "2026-09")["issued"] == []
+    assert closed.good("invoices", "2026-09") == before
     if records is not None:
-        assert desk.good("status")["store"]["records"] == records
+        assert closed.good("status")["store"]["records"] == records
 
 
-def test_with_nothing_mapped_a_supplement_issues_nothing(desk: Desk) -> None:
-    close_september(desk)
-    assert supplement(desk) == []
+def test_with_nothing_mapped_a_supplement_issues_nothing(closed: Desk) -> None:
+    assert supplement(closed) == []
 
 
-def test_a_dry_run_shows_the_supplement_and_issues_nothing(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    shown = desk.good("close", "2026-09", "--supplement", "--dry-run")
+def test_a_dry_run_shows_the_supplement_and_issues_nothing(closed: Desk) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    shown = closed.good("close", "2026-09", "--supplement", "--dry-run")
     (draft,) = [one for one in shown["invoices"] if one["number"] is None]
     assert (draft["kind"], draft["status"], draft["subtotal"]) == ("supplement", "draft", "28.00")
-    assert len(desk.good("invoices", "2026-09")["invoices"]) == 1
+    assert len(closed.good("invoices", "2026-09")["invoices"]) == 1
 
 
 def test_lines_of_a_whole_customer_are_differences_with_both_ends(desk: Desk) -> None:
@@ -191,12 +208,11 @@ def test_the_page_of_a_difference_does_not_call_usage_free(desk: Desk, tmp_path:
     assert "Included or free" not in text
 
 
-def test_time_that_was_billed_stays_where_it_was_billed(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + "ant-1,bee,pro,,\nlone-1,bee,pro,,\n"
-    (found,) = supplement(desk)
+def test_time_that_was_billed_stays_where_it_was_billed(closed: Desk) -> None:
+    closed.subscriptions = HEAD + "ant-1,bee,pro,,\nlone-1,bee,pro,,\n"
+    (found,) = supplement(closed)
     assert {line["project_id"] for line in found["lines"]} == {"lone-1"}
-    assert standing(desk) == {"ant": Decimal("28.00"), "bee": Decimal("28.00")}
+    assert standing(closed) == {"ant": Decimal("28.00"), "bee": Decimal("28.00")}
 
 
 def test_the_part_of_a_month_that_was_nobodys_is_billed(desk: Desk) -> None:
@@ -227,29 +243,27 @@ def test_who_had_the_rest_of_a_projects_month_gets_its_share_of_fee_and_allowanc
     assert supplement(desk) == []
 
 
-def test_plans_are_those_of_the_closing_and_a_plan_that_did_not_exist_is_todays(desk: Desk) -> None:
-    close_september(desk)
-    desk.plans = desk.plans.replace('base_fee = "20.00"', 'base_fee = "99.00"') + PRO.replace('"pro"', '"new"').replace(
-        "20.00", "7.00"
-    )
-    desk.neon.fleet("org-a").project("mole-1")
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,new,,2026-09-16\nlone-1,bee,pro,2026-09-16,\n"
-    (found,) = supplement(desk)
+def test_plans_are_those_of_the_closing_and_a_plan_that_did_not_exist_is_todays(closed: Desk) -> None:
+    closed.plans = closed.plans.replace('base_fee = "20.00"', 'base_fee = "99.00"') + PRO.replace(
+        '"pro"', '"new"'
+    ).replace("20.00", "7.00")
+    closed.neon.fleet("org-a").project("mole-1")
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,new,,2026-09-16\nlone-1,bee,pro,2026-09-16,\n"
+    (found,) = supplement(closed)
     fees = {line["plan"]: line["amount"] for line in found["lines"] if line["kind"] == "base_fee"}
     assert fees == {"new": "3.50", "pro": "10.00"}
-    standing(desk)
+    standing(closed)
 
 
-def test_an_adjustment_sees_the_supplement(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    supplement(desk)
-    for bucket in desk.neon.fleet("org-a").buckets:
+def test_an_adjustment_sees_the_supplement(closed: Desk) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    supplement(closed)
+    for bucket in closed.neon.fleet("org-a").buckets:
         if bucket.project == "lone-1" and bucket.start == "2026-09-20":
             bucket.metrics = {"compute_unit_seconds": 40 * HOUR}
-    desk.now = "2026-11-03T00:00:00Z"
-    desk.good("backfill")
-    drafts = {one["customer"]["id"]: one for one in desk.good("invoices", "2026-10")["invoices"]}
+    closed.now = "2026-11-03T00:00:00Z"
+    closed.good("backfill")
+    drafts = {one["customer"]["id"]: one for one in closed.good("invoices", "2026-10")["invoices"]}
     adjusted = [line for line in drafts["bee"]["lines"] if line["kind"] == "adjustment"]
     assert [(line["quantity"], line["amount"]) for line in adjusted] == [("10", "2.00")]
     assert not [line for line in drafts["ant"]["lines"] if line["kind"] == "adjustment"]
@@ -268,16 +282,15 @@ def test_a_void_invoice_is_issued_anew_less_its_supplement(desk: Desk) -> None:
     assert supplement(desk) == []
 
 
-def test_a_void_supplement_is_issued_anew_by_the_next_one(desk: Desk) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    supplement(desk)
-    desk.good("void", "INV-2026-000002", "--reason", "it is cat's")
-    desk.subscriptions = HEAD + ANT + "lone-1,cat,pro,,\n"
-    assert desk.good("close", "2026-09")["issued"] == []
-    (found,) = supplement(desk)
+def test_a_void_supplement_is_issued_anew_by_the_next_one(closed: Desk) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    supplement(closed)
+    closed.good("void", "INV-2026-000002", "--reason", "it is cat's")
+    closed.subscriptions = HEAD + ANT + "lone-1,cat,pro,,\n"
+    assert closed.good("close", "2026-09")["issued"] == []
+    (found,) = supplement(closed)
     assert (found["customer"]["id"], found["subtotal"]) == ("cat", "28.00")
-    assert standing(desk) == {"ant": Decimal("28.00"), "cat": Decimal("28.00")}
+    assert standing(closed) == {"ant": Decimal("28.00"), "cat": Decimal("28.00")}
 
 
 def test_a_month_that_is_not_closed_has_no_supplement(desk: Desk) -> None:
@@ -312,18 +325,17 @@ def test_a_project_of_our_own_that_is_sold_later_is_billed_by_a_supplement(desk:
     standing(desk)
 
 
-def test_exports_page_and_report_show_the_supplement(desk: Desk, tmp_path: Path) -> None:
-    close_september(desk)
-    desk.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
-    supplement(desk)
+def test_exports_page_and_report_show_the_supplement(closed: Desk, tmp_path: Path) -> None:
+    closed.subscriptions = HEAD + ANT + "lone-1,bee,pro,,\n"
+    supplement(closed)
     page = tmp_path / "page.html"
-    assert desk.run("invoice", "INV-2026-000002", "--html", str(page)).code == 0
+    assert closed.run("invoice", "INV-2026-000002", "--html", str(page)).code == 0
     assert "Supplementary invoice" in page.read_text()
     out = tmp_path / "xero.csv"
-    assert desk.run("export", "xero", "2026-09", "-o", str(out)).code == 0
+    assert closed.run("export", "xero", "2026-09", "-o", str(out)).code == 0
     assert "INV-2026-000002" in out.read_text()
     costs = tmp_path / "focus.csv"
-    assert desk.run("export", "focus", "2026-09", "-o", str(costs)).code == 0
+    assert closed.run("export", "focus", "2026-09", "-o", str(costs)).code == 0
     with costs.open(newline="") as file:
         found = [row for row in csv.DictReader(file) if row["InvoiceId"] == "INV-2026-000002"]
     assert {(row["x_DocumentKind"], row["ChargeClass"]) for row in found} == {("supplement", "Correction")}
