@@ -6,7 +6,7 @@ import pytest
 
 from metering.core.errors import JournalDamagedError
 from metering.ledger import ledger
-from metering.operations import verify
+from metering.operations import rebuild, verify
 from metering.store import backup, restoring
 from metering.store.journal import Journal, read
 from tests.support.pages_of import moment
@@ -56,7 +56,7 @@ def begins(directory: Path) -> list[bytes]:
 
 def test_every_record_reads_as_it_does_today_and_gives_a_store_that_verifies(of_today, home):
     assert facts(home) == facts(of_today)
-    verify.rebuild(home)
+    rebuild.rebuild(home)
     assert agreed(home).invoices == agreed(of_today).invoices > 0
 
 
@@ -96,7 +96,7 @@ def test_a_changed_byte_of_it_is_found(home):
 
 
 def test_it_is_backed_up_and_restores_to_a_store_that_verifies(home, tmp_path):
-    verify.rebuild(home)
+    rebuild.rebuild(home)
     made = backup.backup(home, tmp_path / "backups", NOW)
     restoring.put(restoring.opened(made.path, None), tmp_path / "restored")
     assert facts(tmp_path / "restored") == facts(home)
@@ -104,11 +104,11 @@ def test_it_is_backed_up_and_restores_to_a_store_that_verifies(home, tmp_path):
 
 
 def test_its_old_pages_go_as_todays_do_and_the_rest_stays(home):
-    verify.rebuild(home)
+    rebuild.rebuild(home)
     before = pages(home)
     tended(home)
     assert bodies(home) == DROPPED
     assert {seq: body for seq, body in before.items() if seq in pages(home)} == pages(home)
     assert begins(home)[0] == b"METERJ2\n"
-    verify.rebuild(home)
+    rebuild.rebuild(home)
     agreed(home)
