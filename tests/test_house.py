@@ -182,15 +182,7 @@ NO_ANY_MODULES = {
     "metering.usage.windows",
 }
 TYPED_PACKAGES = {"rating", "billing", "invoicing", "quotas"}
-UNTYPED_SIGNATURES = {
-    "metering.billing.inventory": (2, "documents are dictionaries until they are structs"),
-    "metering.billing.profile": (2, "documents are dictionaries until they are structs"),
-    "metering.billing.terms": (2, "documents are dictionaries until they are structs"),
-    "metering.invoicing.outlook": (1, "documents are dictionaries until they are structs"),
-    "metering.invoicing.printed.printing": (1, "documents are dictionaries until they are structs"),
-    "metering.invoicing.unbilled": (3, "documents are dictionaries until they are structs"),
-    "metering.invoicing.unbilled_sums": (1, "documents are dictionaries until they are structs"),
-}
+UNTYPED_SIGNATURES: dict[str, tuple[int, str]] = {}
 """Public functions and methods that take or return plain dictionaries, per module: until documents are typed."""
 
 MOST_LINES_OF_A_FUNCTION = 40

@@ -3,53 +3,71 @@
 Sums are exact and in the meter's unit. Reads the store through a month; knows no price.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 from metering.billing.month import Month
 from metering.core.meters import Meter, meter_for, quantity
 from metering.core.money import quantity_text
 from metering.core.period import DAY, HOUR, Period, parse_time, rfc3339
-from metering.core.rows import Table
 
 HOURLY = 0
+Gap = Mapping[str, str]
+"""A stretch that nothing certifies, as coverage prints it."""
 
 
-def by_day(month: Month, projects: Collection[str], gaps: Collection[dict[str, Any]]) -> Table:
-    """Per meter {meter, unit, quantity, slots: [{start, quantity, has_gap}]}: a slot for each day that has begun.
+class Slot(Struct, frozen=True, kw_only=True):
+    """What was used in a day or an hour; `has_gap` where something of it is not known."""
+
+    start: str
+    quantity: str
+    has_gap: bool
+
+
+class MeterProfile(Struct, frozen=True, kw_only=True):
+    """The usage of one meter, in all and slot by slot."""
+
+    meter: str
+    unit: str
+    quantity: str
+    slots: list[Slot]
+
+
+def by_day(month: Month, projects: Collection[str], gaps: Collection[Gap]) -> list[MeterProfile]:
+    """The profile of each meter, with a slot for each day that has begun.
 
     A bucket longer than a day stands on the day of its start. `gaps` are those of the projects' organizations.
     """
     return _profile(month, projects, month.period, DAY, gaps)
 
 
-def by_hour(month: Month, projects: Collection[str], day: Period, gaps: Collection[dict[str, Any]]) -> Table:
-    """The same, each hour of one day; what is known only by the day or the month has no hour and is left out."""
+def by_hour(month: Month, projects: Collection[str], day: Period, gaps: Collection[Gap]) -> list[MeterProfile]:
+    """The profile of each meter, with a slot for each hour of one day; what is known only by the day is left out."""
     return _profile(month, projects, day, HOUR, gaps)
 
 
 def _profile(
-    month: Month, projects: Collection[str], within: Period, every: timedelta, gaps: Collection[dict[str, Any]]
-) -> Table:
+    month: Month, projects: Collection[str], within: Period, every: timedelta, gaps: Collection[Gap]
+) -> list[MeterProfile]:
     holes = [Period(start=parse_time(gap["start"]), end=parse_time(gap["end"])) for gap in gaps]
     count = (min(within.end, month.now) - within.start + every - timedelta(microseconds=1)) // every
     slots = [Period(start=at, end=at + every) for at in (within.start + every * number for number in range(count))]
-    table: Table = []
+    table = []
     for meter, known in sorted(_sums(month, projects, within, every).items(), key=lambda item: item[0].id):
         rows = [
-            {
-                "start": rfc3339(slot.start),
-                "quantity": quantity_text(known.get(slot.start, Fraction(0))),
-                "has_gap": any(hole.overlap(slot) for hole in holes),
-            }
+            Slot(
+                start=rfc3339(slot.start),
+                quantity=quantity_text(known.get(slot.start, Fraction(0))),
+                has_gap=any(hole.overlap(slot) for hole in holes),
+            )
             for slot in slots
         ]
         whole = quantity_text(sum(known.values(), Fraction(0)))
-        table.append({"meter": meter.id, "unit": meter.unit, "quantity": whole, "slots": rows})
+        table.append(MeterProfile(meter=meter.id, unit=meter.unit, quantity=whole, slots=rows))
     return table
 
 

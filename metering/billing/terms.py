@@ -6,13 +6,18 @@ configuration has changed. Reads no file: the caller has read the configuration.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
 
 from metering.core.dated_tax import changes
 from metering.core.errors import UsageError
+from metering.core.invoice import Printed
 from metering.core.meters import catalogue
 from metering.core.parties import Customer, Discount, Organization, Subscription
 from metering.core.period import Period, month_name, month_of
@@ -83,7 +88,7 @@ def subscription_order(row: Subscription) -> tuple[str, str, str]:
     return row.project_id, str(row.valid_from or ""), row.customer or ""
 
 
-def document(terms: Terms) -> dict[str, Any]:
+def document(terms: Terms) -> Printed:
     """The terms as JSON knows them; where a row stood in its file and how a key is found are no part of them."""
     return {
         "card": json.loads(canonical(terms.card)),
@@ -106,7 +111,7 @@ _ONLY_WHERE_GIVEN = {*_TAX, "street", "city", "postcode", "stripe_customer"}
 """Columns newer than the first terms: absent where nothing is given, so that old terms keep their hash."""
 
 
-def _row(row: Customer | Subscription) -> dict[str, Any]:
+def _row(row: Customer | Subscription) -> Printed:
     """A CSV row without the place where it stood."""
     found = plain(row)
     assert isinstance(found, dict)
@@ -117,17 +122,29 @@ def _row(row: Customer | Subscription) -> dict[str, Any]:
     }
 
 
-def from_document(found: dict[str, Any]) -> Terms:
+class _Document(Struct):
+    """The parts of `document`."""
+
+    card: Printed
+    customers: list[Printed]
+    subscriptions: list[Printed]
+    organizations: list[Printed]
+    pattern: str | None
+    discounts: list[Printed] = []
+
+
+def from_document(found: Mapping[str, object]) -> Terms:
     """The terms whose `document` this is."""
+    parts = msgspec.convert(found, _Document)
     return Terms(
-        card=from_canonical(json.dumps(found["card"]).encode()),
-        customers=tuple(Customer.model_validate(row) for row in found["customers"]),
-        subscriptions=tuple(Subscription.model_validate(row) for row in found["subscriptions"]),
+        card=from_canonical(json.dumps(parts.card).encode()),
+        customers=tuple(Customer.model_validate(row) for row in parts.customers),
+        subscriptions=tuple(Subscription.model_validate(row) for row in parts.subscriptions),
         organizations=tuple(
-            Organization.model_validate({**row, "api_key_env": "FROZEN"}) for row in found["organizations"]
+            Organization.model_validate({**row, "api_key_env": "FROZEN"}) for row in parts.organizations
         ),
-        pattern=found["pattern"],
-        discounts=tuple(Discount.model_validate(row) for row in found.get("discounts", ())),
+        pattern=parts.pattern,
+        discounts=tuple(Discount.model_validate(row) for row in parts.discounts),
     )
 
 

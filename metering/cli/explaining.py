@@ -134,15 +134,19 @@ def advice(count: int, config_path: Path, form: str | None) -> None:
 @with_format
 def forecast(config_path: Path, form: str | None) -> None:
     """What the running month will come to, per customer and for our Neon cost, if its rest is like the last weeks."""
+    from msgspec.structs import replace
+
+    from metering.core.invoice import printed
     from metering.invoicing import outlook
     from metering.invoicing.rated_month import months_of
     from metering.ledger import reading
 
     config, now = read_config(config_path), business_clock()()
     with reading.open_reader(config.store.directory) as found:
-        document = outlook.outlook(months_of(found, config, now).running.today)
-    totals = [{"customer": "total", **row} for row in document["totals"]]
-    emit(document, [*document["customers"], *totals, {"customer": "our Neon cost", **document["neon_cost"]}], form)
+        expected = outlook.outlook(months_of(found, config, now).running.today)
+    totals = [replace(row, customer="total") for row in expected.totals]
+    rows = [*expected.customers, *totals, replace(expected.neon_cost, customer="our Neon cost")]
+    emit(expected.document(), [printed(row) for row in rows], form)
 
 
 COMMANDS: list[click.Command] = [explain, reconcile, backtest, advice, forecast]

@@ -182,6 +182,7 @@ def _released(release: str | None, reason: str | None, *, is_supplement: bool) -
 
 def _closed(done: "Closing", config: "Config") -> Json:
     """The result of a close as JSON."""
+    from metering.core.invoice import printed
     from metering.invoicing.issued import read
     from metering.service import check_references
 
@@ -192,7 +193,7 @@ def _closed(done: "Closing", config: "Config") -> Json:
         "invoices": [one.printed() for one in done.invoices],
         "unassigned": done.unassigned,
         "unpriced": done.unpriced,
-        "not_billed": done.not_billed,
+        "not_billed": [printed(row) for row in done.not_billed],
         "gone_unseen": str(done.gone_unseen),
         "allow_incomplete": done.waivers.incomplete,
         "allow_unassigned": done.waivers.unassigned,

@@ -76,7 +76,7 @@ def quota(include_unlimited: bool, with_cost: bool, config_path: Path, form: str
         rows = [row.document() for row in quotas]
         document: Json = {"as_of": rfc3339(now), "quotas": rows}
         if with_cost:
-            document["month"] = outlook.outlook(running)
+            document["month"] = outlook.outlook(running).document()
     emit(document, rows, form, COLUMNS)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import polars as pl
 
 from metering.billing.month import Month
@@ -16,6 +17,7 @@ from metering.invoicing.amending import corrections
 from metering.invoicing.blockers import NO_WAIVERS, Reason, Waivers
 from metering.invoicing.drafts import currency_conflicts, draft_invoices, tax_conflicts
 from metering.invoicing.issued import Document, as_document, issued_in
+from metering.invoicing.unbilled_sums import NotBilled
 from metering.store.database import Store
 
 
@@ -34,7 +36,7 @@ class Closing:
     parked: dict[str, str]
     unassigned: Sequence[Mapping[str, object]]
     unpriced: Sequence[Mapping[str, object]]
-    not_billed: Sequence[Mapping[str, object]] = field(default_factory=list)
+    not_billed: Sequence[NotBilled] = field(default_factory=list)
     gone_unseen: int = 0
     waivers: Waivers = NO_WAIVERS
     is_new: bool = False
@@ -127,7 +129,7 @@ def closing_of(store: Store, period: Period, issued: list[str] | None = None) ->
         parked=dict(store.query("invoicing/parked", month=name).iter_rows()),
         unassigned=known["unassigned"],
         unpriced=known["unpriced"],
-        not_billed=known.get("not_billed", []),
+        not_billed=msgspec.convert(known.get("not_billed", []), list[NotBilled]),
         gone_unseen=int(known.get("gone_unseen", 0)),
         waivers=_given(facts),
     )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from metering.billing import terms as terms_of_month
 from metering.billing.month import Month
 from metering.config import Config
-from metering.core.invoice import Invoice, Printed, encoded
+from metering.core.invoice import Invoice, Printed, encoded, printed
 from metering.core.period import month_name, rfc3339
 from metering.invoicing import unbilled
 from metering.invoicing.blockers import Waivers
@@ -44,7 +44,7 @@ def freeze(  # noqa: PLR0913 - what a record is made of
         "unassigned": month.unbilled.unassigned,
         "unpriced": month.unbilled.unpriced,
     }
-    facts = {**known, **said, **facts, "not_billed": unbilled.not_billed(month)}
+    facts = {**known, **said, **facts, "not_billed": [printed(row) for row in unbilled.not_billed(month)]}
     facts["gone_unseen"] = str(len(month.projects.gone_unseen))
     told = {"terms": terms_of_month.document(month.terms), "paper": paper.frozen(config)}
     head = json.dumps({**told, "facts": facts, "invoices": []}, ensure_ascii=False, separators=(",", ":")).encode()

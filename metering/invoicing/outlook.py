@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import polars as pl
+from msgspec import UNSET, Struct, UnsetType
 
 from metering.billing.month import Month
 from metering.billing.sums import MonthUsage
 from metering.billing.weeks import whole_weeks
 from metering.core.errors import UsageError
 from metering.core.frames import Int128, Moment
+from metering.core.invoice import Printed, Span, printed
 from metering.core.money import amount_text
 from metering.core.period import HOUR, Period, floor_hour, month_name, rfc3339
 from metering.invoicing.drafts import Sums, billed
@@ -26,14 +27,40 @@ from metering.usage import forecast
 from metering.usage.attribution import USAGE
 from metering.usage.coverage import MONTHLY, selection
 
-Json = dict[str, Any]
 WEEK = timedelta(weeks=1)
 COST_CURRENCY = "USD"
 _KEYS = ["organization", "project_id", "metric"]
 
 
-def outlook(month: Month) -> Json:
-    """The JSON document of `forecast`. Raises UsageError for a month that is over."""
+class Expected(Struct, frozen=True, kw_only=True):
+    """An amount so far, at the month's end, and the range by single weeks, where several are known."""
+
+    customer: str | UnsetType = UNSET
+    currency: str
+    so_far: str
+    expected: str
+    low: str | None
+    high: str | None
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """What `forecast` prints: amounts per customer and currency, per currency, and Neon's cost."""
+
+    period: Span
+    as_of: str
+    hours_left: str
+    method: str
+    customers: list[Expected]
+    totals: list[Expected]
+    neon_cost: Expected
+
+    def document(self) -> Printed:
+        """The keys of the public interface in their order."""
+        return printed(self)
+
+
+def outlook(month: Month) -> Outlook:
+    """The outlook of the running month. Raises UsageError for a month that is over."""
     if not month.is_open:
         raise UsageError(f"{month_name(month.period)} is over", hint="`metering invoices` shows what it came to")
     rest = _Rest(month=month)
@@ -41,21 +68,21 @@ def outlook(month: Month) -> Json:
     rated = [_by_currency(billed(one)) for one in _months(month, rests)]
     costs = month.cost.totals([month.rest, *rests])
     keys = sorted({key for sums in rated for key in sums if key[0] is not None})
-    return {
-        "period": {"start": rfc3339(month.period.start), "end": rfc3339(month.period.end)},
-        "as_of": rfc3339(month.now),
-        "hours_left": str(rest.hours_left),
-        "method": f"mean of up to {rest.most_weeks} whole weeks" if rest.most_weeks else "mean of the month so far",
-        "customers": [
-            {"customer": customer, **_told([sums.get((customer, currency), 0) for sums in rated], currency)}
+    return Outlook(
+        period=Span(start=rfc3339(month.period.start), end=rfc3339(month.period.end)),
+        as_of=rfc3339(month.now),
+        hours_left=str(rest.hours_left),
+        method=f"mean of up to {rest.most_weeks} whole weeks" if rest.most_weeks else "mean of the month so far",
+        customers=[
+            _told([sums.get((customer, currency), 0) for sums in rated], currency, customer or UNSET)
             for customer, currency in keys
         ],
-        "totals": [
+        totals=[
             _told([sums.get((None, currency), 0) for sums in rated], currency)
             for currency in sorted({currency for _, currency in keys})
         ],
-        "neon_cost": _told(costs, COST_CURRENCY),
-    }
+        neon_cost=_told(costs, COST_CURRENCY),
+    )
 
 
 def _months(month: Month, rests: Iterable[pl.DataFrame]) -> Iterator[Month]:
@@ -74,16 +101,17 @@ def _by_currency(sums: Sums) -> dict[tuple[str | None, str], int]:
     return out
 
 
-def _told(amounts: list[int], currency: str) -> Json:
+def _told(amounts: list[int], currency: str, customer: str | UnsetType = UNSET) -> Expected:
     """Amounts so far, expected, and for each single week as the rest."""
     so_far, expected, *weeks = amounts
-    return {
-        "currency": currency,
-        "so_far": amount_text(so_far, currency),
-        "expected": amount_text(expected, currency),
-        "low": amount_text(min(weeks), currency) if len(weeks) > 1 else None,
-        "high": amount_text(max(weeks), currency) if len(weeks) > 1 else None,
-    }
+    return Expected(
+        customer=customer,
+        currency=currency,
+        so_far=amount_text(so_far, currency),
+        expected=amount_text(expected, currency),
+        low=amount_text(min(weeks), currency) if len(weeks) > 1 else None,
+        high=amount_text(max(weeks), currency) if len(weeks) > 1 else None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from metering import __version__
+from metering.core.invoice import Printed, printed
 from metering.core.money import exact_text, percent, percent_truncated
 from metering.core.period import Period, days, month_name, parse_time, rfc3339
 from metering.core.rows import Row, Table, column_sum, distinct, every_day, grouped
@@ -48,8 +49,8 @@ def build(facts: Facts) -> dict[str, Any]:
         "unassigned": _by_project_and_metric(facts.unassigned),
         "unpriced": _by_project_and_metric(facts.unpriced),
         "unbilled_worth": {
-            "unassigned": worth(facts.unassigned),
-            "unpriced": worth(facts.unpriced),
+            "unassigned": _worth(facts.unassigned),
+            "unpriced": _worth(facts.unpriced),
         },
         "organizations": watch.organizations(facts),
         "idle": watch.idle(facts),
@@ -59,6 +60,10 @@ def build(facts: Facts) -> dict[str, Any]:
             map(dict, facts.usage), key=lambda row: (row["organization"], row["project_id"], row["metric"])
         ),
     }
+
+
+def _worth(rows: Iterable[Row]) -> list[Printed]:
+    return [printed(row) for row in worth((row.get("currency"), row.get("worth")) for row in rows)]
 
 
 def _by_project_and_metric(rows: Iterable[Row]) -> Table:

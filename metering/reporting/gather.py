@@ -13,6 +13,7 @@ from metering.billing.usage_document import Usage, usage
 from metering.config import Config
 from metering.core.errors import MeteringError
 from metering.core.files import write_whole
+from metering.core.invoice import printed
 from metering.core.money import quantity_text
 from metering.core.period import Period, month_name, month_of, parse_time, previous_month
 from metering.core.rows import Json, Table
@@ -37,7 +38,7 @@ def write(store: Store, config: Config, period: Period, now: datetime, formats: 
     invoices, used = month_invoices(month), usage(whole)
     found = facts(months, period, invoices.printed(), used=used)
     if period.contains(now):
-        found = replace(found, outlook=outlook.outlook(month))
+        found = replace(found, outlook=outlook.outlook(month).document())
     directory = config.store.directory / "reports" / month_name(period)
     around = background(month, config, invoices.documents, used=used if whole is month else None)
     return report.write(build.build(found), found.invoices, around, directory, formats)
@@ -86,16 +87,16 @@ def facts(
         coverage=told["coverage"],
         quotas=_quotas(months, period, quotas),
         alerts=_alerts(store, period),
-        unassigned=unbilled.valued(month, listed["unassigned"]),
-        unpriced=unbilled.valued(month, listed["unpriced"]),
+        unassigned=[printed(row) for row in unbilled.valued(month, listed["unassigned"])],
+        unpriced=[printed(row) for row in unbilled.valued(month, listed["unpriced"])],
         costs=_costs(month),
         days=_days(month),
         rounding=month.terms.card.rounding,
         thresholds_percent=config.quota.thresholds_percent,
         cost_notes=month.cost.notes,
         previous_costs=_costs(before),
-        inventory=inventory.projects(month, before),
-        organizations=inventory.organizations(month),
+        inventory=[printed(row) for row in inventory.projects(month, before)],
+        organizations=[printed(row) for row in inventory.organizations(month)],
         reconciliation=_reconciliation(config, period),
         base_fees={plan.id: f"{plan.base_fee:f}" for plan in month.terms.card.plans},
         is_closed=not store.query("invoicing/closing_facts", month=month_name(period)).is_empty(),

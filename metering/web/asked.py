@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 
 from metering.billing import profile as month_profile
@@ -46,8 +47,11 @@ def usage(request: Request, view: View, month: MonthView, projects: list[str]) -
 
     def work(_: object) -> Table:
         if day is None:
-            return month_profile.by_day(month.get(figures.rated).whole, projects, gaps)
-        return month_profile.by_hour(month.get(figures.rated).whole, projects, day, gaps)
+            found = month_profile.by_day(month.get(figures.rated).whole, projects, gaps)
+        else:
+            found = month_profile.by_hour(month.get(figures.rated).whole, projects, day, gaps)
+        table: Table = msgspec.to_builtins(found)
+        return table
 
     first, last = month.period.start, floor_day(min(month.period.end, view.now) - timedelta(microseconds=1))
     profile = view.ask(key, work)

@@ -144,7 +144,7 @@ def opened(config: Config, now: datetime) -> View:
     reading.make_complete(config.store.directory)
     store = snapshots.hold(config.store.directory)
     beside = snapshots.beside(store)
-    ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)))
+    ahead: Ahead[Row] = Ahead(lambda: outlook(running(beside, terms.of(config), now)).document())
     return View(config=config, now=now, terms=terms.of(config), store=store, ahead=ahead)
 
 

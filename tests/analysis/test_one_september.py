@@ -166,7 +166,7 @@ def shown(found, now=NOW):
             "overview": _of_report(view.month("2026-09").get(figures.report)),
             "backtest": _of_backtest(backtest.backtest(reader, found, found.plans, [SEPTEMBER], now)),
             "reconcile": reconcile.by_total(rated.whole, 0)["computed"],
-            "forecast": _of_forecast(outlook.outlook(_at_its_end(rated.whole))),
+            "forecast": _of_forecast(outlook.outlook(_at_its_end(rated.whole)).document()),
             "cost": money_text(exact_sum(row["BilledCost"] for row in rendering.neon_costs(rated.whole)), "USD"),
         }
 

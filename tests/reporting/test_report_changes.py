@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from test_report_data import cost, invoice, line, month
 
-from metering.invoicing.unbilled_sums import worth
+from metering.invoicing.unbilled_sums import Worth, worth
 from metering.reporting.changes import adjustments, changes, counts
 from metering.reporting.watch import branches, idle, organizations
 
@@ -169,16 +169,11 @@ def test_each_organization_has_its_neon_cost_and_a_sponsored_one_has_none():
 
 
 def test_worth_is_added_per_currency_and_what_has_none_is_counted():
-    rows = [
-        {"currency": "USD", "worth": "1.10"},
-        {"currency": "USD", "worth": "2.20"},
-        {"currency": "JPY", "worth": "5"},
-        {"currency": None, "worth": None},
-    ]
+    rows = [("USD", "1.10"), ("USD", "2.20"), ("JPY", "5"), (None, None)]
     assert worth(rows) == [
-        {"currency": "JPY", "rows": 1, "worth": "5"},
-        {"currency": "USD", "rows": 2, "worth": "3.30"},
-        {"currency": None, "rows": 1, "worth": None},
+        Worth(currency="JPY", rows=1, worth="5"),
+        Worth(currency="USD", rows=2, worth="3.30"),
+        Worth(currency=None, rows=1, worth=None),
     ]
 
 

@@ -257,7 +257,7 @@ def ahead(tmp_path, usage, *, since="2026-08-18", now="2026-09-16", created="202
         period = month_of(when(now))
         return month_outlook.outlook(
             Month(recorded=Recorded(store=reader), terms=terms.of(found), period=period, now=when(now))
-        )
+        ).document()
 
 
 def test_a_steady_project_comes_to_what_its_whole_month_costs(tmp_path):

@@ -122,7 +122,7 @@ def test_the_outlook_is_what_the_command_prints_and_keeps_no_page_waiting(world)
     view = opened(world, web_world.NOW)
     with view.turn:  # as if a page computed something long
         found = view.outlook(wait_seconds=PATIENCE_SECONDS)
-    assert found == outlook.outlook(view.month("current").get(figures.rated).whole)
+    assert found == outlook.outlook(view.month("current").get(figures.rated).whole).document()
     assert view.outlook() is found
 
 

@@ -13,11 +13,11 @@ from metering.billing.usage_document import Usage, usage
 from metering.config import Config
 from metering.core.money import quantity_text
 from metering.core.period import DAY
-from metering.core.rows import Row, Table, every_day
+from metering.core.rows import Row, every_day
 from metering.invoicing.issued import Document, read
 from metering.invoicing.lines import tax
 from metering.invoicing.printed.paper import Paper, Papers, papers
-from metering.invoicing.printed.sheet_usage import Background, own_usage
+from metering.invoicing.printed.sheet_usage import Background, MeterDays, own_usage
 
 _OWNED = ("project_id", "metric", "customer", "meter")
 
@@ -73,7 +73,9 @@ def _customers(paper: Paper, last_day: datetime) -> dict[str, Row]:
     }
 
 
-def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]) -> Callable[[str], Table]:
+def _customer_days(
+    month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequence[Row]
+) -> Callable[[str], list[MeterDays]]:
     """Customer -> its usage by meter and day. Read on the first call; rows are built for one customer at a time."""
     meters = {meter.id: meter for meter in month.terms.card.meters}
 
@@ -81,17 +83,17 @@ def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequenc
     def sums() -> dict[tuple[object, ...], pl.DataFrame]:
         return _sums_by_day(month, own)
 
-    def of(customer: str) -> Table:
+    def of(customer: str) -> list[MeterDays]:
         found = sums().get((customer,))
         used = (
             (meters[meter], day, read_at, value)
             for _, meter, day, read_at, value in (found.iter_rows() if found is not None else ())
         )
         return [
-            {
-                "meter": meter.id,
-                "unit": meter.unit,
-                "days": every_day(
+            MeterDays(
+                meter=meter.id,
+                unit=meter.unit,
+                days=every_day(
                     month.period,
                     month.now,
                     gaps,
@@ -100,7 +102,7 @@ def _customer_days(month: Month, own: Mapping[str, Sequence[Row]], gaps: Sequenc
                         for day, quantity in known.items()
                     ),
                 ),
-            }
+            )
             for meter, known in profile.quantities(used, month.now).items()
         ]
 

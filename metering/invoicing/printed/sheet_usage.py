@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from msgspec import Struct
+
 from metering.core.invoice import Invoice, Printed, by_project
 from metering.core.money import Rounding, exact_sum, exact_text
 from metering.core.period import Period, days, parse_time
-from metering.core.rows import Row, Table, column_sum, grouped
+from metering.core.rows import Row, column_sum, grouped
 from metering.core.text import words
 from metering.rendering import charts
 from metering.rendering.figures import printed
@@ -21,7 +23,15 @@ CHARTS_SHOWN = 4
 """Meters whose days are drawn; the table below the charts has all."""
 
 
-def _no_days(_customer: str) -> Table:
+class MeterDays(Struct, frozen=True, kw_only=True):
+    """The usage of one meter by day: {day, quantity, has_gap}."""
+
+    meter: str
+    unit: str
+    days: Sequence[Row]
+
+
+def _no_days(_customer: str) -> list[MeterDays]:
     return []
 
 
@@ -30,8 +40,8 @@ class Background:
     """What printed invoices of a month show in addition to the documents.
 
     `customers`: id -> its row of customers.csv; `project_names`: id -> name; `usage`: customer -> the month's usage
-    rows of projects that no other customer paid for; `days`: customer -> [{meter, unit, days: [{day, quantity,
-    has_gap}]}] of the same projects; `locale`: for customers without one; `fonts`: a directory of further fonts for
+    rows of projects that no other customer paid for; `days`: customer -> the usage by day of the same
+    projects; `locale`: for customers without one; `fonts`: a directory of further fonts for
     PDF; `by_number`: number of an issued document -> the background known at its closing, which replaces this one.
     """
 
@@ -42,7 +52,7 @@ class Background:
     customers: Mapping[str, Row] = field(default_factory=dict)
     project_names: Mapping[str, str | None] = field(default_factory=dict)
     usage: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    days: Callable[[str], Table] = _no_days
+    days: Callable[[str], list[MeterDays]] = _no_days
     by_number: Mapping[str, "Background"] = field(default_factory=dict)
 
 
@@ -99,28 +109,28 @@ def used_charts(invoice: Invoice, background: Background, form: Format) -> list[
     billed = grouped(invoice.lines, lambda line: line.meter)
     amount = {meter: exact_sum(line.amount for line in lines) for meter, lines in billed.items()}
     found = background.days(invoice.customer.id)
-    ordered = sorted(found, key=lambda row: (-amount.get(row["meter"], Fraction(0)), row["meter"]))
+    ordered = sorted(found, key=lambda row: (-amount.get(row.meter, Fraction(0)), row.meter))
     period = Period(start=parse_time(invoice.period.start), end=parse_time(invoice.period.end))
     length = len(list(days(period)))
     return [
         {
-            "meter": words(row["meter"]),
-            "unit": row["unit"],
-            "svg": charts.daily_bars(f"days-{index}", words(row["meter"]), row["unit"], row["days"], length)
+            "meter": words(row.meter),
+            "unit": row.unit,
+            "svg": charts.daily_bars(f"days-{index}", words(row.meter), row.unit, row.days, length)
             if index < CHARTS_SHOWN
             else None,
-            "alt": charts.days_in_words(row["unit"], row["days"]),
-            "first": form.day(row["days"][0]["day"]),
-            "last": form.day(row["days"][-1]["day"]),
+            "alt": charts.days_in_words(row.unit, row.days),
+            "first": form.day(row.days[0]["day"]),
+            "last": form.day(row.days[-1]["day"]),
             "days": [
                 {
                     "day": form.day(day["day"]),
                     "quantity": form.number(_thousandths(Fraction(day["quantity"]))),
                     "has_gap": day["has_gap"],
                 }
-                for day in row["days"]
+                for day in row.days
             ],
         }
         for index, row in enumerate(ordered)
-        if row["days"]
+        if row.days
     ]
