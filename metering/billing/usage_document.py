@@ -16,6 +16,7 @@ from metering.billing.month import Month
 from metering.core.meters import meter_for, quantity
 from metering.core.money import quantity_text
 from metering.core.period import DAY, HOUR, floor_hour, rfc3339
+from metering.core.printed_texts import Figure, Stamp
 
 
 class UsageRow(Struct, frozen=True, kw_only=True):
@@ -26,12 +27,12 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     project_name: str | None
     customer: str | None
     plan: str | None
-    start: str | UnsetType = UNSET
-    end: str | UnsetType = UNSET
+    start: Stamp | UnsetType = UNSET
+    end: Stamp | UnsetType = UNSET
     metric: str
-    value: str
+    value: Figure
     meter: str | None
-    quantity: str | None
+    quantity: Figure | None
     unit: str | None
     partial: bool
 
@@ -55,7 +56,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     """The usage of a month with its coverage."""
 
     period: Mapping[str, str]
-    as_of: str
+    as_of: Stamp
     coverage: MonthCoverage
     usage: Sequence[UsageRow]
 

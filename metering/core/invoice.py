@@ -12,6 +12,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import fields, replace
 
+from metering.core.printed_texts import CurrencyCode, Figure, InvoiceStatus, Stamp
+
 Printed = dict[str, object]
 """A document, or a part of one, as the JSON object that commands and files show."""
 
@@ -29,8 +31,8 @@ class Buyer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Span(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A half-open time."""
 
-    start: str
-    end: str
+    start: Stamp
+    end: Stamp
 
 
 class Covered(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,10 +48,10 @@ class TaxEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tax on the lines of one rate, name and category, rounded once."""
 
     name: str
-    rate_percent: str
+    rate_percent: Figure
     category: str | None = None
-    base: str
-    amount: str
+    base: Figure
+    amount: Figure
 
 
 class ProjectPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,12 +92,12 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: str | None
     meter: str | None
     description: str
-    start: str = msgspec.field(name="from")
-    end: str = msgspec.field(name="to")
-    quantity: str
+    start: Stamp = msgspec.field(name="from")
+    end: Stamp = msgspec.field(name="to")
+    quantity: Figure
     unit: str | None
-    unit_price: str | None
-    amount: str
+    unit_price: Figure | None
+    amount: Figure
     grain: str | UnsetType | None = UNSET
     package_size: str | None = None
     packages: str | None = None
@@ -105,7 +107,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: End | None = None
     projects: list[ProjectPart] | None = None
     shared: Shared | None = None
-    tax_rate_percent: str | UnsetType | None = UNSET
+    tax_rate_percent: Figure | UnsetType | None = UNSET
     tax_name: str | UnsetType | None = UNSET
     tax_category: str | None = None
     tax_note: str | None = None
@@ -167,23 +169,23 @@ class Invoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A document: an invoice or draft, or by its `kind` a supplement or a credit note."""
 
     number: str | None
-    status: str
+    status: InvoiceStatus
     kind: str | None = None
     supplements: list[str] | None = None
     credits: str | None = None
     reason: str | None = None
     customer: Buyer
-    currency: str
+    currency: CurrencyCode
     period: Span
-    issued_at: str | None
-    due_at: str | None
+    issued_at: Stamp | None
+    due_at: Stamp | None
     lines: list[Line]
     tax_inclusive: bool = False
-    subtotal: str
+    subtotal: Figure
     taxes: list[TaxEntry]
-    total: str
+    total: Figure
     coverage: Covered | None
-    as_of: str | None
+    as_of: Stamp | None
     rate_card_sha256: str | None
 
     @property

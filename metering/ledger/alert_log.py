@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from metering.core.invoice import Printed, Span
 from metering.core.period import rfc3339
+from metering.core.printed_texts import Figure, Stamp
 from metering.core.rows import Row
 from metering.store.database import Store
 
@@ -18,8 +19,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     endpoint: str
     state: str
     attempts: int
-    due_at: str | None
-    delivered_at: str | None
+    due_at: Stamp | None
+    delivered_at: Stamp | None
     error: str | None
 
 
@@ -30,19 +31,19 @@ class AlertRow(Struct, frozen=True, kw_only=True):
     type: str
     status: str
     reason: str
-    recorded_at: str
+    recorded_at: Stamp
     project_id: str | None
     project_name: str | None
     customer: str | None
     plan: str | None
     quota: str | None
     threshold_percent: int | None
-    percent: str | None
-    used: str | None
-    limit: str | None
+    percent: Figure | None
+    used: Figure | None
+    limit: Figure | None
     unit: str | None
     period: Span | None
-    observed_at: str | None
+    observed_at: Stamp | None
     summary: str | None
     deliveries: list[Delivery]
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from metering.core.period import Period, rfc3339
+from metering.core.printed_texts import Figure, QuotaLevel
 from metering.core.quotas import EXCEEDED_PERCENT
 
 # Few different moments exist, and formatting one costs more than the rest of its row.
@@ -54,9 +55,9 @@ class QuotaRow(Struct, frozen=True, kw_only=True):
     limit: int | None
     limit_source: str | None
     unit: str
-    percent: str | None
+    percent: Figure | None
     threshold_percent: int | None
-    level: str
+    level: QuotaLevel
     source: str | None
     observed_at: datetime | None
     period: Period

@@ -46,7 +46,7 @@ LISTED = {
             plans            list
            -created_at       day       Created
            -deleted_at       day       Deleted
-           -is_listed        text      Listed
+           -is_listed        flag      Listed
            -last_active_at   moment    Last active
            -history_read_at  moment    History read
             amount           amount    Before tax
@@ -58,6 +58,7 @@ LISTED = {
            -quota_level      status    Level
         """),
         files="project_id project_name customer plans currency amount neon_cost margin margin_percent",
+        api="project_id organization customer? plans is_listed",
     ),
     "quotas": Listed(
         columns=parsed("""

@@ -1,13 +1,22 @@
 """The API's description as an OpenAPI 3.1 document: paths, parameters and the schema of each answer.
 
-Data. Keys are those of the commands' JSON: some may be added, none is renamed, so no schema forbids others.
+Data. The schemas of documents derive from their structs, those of lists from the catalogue of columns. Keys are those
+of the commands' JSON: some may be added, none is renamed, so no schema forbids others.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from metering import __version__
-from metering.rendering.columns import is_cost
+from metering.billing.usage_document import MonthCoverage, Usage
+from metering.core.invoice import Invoice
+from metering.ledger.alert_log import AlertRow
+from metering.quotas.rows import QuotaRow
+from metering.rendering.columns import NUMBERS, Column, is_cost
 from metering.reporting import columns
+from metering.web import tables
 
 Json = dict[str, Any]
 
@@ -30,65 +39,46 @@ def _list(items: Json) -> Json:
     return {"type": "array", "items": items}
 
 
-def _promised(table: str) -> Json:
-    """The schema of a table's row, from the catalogue of columns."""
-    promised = columns.promised(table).items()
-    kinds = {column.name: (NUMBER if column.is_number else TEXT, is_nullable) for column, is_nullable in promised}
+KINDS: dict[str, Json] = {"moment": MOMENT, "list": _list(TEXT), "flag": FLAG, **dict.fromkeys(NUMBERS, NUMBER)}
+"""Kind of a column -> the schema of its cells, where they are no plain text."""
+
+
+def _row(columns: Mapping[Column, bool]) -> Json:
+    """The schema of a table's row; columns -> whether a cell may be null."""
+    cells = {column.name: (KINDS.get(column.kind, TEXT), is_nullable) for column, is_nullable in columns.items()}
     return _object(
-        **{name: _or_null(schema) if is_nullable else schema for name, (schema, is_nullable) in kinds.items()}
+        **{name: _or_null(schema) if is_nullable else schema for name, (schema, is_nullable) in cells.items()}
     )
+
+
+STRUCTS = (Usage, MonthCoverage, QuotaRow, Invoice, AlertRow)
+"""The documents whose schemas derive from their structs."""
+REFERENCE = "#/components/schemas/{name}"
+WRITTEN: dict[str, Json] = {
+    "QuotaRow": {"used": _or_null(NUMBER), "limit": _or_null(NUMBER), "forecast": {"type": ["object", "null"]}},
+    "Delivery": {"attempts": NUMBER},
+}
+"""Fields that are written in another type than the struct has."""
+
+
+def _schemas() -> Json:
+    """Name -> schema of every struct in an answer."""
+    _, found = msgspec.json.schema_components(STRUCTS, ref_template=REFERENCE)
+    kept = {name: found[name] for name in sorted(found) if name != "Forecast"}
+    return {
+        name: schema | {"properties": schema["properties"] | WRITTEN.get(name, {})} for name, schema in kept.items()
+    }
+
+
+def _of(struct: type) -> Json:
+    return {"$ref": REFERENCE.format(name=struct.__name__)}
 
 
 ANY: Json = {"type": "object"}
 PERIOD = _object(start=MOMENT, end=MOMENT)
-COVERAGE = _object(hours=COUNT, covered_hours=COUNT, complete=FLAG)
-USAGE = _object(
-    organization=TEXT,
-    project_id=TEXT,
-    project_name=_or_null(TEXT),
-    customer=_or_null(TEXT),
-    plan=_or_null(TEXT),
-    metric=TEXT,
-    value=NUMBER,
-    meter=_or_null(TEXT),
-    quantity=_or_null(NUMBER),
-    unit=_or_null(TEXT),
-)
-QUOTA = _object(
-    project_id=TEXT,
-    quota=TEXT,
-    used=_or_null(NUMBER),
-    limit=_or_null(NUMBER),
-    percent=_or_null(NUMBER),
-    level={"enum": ["ok", "warning", "critical", "exceeded", "unknown", "unlimited"]},
-    source=_or_null(TEXT),
-    period=PERIOD,
-)
-LINE = _object(
-    key=TEXT,
-    kind=TEXT,
-    project_id=_or_null(TEXT),
-    description=TEXT,
-    quantity=_or_null(NUMBER),
-    amount=NUMBER,
-    tax_rate_percent=_or_null(NUMBER),
-    tax_name=_or_null(TEXT),
-)
-INVOICE = _object(
-    number=_or_null(TEXT),
-    status={"enum": ["draft", "final", "void"]},
-    customer=_object(id=TEXT, name=TEXT),
-    currency={"type": "string", "pattern": "^[A-Z]{3}$"},
-    period=PERIOD,
-    lines=_list(LINE),
-    subtotal=NUMBER,
-    taxes=_list(_object(name=TEXT, rate_percent=NUMBER, base=NUMBER, amount=NUMBER)),
-    total=NUMBER,
-)
-CUSTOMER = _promised("customers")
-PROJECT = _object(project_id=TEXT, organization=TEXT, customer=_or_null(TEXT), plans=_list(TEXT), is_listed=FLAG)
-ALERT = _object(alert_id=TEXT, type=TEXT, status=TEXT, recorded_at=MOMENT, deliveries=_list(ANY))
-CYCLE = _object(command=TEXT, started_at=MOMENT, ended_at=MOMENT, outcome=TEXT, requests=NUMBER, faults=_list(TEXT))
+CUSTOMER = _row(columns.promised("customers"))
+PROJECT = _row(columns.promised("projects"))
+CYCLE = _row({column: False for column in tables.CYCLES.columns if column.name not in {"pages", "changes"}})
 DEED = _object(at=MOMENT, who=TEXT, kind=TEXT, what=TEXT, seq=NUMBER, **{"from": TEXT})
 PROBLEM = _object(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT)
 
@@ -127,29 +117,29 @@ PATHS: dict[str, tuple[str, list[Json], Json]] = {
     "/api/overview": (
         "A month's figures",
         [MONTH],
-        _object(report=ANY, coverage=COVERAGE, totals=_list(ANY), margin=ANY),
+        _object(report=ANY, coverage=_of(MonthCoverage), totals=_list(ANY), margin=ANY),
     ),
     "/api/usage": (
         "Usage per organization, project and metric",
         [MONTH, PROJECT_OF],
-        _object(period=PERIOD, coverage=COVERAGE, usage=_list(USAGE), **_HEAD),
+        _of(Usage),
     ),
     "/api/timeline": (
         "Usage of one project by day or hour",
         [MONTH, {**PROJECT_OF, "required": True}, BY],
-        _object(period=PERIOD, coverage=COVERAGE, usage=_list(USAGE), **_HEAD),
+        _of(Usage),
     ),
-    "/api/quotas": ("Every quota with a limit", [], _object(quotas=_list(QUOTA), **_HEAD)),
+    "/api/quotas": ("Every quota with a limit", [], _object(quotas=_list(_of(QuotaRow)), **_HEAD)),
     "/api/customers": ("Who is invoiced for a month", [MONTH], _object(month=TEXT, customers=_list(CUSTOMER), **_HEAD)),
     "/api/projects": ("Every project of a month", [MONTH], _object(month=TEXT, projects=_list(PROJECT), **_HEAD)),
-    "/api/invoices": ("A month's invoices", [MONTH], _object(period=PERIOD, invoices=_list(INVOICE))),
-    "/api/invoice": ("One issued invoice", [NUMBER_OF], INVOICE),
+    "/api/invoices": ("A month's invoices", [MONTH], _object(period=PERIOD, invoices=_list(_of(Invoice)))),
+    "/api/invoice": ("One issued invoice", [NUMBER_OF], _of(Invoice)),
     "/api/explain": (
         "From an invoice line to the pages behind it",
         [WHOSE, LINE_OF, {**MONTH, "description": "With it, `number` is a customer's id: their draft of this month."}],
         _object(number=_or_null(TEXT), status=TEXT, total=NUMBER),
     ),
-    "/api/alerts": ("Alerts with where they were delivered", [], _object(alerts=_list(ALERT))),
+    "/api/alerts": ("Alerts with where they were delivered", [], _object(alerts=_list(_of(AlertRow)))),
     "/api/plans": ("The plans on offer", [], _object(plans=_list(_object(id=TEXT, name=TEXT, currency=TEXT)))),
     "/api/cycles": ("The last runs of poll, backfill and tick", [], _object(cycles=_list(CYCLE))),
     "/api/history": ("Who did what, when and from where", [], _object(history=_list(DEED))),
@@ -205,7 +195,7 @@ def _document(base: str) -> Json:
                 "token": {"type": "http", "scheme": "bearer"},
                 "password": {"type": "http", "scheme": "basic"},
             },
-            "schemas": {"Problem": PROBLEM},
+            "schemas": {**_schemas(), "Problem": PROBLEM},
         },
     }
 

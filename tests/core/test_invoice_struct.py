@@ -1,12 +1,15 @@
 """Documents as structs: reading returns what was written, key by key."""
 
 import json
+import re
 
 import msgspec
 import pytest
 
-from metering.core.invoice import by_project, converted, decoded
+from metering.billing.usage_document import UsageRow
+from metering.core.invoice import Invoice, Line, by_project, converted, decoded
 from metering.invoicing.issued import Document
+from metering.quotas.rows import QuotaRow
 from metering.web import openapi
 from tests.support.issued import documents
 
@@ -42,8 +45,12 @@ def test_a_customers_line_is_split_into_its_projects_and_a_projects_line_stays()
     assert parts[:2] == [("project-1", "4.21"), ("project-2", "8.19")]
 
 
-def test_the_description_of_the_api_names_keys_that_documents_have():
-    document = converted(documents()[0])
-    for schema, struct in ((openapi.INVOICE, document), (openapi.LINE, document.lines[0])):
-        keys = {field.encode_name for field in msgspec.structs.fields(struct)}
-        assert schema["properties"].keys() <= keys
+def test_the_description_of_the_api_derives_from_the_structs_and_refers_to_nothing_that_is_missing():
+    described = openapi.document("http://localhost/")
+    schemas = described["components"]["schemas"]
+    for name, struct in (("Invoice", Invoice), ("Line", Line), ("UsageRow", UsageRow), ("QuotaRow", QuotaRow)):
+        assert schemas[name]["properties"].keys() == {field.encode_name for field in msgspec.structs.fields(struct)}
+    assert schemas["Line"]["properties"]["amount"]["description"] == "A decimal string."
+    assert "tax_rate_percent" not in schemas["Line"]["required"]  # documents of the first version do not say it
+    targets = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+    assert targets <= schemas.keys()

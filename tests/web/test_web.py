@@ -293,6 +293,59 @@ def test_an_error_of_the_api_is_a_problem_document(site):
     assert site.get("/api/nothing").status_code == 404
 
 
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+    "number": (int, Decimal),
+}
+
+
+def wrong(value, schema, schemas, at="$") -> list[str]:
+    """Where a JSON value is not as its schema says."""
+    while "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        found = [wrong(value, one, schemas, at) for one in schema["anyOf"]]
+        return [] if [] in found else found[0]
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(isinstance(value, TYPES[kind]) for kind in kinds):
+        return [f"{at}: {value!r} is no {' or '.join(kinds)}"]
+    faults = [] if value in schema.get("enum", [value]) else [f"{at}: {value!r} is none of {schema['enum']}"]
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        faults.append(f"{at}: {value!r} is not {schema['pattern']}")
+    if isinstance(value, list):
+        faults += [fault for row in value for fault in wrong(row, schema.get("items", {}), schemas, f"{at}[]")]
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        faults += [f"{at}.{name} is missing" for name in schema.get("required", ()) if name not in value]
+        for name in parts.keys() & value:
+            faults += wrong(value[name], parts[name], schemas, f"{at}.{name}")
+    return faults
+
+
+def test_every_answer_of_the_api_is_as_its_description_says(site):
+    described = site.get("/api/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    invoice = site.get("/api/invoices?month=2026-09").json()["invoices"][0]
+    project = next(line["project_id"] for line in invoice["lines"] if line["project_id"])
+    asked = {
+        "/api/timeline": f"?month=2026-09&project={project}",
+        "/api/invoice": f"?number={invoice['number']}",
+        "/api/explain": f"?number={invoice['number']}",
+    }
+    for path, methods in described["paths"].items():
+        schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        for query in {asked.get(path, ""), asked.get(path, "?month=2026-09" if methods["get"]["parameters"] else "")}:
+            answer = site.get(f"{path}{query}")
+            assert answer.status_code == 200, (path, answer.text)
+            assert wrong(json.loads(answer.text), schema, schemas) == [], path
+
+
 def test_before_the_first_poll_the_pages_say_what_to_do(tmp_path):
     found = web_world.configured(tmp_path)
     desk = Desk(Views(lambda: found, lambda: web_world.NOW), Access(), clock=lambda: web_world.NOW)
