@@ -143,47 +143,32 @@ def open_books(config: "Config", clock: Clock, by: "Author | None" = None) -> "I
         click.get_current_context().meta[_UNPUBLISHED] = True
 
 
-def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
-    """Organization -> its key, or the error why it has none."""
+def _secret_of(variable: str | None, file: Path | None) -> "Secret | CredentialsError":
+    """The secret in a variable or a file, or the error why there is none."""
     from metering.core.errors import CredentialsError
     from metering.core.secrets import secret
 
-    found: dict[str, Any] = {}
-    for organization in config.organizations:
-        try:
-            found[organization.id] = secret(organization.api_key_env, organization.api_key_file, os.environ)
-        except CredentialsError as error:
-            found[organization.id] = error
-    return found
+    try:
+        return secret(variable, file, os.environ)
+    except CredentialsError as error:
+        return error
+
+
+def api_keys(config: "Config") -> "dict[str, Secret | CredentialsError]":
+    """Organization -> its key, or the error why it has none."""
+    return {row.id: _secret_of(row.api_key_env, row.api_key_file) for row in config.organizations}
 
 
 def endpoint_secrets(config: "Config") -> "dict[str, Secret | CredentialsError]":
     """Endpoint -> its secret, or the reason why it cannot be used, for endpoints that have one."""
-    from metering.core.errors import CredentialsError
-    from metering.core.secrets import secret
-
-    found: dict[str, Any] = {}
-    for one in config.endpoints:
-        if one.secret_env is None and one.secret_file is None:
-            continue
-        try:
-            found[one.endpoint] = secret(one.secret_env, one.secret_file, os.environ)
-        except CredentialsError as error:
-            found[one.endpoint] = error
-    return found
+    having = (one for one in config.endpoints if one.secret_env is not None or one.secret_file is not None)
+    return {one.endpoint: _secret_of(one.secret_env, one.secret_file) for one in having}
 
 
 def ping_url(config: "Config") -> "Secret | CredentialsError | None":
     """The URL that is requested after a complete tick, or why it is missing; None where none is configured."""
-    from metering.core.errors import CredentialsError
-    from metering.core.secrets import secret
-
-    if config.service.ping_url_env is None:
-        return None
-    try:
-        return secret(config.service.ping_url_env, None, os.environ)
-    except CredentialsError as error:
-        return error
+    variable = config.service.ping_url_env
+    return None if variable is None else _secret_of(variable, None)
 
 
 def note(text: str) -> None:

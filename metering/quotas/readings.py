@@ -4,7 +4,7 @@ Knows the meaning of Neon's fields (unit, effect of a full quota) and the billin
 percentages, thresholds, or the source of readings.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -49,18 +49,6 @@ PLAN_LIMITS: Schema = {"plan": pl.String, "quota": pl.String, "plan_limit": pl.I
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """One project as `GET /projects/{id}` showed it; limits are its `settings.quota`."""
-
-    project_id: str
-    observed_at: datetime
-    period_start: datetime | None
-    period_end: datetime | None
-    counters: Mapping[str, int | None]
-    limits: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """All inputs of quota evaluation, as frames of the schemas above."""
 
@@ -69,24 +57,6 @@ class Readings:
     history: pl.DataFrame
     branches: pl.DataFrame
     plan_limits: pl.DataFrame
-
-
-def counters_frame(readings: Iterable[Counter]) -> pl.DataFrame:
-    """Counters as a frame of schema COUNTERS; quota fields that this version does not know are left out."""
-    lines = [
-        (
-            one.project_id,
-            name,
-            one.counters.get(name),
-            one.limits.get(name),
-            one.period_start,
-            one.period_end,
-            one.observed_at,
-        )
-        for one in readings
-        for name in QUOTAS
-    ]
-    return pl.DataFrame(lines, schema=COUNTERS, orient="row")
 
 
 def counters_long(wide: pl.DataFrame) -> pl.DataFrame:

@@ -20,10 +20,11 @@ from metering.core.period import Period, rfc3339
 from metering.ledger.projections import alerts
 from metering.quotas import evaluation
 from metering.quotas.crossings import crossings
-from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Counter, Readings, counters_frame
+from metering.quotas.readings import BRANCHES, HISTORY, PLAN_LIMITS, PROJECTS, Readings
 from metering.quotas.rows import QuotaRow
 from metering.store.record import Record
 from tests.support.blank import blank_store
+from tests.support.counters import Counter, counters_frame
 from tests.support.quota_row import quota_row
 from tests.support.scribe import record_of
 

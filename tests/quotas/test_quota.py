@@ -16,14 +16,13 @@ from metering.quotas.readings import (
     BRANCHES,
     HISTORY,
     PROJECTS,
-    Counter,
     Readings,
     billing_periods,
-    counters_frame,
     counters_long,
     plan_limits_frame,
 )
 from metering.quotas.rows import Forecast, QuotaRow, percent_text
+from tests.support.counters import Counter, counters_frame
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)
 OCTOBER = Period(start=datetime(2026, 10, 1, tzinfo=UTC), end=datetime(2026, 11, 1, tzinfo=UTC))
