@@ -6,7 +6,7 @@ import pytest
 
 from metering.core.errors import JournalDamagedError
 from metering.ledger import ledger
-from metering.operations import rebuild, verify
+from metering.operations import rebuild
 from metering.store import backup, restoring
 from metering.store.journal import Journal, read
 from tests.support.pages_of import moment
