@@ -22,7 +22,7 @@ from metering.explain import text as explain_text
 from metering.ledger import landing
 from metering.operations import rebuild, retention, verify
 from metering.store import backup, checkpoint, database, journal, snapshots
-from tests import strikes
+from tests.support import deeds
 from tests.support.pages_of import Books, books, copied, moment
 from tests.support.plain_neon import PlainNeon, served
 from tests.support.platform_desk import Desk
@@ -297,7 +297,7 @@ def test_a_backup_without_the_checkpoint_that_it_needs_is_refused(dropped, tmp_p
 def before(tmp_path_factory) -> Path:
     """The life before retention, and beside it the library that strikes."""
     directory = tmp_path_factory.mktemp("life")
-    strikes.built(directory)
+    deeds.built(directory)
     return lived(directory / "var").parent
 
 
