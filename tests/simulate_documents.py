@@ -276,7 +276,7 @@ def closed(one: Platform, facts: Facts, shown: Names, outcome: Outcome) -> None:
     outcome.counts["invoices"] = len(before[1])
     ours = {key[0] for key in facts.own if any(facts.buckets[key].values())}
     outcome.counts["own projects"] = len(ours)
-    told = [int(one["projects"]) for one in done.not_billed if one["reason"] == "own"]
+    told = [int(one.projects or 0) for one in done.not_billed if one.reason == "own"]
     outcome.expect("projects of our own", sum(told), len(ours))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from metering.invoicing.printed.sheet_usage import MeterDays
 from metering.reporting.build import build
 from metering.reporting.write import write
 from tests.reporting.test_report import around, poisoned
@@ -22,7 +23,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("paper")
     for month, below in ((facts(), ""), (poisoned(facts(has_gaps=True)), "poison")):
         report = build(month)
-        days = [{"meter": row["meter"], "unit": row["unit"], "days": row["days"]} for row in report["meters"]]
+        days = [MeterDays(meter=row["meter"], unit=row["unit"], days=row["days"]) for row in report["meters"]]
         background = around(month, days=lambda _, days=days: days)
         write(report, month.invoices, background, directory / below, {"html"})
     return directory

@@ -12,7 +12,7 @@ import pytest
 
 from metering.store import restoring
 from metering.store.journal import JOURNAL, read
-from tests.strikes import built
+from tests.support.deeds import built
 from tests.support.inbox import Inbox, receiving
 from tests.support.platform_desk import Desk, Ran, copied
 from tests.support.two_customers import two_customers

@@ -13,6 +13,7 @@ from metering.core.invoice import converted
 from metering.core.period import parse_time
 from metering.core.text import visible
 from metering.invoicing.printed.documents import invoice_pdf
+from metering.invoicing.printed.sheet_usage import MeterDays
 from metering.rendering.typeset import Typesetter
 from metering.reporting.build import build
 from metering.reporting.paper import paper
@@ -159,7 +160,7 @@ def test_prices_that_include_tax_say_so(sample, typesetter):
 
 
 def test_days_are_drawn_where_they_are_known(sample, typesetter):
-    days = [{"meter": row["meter"], "unit": row["unit"], "days": row["days"]} for row in build(sample)["meters"]]
+    days = [MeterDays(meter=row["meter"], unit=row["unit"], days=row["days"]) for row in build(sample)["meters"]]
     text = text_of(pdf_of(of_customer(sample, "Ann"), around(sample, days=lambda _: days), typesetter))
     assert "UsageperdayComputeinCU-hour" in text
     assert "Usageperday" not in text_of(pdf_of(of_customer(sample, "Ann"), around(sample), typesetter))
