@@ -371,8 +371,11 @@ def test_a_receiver_that_was_away_is_told_again_before_the_next_slot(tmp_path: P
         # Five seconds from when the first attempt began; on a busy machine its header is made later.
         assert moments[1] - moments[0] >= 3
         lines = [line for line in map(json.loads, said.splitlines()) if line["event"] != "note"]
-        assert [line["event"] for line in lines] == ["tick", "delivered again", "stopped"]
-        assert lines[1]["delivered"] == 1
+        first, *again, last = lines
+        assert (first["event"], last["event"]) == ("tick", "stopped")
+        # On a busy machine the service may look once more and find nothing due.
+        assert {line["event"] for line in again} == {"delivered again"}
+        assert sum(line["delivered"] for line in again) == 1
 
 
 def test_a_stop_ends_a_wait():
