@@ -8,7 +8,7 @@ import pytest
 
 from metering.store import damage
 from tests.support.platform_desk import Desk, copied
-from tests.support.two_customers import two_customers
+from tests.support.two_customers import closed_september
 
 BLOCK, HEADERS = 256 * 1024, 3 * 4096
 
@@ -16,9 +16,7 @@ BLOCK, HEADERS = 256 * 1024, 3 * 4096
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September 2026 is closed for two customers."""
-    with two_customers(tmp_path_factory.mktemp("closed")) as desk:
-        desk.good("backfill")
-        desk.good("close", "2026-09")
+    with closed_september(tmp_path_factory.mktemp("closed")) as desk:
         yield desk
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from metering.store.journal import read
 from tests.support.platform_desk import Desk, copied
-from tests.support.two_customers import two_customers
+from tests.support.two_customers import closed_september
 
 NOW = "2026-11-02T12:00:00Z"
 
@@ -15,9 +15,7 @@ NOW = "2026-11-02T12:00:00Z"
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September is closed in November 2026, October is read."""
-    with two_customers(tmp_path_factory.mktemp("closed"), now=NOW) as desk:
-        desk.good("backfill")
-        desk.good("close", "2026-09")
+    with closed_september(tmp_path_factory.mktemp("closed"), now=NOW) as desk:
         yield desk
 
 

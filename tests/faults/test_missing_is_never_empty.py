@@ -9,7 +9,7 @@ import pytest
 
 from metering.store.lock import held
 from tests.support.platform_desk import Desk, copied
-from tests.support.two_customers import two_customers
+from tests.support.two_customers import closed_september
 
 NUMBERS = ["INV-2026-000001", "INV-2026-000002"]
 
@@ -17,9 +17,7 @@ NUMBERS = ["INV-2026-000001", "INV-2026-000002"]
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """September 2026 is closed for two customers."""
-    with two_customers(tmp_path_factory.mktemp("closed")) as desk:
-        desk.good("backfill")
-        desk.good("close", "2026-09")
+    with closed_september(tmp_path_factory.mktemp("closed")) as desk:
         yield desk
 
 

@@ -19,3 +19,12 @@ def two_customers(directory: Path, now: str = "2026-10-02T12:00:00Z", more: str 
             fleet.project(project)
             fleet.use(project, "2026-09-10", grain="daily", compute_unit_seconds=hours * HOUR)
         yield Desk(directory=directory, neon=neon, now=now, default_plan="pro", more=more)
+
+
+@contextmanager
+def closed_september(directory: Path, now: str = "2026-10-02T12:00:00Z") -> Iterator[Desk]:
+    """All that Neon has is read, and September 2026 is closed for both: INV-2026-000001 and INV-2026-000002."""
+    with two_customers(directory, now=now) as desk:
+        desk.good("backfill")
+        desk.good("close", "2026-09")
+        yield desk
